@@ -1,0 +1,142 @@
+r"""The forward process: data to noise (floor 1; chapters 1 and 2).
+
+One line of algebra, :math:`x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon`, used three ways: :func:`mix` computes
+x_t, :func:`unmix_x0` solves it for x_0 and :func:`unmix_eps` for the noise. Posterior and sampler are built from these three.
+
+Here ``abar`` is a number, a 0-d tensor, or a ``(B,)`` tensor with a value for each member of the batch. Coefficients are computed in
+float64 and then given the type and device of x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ddim_edu.schedule import NoiseSchedule
+
+EpsTheta = Callable[[Tensor, Tensor], Tensor]
+"""What every model is here: ``eps_theta(x_t, t) -> eps`` with x_t ``(B, ...)``, t ``(B,)`` int64 in 1..T, eps of the shape of x_t."""
+
+
+def mix(x_0: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
+    r"""Signal and noise in the proportions of one level: :math:`\sqrt{\bar\alpha}\, x_0 + \sqrt{1 - \bar\alpha}\, \epsilon`.
+
+    Source: DDPM eq. 4; DDIM eq. 4 (whose alpha is our alpha-bar).
+
+    Args:
+        x_0: ``(B, ...)`` the data.
+        eps: noise, same shape.
+        abar: in [0, 1].
+
+    Returns:
+        x_t, same shape as ``x_0``.
+    """
+    signal, noise = _roots(abar, x_0)
+    return signal * x_0 + noise * eps
+
+
+def unmix_x0(x_t: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
+    r"""The data that gave x_t with noise eps: :math:`(x_t - \sqrt{1 - \bar\alpha}\, \epsilon)/\sqrt{\bar\alpha}` (DDIM eq. 9).
+
+    Args:
+        x_t: ``(B, ...)``.
+        eps: the noise in x_t, or a prediction of it; same shape.
+        abar: in (0, 1].
+    """
+    signal, noise = _roots(abar, x_t)
+    return (x_t - noise * eps) / signal
+
+
+def unmix_eps(x_t: Tensor, x_0: Tensor, abar: float | Tensor) -> Tensor:
+    r"""The noise that led from x_0 to x_t: :math:`(x_t - \sqrt{\bar\alpha}\, x_0)/\sqrt{1 - \bar\alpha}`.
+
+    Args:
+        x_t: ``(B, ...)``.
+        x_0: the data, or a prediction of it; same shape.
+        abar: in [0, 1).
+    """
+    signal, noise = _roots(abar, x_t)
+    return (x_t - signal * x_0) / noise
+
+
+def q_sample(x_0: Tensor, t: int | Tensor, schedule: NoiseSchedule, eps: Tensor) -> Tensor:
+    r"""A draw from :math:`q(x_t \mid x_0)` in one jump (DDPM eq. 4): :func:`mix` at level t.
+
+    Args:
+        x_0: ``(B, ...)`` data.
+        t: level in 1..T, one for all (int) or ``(B,)`` int64, one each.
+        schedule: the noise schedule.
+        eps: standard normal noise, same shape as ``x_0``; the caller draws it.
+
+    Raises:
+        ValueError: if a t is outside 1..T.
+    """
+    return mix(x_0, eps, schedule.abar(t))
+
+
+def q_step(x_s: Tensor, t: int | Tensor, schedule: NoiseSchedule, noise: Tensor) -> Tensor:
+    r"""One Markov step from s = t - 1 to t: :math:`\sqrt{1 - \beta_t}\, x_{t-1} + \sqrt{\beta_t}\, z` (DDPM eq. 2).
+
+    It is :func:`mix` too, with the share of variance that a single step keeps in place of the product of all.
+
+    Args:
+        x_s: ``(B, ...)`` the state at t - 1.
+        t: level to reach, 1..T, an int or ``(B,)`` int64.
+        schedule: the noise schedule.
+        noise: fresh standard normal noise, same shape.
+
+    Raises:
+        ValueError: if a t is outside 1..T.
+    """
+    schedule.abar(t)  # the check
+    return mix(x_s, noise, schedule.alpha_step[torch.as_tensor(t).to(schedule.beta.device)])
+
+
+def eps_to_score(eps: Tensor, abar: float | Tensor) -> Tensor:
+    r"""The score :math:`\nabla_x \log q_t(x_t) = -\epsilon^*(x_t)/\sqrt{1 - \bar\alpha}` that a noise prediction stands for."""
+    return -eps / _roots(abar, eps)[1]
+
+
+def score_to_eps(score: Tensor, abar: float | Tensor) -> Tensor:
+    r"""The noise prediction :math:`-\sqrt{1 - \bar\alpha}\, \nabla \log q_t`; undoes :func:`eps_to_score`."""
+    return -score * _roots(abar, score)[1]
+
+
+def eps_to_v(eps: Tensor, x_t: Tensor, abar: float | Tensor) -> Tensor:
+    r"""Velocity :math:`v = \sqrt{\bar\alpha}\, \epsilon - \sqrt{1 - \bar\alpha}\, x_0` (Salimans and Ho 2022) from eps and x_t.
+
+    With :math:`\bar\alpha = \cos^2\varphi`, x_t moves on a circle spanned by x_0 and eps, and v is its derivative in phi.
+    """
+    signal, noise = _roots(abar, x_t)
+    return (eps - noise * x_t) / signal  # x_0 eliminated with unmix_x0
+
+
+def v_to_eps(v: Tensor, x_t: Tensor, abar: float | Tensor) -> Tensor:
+    r"""The noise in x_t from its velocity: :math:`\sqrt{\bar\alpha}\, v + \sqrt{1 - \bar\alpha}\, x_t`; undoes :func:`eps_to_v`."""
+    signal, noise = _roots(abar, x_t)
+    return signal * v + noise * x_t
+
+
+def over_batch(coefficient: Tensor, x: Tensor) -> Tensor:
+    """A float64 coefficient made ready to multiply the batch x: its type and device, and singleton axes after the first.
+
+    Args:
+        coefficient: 0-d, or ``(B,)`` with a value for each member of the batch.
+        x: ``(B, ...)``.
+
+    Raises:
+        ValueError: if the number of coefficients is neither 1 nor B.
+    """
+    if coefficient.ndim == 1 and x.ndim > 0:
+        if len(coefficient) not in (1, len(x)):
+            raise ValueError(f"{len(coefficient)} levels for a batch of {len(x)}; give one for all or one for each")
+        coefficient = coefficient.view(-1, *[1] * (x.ndim - 1))
+    return coefficient.to(x.dtype).to(x.device)  # cast before moving: some devices have no float64
+
+
+def _roots(abar: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """sqrt(abar) and sqrt(1 - abar), computed in float64, ready to multiply the batch x."""
+    abar = torch.as_tensor(abar, dtype=torch.float64)
+    return over_batch(abar.sqrt(), x), over_batch((1 - abar).sqrt(), x)

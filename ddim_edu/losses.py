@@ -1,0 +1,121 @@
+r"""What a noise predictor is trained to minimise (floor 3; chapters 3 and 5).
+
+The level t and the noise eps are drawn by the caller and passed in: a loss here is a function, not a random number.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ddim_edu.forward import EpsTheta, q_sample
+from ddim_edu.schedule import NoiseSchedule
+
+
+def draw_t(
+    n: int,
+    T: int,
+    *,
+    generator: torch.Generator | None = None,
+    antithetic: bool = False,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Draw levels uniformly from 1..T.
+
+    Args:
+        n: how many.
+        T: number of levels.
+        generator: where they come from; torch's own if None.
+        antithetic: draw half of them and take the mirror images T + 1 - t for the rest, as the official DDIM code does. Each t is still
+            uniform; low and high levels are balanced within a batch.
+        device: where to put them.
+
+    Returns:
+        ``(n,)`` int64.
+    """
+    drawn_on = device if generator is None else generator.device
+    if not antithetic:
+        return torch.randint(1, T + 1, (n,), generator=generator, device=drawn_on).to(device)
+    half = torch.randint(1, T + 1, (n // 2 + 1,), generator=generator, device=drawn_on)
+    return torch.cat([half, T + 1 - half])[:n].to(device)
+
+
+def eps_error(eps_theta: EpsTheta, x_0: Tensor, t: Tensor, eps: Tensor, schedule: NoiseSchedule) -> Tensor:
+    r"""Mean squared error of the predicted noise, for each member of the batch.
+
+    Args:
+        eps_theta: the noise predictor.
+        x_0: ``(B, ...)`` data.
+        t: ``(B,)`` int64 levels in 1..T.
+        eps: the noise to mix in and to predict, same shape as ``x_0``.
+        schedule: the noise schedule.
+
+    Returns:
+        ``(B,)``: the mean over all but the first axis.
+    """
+    error = eps_theta(q_sample(x_0, t, schedule, eps), t) - eps
+    return error.square().flatten(1).mean(1)
+
+
+def loss_simple(eps_theta: EpsTheta, x_0: Tensor, t: Tensor, eps: Tensor, schedule: NoiseSchedule) -> Tensor:
+    r"""DDPM's :math:`L_{\text{simple}}` (DDPM eq. 14): every level counts the same.
+
+    The mean over the batch of :func:`eps_error`, which has the arguments. (The official DDIM code sums over the coordinates; the mean is
+    DDPM's, and does not change with the image size.)
+    """
+    return eps_error(eps_theta, x_0, t, eps, schedule).mean()
+
+
+def loss_gamma(
+    eps_theta: EpsTheta, x_0: Tensor, t: Tensor, eps: Tensor, schedule: NoiseSchedule, gamma: Tensor
+) -> Tensor:
+    r"""The weighted :math:`L_\gamma` (DDIM eq. 5), as a mean: an unbiased estimate of :math:`L_\gamma / (T d)` for uniform t.
+
+    Args:
+        eps_theta: the noise predictor.
+        x_0: ``(B, ...)`` data.
+        t: ``(B,)`` int64 levels in 1..T.
+        eps: the noise, same shape as ``x_0``.
+        schedule: the noise schedule.
+        gamma: ``(T+1,)`` weights at least 0; ``gamma[0]`` is not used.
+
+    Raises:
+        ValueError: if gamma has another length or a negative weight.
+    """
+    if gamma.shape != schedule.beta.shape or not bool((gamma[1:] >= 0).all()):
+        raise ValueError(f"gamma of shape {tuple(gamma.shape)}; give T + 1 = {schedule.T + 1} weights, none negative")
+    error = eps_error(eps_theta, x_0, t, eps, schedule)
+    return (gamma.to(error.dtype).to(error.device)[t] * error).mean()
+
+
+def gamma_of_sigma(schedule: NoiseSchedule, sigma: Tensor) -> Tensor:
+    r"""The weights for which the variational objective :math:`J_\sigma` is :math:`L_\gamma` plus a constant (DDIM theorem 1).
+
+    Each term of :math:`J_\sigma` is a KL divergence between two Gaussians of equal variance :math:`\sigma_t^2`, whose means differ in the x_0
+    they use. With :math:`k_t` what the mean of :math:`q_\sigma(x_{t-1} \mid x_t, x_0)` multiplies x_0 by,
+
+    .. math:: \gamma_t = \frac{k_t^2}{2 \sigma_t^2}\, \frac{1 - \bar\alpha_t}{\bar\alpha_t}, \qquad
+              k_t = \sqrt{\bar\alpha_{t-1}} - \sqrt{1 - \bar\alpha_{t-1} - \sigma_t^2}\,
+              \sqrt{\frac{\bar\alpha_t}{1 - \bar\alpha_t}}
+
+    for a squared error summed over coordinates. At t = 1 the mean is the prediction of x_0 itself, so :math:`k_1 = 1`.
+
+    Args:
+        schedule: the noise schedule.
+        sigma: ``(T+1,)`` standard deviations, positive for t in 1..T (``sigma[0]`` is not used), with
+            ``sigma[t]**2 <= 1 - alpha_bar[t-1]`` for t > 1.
+
+    Returns:
+        ``(T+1,)`` float64, ``gamma[0] == 0``.
+
+    Raises:
+        ValueError: if a sigma is not positive or too large.
+    """
+    abar_t, abar_s = schedule.alpha_bar[1:], schedule.alpha_bar[:-1]
+    variance = sigma[1:].to(torch.float64) ** 2
+    found = 1 - abar_s - variance
+    if sigma.shape != schedule.beta.shape or not bool((variance > 0).all()) or not bool((found[1:] > -1e-12).all()):
+        raise ValueError("sigma needs T + 1 values, for t = 1..T positive, and at most sqrt(1 - alpha_bar[t-1]) for t > 1")
+    k = abar_s.sqrt() - found.clamp(min=0).sqrt() * (abar_t / (1 - abar_t)).sqrt()
+    gamma = k**2 / (2 * variance) * (1 - abar_t) / abar_t
+    return torch.cat([gamma.new_zeros(1), gamma])

@@ -1,0 +1,259 @@
+r"""The one sampler: every eta, every sub-sequence of steps, and inversion (floor 3; chapters 5 to 7).
+
+DDPM, DDIM and all between them are one loop over one step, :func:`ddim_step`. Applications reach into it at two places only: they wrap
+``eps_theta`` (guidance, labels) or pass ``edit_x0`` (clipping, restoration).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddim_edu.forward import EpsTheta, over_batch, unmix_eps, unmix_x0
+from ddim_edu.posterior import place
+from ddim_edu.schedule import NoiseSchedule, check_eta
+
+Generators = torch.Generator | Sequence[torch.Generator] | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the sampler, as :func:`ddim_path` yields it.
+
+    Attributes:
+        t: the level left.
+        s: the level reached.
+        x_t: ``(B, ...)`` the state left.
+        eps_hat: the noise predicted in it (after clipping or editing of ``x0_hat``, where there is any).
+        x0_hat: the data predicted from it.
+        x_s: the state reached.
+    """
+
+    t: int
+    s: int
+    x_t: Tensor
+    eps_hat: Tensor
+    x0_hat: Tensor
+    x_s: Tensor
+
+
+def ddim_step(
+    x_t: Tensor,
+    eps: Tensor,
+    abar_t: float | Tensor,
+    abar_s: float | Tensor,
+    sigma: float | Tensor = 0.0,
+    noise: Tensor | None = None,
+) -> Tensor:
+    r"""One step from level t to level s (DDIM eq. 12).
+
+    .. math:: x_s = \sqrt{\bar\alpha_s}\, \frac{x_t - \sqrt{1 - \bar\alpha_t}\, \epsilon}{\sqrt{\bar\alpha_t}}
+              + \sqrt{1 - \bar\alpha_s - \sigma^2}\; \epsilon + \sigma z
+
+    That is :func:`ddim_edu.posterior.q_sigma` with the prediction of x_0 in the place of x_0. With sigma = 0 it runs in both
+    directions: s > t is a step of the inversion.
+
+    Args:
+        x_t: ``(B, ...)``.
+        eps: predicted noise in x_t, same shape.
+        abar_t: level of ``x_t``, in (0, 1].
+        abar_s: level to reach, in [0, 1].
+        sigma: standard deviation of the fresh noise, ``0 <= sigma**2 <= 1 - abar_s``.
+        noise: z, standard normal, same shape; may be None where sigma is 0.
+
+    Raises:
+        ValueError: if sigma is outside its range, or positive without ``noise``.
+    """
+    return _arrive(unmix_x0(x_t, eps, abar_t), eps, abar_s, sigma, noise)
+
+
+def ddim_path(
+    eps_theta: EpsTheta,
+    x_T: Tensor,
+    schedule: NoiseSchedule,
+    tau: Tensor | Sequence[int],
+    *,
+    eta: float | str = 0.0,
+    generator: Generators = None,
+    clip: float | None = None,
+    edit_x0: Callable[[Tensor, int], Tensor] | None = None,
+) -> Iterator[Step]:
+    r"""Walk from x_T at level ``tau[-1]`` down to the data, one :class:`Step` at a time (DDIM section 4).
+
+    The network is called once a step. Gradients are recorded where the caller records them; :func:`sample` does not.
+
+    Args:
+        eps_theta: ``eps_theta(x_t, t) -> eps`` with x_t ``(B, ...)`` and t ``(B,)`` int64 in 1..T.
+        x_T: ``(B, ...)`` the start.
+        schedule: the noise schedule that ``eps_theta`` was trained with.
+        tau: ``(S+1,)`` strictly increasing levels from 0; see :func:`ddim_edu.schedule.make_tau`.
+        eta: 0 is DDIM, 1 is DDPM, between and above as DDIM eq. 16; ``"hat"`` is DDPM's larger noise: the mean of eta = 1 with
+            noise :meth:`~ddim_edu.schedule.NoiseSchedule.sigma_hat`, none at the last step.
+        generator: where fresh noise comes from; a sequence of B generators gives each member of the batch its own, so that a sample
+            does not depend on the batch it was drawn in. Not used at eta = 0.
+        clip: if given, predicted data is clamped to [-clip, clip] and the predicted noise recomputed to agree with it.
+        edit_x0: if given, ``edit_x0(x0_hat, t)`` replaces the predicted data (after clipping), and the noise likewise.
+
+    Raises:
+        ValueError: if tau, eta or clip is out of range.
+    """
+    levels = _check_tau(tau, schedule)
+    larger = eta == "hat"
+    eta = 1.0 if larger else check_eta(eta)
+    if clip is False:
+        clip = None
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip = {clip} is not a number > 0; use None for no clipping, 1.0 for images in [-1, 1]")
+    # Plain numbers, computed before the loop: nothing in it waits for a device.
+    abar = schedule.alpha_bar.tolist()
+    t_all, s_all = torch.tensor(levels[1:]), torch.tensor(levels[:-1])
+    sigmas = schedule.to("cpu").sigma(t_all, s_all, eta).tolist()
+    sigma_hats = schedule.to("cpu").sigma_hat(t_all, s_all).tolist()
+
+    x_t = x_T
+    for i in reversed(range(len(levels) - 1)):
+        t, s, sigma = levels[i + 1], levels[i], sigmas[i]
+        eps_hat = eps_theta(x_t, torch.full((len(x_t),), t, dtype=torch.int64, device=x_t.device))
+        x0_hat = unmix_x0(x_t, eps_hat, abar[t])
+        if clip is not None:
+            x0_hat = x0_hat.clamp(-clip, clip)
+        if edit_x0 is not None:
+            x0_hat = edit_x0(x0_hat, t)
+        if clip is not None or edit_x0 is not None:
+            eps_hat = unmix_eps(x_t, x0_hat, abar[t])
+        noise = draw(x_t, generator) if sigma > 0 else None
+        if larger and sigma > 0:
+            noise = noise * (sigma_hats[i] / sigma)  # the mean keeps eta = 1's sigma, the noise does not
+        x_s = _arrive(x0_hat, eps_hat, abar[s], sigma, noise)
+        yield Step(t, s, x_t, eps_hat, x0_hat, x_s)
+        x_t = x_s
+
+
+@torch.no_grad()
+def sample(
+    eps_theta: EpsTheta,
+    shape: Sequence[int],
+    schedule: NoiseSchedule,
+    tau: Tensor | Sequence[int],
+    *,
+    eta: float | str = 0.0,
+    generator: Generators = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    clip: float | None = None,
+    edit_x0: Callable[[Tensor, int], Tensor] | None = None,
+) -> Tensor:
+    """Draw new data: x_T from the standard normal, then :func:`ddim_path` to its end.
+
+    Args:
+        eps_theta: the noise predictor.
+        shape: of the result, ``(B, ...)``.
+        schedule: the noise schedule.
+        tau: levels to visit.
+        eta: 0 is DDIM, 1 is DDPM, ``"hat"`` DDPM's larger noise.
+        generator: one for all, or one for each of the B; x_T is drawn from it first.
+        device: where to compute.
+        dtype: type of x.
+        clip: as in :func:`ddim_path`.
+        edit_x0: as in :func:`ddim_path`.
+
+    Returns:
+        ``shape``: x_0.
+
+    Raises:
+        ValueError: as :func:`ddim_path`, and if there are not as many generators as samples.
+    """
+    x = draw(torch.empty(tuple(shape), dtype=dtype, device=device), generator)
+    for step in ddim_path(eps_theta, x, schedule, tau, eta=eta, generator=generator, clip=clip, edit_x0=edit_x0):
+        x = step.x_s
+    return x
+
+
+@torch.no_grad()
+def invert(eps_theta: EpsTheta, x_0: Tensor, schedule: NoiseSchedule, tau: Tensor | Sequence[int]) -> Tensor:
+    r"""Encode data as the x_T that the deterministic sampler would decode to it (DDIM sections 4.3 and 5.4).
+
+    The same step with sigma = 0, upwards. The noise is predicted at the level being left, so that this is Euler's method for the
+    same ODE; at t = 0, where a network knows no level, it is asked for level 1. Inverting and sampling with the same tau returns to the
+    start up to an error that falls with the step size (chapter 7).
+
+    Args:
+        eps_theta: the noise predictor.
+        x_0: ``(B, ...)`` data.
+        schedule: the noise schedule.
+        tau: levels to visit, as for sampling.
+
+    Returns:
+        ``(B, ...)`` x at level ``tau[-1]``.
+    """
+    levels = _check_tau(tau, schedule)
+    abar = schedule.alpha_bar.tolist()
+    x = x_0
+    for t, s in pairwise(levels):  # s > t: upwards
+        eps = eps_theta(x, torch.full((len(x),), max(t, 1), dtype=torch.int64, device=x.device))
+        x = ddim_step(x, eps, abar[t], abar[s])
+    return x
+
+
+def image_generators(seed: int, start: int, stop: int, device: torch.device | str = "cpu") -> list[torch.Generator]:
+    """A generator for each image index in ``start..stop-1``: noise becomes a function of (seed, index) alone.
+
+    The same images come out whatever the batch size, the number of processes, or how many were asked for.
+
+    Args:
+        seed: at least 0.
+        start: first index.
+        stop: one past the last.
+        device: where the generators live; the CPU's give the same noise on every machine.
+    """
+    if seed < 0:
+        raise ValueError(f"seed = {seed} is negative; use 0 or more")
+    # Hashed, not added: seed + index would give neighbouring seeds the same images.
+    hashed = (np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0] for i in range(start, stop))
+    return [torch.Generator(device).manual_seed(int(h >> np.uint64(1))) for h in hashed]
+
+
+def draw(like: Tensor, generator: Generators = None) -> Tensor:
+    """Standard normal noise with the shape, type and device of ``like``, from one generator or from one for each member.
+
+    Raises:
+        ValueError: if there are not as many generators as members of the batch.
+    """
+    if generator is None or isinstance(generator, torch.Generator):
+        return _normal(like.shape, like, generator)
+    if len(generator) != len(like):
+        raise ValueError(f"{len(generator)} generators for a batch of {len(like)}; give one, or one for each")
+    return torch.stack([_normal(like.shape[1:], like, g) for g in generator])
+
+
+def _normal(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    # Drawn where the generator lives, then moved: a CPU generator gives a GPU the noise that a CPU would have had.
+    device = like.device if generator is None else generator.device
+    return torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=device).to(like.device)
+
+
+def _arrive(
+    x0_hat: Tensor, eps_hat: Tensor, abar_s: float | Tensor, sigma: float | Tensor, noise: Tensor | None
+) -> Tensor:
+    """The second half of a step: predictions placed at level s, and fresh noise."""
+    x_s = place(x0_hat, eps_hat, abar_s, sigma)
+    sigma = torch.as_tensor(sigma, dtype=torch.float64)
+    if noise is not None:
+        return x_s + over_batch(sigma, x_s) * noise
+    if bool((sigma != 0).any()):
+        raise ValueError("sigma > 0 needs noise: pass standard normal noise of the shape of x_t")
+    return x_s
+
+
+def _check_tau(tau: Tensor | Sequence[int], schedule: NoiseSchedule) -> list[int]:
+    levels = [int(t) for t in tau]
+    if len(levels) < 2 or levels[0] != 0 or any(a >= b for a, b in pairwise(levels)):
+        raise ValueError("tau must rise strictly from 0, the data; make it with make_tau(T, S)")
+    if levels[-1] > schedule.T:
+        raise ValueError(f"tau ends at {levels[-1]}, beyond the schedule's T = {schedule.T}")
+    return levels

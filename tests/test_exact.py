@@ -1,0 +1,137 @@
+import math
+
+import pytest
+import torch
+
+from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
+from ddim_edu.forward import q_sample
+from ddim_edu.schedule import NoiseSchedule
+
+LINEAR = NoiseSchedule.linear()
+
+
+def mixture(seed=0, K=4, D=3):
+    g = torch.Generator().manual_seed(seed)
+    root = torch.randn(K, D, D, generator=g, dtype=torch.float64) * 0.4
+    return GaussianMixture(
+        torch.rand(K, generator=g) + 0.1, torch.randn(K, D, generator=g, dtype=torch.float64), root @ root.mT, LINEAR
+    )
+
+
+def log_q_t(gm, x, t):
+    """The density written with torch.distributions: another road to the same number."""
+    abar = LINEAR.alpha_bar[t]
+    parts = torch.distributions.MultivariateNormal(
+        abar.sqrt() * gm.means, abar * gm.covs + (1 - abar) * torch.eye(gm.dim, dtype=torch.float64)
+    )
+    return torch.distributions.MixtureSameFamily(torch.distributions.Categorical(gm.weights), parts).log_prob(x)
+
+
+@pytest.mark.parametrize("t", [1, 30, 500, 1000])
+def test_mixture_eps_is_the_gradient_of_log_q_t(t):
+    gm = mixture()
+    x = torch.randn(50, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
+    log_q = log_q_t(gm, x, t)
+    assert torch.allclose(gm.log_prob(x, t), log_q, rtol=1e-9)
+    (score,) = torch.autograd.grad(log_q.sum(), x)
+    expected = -(1 - LINEAR.alpha_bar[t]).sqrt() * score
+    assert torch.allclose(gm.eps(x.detach(), t), expected, rtol=1e-7, atol=1e-9)
+
+
+def test_mixture_takes_a_level_for_each_point():
+    gm, x, t = mixture(), torch.randn(3, 3, dtype=torch.float64), torch.tensor([1, 400, 1000])
+    each = torch.cat([gm.eps(x[i : i + 1], int(t[i])) for i in range(3)])
+    assert torch.allclose(gm.eps(x, t), each, rtol=1e-12)
+    assert torch.allclose(gm.log_prob(x, t)[1], gm.log_prob(x[1:2], 400)[0])
+
+
+def test_mixture_log_prob_at_0_is_the_datas():
+    gm = mixture()
+    x = gm.sample(20, torch.Generator().manual_seed(2))
+    parts = torch.distributions.MultivariateNormal(gm.means, gm.covs)
+    truth = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(gm.weights), parts)
+    assert torch.allclose(gm.log_prob(x), truth.log_prob(x), rtol=1e-8)
+
+
+def test_mixture_sample_has_its_moments():
+    gm, n = mixture(), 100_000
+    x = gm.sample(n, torch.Generator().manual_seed(3))
+    mean = gm.weights @ gm.means
+    centred = gm.means - mean
+    cov = torch.einsum("k,kij->ij", gm.weights, gm.covs + centred[:, :, None] * centred[:, None])
+    assert ((x.mean(0) - mean).abs() < 4 * (cov.diagonal() / n).sqrt()).all()
+    assert torch.allclose(x.T.cov(), cov, atol=0.03)
+
+
+@pytest.mark.parametrize("t", [1, 100, 1000])
+def test_eps_is_the_conditional_mean_of_the_noise(t):
+    """E[eps* . f(x_t)] = E[eps . f(x_t)] for test functions f: what "best predictor" means, by Monte Carlo."""
+    gm, n = mixture(D=2), 200_000
+    g = torch.Generator().manual_seed(4)
+    x_0 = gm.sample(n, g)
+    eps = torch.randn(n, 2, generator=g, dtype=torch.float64)
+    x_t = q_sample(x_0, t, LINEAR, eps)
+    left = eps - gm.eps(x_t, t)
+    for f in (torch.ones_like(x_t), x_t, x_t.sin(), x_t.flip(1)):
+        product = left * f
+        assert (product.mean(0).abs() < 4 * product.std(0) / math.sqrt(n)).all()
+
+
+def test_gaussian_eps_is_linear():
+    mean, cov = torch.tensor([0.5, -1.0], dtype=torch.float64), torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
+    exact, x, t = Gaussian(mean, cov, LINEAR), torch.randn(9, 2, dtype=torch.float64), 321
+    abar = LINEAR.alpha_bar[t]
+    inverse = torch.linalg.inv(abar * cov + (1 - abar) * torch.eye(2, dtype=torch.float64))
+    assert torch.allclose(exact.eps(x, t), (1 - abar).sqrt() * (x - abar.sqrt() * mean) @ inverse, rtol=1e-10)
+
+
+def test_covariance_shorthands_agree():
+    means, x = torch.zeros(2, 3), torch.randn(5, 3, dtype=torch.float64)
+    full = GaussianMixture([1, 1], means, torch.eye(3).expand(2, 3, 3) * 0.2, LINEAR).eps(x, 77)
+    for covs in (0.2, [0.2, 0.2], torch.full((2, 3), 0.2)):
+        assert torch.allclose(GaussianMixture([1, 1], means, covs, LINEAR).eps(x, 77), full, atol=1e-7)
+    for cov in (0.2, torch.full((3,), 0.2), 0.2 * torch.eye(3)):
+        assert torch.allclose(Gaussian(torch.zeros(3), cov, LINEAR).eps(x, 77), full, atol=1e-7)
+
+
+@pytest.mark.parametrize("t", [1, 60, 1000])
+def test_empirical_data_is_a_mixture_of_points(t):
+    g = torch.Generator().manual_seed(5)
+    points = torch.randn(7, 2, generator=g, dtype=torch.float64)
+    gm = GaussianMixture(torch.ones(7), points, 0.0, LINEAR)
+    data = EmpiricalData(points, LINEAR)
+    x = q_sample(data.sample(40, g), t, LINEAR, torch.randn(40, 2, generator=g, dtype=torch.float64))
+    assert torch.allclose(data.eps(x, t), gm.eps(x, t), rtol=1e-6, atol=1e-8)
+    assert torch.allclose(data.log_prob(x, t), gm.log_prob(x, t), rtol=1e-8)
+
+
+def test_empirical_data_keeps_image_shape_and_type():
+    images = torch.rand(6, 1, 4, 4) * 2 - 1
+    data = EmpiricalData(images, LINEAR)
+    eps = data.eps(torch.randn(3, 1, 4, 4), torch.tensor([1, 500, 1000]))
+    assert eps.shape == (3, 1, 4, 4) and eps.dtype == torch.float32
+    assert data.sample(5).shape == (5, 1, 4, 4)
+    # At t = 1 the point that a noisy image came from is the only one near it.
+    noisy = q_sample(images, 1, LINEAR, torch.randn_like(images))
+    assert torch.allclose(data.x0_mean(noisy, 1), images, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: mixture().eps(torch.zeros(2, 3), 0), "t = 0"),
+        (lambda: mixture().eps(torch.zeros(2, 3), 1001), "t = 1001"),
+        (lambda: mixture().eps(torch.zeros(2, 2), 5), "(2, 2)"),
+        (lambda: GaussianMixture([1, 1], torch.zeros(3, 2), 1.0, LINEAR), "don't fit"),
+        (lambda: GaussianMixture([1, -1], torch.zeros(2, 2), 1.0, LINEAR), "positive"),
+        (lambda: GaussianMixture([1], torch.zeros(1, 2), [[[1.0, 0.5], [0.0, 1.0]]], LINEAR), "symmetric"),
+        (lambda: Gaussian(torch.zeros(2), -1.0, LINEAR), "eigenvalues"),
+        (lambda: EmpiricalData(torch.zeros(0, 2), LINEAR), "N >= 1"),
+        (lambda: EmpiricalData(torch.zeros(3, 2), LINEAR).eps(torch.zeros(1, 4), 5), "4 numbers"),
+        (lambda: EmpiricalData(torch.zeros(3, 2), LINEAR).log_prob(torch.zeros(1, 2), 0), "t = 0"),
+    ],
+)
+def test_bad_input_is_named_in_one_line(call, words):
+    with pytest.raises(ValueError) as error:
+        call()
+    assert words in str(error.value) and "\n" not in str(error.value)

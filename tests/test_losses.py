@@ -1,0 +1,96 @@
+import math
+
+import pytest
+import torch
+
+from ddim_edu.exact import Gaussian
+from ddim_edu.losses import draw_t, eps_error, gamma_of_sigma, loss_gamma, loss_simple
+from ddim_edu.posterior import q_sigma
+from ddim_edu.schedule import NoiseSchedule
+
+LINEAR = NoiseSchedule.linear()
+
+
+@pytest.mark.parametrize("antithetic", [False, True])
+def test_t_is_uniform_over_1_to_T(antithetic):
+    n, T = 100_000, 10
+    t = draw_t(n, T, generator=torch.Generator().manual_seed(0), antithetic=antithetic)
+    assert t.dtype == torch.int64 and t.shape == (n,)
+    counts = torch.bincount(t, minlength=T + 1)
+    assert counts[0] == 0 and len(counts) == T + 1
+    assert ((counts[1:] / n - 0.1).abs() < 5 * math.sqrt(0.09 / n) * (2 if antithetic else 1)).all()
+
+
+def test_antithetic_levels_are_mirror_images():
+    t = draw_t(9, 1000, generator=torch.Generator().manual_seed(1), antithetic=True)
+    assert (t[:4] + t[5:] == 1001).all()
+
+
+def test_a_perfect_predictor_has_no_loss_and_zero_has_one():
+    g = torch.Generator().manual_seed(2)
+    x_0, eps = torch.randn(4000, 3, generator=g), torch.randn(4000, 3, generator=g)
+    t = draw_t(4000, 1000, generator=g)
+    assert loss_simple(lambda x, t: eps, x_0, t, eps, LINEAR) == 0
+    assert loss_simple(lambda x, t: torch.zeros_like(x), x_0, t, eps, LINEAR) == pytest.approx(1, abs=0.05)
+
+
+def test_the_exact_predictors_loss_is_the_conditional_variance():
+    """For N(0, 1) data, Var(eps | x_t) = abar_t: the floor under any predictor."""
+    g = torch.Generator().manual_seed(3)
+    n = 200_000
+    exact = Gaussian(torch.zeros(1), 1.0, LINEAR)
+    x_0, eps = torch.randn(n, 1, generator=g), torch.randn(n, 1, generator=g)
+    for t in (50, 300, 900):
+        error = eps_error(exact.eps, x_0, torch.full((n,), t), eps, LINEAR)
+        assert abs(error.mean() - LINEAR.alpha_bar[t]) < 4 * error.std() / math.sqrt(n)
+
+
+def test_eps_error_is_a_mean_for_each_image():
+    x_0 = torch.zeros(2, 1, 2, 2)
+    eps = torch.stack([torch.full((1, 2, 2), 1.0), torch.full((1, 2, 2), 3.0)])
+    error = eps_error(lambda x, t: torch.zeros_like(x), x_0, torch.tensor([1, 2]), eps, LINEAR)
+    assert error.tolist() == [1.0, 9.0]
+
+
+def test_loss_gamma_weighs_by_level():
+    gamma = torch.zeros(1001, dtype=torch.float64)
+    gamma[7], gamma[9] = 2.0, 10.0
+    x_0, eps = torch.zeros(2, 3), torch.ones(2, 3)
+    loss = loss_gamma(lambda x, t: torch.zeros_like(x), x_0, torch.tensor([7, 9]), eps, LINEAR, gamma)
+    assert loss == pytest.approx((2 + 10) / 2)
+    ones = torch.ones(1001)
+    args = (lambda x, t: 0.5 * x, torch.randn(5, 2), draw_t(5, 1000), torch.randn(5, 2), LINEAR)
+    assert loss_gamma(*args, ones) == pytest.approx(loss_simple(*args).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("eta", [0.2, 0.7, 1.0])
+def test_gamma_of_sigma_turns_eps_error_into_the_kl_divergence(eta):
+    """KL between q_sigma with the true x_0 and with the x_0 that a wrong eps implies, against gamma_t |eps - eps_hat|^2."""
+    schedule = NoiseSchedule.linear(T=30)
+    t_all = torch.arange(1, 31)
+    sigma = torch.cat([torch.ones(1).double(), schedule.sigma(t_all, t_all - 1, eta)])
+    sigma[1] = 0.1  # the last step's is free
+    gamma = gamma_of_sigma(schedule, sigma)
+    g = torch.Generator().manual_seed(4)
+    x_0, eps, eps_hat = (torch.randn(1, 5, generator=g, dtype=torch.float64) for _ in range(3))
+    for t in range(2, 31):
+        a_t, a_s = schedule.alpha_bar[t], schedule.alpha_bar[t - 1]
+        x_t = a_t.sqrt() * x_0 + (1 - a_t).sqrt() * eps
+        x0_hat = (x_t - (1 - a_t).sqrt() * eps_hat) / a_t.sqrt()
+        p, q = (torch.distributions.Normal(q_sigma(x_t, x, a_t, a_s, sigma[t]).mean, sigma[t]) for x in (x_0, x0_hat))
+        kl = torch.distributions.kl_divergence(p, q).sum()
+        assert kl.item() == pytest.approx((gamma[t] * (eps - eps_hat).square().sum()).item(), rel=1e-8)
+    a_1 = schedule.alpha_bar[1]
+    assert gamma[1].item() == pytest.approx(((1 - a_1) / a_1 / (2 * 0.1**2)).item()) and gamma[0] == 0
+
+
+def test_bad_weights():
+    x = torch.zeros(2, 2)
+    with pytest.raises(ValueError, match="1001 weights"):
+        loss_gamma(lambda x, t: x, x, torch.tensor([1, 2]), x, LINEAR, torch.ones(1000))
+    with pytest.raises(ValueError, match="none negative"):
+        loss_gamma(lambda x, t: x, x, torch.tensor([1, 2]), x, LINEAR, -torch.ones(1001))
+    with pytest.raises(ValueError, match="positive"):
+        gamma_of_sigma(LINEAR, torch.zeros(1001))
+    with pytest.raises(ValueError, match="t = 0"):
+        loss_simple(lambda x, t: x, x, torch.tensor([0, 2]), x, LINEAR)
