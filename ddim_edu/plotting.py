@@ -17,18 +17,15 @@ from torch import Tensor
 # Okabe and Ito's colours, which stay apart for colour-blind readers; yellow is left out, being too pale for a line.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 
+# Only what takes effect when axes are made: the rest is read when something is drawn, outside of this module.
 STYLE = {
     "axes.grid": True,
     "axes.prop_cycle": cycler(color=COLOURS),
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.titlesize": 10,
     "figure.dpi": 110,
     "font.size": 10,
     "grid.alpha": 0.25,
-    "image.cmap": "gray",
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
 }
 
 

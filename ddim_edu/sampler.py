@@ -110,28 +110,34 @@ def ddim_path(
     if clip is not None and not clip > 0:
         raise ValueError(f"clip = {clip} is not a number > 0; use None for no clipping, 1.0 for images in [-1, 1]")
     # Plain numbers, computed before the loop: nothing in it waits for a device.
-    abar = schedule.alpha_bar.tolist()
+    on_cpu = schedule.to("cpu")
     t_all, s_all = torch.tensor(levels[1:]), torch.tensor(levels[:-1])
-    sigmas = schedule.to("cpu").sigma(t_all, s_all, eta).tolist()
-    sigma_hats = schedule.to("cpu").sigma_hat(t_all, s_all).tolist()
+    sigma, sigma_hat = on_cpu.sigma(t_all, s_all, eta), on_cpu.sigma_hat(t_all, s_all)
+    room = (1 - on_cpu.alpha_bar[s_all]).sqrt()
+    if bool((sigma > room * (1 + 1e-9)).any()):
+        most = eta * (room / sigma)[sigma > 0].min().item()
+        raise ValueError(f"eta = {eta} asks for more fresh noise than a level holds; with these steps it can be at most {most:.4g}")
+    abar, sigmas, sigma_hats = on_cpu.alpha_bar.tolist(), sigma.tolist(), sigma_hat.tolist()
 
-    x_t = x_T
-    for i in reversed(range(len(levels) - 1)):
-        t, s, sigma = levels[i + 1], levels[i], sigmas[i]
-        eps_hat = eps_theta(x_t, torch.full((len(x_t),), t, dtype=torch.int64, device=x_t.device))
-        x0_hat = unmix_x0(x_t, eps_hat, abar[t])
-        if clip is not None:
-            x0_hat = x0_hat.clamp(-clip, clip)
-        if edit_x0 is not None:
-            x0_hat = edit_x0(x0_hat, t)
-        if clip is not None or edit_x0 is not None:
-            eps_hat = unmix_eps(x_t, x0_hat, abar[t])
-        noise = draw(x_t, generator) if sigma > 0 else None
-        if larger and sigma > 0:
-            noise = noise * (sigma_hats[i] / sigma)  # the mean keeps eta = 1's sigma, the noise does not
-        x_s = _arrive(x0_hat, eps_hat, abar[s], sigma, noise)
-        yield Step(t, s, x_t, eps_hat, x0_hat, x_s)
-        x_t = x_s
+    def walk(x_t: Tensor) -> Iterator[Step]:
+        for i in reversed(range(len(levels) - 1)):
+            t, s = levels[i + 1], levels[i]
+            eps_hat = eps_theta(x_t, torch.full((len(x_t),), t, dtype=torch.int64, device=x_t.device))
+            x0_hat = unmix_x0(x_t, eps_hat, abar[t])
+            if clip is not None:
+                x0_hat = x0_hat.clamp(-clip, clip)
+            if edit_x0 is not None:
+                x0_hat = edit_x0(x0_hat, t)
+            if clip is not None or edit_x0 is not None:
+                eps_hat = unmix_eps(x_t, x0_hat, abar[t])
+            noise = draw(x_t, generator) if sigmas[i] > 0 else None
+            if larger and noise is not None:
+                noise = noise * (sigma_hats[i] / sigmas[i])  # the mean keeps eta = 1's sigma, the noise does not
+            x_s = _arrive(x0_hat, eps_hat, abar[s], sigmas[i], noise)
+            yield Step(t, s, x_t, eps_hat, x0_hat, x_s)
+            x_t = x_s
+
+    return walk(x_T)  # a generator of its own, so that what is wrong with the arguments is said at the call
 
 
 @torch.no_grad()

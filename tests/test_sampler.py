@@ -189,6 +189,18 @@ def test_invert_then_sample_returns_the_start_at_first_order():
     assert abs(x_T.mean()) < 0.25 and abs(x_T.std() - 1) < 0.15  # what it is encoded as looks like x_T
 
 
+def test_inversion_asks_the_network_at_the_level_it_leaves():
+    seen = []
+
+    def model(x, t):
+        seen.append(t[0].item())
+        return a_model(x, t)
+
+    tau = make_tau(1000, 6, "trailing")
+    invert(model, normal(2, 3), LINEAR, tau)
+    assert seen == [1, *tau[1:-1].tolist()]  # and level 1 in the place of 0, which no network knows
+
+
 def test_one_inversion_step_up_and_down_with_the_same_noise_is_exact():
     x, eps = normal(4, 3, seed=19), normal(4, 3, seed=20)
     up = ddim_step(x, eps, 0.9, 0.1)
@@ -269,17 +281,24 @@ def test_float32_throughout():
 X = torch.zeros(2, 2)
 
 
+def test_the_largest_eta_that_the_message_names_is_allowed():
+    with pytest.raises(ValueError) as error:
+        ddim_path(a_model, X, LINEAR, [0, 990, 1000], eta=3.0)
+    most = float(str(error.value).split()[-1])
+    assert 1 < most < 3 and len(list(ddim_path(a_model, X, LINEAR, [0, 990, 1000], eta=most - 1e-3))) == 2
+
+
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: list(ddim_path(a_model, X, LINEAR, [0, 5], eta=-0.5)), "eta = -0.5"),
-        (lambda: list(ddim_path(a_model, X, LINEAR, [0, 5], eta="big")), "eta = big"),
-        (lambda: list(ddim_path(a_model, X, LINEAR, [1, 5])), "from 0"),
-        (lambda: list(ddim_path(a_model, X, LINEAR, [0, 5, 5])), "rise strictly"),
-        (lambda: list(ddim_path(a_model, X, LINEAR, [0])), "make_tau"),
-        (lambda: list(ddim_path(a_model, X, LINEAR, [0, 1001])), "1001"),
-        (lambda: list(ddim_path(a_model, X, LINEAR, [0, 5], clip=-1)), "clip = -1"),
-        (lambda: list(ddim_path(a_model, X, LINEAR, [0, 500, 1000], eta=3.0)), "sigma = "),
+        (lambda: (ddim_path(a_model, X, LINEAR, [0, 5], eta=-0.5)), "eta = -0.5"),
+        (lambda: (ddim_path(a_model, X, LINEAR, [0, 5], eta="big")), "eta = big"),
+        (lambda: (ddim_path(a_model, X, LINEAR, [1, 5])), "from 0"),
+        (lambda: (ddim_path(a_model, X, LINEAR, [0, 5, 5])), "rise strictly"),
+        (lambda: (ddim_path(a_model, X, LINEAR, [0])), "make_tau"),
+        (lambda: (ddim_path(a_model, X, LINEAR, [0, 1001])), "1001"),
+        (lambda: (ddim_path(a_model, X, LINEAR, [0, 5], clip=-1)), "clip = -1"),
+        (lambda: (ddim_path(a_model, X, LINEAR, [0, 500, 1000], eta=3.0)), "eta = 3.0 asks for more"),
         (lambda: ddim_step(X, X, 0.2, 0.5, 0.1), "needs noise"),
         (lambda: sample(a_model, (2, 2), LINEAR, [0, 5], generator=image_generators(0, 0, 3)), "3 generators for a batch of 2"),
         (lambda: image_generators(-1, 0, 1), "seed = -1"),

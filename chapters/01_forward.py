@@ -1,0 +1,463 @@
+# %% [markdown]
+# (ch-forward)=
+# # The forward process
+#
+# **Question.** Everyone can ruin a photograph with noise. Why do diffusion models ruin it in a thousand small steps, when one large
+# step would do?
+#
+# The answer decides the shape of everything that follows: a network will learn to walk this path backwards, so the path must be one
+# that can be walked backwards. At the end of this chapter you will have checked, by running it, that
+#
+# - one step keeps the variance at 1, and why its two coefficients must be square roots that belong together;
+# - after T steps nothing of the data is left that anyone could measure, whatever the data was;
+# - undoing one *small* step is a matter of a mean and a standard deviation, and undoing one *large* step is not;
+# - a schedule copied without its number of steps fails without an error message.
+#
+# The chapter opens two files of the package: {py:mod}`ddim_edu.schedule` and {py:mod}`ddim_edu.forward`.
+
+# %%
+import numpy as np
+import torch
+from sklearn.datasets import load_sample_image
+
+from ddim_edu.exact import GaussianMixture
+from ddim_edu.forward import q_step
+from ddim_edu.plotting import COLOURS, figure, image_row
+from ddim_edu.schedule import NoiseSchedule
+
+generator = torch.Generator().manual_seed(0)
+
+# %% [markdown]
+# ## One step
+#
+# Write $x_0$ for a data point: a photograph, a sound, a point in the plane, always as a vector of real numbers. The process makes
+# $x_1$ from $x_0$, then $x_2$ from $x_1$, and so on up to $x_T$. The index $t$ is called the **level**: 0 is data, $T$ is noise.
+#
+# The obvious step adds noise: $x_t = x_{t-1} + b\, z$ with $z \sim \mathcal N(0, I)$, fresh at every step and independent of everything
+# before. It has a flaw. Variances of independent variables add, so after $T$ steps the variance has grown by $T b^2$, and a network
+# would have to work on numbers of ever changing size. So we shrink before we add:
+#
+# $$
+# x_t = a\, x_{t-1} + b\, z .
+# $$
+#
+# Suppose each coordinate of $x_{t-1}$ has variance 1. Then the variance of $x_t$ is $a^2 + b^2$, and it stays 1 exactly if
+# $a^2 + b^2 = 1$. One number fixes both coefficients. Diffusion models name $b^2$: it is $\beta_t$, the **share of the variance that step
+# $t$ replaces by noise**, and it lies strictly between 0 and 1.
+#
+# ```{prf:definition} Forward step
+# :label: def-forward-step
+# For $t = 1, \dots, T$, with $z_t \sim \mathcal N(0, I)$ independent of each other and of $x_0$,
+#
+# $$
+# x_t = \sqrt{1 - \beta_t}\; x_{t-1} + \sqrt{\beta_t}\; z_t,
+# \qquad\text{that is}\qquad
+# q(x_t \mid x_{t-1}) = \mathcal N\bigl(\sqrt{1 - \beta_t}\; x_{t-1},\; \beta_t I\bigr) .
+# $$ (eq:forward-step)
+# ```
+#
+# This is equation 2 of {cite:t}`ho2020ddpm`. The letter $q$ is used for every distribution of this process. Since $x_t$ needs only
+# $x_{t-1}$ and fresh noise, and not how $x_{t-1}$ came about, the sequence is a **Markov chain**. (Chapter 4 will give that up, and it is
+# where DDIM begins.)
+#
+# By hand, the step is one line; the package's {py:func}`~ddim_edu.forward.q_step` must agree with it.
+
+# %%
+schedule = NoiseSchedule.linear()  # DDPM's: T = 1000 levels
+x = torch.randn(3, 2, generator=generator, dtype=torch.float64)
+z = torch.randn(3, 2, generator=generator, dtype=torch.float64)
+
+t = 700
+beta_t = schedule.beta[t]
+by_hand = (1 - beta_t).sqrt() * x + beta_t.sqrt() * z
+
+assert torch.allclose(by_hand, q_step(x, t, schedule, z), rtol=1e-12)
+
+# %% [markdown]
+# What if the variance of $x_{t-1}$ is some other $v$? Then $x_t$ has variance $(1 - \beta_t)\, v + \beta_t$, which we can write
+#
+# $$
+# \operatorname{Var} x_t - 1 = (1 - \beta_t)\,(v - 1) .
+# $$ (eq:variance-pull)
+#
+# Each step shrinks the distance from 1 by the factor $1 - \beta_t$: the chain not only keeps variance 1, it **pulls** every other variance
+# towards it. Start three far too wide or too narrow clouds and follow them.
+
+# %%
+start = torch.tensor([9.0, 1.0, 0.04], dtype=torch.float64)  # three variances
+n = 20_000
+x = start.sqrt() * torch.randn(n, 3, generator=generator, dtype=torch.float64)
+expected, variances = start.clone(), [x.var(0)]
+for t in range(1, schedule.T + 1):
+    z = torch.randn(n, 3, generator=generator, dtype=torch.float64)
+    x = q_step(x, t, schedule, z)
+    expected = (1 - schedule.beta[t]) * expected + schedule.beta[t]
+    variances.append(x.var(0))
+    assert torch.allclose(variances[-1], expected, rtol=6 * (2 / n) ** 0.5)  # six standard errors
+
+# %% mystnb={"figure": {"caption": "Variance of three clouds of 20,000 points along the chain. Whatever it is at t = 0, it is pulled to 1.", "name": "fig-variance-pull"}, "image": {"alt": "Line plot of variance against t on a logarithmic axis. Curves that start at 9 and at 0.04 bend towards the flat curve at 1 and have met it by t = 700."}} tags=["hide-input"]
+fig, ax = figure(height=2.4)
+for column, v in enumerate(start):
+    ax.plot(torch.stack(variances)[:, column], label=f"start {v:g}")
+ax.set(xlabel="level t", ylabel="variance of $x_t$", yscale="log")
+ax.legend();
+
+# %%
+print("variances at the end:", [f"{v:.2f}" for v in variances[-1]])
+
+# %% [markdown]
+# ## The schedule
+#
+# The list $\beta_1, \dots, \beta_T$ is the **noise schedule**. It is chosen, not learned. {cite:t}`ho2020ddpm` take $T = 1000$ and let
+# $\beta_t$ rise in equal steps from $10^{-4}$ to $0.02$: tiny steps where the picture is still a picture, larger ones where it is nearly
+# noise. Two more names will be used on every page. What a step keeps, and what all steps up to $t$ have kept together:
+#
+# $$
+# \alpha_t = 1 - \beta_t, \qquad \bar\alpha_t = \prod_{i=1}^{t} \alpha_i, \qquad \bar\alpha_0 = 1 .
+# $$ (eq:alpha-bar)
+#
+# ```{warning}
+# The DDIM paper {cite}`song2021ddim` writes $\alpha_t$ for what DDPM, and this book, call $\bar\alpha_t$. Mixing the two is the most
+# common mistake in texts on this subject. Here a bare $\alpha$ never stands for the product, and the code has no variable called
+# `alpha` at all: it says `alpha_step` and `alpha_bar`.
+# ```
+
+# %%
+beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)  # beta_1 ... beta_1000
+
+alpha_bar = [1.0]  # index 0 is the data
+for b in beta.tolist():
+    alpha_bar.append(alpha_bar[-1] * (1 - b))
+alpha_bar = torch.tensor(alpha_bar, dtype=torch.float64)
+
+assert torch.allclose(alpha_bar, schedule.alpha_bar, rtol=1e-12)
+assert torch.equal(beta, schedule.beta[1:]) and schedule.beta[0] == 0
+print(f"alpha_bar at 1: {alpha_bar[1]:.4f}, at 500: {alpha_bar[500]:.4f}, at 1000: {alpha_bar[1000]:.1e}")
+
+# %% [markdown]
+# Note the convention, which saves many off-by-one errors: arrays have length $T + 1$ and index 0 is the data. Level $t$ stands at index
+# $t$. (Many libraries store $\beta_1$ at index 0, and their "timestep 0" is our level 1.)
+
+# %% mystnb={"figure": {"caption": "DDPM's linear schedule. Left: the share of variance that each step replaces. Right: the factor that is left on the data, and the standard deviation of the noise, at each level.", "name": "fig-schedule"}, "image": {"alt": "Two line plots against t. Left: beta rises in a straight line from 0.0001 to 0.02. Right: the square root of alpha-bar falls from 1 to almost 0 while the square root of one minus alpha-bar rises from 0 to almost 1; they cross near t = 260."}} tags=["hide-input"]
+fig, (left, right) = figure(2, height=2.4)
+left.plot(range(1, 1001), schedule.beta[1:])
+left.set(xlabel="level t", ylabel=r"$\beta_t$")
+right.plot(schedule.alpha_bar.sqrt(), label=r"$\sqrt{\bar\alpha_t}$, data")
+right.plot((1 - schedule.alpha_bar).sqrt(), label=r"$\sqrt{1-\bar\alpha_t}$, noise")
+right.set(xlabel="level t")
+right.legend();
+
+# %%
+crossing = int((schedule.alpha_bar < 0.5).nonzero()[0])
+print(f"from t = {crossing} on, noise outweighs data")
+assert crossing == 260
+
+# %% [markdown]
+# ## A photograph along the chain
+#
+# A real photograph, cut to 128 × 128 pixels and scaled to mean 0 and variance 1. (The models of this book use $[-1, 1]$; unit variance is
+# used here because then {eq}`eq:variance-pull` says that the variance never moves.)
+
+# %%
+photo = torch.from_numpy(load_sample_image("flower.jpg")[100:356:2, 190:446:2].copy())
+photo = photo.permute(2, 0, 1)[None].double()  # (1, 3, 128, 128)
+photo = (photo - photo.mean()) / photo.std()
+
+shown, x = {0: photo}, photo
+for t in range(1, schedule.T + 1):
+    x = q_step(x, t, schedule, torch.randn(x.shape, generator=generator, dtype=x.dtype))
+    if t in (50, 150, 300, 500, 1000):
+        shown[t] = x
+
+# %% mystnb={"figure": {"caption": "One photograph on its way through the chain. At level 500 the eye still finds a ghost of the flower, at 1000 nothing.", "name": "fig-photo-chain"}, "image": {"alt": "A row of six pictures of an orange dahlia at levels 0, 50, 150, 300, 500 and 1000: clear, a little grainy, grainy, a flower behind noise, a ghost of it, and pure noise."}} tags=["hide-input"]
+image_row(torch.cat(list(shown.values())) / 2, [f"t = {t}" for t in shown]);
+
+# %% [markdown]
+# How much of the photograph is left? Measure it: the correlation, over all 49,152 numbers, between $x_t$ and $x_0$. Only the factor
+# on $x_0$ can produce correlation, since all noise is independent of $x_0$; chapter 2 proves that this factor is $\sqrt{\bar\alpha_t}$. With
+# unit variances the correlation must then be $\sqrt{\bar\alpha_t}$ too, up to a sampling error of about $1/\sqrt{49152} = 0.0045$.
+
+# %%
+for t, x in shown.items():
+    measured = np.corrcoef(x.flatten(), photo.flatten())[0, 1]
+    expected = schedule.alpha_bar[t].sqrt().item()
+    print(f"t = {t:4d}   correlation {measured:6.3f}   expected {expected:.3f}")
+    assert abs(measured - expected) < 4 * 0.0045
+
+# %% [markdown]
+# At $t = 500$, where you see a ghost, more than a quarter of the correlation is left, and a network can use it. At $t = 1000$ what is left
+# is as small as the sampling error: these pixels cannot tell it from nothing.
+#
+# ## A density along the chain
+#
+# A picture shows one sample. To see the **distribution** move, take data on a line, drawn from a mixture of two narrow Gaussians. Noise
+# turns a Gaussian into a Gaussian, so the density $q(x_t)$ is a mixture of two Gaussians at every level and can be written down; the
+# package has it as {py:class}`~ddim_edu.exact.GaussianMixture`. We run the chain on samples and hold the histogram against the
+# formula.
+
+# %%
+two_peaks = GaussianMixture(weights=[0.35, 0.65], means=[[-1.2], [0.65]], covs=[0.02, 0.05], schedule=schedule)
+n = 20_000
+x = two_peaks.sample(n, generator)
+levels, clouds = (0, 60, 200, 400, 1000), {0: x}
+for t in range(1, schedule.T + 1):
+    x = q_step(x, t, schedule, torch.randn(n, 1, generator=generator, dtype=torch.float64))
+    if t in levels:
+        clouds[t] = x
+
+# %% mystnb={"figure": {"caption": "A density with two peaks on its way to the standard normal. Bars: 20,000 samples sent through the chain step by step. Line: the exact density at that level.", "name": "fig-density-chain"}, "image": {"alt": "Five histograms with an exact density line on top, at levels 0, 60, 200, 400 and 1000. Two sharp peaks widen, move together, merge at level 400 and become the bell curve at level 1000. The line follows the bars everywhere."}} tags=["hide-input"]
+fig, axes = figure(5, height=1.9, sharex=True)
+grid = torch.linspace(-3, 3, 301, dtype=torch.float64)
+for ax, t in zip(axes, levels):
+    ax.hist(clouds[t].flatten().numpy(), bins=60, range=(-3, 3), density=True, color=COLOURS[4])
+    ax.plot(grid, two_peaks.log_prob(grid[:, None], t).exp(), color=COLOURS[1])
+    ax.set(title=f"t = {t}", yticks=[])
+
+# %% [markdown]
+# "The line follows the bars" can be made a number. The Kolmogorov–Smirnov distance is the largest gap between two cumulative
+# distribution functions, here that of the samples and that of the formula. If the samples do come from the formula, it exceeds
+# $1.95/\sqrt n$ in one case out of a thousand.
+
+# %%
+fine = torch.linspace(-6, 6, 4001, dtype=torch.float64)
+for t in levels:
+    density = two_peaks.log_prob(fine[:, None], t).exp()
+    exact_cdf = torch.cumulative_trapezoid(density, fine)
+    sample_cdf = torch.searchsorted(clouds[t].flatten().sort().values, fine[1:]) / n
+    distance = (sample_cdf - exact_cdf).abs().max().item()
+    assert distance < 1.95 / n**0.5
+print(f"all five distances are below {1.95 / n**0.5:.4f}")
+
+# %% [markdown]
+# ## Points in the plane: what is forgotten, and when
+#
+# The next data set has seven clusters on a circle. Colour each point by the cluster it came from and let the chain run.
+
+# %%
+angle = torch.arange(7, dtype=torch.float64) * 2 * torch.pi / 7
+ring = GaussianMixture(torch.ones(7), 1.3 * torch.stack([angle.cos(), angle.sin()], 1), 0.01, schedule)
+n = 2_000
+cluster = torch.randint(7, (n,), generator=generator)
+x = ring.means[cluster] + 0.1 * torch.randn(n, 2, generator=generator, dtype=torch.float64)
+levels, clouds = (0, 100, 200, 400, 1000), {0: x}
+for t in range(1, schedule.T + 1):
+    x = q_step(x, t, schedule, torch.randn(n, 2, generator=generator, dtype=torch.float64))
+    if t in levels:
+        clouds[t] = x
+
+# %% mystnb={"figure": {"caption": "2,000 points in seven clusters, coloured by the cluster they started in. The arrangement is lost long before the circle is, and all is lost at the end.", "name": "fig-ring"}, "image": {"alt": "Five scatter plots at levels 0, 100, 200, 400 and 1000. Seven tight coloured clusters on a circle spread, overlap with their neighbours, and end as one round cloud in which the colours are mixed."}} tags=["hide-input"]
+fig, axes = figure(5, height=1.75, sharex=True, sharey=True)
+for ax, t in zip(axes, levels):
+    ax.scatter(*clouds[t].T, c=[COLOURS[k] for k in cluster], s=1.5)
+    ax.set(title=f"t = {t}", aspect="equal", xlim=(-3, 3), ylim=(-3, 3), xticks=[], yticks=[])
+
+# %% [markdown]
+# Two numbers say what the colours say. First: someone who knows the seven centres is shown $x_t$ and must name the cluster. The best
+# strategy is to name the nearest shrunken centre $\sqrt{\bar\alpha_t}\, m_k$; how often is that right? Second: how far is $q(x_t)$ as a
+# whole from the standard normal? Its Kullback–Leibler divergence $\operatorname{KL}(q_t \,\|\, \mathcal N(0, I)) =
+# E_{q_t}[\log q_t(x) - \log n(x)]$, where $n$ is the standard normal density, is 0 only if the two are the same. We estimate it by its
+# mean over the points.
+
+# %%
+accuracy, kl = {}, {}
+for t, x in clouds.items():
+    centres = schedule.alpha_bar[t].sqrt() * ring.means
+    accuracy[t] = (torch.cdist(x, centres).argmin(1) == cluster).double().mean().item()
+    log_normal = -0.5 * (x**2).sum(1) - np.log(2 * np.pi)
+    kl[t] = (ring.log_prob(x, t) - log_normal).mean().item()
+    print(f"t = {t:4d}   cluster named correctly {accuracy[t]:4.0%}   KL from N(0, I) {round(kl[t], 2) + 0.0:5.2f}")
+
+assert accuracy[0] > 0.99 and abs(accuracy[1000] - 1 / 7) < 4 * (6 / 49 / n) ** 0.5
+assert kl[0] > kl[100] > kl[200] > kl[400] and abs(kl[1000]) < 0.02
+
+# %% [markdown]
+# At $t = 1000$ the guess is right one time in seven, which is pure chance, and the divergence is zero to two decimals. So a sampler may
+# start from $\mathcal N(0, I)$: it needs to know nothing about the data to begin. That is the first half of the forward process's job.
+#
+# ## Why small steps
+#
+# The second half is to be reversible. Undoing a step means drawing $x_{t-1}$ given $x_t$, and Bayes' rule says from what:
+#
+# $$
+# q(x_{t-1} \mid x_t) \;\propto\; q(x_t \mid x_{t-1})\; q(x_{t-1}) .
+# $$ (eq:bayes-step)
+#
+# The first factor is the Gaussian of {eq}`eq:forward-step`, a bell of width about $\sqrt{\beta_t}$ around $x_t$. The second is the density of all
+# data at level $t-1$: for photographs, hopelessly complicated. But if the bell is *narrow*, only the small piece of
+# $q(x_{t-1})$ under it matters, and a small piece of a smooth curve looks, in its logarithm, like a straight line. A Gaussian times the
+# exponential of a straight line is a Gaussian, shifted. So to undo a small step, **a mean and a standard deviation are enough**. If the
+# bell is wide, it sees several peaks and no Gaussian will do.
+#
+# On the line we can compute {eq}`eq:bayes-step` on a grid, for one small step of the schedule and for one giant step from the data straight to
+# level 200. In both cases we look at what lies behind a point $x_t = -0.1$ between the two peaks.
+
+# %%
+def reverse(s, t, x_t):
+    """Density of x_s given x_t on the grid, and the Gaussian with the same mean and variance."""
+    kept = schedule.alpha_bar[t] / schedule.alpha_bar[s]  # one step from s to t with beta = 1 - kept
+    log_bell = -0.5 * (x_t - kept.sqrt() * fine) ** 2 / (1 - kept)
+    density = (log_bell + two_peaks.log_prob(fine[:, None], s)).softmax(0) / (fine[1] - fine[0])
+    mean = torch.trapezoid(fine * density, fine)
+    variance = torch.trapezoid((fine - mean) ** 2 * density, fine)
+    gaussian = torch.exp(-0.5 * (fine - mean) ** 2 / variance) / (2 * torch.pi * variance).sqrt()
+    return density, gaussian
+
+
+cases = {"one small step, 200 to 199": reverse(199, 200, -0.1), "one giant step, 200 to 0": reverse(0, 200, -0.1)}
+
+# %% mystnb={"figure": {"caption": "What lies behind $x_t = -0.1$. Undoing a small step, the exact distribution and a Gaussian are one curve. Undoing a giant step, the best Gaussian puts its mass where there is no data.", "name": "fig-small-steps"}, "image": {"alt": "Two plots of densities. Left, a small step: the exact density and the dashed Gaussian coincide in one narrow bell. Right, a giant step: the exact density has two separate peaks while the dashed Gaussian is one wide bell with its middle between them."}} tags=["hide-input"]
+fig, axes = figure(2, height=2.3)
+for ax, (title, (density, gaussian)) in zip(axes, cases.items()):
+    seen = gaussian > 1e-3 * gaussian.max()
+    ax.plot(fine[seen], density[seen], label="exact")
+    ax.plot(fine[seen], gaussian[seen], "--", label="Gaussian")
+    ax.set(title=title, yticks=[])
+axes[1].legend();
+
+# %% [markdown]
+# The number: the total variation distance, half the area between the two curves. It is the largest difference in probability that the
+# two distributions give to any event; 0 is equality, 1 is no overlap.
+
+# %%
+for title, (density, gaussian) in cases.items():
+    distance = 0.5 * torch.trapezoid((density - gaussian).abs(), fine).item()
+    print(f"{title:27s} total variation {distance:.3f}")
+    assert distance < 0.01 if "small" in title else distance > 0.3
+
+# %% [markdown]
+# There is the answer to the question of this chapter. One large step destroys just as well, but only small steps can be undone by something
+# as simple as a Gaussian, and a Gaussian whose variance is known leaves the network one thing to learn: a mean. (And is a thousand
+# network calls per picture not slow? It is. Chapter 6 takes far fewer steps than the forward process has, and DDIM is the reason that
+# this works.)
+#
+# ## What breaks: the same ends with fewer steps
+#
+# Suppose you want a fast experiment, set `T = 100`, and keep `beta_start` and `beta_end`. No error is raised, the loss falls, and samples
+# come out wrong, because the chain now stops long before it has forgotten the data.
+
+# %%
+short = NoiseSchedule.linear(T=100)  # still from 1e-4 to 0.02
+x = photo
+for t in range(1, short.T + 1):
+    x = q_step(x, t, short, torch.randn(x.shape, generator=generator, dtype=x.dtype))
+left_over = np.corrcoef(x.flatten(), photo.flatten())[0, 1]
+print(f"correlation of x_T with the photograph: {left_over:.2f}, signal in it: alpha_bar = {short.alpha_bar[-1]:.2f}")
+assert left_over > 0.5
+
+# %% [markdown]
+# A sampler would start from $\mathcal N(0, I)$ and hand the network an $x_T$ of a kind that it never saw in training: 60% of what it saw
+# was picture. What matters is the *product* of all $1 - \beta_t$. With ten times fewer steps, $\beta_t$ must be about ten times larger.
+
+# %%
+mended = NoiseSchedule.linear(T=100, beta_start=1e-3, beta_end=0.2)
+assert mended.alpha_bar[-1] < 1e-4 < 0.3 < short.alpha_bar[-1]
+print(f"alpha_bar at the end: {mended.alpha_bar[-1]:.0e} (mended), {schedule.alpha_bar[-1]:.0e} (T = 1000)")
+
+# %% [markdown]
+# ## Exercises
+#
+# Solutions are folded, and the tests of this book run them.
+#
+# ```{exercise} Derive: no shrinking
+# :label: ex-forward-no-shrink
+# Leave out the shrinking: $x_t = x_{t-1} + \sqrt{\beta_t}\, z_t$. What is the variance of $x_T$ for data of variance 1 and the linear schedule?
+# Compute it on paper (an arithmetic series), then check it with samples.
+# ```
+#
+# ````{solution} ex-forward-no-shrink
+# :class: dropdown
+# Independent variances add: $\operatorname{Var} x_T = 1 + \sum_t \beta_t = 1 + 1000 \cdot (10^{-4} + 0.02)/2 = 11.05$.
+#
+# ```python
+# import torch
+# from ddim_edu.schedule import NoiseSchedule
+#
+# beta = NoiseSchedule.linear().beta
+# g = torch.Generator().manual_seed(0)
+# n = 20_000
+# x = torch.randn(n, generator=g)
+# for b in beta[1:].tolist():
+#     x = x + b**0.5 * torch.randn(n, generator=g)
+# assert abs(1 + beta.sum() - 11.05) < 1e-9
+# assert abs(x.var() - 11.05) < 4 * 11.05 * (2 / n) ** 0.5
+# ```
+# ````
+#
+# ```{exercise} Derive: how fast a wrong variance is forgotten
+# :label: ex-forward-forget
+# Use {eq}`eq:variance-pull` to show that $\operatorname{Var} x_t - 1 = \bar\alpha_t\, (\operatorname{Var} x_0 - 1)$. From which level on is a start
+# variance of 9 within 1% of 1?
+# ```
+#
+# ````{solution} ex-forward-forget
+# :class: dropdown
+# Apply {eq}`eq:variance-pull` $t$ times: the factors $1 - \beta_i$ multiply to $\bar\alpha_t$. We need $8\, \bar\alpha_t < 0.01$.
+#
+# ```python
+# from ddim_edu.schedule import NoiseSchedule
+#
+# alpha_bar = NoiseSchedule.linear().alpha_bar
+# t = int((8 * alpha_bar < 0.01).nonzero()[0])
+# assert t == 813
+# ```
+# ````
+#
+# ```{exercise} Code: the cosine schedule
+# :label: ex-forward-cosine
+# {cite:t}`nichol2021improved` set $\bar\alpha_t = f(t)/f(0)$ with $f(t) = \cos^2\bigl(\frac{t/T + 0.008}{1.008} \cdot \frac{\pi}{2}\bigr)$ and recover
+# $\beta_t = 1 - \bar\alpha_t/\bar\alpha_{t-1}$, cut at 0.999. Write it and compare it with `NoiseSchedule.cosine`. At which level does noise begin to
+# outweigh data?
+# ```
+#
+# ````{solution} ex-forward-cosine
+# :class: dropdown
+# It crosses near the middle, at 497 of 1000, where the linear schedule crosses at 260: the cosine spends its levels more evenly.
+#
+# ```python
+# import torch
+# from ddim_edu.schedule import NoiseSchedule
+#
+# T = 1000
+# f = torch.cos((torch.arange(T + 1, dtype=torch.float64) / T + 0.008) / 1.008 * torch.pi / 2) ** 2
+# beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
+# ours = NoiseSchedule.cosine(T)
+# assert torch.allclose(ours.beta[1:], beta)
+# assert int((ours.alpha_bar < 0.5).nonzero()[0]) == 497
+# ```
+# ````
+#
+# ```{exercise} Break: the roots left out
+# :label: ex-forward-roots
+# A frequent slip is $x_t = (1 - \beta_t)\, x_{t-1} + \beta_t\, z_t$, the step without its square roots. To which variance does it pull when $\beta_t$
+# is a constant $\beta$? Find the fixed point, then run it with $\beta = 0.02$.
+# ```
+#
+# ````{solution} ex-forward-roots
+# :class: dropdown
+# A fixed point satisfies $v = (1-\beta)^2 v + \beta^2$, so $v = \beta^2/(2\beta - \beta^2) = \beta/(2 - \beta)$: about 0.01 instead of 1. The data is
+# forgotten, but so is its scale.
+#
+# ```python
+# import torch
+#
+# b, n = 0.02, 20_000
+# g = torch.Generator().manual_seed(0)
+# x = torch.randn(n, generator=g)
+# for _ in range(1000):
+#     x = (1 - b) * x + b * torch.randn(n, generator=g)
+# v = b / (2 - b)
+# assert abs(x.var() / v - 1) < 4 * (2 / n) ** 0.5
+# ```
+# ````
+#
+# ## Summary
+#
+# 1. One step is $x_t = \sqrt{1-\beta_t}\, x_{t-1} + \sqrt{\beta_t}\, z_t$; its two squared coefficients add up to 1, so variance 1 stays and any other is
+#    pulled to 1.
+# 2. The schedule is a list of $\beta_t$; what counts is the product $\bar\alpha_t$ of all $1 - \beta_i$ up to $t$.
+# 3. At $t = T$ the data is gone (alpha-bar of $4 \cdot 10^{-5}$), so sampling can start from $\mathcal N(0, I)$.
+# 4. Steps are small so that undoing one needs no more than a Gaussian.
+# 5. A schedule belongs to its $T$: the same ends with fewer steps leave a picture in the noise.
+#
+# **Next.** {ref}`ch-variance` replaces the loop over $t$ by one line. In the package, read {py:mod}`ddim_edu.schedule`, then
+# {py:func}`ddim_edu.forward.q_step`.

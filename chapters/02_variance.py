@@ -1,0 +1,498 @@
+# %% [markdown]
+# (ch-variance)=
+# # The variance derivation
+#
+# **Question.** Training needs $x_t$ for millions of pictures and random levels $t$. Must we walk $t$ steps for each of them, or can we
+# jump?
+#
+# We can jump, and the jump is one line. This chapter derives it without leaving anything out, because every later formula of the book
+# rests on it. At the end you will have checked that
+#
+# - two steps collapse into one, then three, then any number, and where exactly independence is used;
+# - the jump gives the same distribution as the walk, in one line instead of a loop;
+# - variance 1 is kept, and what happens to data that does not have it;
+# - what $x_T$ is, in numbers: how far from pure noise, and how much of the data it still carries;
+# - what the signal-to-noise ratio says about the best that *any* network can do.
+#
+# The chapter opens {py:mod}`ddim_edu.forward`.
+
+# %%
+import time
+
+import torch
+
+from ddim_edu.exact import Gaussian
+from ddim_edu.forward import q_sample, q_step, unmix_x0
+from ddim_edu.lab.data import digits
+from ddim_edu.plotting import figure, image_row
+from ddim_edu.schedule import NoiseSchedule
+
+generator = torch.Generator().manual_seed(0)
+schedule = NoiseSchedule.linear()
+
+# %% [markdown]
+# ## Three facts about random variables
+#
+# Everything below follows from three facts. Take random variables $X$ and $Y$ with finite variances.
+#
+# **Scaling.** $\operatorname{Var}(aX) = a^2 \operatorname{Var}(X)$, since $aX - E[aX] = a\,(X - E[X])$ and the square takes $a$ twice.
+#
+# **Adding.** Expand the square of $(X - E[X]) + (Y - E[Y])$ and take expectations:
+#
+# $$
+# \operatorname{Var}(X + Y) = \operatorname{Var}(X) + \operatorname{Var}(Y) + 2 \operatorname{Cov}(X, Y) .
+# $$ (eq:variance-sum)
+#
+# If $X$ and $Y$ are **independent**, $\operatorname{Cov}(X, Y) = E[X - E X]\; E[Y - E Y] = 0$ and the variances simply add. This is the one place
+# where independence enters the mean and the variance, and the end of this chapter breaks it on purpose.
+#
+# **Staying Gaussian.** If $X \sim \mathcal N(\mu, a^2)$ and $Y \sim \mathcal N(\nu, b^2)$ are independent, then $X + Y \sim \mathcal N(\mu + \nu, a^2 + b^2)$.
+# Mean and variance we know already; that the sum is *Gaussian* is seen from characteristic functions. That of $X$ is $E[e^{iuX}] = e^{iu\mu - a^2u^2/2}$,
+# independence makes that of the sum the product $e^{iu\mu - a^2u^2/2}\, e^{iu\nu - b^2u^2/2} = e^{iu(\mu + \nu) - (a^2 + b^2)u^2/2}$, and that is the characteristic function of the
+# claimed Gaussian. A characteristic function determines its distribution.
+
+# %%
+n = 400_000
+X = 2 * torch.randn(n, generator=generator, dtype=torch.float64)
+Y = 3 * torch.randn(n, generator=generator, dtype=torch.float64)
+standard_error = 13 * (2 / n) ** 0.5  # of the variance of n Gaussian numbers with variance 13
+
+independent = (X + Y).var().item()
+dependent = (X + 1.5 * X).var().item()  # the second term has variance 9 as well
+print(f"independent: {independent:.1f} (4 + 9 = 13)   dependent: {dependent:.1f} (2.5^2 * 4 = 25)")
+assert abs(independent - 13) < 4 * standard_error and abs(dependent - 25) < 8 * standard_error
+
+# %% [markdown]
+# ## Two steps by substitution
+#
+# Write $\alpha_t = 1 - \beta_t$. The first two steps of the chain are
+#
+# $$
+# x_1 = \sqrt{\alpha_1}\, x_0 + \sqrt{1 - \alpha_1}\, z_1, \qquad x_2 = \sqrt{\alpha_2}\, x_1 + \sqrt{1 - \alpha_2}\, z_2 .
+# $$
+#
+# Put the first into the second:
+#
+# $$
+# x_2 = \sqrt{\alpha_1 \alpha_2}\; x_0 + \underbrace{\sqrt{\alpha_2 (1 - \alpha_1)}\; z_1 + \sqrt{1 - \alpha_2}\; z_2}_{\text{noise}} .
+# $$ (eq:two-steps)
+#
+# $z_1$ and $z_2$ are independent standard normals, so by the second and third fact the noise is Gaussian with mean 0 and variance
+#
+# $$
+# \alpha_2 (1 - \alpha_1) + (1 - \alpha_2) = \alpha_2 - \alpha_1 \alpha_2 + 1 - \alpha_2 = 1 - \alpha_1 \alpha_2 .
+# $$ (eq:two-variances)
+#
+# The two $\alpha_2$ cancel, and what is left looks just like a single step whose "$\alpha$" is the product $\alpha_1\alpha_2$. By hand, with two large steps so that
+# one can see something:
+
+# %%
+alpha_1, alpha_2 = 0.8, 0.5
+weight_1 = (alpha_2 * (1 - alpha_1)) ** 0.5  # of z_1 in x_2
+weight_2 = (1 - alpha_2) ** 0.5  # of z_2
+assert abs(weight_1**2 + weight_2**2 - (1 - alpha_1 * alpha_2)) < 1e-15
+
+x_0, n = 1.5, 400_000
+z_1, z_2 = torch.randn(2, n, generator=generator, dtype=torch.float64)
+x_2 = alpha_2**0.5 * (alpha_1**0.5 * x_0 + (1 - alpha_1) ** 0.5 * z_1) + (1 - alpha_2) ** 0.5 * z_2
+print(f"mean {x_2.mean():.2f}, expected {(alpha_1 * alpha_2) ** 0.5 * x_0:.2f}")
+print(f"variance {x_2.var():.2f}, expected {1 - alpha_1 * alpha_2:.2f}")
+assert abs(x_2.mean() - 0.4**0.5 * x_0) < 4 * (0.6 / n) ** 0.5
+assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
+
+# %% [markdown]
+# ```{warning}
+# The lecture notes among this book's sources write the step as $x_t = \sqrt{\alpha_{t-1}}\, x_{t-1} + \sqrt{1 - \alpha_{t-1}}\, \epsilon$. The indices matter: with $\alpha_{t-1}$ the first
+# step would use an $\alpha_0$ that the schedule does not have, and the last $\beta_T$ would never be applied.
+# ```
+#
+# ## Any number of steps, by induction
+#
+# ```{prf:theorem} The closed form
+# :label: thm-closed-form
+# With $\bar\alpha_t = \prod_{i=1}^t \alpha_i$ and $\epsilon \sim \mathcal N(0, I)$ independent of $x_0$, for every $t = 1, \dots, T$
+#
+# $$
+# x_t = \sqrt{\bar\alpha_t}\; x_0 + \sqrt{1 - \bar\alpha_t}\; \epsilon,
+# \qquad\text{that is}\qquad
+# q(x_t \mid x_0) = \mathcal N\bigl(\sqrt{\bar\alpha_t}\; x_0,\; (1 - \bar\alpha_t)\, I\bigr) .
+# $$ (eq:closed-form)
+# ```
+#
+# ```{prf:proof}
+# For $t = 1$ this is the forward step {eq}`eq:forward-step`, with $\epsilon = z_1$. Suppose it holds for $t - 1$, with a standard normal $\epsilon'$ that is made
+# of $z_1, \dots, z_{t-1}$ only. Then
+#
+# $$
+# x_t = \sqrt{\alpha_t}\, x_{t-1} + \sqrt{1 - \alpha_t}\, z_t
+#     = \sqrt{\alpha_t \bar\alpha_{t-1}}\; x_0 + \sqrt{\alpha_t (1 - \bar\alpha_{t-1})}\; \epsilon' + \sqrt{1 - \alpha_t}\; z_t .
+# $$
+#
+# The factor on $x_0$ is $\sqrt{\bar\alpha_t}$ by definition of the product. $z_t$ was drawn afresh, so it is independent of $\epsilon'$; hence the noise is Gaussian with
+# mean 0 and variance $\alpha_t(1 - \bar\alpha_{t-1}) + 1 - \alpha_t = 1 - \alpha_t \bar\alpha_{t-1} = 1 - \bar\alpha_t$ in every coordinate. Divide it by $\sqrt{1 - \bar\alpha_t}$ and call
+# the result $\epsilon$: it is standard normal, made of $z_1, \dots, z_t$ only, and independent of $x_0$.
+# ```
+#
+# This is equation 4 of both {cite:t}`ho2020ddpm` and {cite:t}`song2021ddim` (who write $\alpha_t$ for $\bar\alpha_t$).
+#
+# Note what the theorem does **not** say. The $\epsilon$ of level $t$ and the $\epsilon$ of level $t+1$ are different mixtures of the same $z_i$: each is standard
+# normal, but they are strongly correlated. Chapter 4 lives from this difference.
+#
+# ### Check by coefficients
+#
+# The proof is algebra, so the check can be algebra too: no sampling, no tolerance for luck. The chain is linear in $x_0, z_1, \dots, z_T$. Track what
+# $x_t$ multiplies each of them by. One step scales all the weights by $\sqrt{\alpha_t}$ and sets that of $z_t$.
+
+# %%
+weights = torch.zeros(schedule.T + 1, dtype=torch.float64)  # index 0: of x_0; index i: of z_i
+weights[0] = 1.0
+for t in range(1, schedule.T + 1):
+    weights *= schedule.alpha_step[t].sqrt()
+    weights[t] = schedule.beta[t].sqrt()
+    abar = schedule.alpha_bar[t]
+    assert torch.isclose(weights[0], abar.sqrt(), rtol=1e-12)
+    assert torch.isclose((weights[1:] ** 2).sum(), 1 - abar, rtol=1e-9)
+print(f"at t = {t}: weight of x_0 {weights[0]:.5f}, sum of squared noise weights {(weights[1:] ** 2).sum():.6f}")
+
+# %% mystnb={"figure": {"caption": "What the noise in $x_{1000}$ is made of: the squared weight of each $z_i$. The early draws have been shrunk away; nearly all of it is younger than 300 steps.", "name": "fig-noise-weights"}, "image": {"alt": "Curve of the squared weight of each noise draw against its index i. Almost 0 up to 700, then rising ever more steeply to 0.02 at i = 1000."}} tags=["hide-input"]
+fig, ax = figure(height=2.2)
+ax.plot(range(1, 1001), weights[1:] ** 2)
+ax.set(xlabel="index i of the draw $z_i$", ylabel="squared weight in $x_{1000}$");
+
+# %%
+recent = (weights[701:] ** 2).sum().item()
+print(f"share of the last 300 draws in the noise of x_1000: {recent:.1%}")
+assert recent > 0.99
+
+# %% [markdown]
+# ## The jump
+#
+# By hand it is one line. The package splits it in two: {py:func}`~ddim_edu.forward.mix` is the line itself, and {py:func}`~ddim_edu.forward.q_sample` looks up
+# $\bar\alpha_t$ for each member of the batch.
+
+# %%
+data = digits()
+images = data.floats(data.train)  # (1597, 1, 8, 8) in [-1, 1]
+t = torch.randint(1, 1001, (len(images),), generator=generator)  # a level for each image
+eps = torch.randn(images.shape, generator=generator)
+
+abar = schedule.alpha_bar[t].view(-1, 1, 1, 1).float()
+by_hand = abar.sqrt() * images + (1 - abar).sqrt() * eps
+assert torch.allclose(by_hand, q_sample(images, t, schedule, eps), atol=1e-6)
+
+# %% mystnb={"figure": {"caption": "One handwritten digit at eight levels, each reached in one jump with the same noise.", "name": "fig-jump"}, "image": {"alt": "A row of eight small grey pictures of a handwritten 1 at levels 1, 50, 100, 200, 300, 500, 700 and 1000, from clear to pure noise. Up to about level 200 the digit can be read."}} tags=["hide-input"]
+levels = torch.tensor([1, 50, 100, 200, 300, 500, 700, 1000])
+one = images[:1].expand(8, -1, -1, -1)
+image_row(q_sample(one, levels, schedule, eps[:1].expand(8, -1, -1, -1)), [f"{t}" for t in levels.tolist()]);
+
+# %% [markdown]
+# The jump must give what the walk gives: not the same numbers, since it uses other noise, but the same distribution. Take one pixel
+# value, $x_0 = 0.8$, send 100,000 copies down both roads to $t = 300$, and compare mean, variance and the whole distribution (the two-sample
+# Kolmogorov–Smirnov distance; it exceeds $1.95\sqrt{2/n}$ once in a thousand times if the two are the same).
+
+# %%
+n, t, x_0 = 100_000, 300, 0.8
+start = torch.full((n,), x_0, dtype=torch.float64)
+
+clock = time.perf_counter()
+walk = start
+for i in range(1, t + 1):
+    walk = q_step(walk, i, schedule, torch.randn(n, generator=generator, dtype=torch.float64))
+walk_seconds = time.perf_counter() - clock
+
+jump_seconds = []
+for _ in range(5):
+    clock = time.perf_counter()
+    jump = q_sample(start, t, schedule, torch.randn(n, generator=generator, dtype=torch.float64))
+    jump_seconds.append(time.perf_counter() - clock)
+assert walk_seconds > 50 * min(jump_seconds)  # 300 steps against one
+
+# %%
+mean, std = schedule.alpha_bar[t].sqrt() * x_0, (1 - schedule.alpha_bar[t]).sqrt()
+for road in (walk, jump):
+    assert abs(road.mean() - mean) < 4 * std / n**0.5
+    assert abs(road.var() - std**2) < 4 * std**2 * (2 / n) ** 0.5
+
+values = torch.cat([walk, jump]).sort().values
+gap = (torch.searchsorted(walk.sort().values, values) - torch.searchsorted(jump.sort().values, values)).abs().max() / n
+assert gap < 1.95 * (2 / n) ** 0.5
+print(f"expected mean {mean:.3f}, walk {walk.mean():.3f}, jump {jump.mean():.3f}")
+
+# %% [markdown]
+# The line can be solved for either of its ingredients. Who knows $x_t$ and the noise knows the data:
+#
+# $$
+# x_0 = \frac{x_t - \sqrt{1 - \bar\alpha_t}\; \epsilon}{\sqrt{\bar\alpha_t}} .
+# $$ (eq:unmix)
+#
+# A network that predicts $\epsilon$ therefore predicts $x_0$; this is equation 9 of {cite:t}`song2021ddim` and {py:func}`~ddim_edu.forward.unmix_x0`. (Two of the
+# sources print $x_0 = x_t/\sqrt{\bar\alpha_t} - \epsilon/\sqrt{\bar\alpha_s}$. With the exact noise in hand, that does not return the data.)
+
+# %%
+x_0, t, s = images.double(), 500, 400
+noise = torch.randn(x_0.shape, generator=generator, dtype=torch.float64)
+x_t = q_sample(x_0, t, schedule, noise)
+published = x_t / schedule.alpha_bar[t].sqrt() - noise / schedule.alpha_bar[s].sqrt()
+
+assert torch.allclose(unmix_x0(x_t, noise, schedule.alpha_bar[t]), x_0, atol=1e-12)
+error = (published - x_0).square().mean().sqrt()
+print(f"root mean square error of the sources' formula, given the exact noise: {error:.2f}")
+assert error > 1
+
+# %% [markdown]
+# ## Variance 1 is kept, and other variances are not
+#
+# Take variances in {eq}`eq:closed-form`. Data and noise are independent, so for each coordinate
+#
+# $$
+# \operatorname{Var}(x_t) = \bar\alpha_t \operatorname{Var}(x_0) + (1 - \bar\alpha_t) .
+# $$ (eq:variance-of-xt)
+#
+# This is 1 for all $t$ **if and only if** $\operatorname{Var}(x_0) = 1$. Real data scaled to $[-1, 1]$ does not obey. Measure the digits, over all their pixels
+# together:
+
+# %%
+v_0 = images.double().var().item()
+measured, expected = [], []
+for t in range(0, 1001, 50):
+    noise = torch.randn(images.shape, generator=generator)
+    x_t = q_sample(images, t, schedule, noise) if t else images
+    measured.append(x_t.double().var().item())
+    abar = schedule.alpha_bar[t].item()
+    expected.append(abar * v_0 + 1 - abar)
+
+largest = max(abs(m - e) for m, e in zip(measured, expected))
+assert largest < 0.02  # 102,208 numbers, not independent within an image
+print(f"variance of the data {v_0:.2f}, of x_T {measured[-1]:.2f}")
+
+# %% mystnb={"figure": {"caption": "Variance of the noisy digits. Dots: measured; line: {eq}`eq:variance-of-xt`. It begins below 1 and is pulled up to 1.", "name": "fig-variance-digits"}, "image": {"alt": "Variance against level t. Dots lie on a smooth line that starts at 0.57, rises, and flattens at 1 from about t = 600 on."}} tags=["hide-input"]
+fig, ax = figure(height=2.2)
+ax.plot(range(0, 1001, 50), measured, "o", label="measured")
+ax.plot(range(0, 1001, 50), expected, label="formula")
+ax.set(xlabel="level t", ylabel="variance", ylim=(0, 1.1))
+ax.legend(loc="lower right");
+
+# %% [markdown]
+# The same lecture notes print the step's variance as $\operatorname{Var}(X_i) = \alpha_i \operatorname{Var}(X_i) + (1 - \alpha_i)$, with the same $X_i$ on both sides. Solve that
+# for $\operatorname{Var}(X_i)$ and it says 1, for every data set and every level. The digits disprove it: their variance is
+# far from 1 for hundreds of levels. On the right-hand side belongs $X_{i-1}$.
+#
+# ## What $x_T$ is
+#
+# How small is $\bar\alpha_T$? From $1 - \beta \le e^{-\beta}$ we get a bound that needs no product:
+#
+# $$
+# \bar\alpha_T = \prod_{t=1}^{T} (1 - \beta_t) \;\le\; \exp\Bigl(-\sum_{t=1}^{T} \beta_t\Bigr) .
+# $$ (eq:abar-bound)
+#
+# For the linear schedule the sum is $10.05$, the bound $4.3 \cdot 10^{-5}$ and the product $4.0 \cdot 10^{-5}$. It is not zero, and it never is: for any schedule
+# $\bar\alpha_T > 0$. So $q(x_T \mid x_0) = \mathcal N(\sqrt{\bar\alpha_T}\, x_0, (1 - \bar\alpha_T) I)$ is **not** the standard normal. It is only close to it, and we can say how close.
+# The KL divergence between these two Gaussians is, for each coordinate,
+#
+# $$
+# \tfrac12 \bigl( (1 - \bar\alpha_T) + \bar\alpha_T\, x_0^2 - 1 - \ln(1 - \bar\alpha_T) \bigr) \approx \tfrac12\, \bar\alpha_T\, x_0^2 .
+# $$ (eq:prior-kl)
+
+# %%
+abar_T = schedule.alpha_bar[-1]
+bound = torch.exp(-schedule.beta.sum())
+assert abar_T < bound and abs(schedule.beta.sum() - 10.05) < 1e-9
+
+formula = 0.5 * (-abar_T + abar_T * x_0**2 - torch.log1p(-abar_T)).flatten(1).sum(1)
+noisy = torch.distributions.Normal(abar_T.sqrt() * x_0, (1 - abar_T).sqrt())
+library = torch.distributions.kl_divergence(noisy, torch.distributions.Normal(0.0, 1.0)).flatten(1).sum(1)
+assert torch.allclose(formula, library, rtol=1e-6)
+print(f"signal left in x_T: {abar_T.sqrt():.4f} x_0;  KL a digit: {formula.mean():.1e} nats")
+
+# %% [markdown]
+# A thousandth of a nat for 64 pixels: no test on a few pictures could tell such an $x_T$ from pure noise. It is a choice, though, not a law of nature. For
+# large, smooth pictures the little that is left, their mean brightness, can be read from $x_T$ by averaging over all pixels, and models trained on such
+# a schedule have trouble with very dark or very bright pictures {cite}`lin2024flawed`.
+#
+# ## Signal to noise
+#
+# Dividing the power of the data part by that of the noise part gives one number for each level:
+#
+# $$
+# \operatorname{SNR}(t) = \frac{\bar\alpha_t}{1 - \bar\alpha_t}, \qquad \operatorname{SNR}(0) = \infty .
+# $$ (eq:snr)
+#
+# It falls strictly, so it names levels as well as $t$ does, and it does so for *any* schedule: two schedules with the same SNR at their levels make equally
+# noisy pictures. The square root of its inverse, $\sqrt{(1 - \bar\alpha_t)/\bar\alpha_t}$, is `schedule.nsr`; in chapter 7 it will be the clock of a
+# differential equation.
+
+# %% mystnb={"figure": {"caption": "Signal-to-noise ratio of two schedules. Below the dotted line noise has more power than data.", "name": "fig-snr"}, "image": {"alt": "Two falling curves of the signal-to-noise ratio on a logarithmic axis against t. The linear schedule crosses 1 at t = 260 and ends near 0.00004; the cosine schedule stays higher, crosses 1 at t = 497, and drops steeply at the end."}} tags=["hide-input"]
+fig, ax = figure(height=2.4)
+for name, made in (("linear", schedule), ("cosine", NoiseSchedule.cosine())):
+    ax.plot(range(1, 1001), made.snr[1:], label=name)
+ax.axhline(1, color="gray", linestyle=":")
+ax.set(xlabel="level t", ylabel="SNR", yscale="log")
+ax.legend();
+
+# %%
+for name, made in (("linear", schedule), ("cosine", NoiseSchedule.cosine())):
+    assert torch.allclose(made.snr[1:], made.nsr[1:] ** -2, rtol=1e-9) and (made.snr.diff() < 0).all()
+    print(f"{name:7s} SNR falls below 1 at t = {int((made.snr < 1).nonzero()[0])}")
+
+# %% [markdown]
+# ### What the SNR costs a network
+#
+# Now the number earns its place. Let the data be standard normal, $x_0 \sim \mathcal N(0, 1)$, and ask for the best guess of $x_0$ from $x_t$ in mean square. Both
+# are Gaussian with variance 1 and covariance $\sqrt{\bar\alpha_t}$, so the best guess is $E[x_0 \mid x_t] = \sqrt{\bar\alpha_t}\, x_t$, and its error is
+#
+# $$
+# E\bigl[(x_0 - E[x_0 \mid x_t])^2\bigr] = 1 - \bar\alpha_t = \frac{1}{1 + \operatorname{SNR}(t)} .
+# $$ (eq:best-error)
+#
+# No network, however large, does better. The package has the best noise predictor for Gaussian data in closed form,
+# {py:class}`~ddim_edu.exact.Gaussian`, and {eq}`eq:unmix` turns its prediction into one of $x_0$.
+
+# %%
+exact = Gaussian(torch.zeros(1), 1.0, schedule)
+n = 100_000
+for t in (50, 260, 600):
+    x_0 = torch.randn(n, 1, generator=generator, dtype=torch.float64)
+    x_t = q_sample(x_0, t, schedule, torch.randn(n, 1, generator=generator, dtype=torch.float64))
+    x0_hat = unmix_x0(x_t, exact.eps(x_t, t), schedule.alpha_bar[t])
+    squared = (x_0 - x0_hat) ** 2
+    best = 1 / (1 + schedule.snr[t])
+    assert abs(squared.mean() - best) < 4 * squared.std() / n**0.5
+    print(f"t = {t:3d}   error of the best guess {squared.mean():.2f}   1 / (1 + SNR) {best:.2f}")
+
+# %% [markdown]
+# ## What breaks: the same noise twice
+#
+# The proof used that $z_t$ is *fresh*. A plausible optimisation, or a generator that is re-seeded inside the loop, draws one $z$ and uses it at every
+# step. Every single step still looks right. But now all the noise terms are multiples of the same $z$, the covariance in {eq}`eq:variance-sum` is as large
+# as can be, and not the squares of the weights add up but the weights themselves.
+
+# %%
+n = 50_000
+z = torch.randn(n, generator=generator, dtype=torch.float64)
+x = torch.zeros(n, dtype=torch.float64)
+for t in range(1, schedule.T + 1):
+    x = q_step(x, t, schedule, z)  # the same z again
+
+predicted = weights[1:].sum() ** 2
+print(f"standard deviation of x_T: {x.std():.1f} instead of 1; the sum of the weights is {weights[1:].sum():.1f}")
+assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} Derive: from any level to any other
+# :label: ex-variance-s-to-t
+# For $0 \le s < t$, show that $q(x_t \mid x_s) = \mathcal N\bigl(\sqrt{\bar\alpha_t/\bar\alpha_s}\; x_s,\; (1 - \bar\alpha_t/\bar\alpha_s) I\bigr)$. Then check, with the weights of a walk from
+# $s = 200$ to $t = 500$, that the noise has that variance. Which function of the package gives its square root?
+# ```
+#
+# ````{solution} ex-variance-s-to-t
+# :class: dropdown
+# A walk from $s$ to $t$ is a walk from 0 with the schedule $\beta_{s+1}, \dots, \beta_t$, so {prf:ref}`thm-closed-form` holds with the product of
+# $\alpha_{s+1} \cdots \alpha_t = \bar\alpha_t/\bar\alpha_s$ in the place of $\bar\alpha_t$. The square root is DDPM's $\hat\sigma$, `schedule.sigma_hat(t, s)`.
+#
+# ```python
+# import torch
+# from ddim_edu.schedule import NoiseSchedule
+#
+# schedule, s, t = NoiseSchedule.linear(), 200, 500
+# weights = torch.zeros(t + 1, dtype=torch.float64)
+# for i in range(s + 1, t + 1):
+#     weights *= schedule.alpha_step[i].sqrt()
+#     weights[i] = schedule.beta[i].sqrt()
+# variance = (weights**2).sum()
+# assert torch.isclose(variance, 1 - schedule.alpha_bar[t] / schedule.alpha_bar[s], rtol=1e-10)
+# assert torch.isclose(variance.sqrt(), schedule.sigma_hat(t, s), rtol=1e-10)
+# ```
+# ````
+#
+# ```{exercise} Derive: how alike are two levels?
+# :label: ex-variance-covariance
+# Given $x_0$, show that $\operatorname{Cov}(x_s, x_t) = \sqrt{\bar\alpha_t/\bar\alpha_s}\,(1 - \bar\alpha_s)$ for $s < t$. What is the correlation of the noise in $x_{200}$ with the noise in
+# $x_{201}$? And in $x_{500}$? Use it to explain the remark after {prf:ref}`thm-closed-form`.
+# ```
+#
+# ````{solution} ex-variance-covariance
+# :class: dropdown
+# By the previous exercise $x_t = \sqrt{\bar\alpha_t/\bar\alpha_s}\, x_s$ plus noise that is independent of $x_s$, so the covariance is $\sqrt{\bar\alpha_t/\bar\alpha_s} \operatorname{Var}(x_s \mid x_0)$.
+# Dividing by the two standard deviations gives $\sqrt{\operatorname{SNR}(t)/\operatorname{SNR}(s)}$. Neighbours share nearly all of their noise.
+#
+# ```python
+# import torch
+# from ddim_edu.forward import q_sample, q_step
+# from ddim_edu.schedule import NoiseSchedule
+#
+# schedule = NoiseSchedule.linear()
+# correlation = lambda s, t: (schedule.snr[t] / schedule.snr[s]).sqrt().item()
+# assert correlation(200, 201) > 0.99 and 0.2 < correlation(200, 500) < 0.3
+#
+# g, n = torch.Generator().manual_seed(0), 20_000  # and by walking
+# normal = lambda: torch.randn(n, generator=g, dtype=torch.float64)
+# x_s = q_sample(torch.zeros(n, dtype=torch.float64), 200, schedule, normal())
+# x_t = x_s
+# for t in range(201, 501):
+#     x_t = q_step(x_t, t, schedule, normal())
+# assert abs(torch.corrcoef(torch.stack([x_s, x_t]))[0, 1] - correlation(200, 500)) < 4 / n**0.5
+# ```
+# ````
+#
+# ```{exercise} Code: noise to a wanted SNR
+# :label: ex-variance-wanted-snr
+# Write a function that returns the level of a schedule whose SNR is nearest to a wanted one on a logarithmic scale. Which level of the cosine schedule is as
+# noisy as level 300 of the linear one? Check that the two have nearly the same $\bar\alpha$.
+# ```
+#
+# ````{solution} ex-variance-wanted-snr
+# :class: dropdown
+# SNR and $\bar\alpha$ determine each other, so equal SNR means equally noisy pictures.
+#
+# ```python
+# from ddim_edu.schedule import NoiseSchedule
+#
+# def level_of(schedule, snr):
+#     return 1 + int((schedule.snr[1:].log() - snr.log()).abs().argmin())
+#
+# linear, cosine = NoiseSchedule.linear(), NoiseSchedule.cosine()
+# t = level_of(cosine, linear.snr[300])
+# assert t == 563
+# assert abs(cosine.alpha_bar[t] - linear.alpha_bar[300]) < 1e-3
+# ```
+# ````
+#
+# ```{exercise} Break: noise of the wrong shape
+# :label: ex-variance-shape
+# Draw the noise for a batch of images with shape $(B, 1, 1, 1)$ instead of $(B, C, H, W)$. Broadcasting accepts it without a word. What is the variance of a pixel
+# of $x_T$ across many images, and what is it across the pixels of one image?
+# ```
+#
+# ````{solution} ex-variance-shape
+# :class: dropdown
+# Each pixel by itself is right: variance 1 across images. Within an image all pixels got the same number, so the noise is a change of
+# brightness, and the variance across pixels is only what is left of the picture, about $\bar\alpha_T$ times its own. Moments of single coordinates do not see
+# that coordinates have stopped being independent.
+#
+# ```python
+# import torch
+# from ddim_edu.forward import q_sample
+# from ddim_edu.lab.data import digits
+# from ddim_edu.schedule import NoiseSchedule
+#
+# data, schedule = digits(), NoiseSchedule.linear()
+# images = data.floats(data.train)
+# eps = torch.randn(len(images), 1, 1, 1, generator=torch.Generator().manual_seed(0))
+# x_T = q_sample(images, 1000, schedule, eps)
+# assert abs(x_T[:, 0, 4, 4].var() - 1) < 4 * (2 / len(images)) ** 0.5
+# assert x_T[0].var() < 1e-4
+# ```
+# ````
+#
+# ## Summary
+#
+# 1. Two Gaussian steps make one: the variances $\alpha_2(1 - \alpha_1)$ and $1 - \alpha_2$ add up to $1 - \alpha_1\alpha_2$, because the draws are independent.
+# 2. By induction $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$: training jumps to any level in one line.
+# 3. The same line solved for $x_0$ turns a prediction of the noise into a prediction of the data.
+# 4. Variance 1 is kept if the data has it; $x_T$ is not pure noise but within a thousandth of a nat of it.
+# 5. $\operatorname{SNR} = \bar\alpha_t/(1 - \bar\alpha_t)$ names a level for any schedule and sets the error that no network can undercut.
+#
+# **Next.** Chapter 3 turns around and learns the way back. In the package, read {py:mod}`ddim_edu.forward` whole: it is the shortest file and the most
+# used.
