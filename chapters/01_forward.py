@@ -6,10 +6,11 @@
 # step would do?
 #
 # The answer decides the shape of everything that follows: a network will learn to walk this path backwards, so the path must be one
-# that can be walked backwards. At the end of this chapter you will have checked, by running it, that
+# that can be walked backwards. (A **network** is a function with many adjustable numbers; **training** adjusts them until a measure of
+# its error, the **loss**, is small. A **sampler** is the procedure that walks back, from noise to new data.) At the end of this chapter you will have checked, by running it, that
 #
 # - one step keeps the variance at 1, and why its two coefficients must be square roots that belong together;
-# - after T steps nothing of the data is left that anyone could measure, whatever the data was;
+# - after T steps so little of the data is left that our measurements cannot find it (chapter 2 says exactly how little);
 # - undoing one *small* step is a matter of a mean and a standard deviation, and undoing one *large* step is not;
 # - a schedule copied without its number of steps fails without an error message.
 #
@@ -23,7 +24,8 @@ from sklearn.datasets import load_sample_image
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.forward import q_step
 from ddim_edu.plotting import COLOURS, figure, image_row
-from ddim_edu.schedule import NoiseSchedule
+from ddim_edu.sampler import sample
+from ddim_edu.schedule import NoiseSchedule, make_tau
 
 generator = torch.Generator().manual_seed(0)
 
@@ -34,8 +36,9 @@ generator = torch.Generator().manual_seed(0)
 # $x_1$ from $x_0$, then $x_2$ from $x_1$, and so on up to $x_T$. The index $t$ is called the **level**: 0 is data, $T$ is noise.
 #
 # The obvious step adds noise: $x_t = x_{t-1} + b\, z$ with $z \sim \mathcal N(0, I)$, fresh at every step and independent of everything
-# before. It has a flaw. Variances of independent variables add, so after $T$ steps the variance has grown by $T b^2$, and a network
-# would have to work on numbers of ever changing size. So we shrink before we add:
+# before. It has an inconvenience. Variances of independent variables add, so after $T$ steps the variance has grown by $T b^2$, and a
+# network would have to work on numbers of ever changing size. (One can rescale before each call of the network instead; chapter 7
+# returns to this.) So we shrink before we add:
 #
 # $$
 # x_t = a\, x_{t-1} + b\, z .
@@ -81,7 +84,9 @@ assert torch.allclose(by_hand, q_step(x, t, schedule, z), rtol=1e-12)
 # $$ (eq:variance-pull)
 #
 # Each step shrinks the distance from 1 by the factor $1 - \beta_t$: the chain not only keeps variance 1, it **pulls** every other variance
-# towards it. Start three far too wide or too narrow clouds and follow them.
+# towards it. Start three clouds, one far too wide, one just right and one far too narrow, and follow them. (The sample variance of $n$
+# Gaussian numbers with variance $v$ fluctuates by about $v\sqrt{2/n}$. Such a typical fluctuation is called the **standard error**, and the
+# assertions of this book allow four to six of them.)
 
 # %%
 start = torch.tensor([9.0, 1.0, 0.04], dtype=torch.float64)  # three variances
@@ -95,7 +100,7 @@ for t in range(1, schedule.T + 1):
     variances.append(x.var(0))
     assert torch.allclose(variances[-1], expected, rtol=6 * (2 / n) ** 0.5)  # six standard errors
 
-# %% mystnb={"figure": {"caption": "Variance of three clouds of 20,000 points along the chain. Whatever it is at t = 0, it is pulled to 1.", "name": "fig-variance-pull"}, "image": {"alt": "Line plot of variance against t on a logarithmic axis. Curves that start at 9 and at 0.04 bend towards the flat curve at 1 and have met it by t = 700."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Variance of three clouds of 20,000 points along the chain. Whatever it is at t = 0, it is pulled to 1.", "name": "fig-variance-pull"}, "image": {"alt": "Line plot of variance against t on a logarithmic axis. Curves that start at 9 and at 0.04 bend towards the flat curve at 1 and have met it by t = 800."}} tags=["hide-input"]
 fig, ax = figure(height=2.4)
 for column, v in enumerate(start):
     ax.plot(torch.stack(variances)[:, column], label=f"start {v:g}")
@@ -137,6 +142,9 @@ print(f"alpha_bar at 1: {alpha_bar[1]:.4f}, at 500: {alpha_bar[500]:.4f}, at 100
 # %% [markdown]
 # Note the convention, which saves many off-by-one errors: arrays have length $T + 1$ and index 0 is the data. Level $t$ stands at index
 # $t$. (Many libraries store $\beta_1$ at index 0, and their "timestep 0" is our level 1.)
+#
+# Why the product matters: each step multiplies the factor on $x_0$ by $\sqrt{\alpha_t}$, so after $t$ steps it is $\sqrt{\bar\alpha_t}$. For the noise,
+# hold $x_0$ fixed: its variance is 0, and {eq}`eq:variance-pull` applied $t$ times gives $\operatorname{Var} x_t = 1 - \bar\alpha_t$.
 
 # %% mystnb={"figure": {"caption": "DDPM's linear schedule. Left: the share of variance that each step replaces. Right: the factor that is left on the data, and the standard deviation of the noise, at each level.", "name": "fig-schedule"}, "image": {"alt": "Two line plots against t. Left: beta rises in a straight line from 0.0001 to 0.02. Right: the square root of alpha-bar falls from 1 to almost 0 while the square root of one minus alpha-bar rises from 0 to almost 1; they cross near t = 260."}} tags=["hide-input"]
 fig, (left, right) = figure(2, height=2.4)
@@ -149,14 +157,15 @@ right.legend();
 
 # %%
 crossing = int((schedule.alpha_bar < 0.5).nonzero()[0])
-print(f"from t = {crossing} on, noise outweighs data")
+print(f"from t = {crossing} on, the noise in x_t has more variance than the data (of variance 1)")
 assert crossing == 260
 
 # %% [markdown]
 # ## A photograph along the chain
 #
-# A real photograph, cut to 128 × 128 pixels and scaled to mean 0 and variance 1. (The models of this book use $[-1, 1]$; unit variance is
-# used here because then {eq}`eq:variance-pull` says that the variance never moves.)
+# A real photograph, 256 × 256 pixels of it with every second one kept, scaled to mean 0 and variance 1. (The models of this book use
+# $[-1, 1]$; unit variance is used here because then {eq}`eq:variance-pull` says that the variance never moves. Variance and correlation
+# run over the pixels of this one photograph.)
 
 # %%
 photo = torch.from_numpy(load_sample_image("flower.jpg")[100:356:2, 190:446:2].copy())
@@ -169,12 +178,12 @@ for t in range(1, schedule.T + 1):
     if t in (50, 150, 300, 500, 1000):
         shown[t] = x
 
-# %% mystnb={"figure": {"caption": "One photograph on its way through the chain. At level 500 the eye still finds a ghost of the flower, at 1000 nothing.", "name": "fig-photo-chain"}, "image": {"alt": "A row of six pictures of an orange dahlia at levels 0, 50, 150, 300, 500 and 1000: clear, a little grainy, grainy, a flower behind noise, a ghost of it, and pure noise."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "One photograph on its way through the chain. At level 500 the eye still finds the flower, at 1000 nothing.", "name": "fig-photo-chain"}, "image": {"alt": "A row of six pictures of an orange dahlia at levels 0, 50, 150, 300, 500 and 1000: clear, a little grainy, grainy, a flower behind noise, a flower in heavy noise, and pure noise."}} tags=["hide-input"]
 image_row(torch.cat(list(shown.values())) / 2, [f"t = {t}" for t in shown]);
 
 # %% [markdown]
 # How much of the photograph is left? Measure it: the correlation, over all 49,152 numbers, between $x_t$ and $x_0$. Only the factor
-# on $x_0$ can produce correlation, since all noise is independent of $x_0$; chapter 2 proves that this factor is $\sqrt{\bar\alpha_t}$. With
+# on $x_0$ can produce correlation, since all noise is independent of $x_0$, and this factor is $\sqrt{\bar\alpha_t}$. With
 # unit variances the correlation must then be $\sqrt{\bar\alpha_t}$ too, up to a sampling error of about $1/\sqrt{49152} = 0.0045$.
 
 # %%
@@ -182,18 +191,18 @@ for t, x in shown.items():
     measured = np.corrcoef(x.flatten(), photo.flatten())[0, 1]
     expected = schedule.alpha_bar[t].sqrt().item()
     print(f"t = {t:4d}   correlation {measured:6.3f}   expected {expected:.3f}")
-    assert abs(measured - expected) < 4 * 0.0045
+    assert abs(measured - expected) < 4 * 0.0045 and abs(x.var() - 1) < 0.03
 
 # %% [markdown]
-# At $t = 500$, where you see a ghost, more than a quarter of the correlation is left, and a network can use it. At $t = 1000$ what is left
-# is as small as the sampling error: these pixels cannot tell it from nothing.
+# At $t = 500$ more than a quarter of the correlation is left. At $t = 1000$ what is left is as small as the sampling error: these
+# pixels cannot tell it from nothing.
 #
 # ## A density along the chain
 #
 # A picture shows one sample. To see the **distribution** move, take data on a line, drawn from a mixture of two narrow Gaussians. Noise
 # turns a Gaussian into a Gaussian, so the density $q(x_t)$ is a mixture of two Gaussians at every level and can be written down; the
-# package has it as {py:class}`~ddim_edu.exact.GaussianMixture`. We run the chain on samples and hold the histogram against the
-# formula.
+# package has it as {py:class}`~ddim_edu.exact.GaussianMixture`. We run the chain on samples and compare the histogram with the
+# formula. (We write $q_t$ for the density $q(x_t)$.)
 
 # %%
 two_peaks = GaussianMixture(weights=[0.35, 0.65], means=[[-1.2], [0.65]], covs=[0.02, 0.05], schedule=schedule)
@@ -245,7 +254,7 @@ for t in range(1, schedule.T + 1):
     if t in levels:
         clouds[t] = x
 
-# %% mystnb={"figure": {"caption": "2,000 points in seven clusters, coloured by the cluster they started in. The arrangement is lost long before the circle is, and all is lost at the end.", "name": "fig-ring"}, "image": {"alt": "Five scatter plots at levels 0, 100, 200, 400 and 1000. Seven tight coloured clusters on a circle spread, overlap with their neighbours, and end as one round cloud in which the colours are mixed."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "2,000 points in seven clusters, coloured by the cluster they started in. The shape is lost first: at level 400 the cloud as a whole is round, yet its colours are not quite mixed. At the end they are.", "name": "fig-ring"}, "image": {"alt": "Five scatter plots at levels 0, 100, 200, 400 and 1000. Seven tight coloured clusters on a circle spread, overlap with their neighbours, and end as one round cloud in which the colours are mixed."}} tags=["hide-input"]
 fig, axes = figure(5, height=1.75, sharex=True, sharey=True)
 for ax, t in zip(axes, levels):
     ax.scatter(*clouds[t].T, c=[COLOURS[k] for k in cluster], s=1.5)
@@ -255,8 +264,8 @@ for ax, t in zip(axes, levels):
 # Two numbers say what the colours say. First: someone who knows the seven centres is shown $x_t$ and must name the cluster. The best
 # strategy is to name the nearest shrunken centre $\sqrt{\bar\alpha_t}\, m_k$; how often is that right? Second: how far is $q(x_t)$ as a
 # whole from the standard normal? Its Kullback–Leibler divergence $\operatorname{KL}(q_t \,\|\, \mathcal N(0, I)) =
-# E_{q_t}[\log q_t(x) - \log n(x)]$, where $n$ is the standard normal density, is 0 only if the two are the same. We estimate it by its
-# mean over the points.
+# E_{q_t}[\log q_t(x) - \log \varphi(x)]$, where $\varphi$ is the standard normal density, is 0 only if the two are the same. We estimate it by the
+# mean over the points, with its standard error.
 
 # %%
 accuracy, kl = {}, {}
@@ -264,19 +273,23 @@ for t, x in clouds.items():
     centres = schedule.alpha_bar[t].sqrt() * ring.means
     accuracy[t] = (torch.cdist(x, centres).argmin(1) == cluster).double().mean().item()
     log_normal = -0.5 * (x**2).sum(1) - np.log(2 * np.pi)
-    kl[t] = (ring.log_prob(x, t) - log_normal).mean().item()
-    print(f"t = {t:4d}   cluster named correctly {accuracy[t]:4.0%}   KL from N(0, I) {round(kl[t], 2) + 0.0:5.2f}")
+    gap = ring.log_prob(x, t) - log_normal
+    kl[t], error = gap.mean().item(), (gap.std() / n**0.5).item()
+    print(f"t = {t:4d}   cluster named {accuracy[t]:4.0%}   KL {round(kl[t], 2) + 0.0:5.2f} ± {error:.2f}")
 
 assert accuracy[0] > 0.99 and abs(accuracy[1000] - 1 / 7) < 4 * (6 / 49 / n) ** 0.5
-assert kl[0] > kl[100] > kl[200] > kl[400] and abs(kl[1000]) < 0.02
+assert kl[0] > kl[100] > kl[200] > 0.02 > abs(kl[400]) and accuracy[400] > 0.2
 
 # %% [markdown]
-# At $t = 1000$ the guess is right one time in seven, which is pure chance, and the divergence is zero to two decimals. So a sampler may
-# start from $\mathcal N(0, I)$: it needs to know nothing about the data to begin. That is the first half of the forward process's job.
+# The two are forgotten at different speeds. At $t = 400$ the divergence is zero to two decimals, so the cloud as a whole looks like
+# $\mathcal N(0, I)$, while a point still betrays its cluster twice as often as chance would. At $t = 1000$ that is gone too: the guess is right one
+# time in seven. So a sampler may start from $\mathcal N(0, I)$: it needs to know nothing about the data to begin. That is the first half of the forward process's job.
 #
 # ## Why small steps
 #
-# The second half is to be reversible. Undoing a step means drawing $x_{t-1}$ given $x_t$, and Bayes' rule says from what:
+# The second half is to be reversible. If $x_t$ is distributed as $q(x_t)$ and $x_{t-1}$ is drawn from $q(x_{t-1} \mid x_t)$, then $x_{t-1}$ is
+# distributed as $q(x_{t-1})$. So a walk that undoes one step after the other, from $x_T$ to $x_0$, ends in a new draw of the data. What does
+# undoing one step ask for? Bayes' rule says it:
 #
 # $$
 # q(x_{t-1} \mid x_t) \;\propto\; q(x_t \mid x_{t-1})\; q(x_{t-1}) .
@@ -285,11 +298,12 @@ assert kl[0] > kl[100] > kl[200] > kl[400] and abs(kl[1000]) < 0.02
 # The first factor is the Gaussian of {eq}`eq:forward-step`, a bell of width about $\sqrt{\beta_t}$ around $x_t$. The second is the density of all
 # data at level $t-1$: for photographs, hopelessly complicated. But if the bell is *narrow*, only the small piece of
 # $q(x_{t-1})$ under it matters, and a small piece of a smooth curve looks, in its logarithm, like a straight line. A Gaussian times the
-# exponential of a straight line is a Gaussian, shifted. So to undo a small step, **a mean and a standard deviation are enough**. If the
+# exponential of a straight line is a Gaussian, shifted: the straight line moves the bell but does not change its width, so the variance stays
+# about $\beta_t$, which we chose. To undo a small step, **a mean and a standard deviation are enough**. If the
 # bell is wide, it sees several peaks and no Gaussian will do.
 #
-# On the line we can compute {eq}`eq:bayes-step` on a grid, for one small step of the schedule and for one giant step from the data straight to
-# level 200. In both cases we look at what lies behind a point $x_t = -0.1$ between the two peaks.
+# On the line we can compute {eq}`eq:bayes-step` on a grid, for one small step of the schedule and for one giant step from data straight to
+# noise. In both cases we look at what lies behind a point $x_t = -0.1$ between the two peaks.
 
 # %%
 def reverse(s, t, x_t):
@@ -303,9 +317,9 @@ def reverse(s, t, x_t):
     return density, gaussian
 
 
-cases = {"one small step, 200 to 199": reverse(199, 200, -0.1), "one giant step, 200 to 0": reverse(0, 200, -0.1)}
+cases = {"one small step, 200 to 199": reverse(199, 200, -0.1), "one giant step, 1000 to 0": reverse(0, 1000, -0.1)}
 
-# %% mystnb={"figure": {"caption": "What lies behind $x_t = -0.1$. Undoing a small step, the exact distribution and a Gaussian are one curve. Undoing a giant step, the best Gaussian puts its mass where there is no data.", "name": "fig-small-steps"}, "image": {"alt": "Two plots of densities. Left, a small step: the exact density and the dashed Gaussian coincide in one narrow bell. Right, a giant step: the exact density has two separate peaks while the dashed Gaussian is one wide bell with its middle between them."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "What lies behind $x_t = -0.1$. Undoing a small step, the exact distribution and a Gaussian are one curve. Undoing a giant step, the Gaussian with the right mean and variance puts much of its mass where there is no data.", "name": "fig-small-steps"}, "image": {"alt": "Two plots of densities. Left, a small step: the exact density and the dashed Gaussian coincide in one narrow bell. Right, a giant step: the exact density has two separate peaks while the dashed Gaussian is one wide bell with its middle between them."}} tags=["hide-input"]
 fig, axes = figure(2, height=2.3)
 for ax, (title, (density, gaussian)) in zip(axes, cases.items()):
     seen = gaussian > 1e-3 * gaussian.max()
@@ -324,6 +338,12 @@ for title, (density, gaussian) in cases.items():
     print(f"{title:27s} total variation {distance:.3f}")
     assert distance < 0.01 if "small" in title else distance > 0.3
 
+_, gaussian = cases["one small step, 200 to 199"]
+mean = torch.trapezoid(fine * gaussian, fine)
+variance = torch.trapezoid((fine - mean) ** 2 * gaussian, fine)
+print(f"small step: variance {variance:.5f}, beta {schedule.beta[200]:.5f}")
+assert abs(variance / schedule.beta[200] - 1) < 0.01
+
 # %% [markdown]
 # There is the answer to the question of this chapter. One large step destroys just as well, but only small steps can be undone by something
 # as simple as a Gaussian, and a Gaussian whose variance is known leaves the network one thing to learn: a mean. (And is a thousand
@@ -332,8 +352,8 @@ for title, (density, gaussian) in cases.items():
 #
 # ## What breaks: the same ends with fewer steps
 #
-# Suppose you want a fast experiment, set `T = 100`, and keep `beta_start` and `beta_end`. No error is raised, the loss falls, and samples
-# come out wrong, because the chain now stops long before it has forgotten the data.
+# Suppose you want a fast experiment, set `T = 100`, and keep `beta_start` and `beta_end`. No error is raised, and the
+# samples come out wrong, because the chain now stops long before it has forgotten the data.
 
 # %%
 short = NoiseSchedule.linear(T=100)  # still from 1e-4 to 0.02
@@ -345,13 +365,27 @@ print(f"correlation of x_T with the photograph: {left_over:.2f}, signal in it: a
 assert left_over > 0.5
 
 # %% [markdown]
-# A sampler would start from $\mathcal N(0, I)$ and hand the network an $x_T$ of a kind that it never saw in training: 60% of what it saw
-# was picture. What matters is the *product* of all $1 - \beta_t$. With ten times fewer steps, $\beta_t$ must be about ten times larger.
+# A sampler would start from $\mathcal N(0, I)$ and hand the network an $x_T$ of a kind that it never saw in training: there, 36% of the
+# variance of $x_T$ was picture. What matters is the *product* of all $1 - \beta_t$. With ten times fewer steps, $\beta_t$ must be about ten
+# times larger.
 
 # %%
 mended = NoiseSchedule.linear(T=100, beta_start=1e-3, beta_end=0.2)
 assert mended.alpha_bar[-1] < 1e-4 < 0.3 < short.alpha_bar[-1]
 print(f"alpha_bar at the end: {mended.alpha_bar[-1]:.0e} (mended), {schedule.alpha_bar[-1]:.0e} (T = 1000)")
+
+# %% [markdown]
+# To see the damage, let a sampler walk back (chapter 5 explains how) with the best predictor there is: for a mixture of Gaussians it is
+# known exactly, so whatever goes wrong is the schedule's fault. One data point in ten lies in the left peak.
+
+# %%
+share = {}
+for name, made in (("same ends", short), ("mended", mended)):
+    rare = GaussianMixture([0.1, 0.9], [[-1.2], [0.65]], 0.03, made)
+    x = sample(rare.eps, (20_000, 1), made, make_tau(100, 100), eta=1.0, generator=generator)
+    share[name] = (x < -0.3).double().mean().item()
+    print(f"{name:9s}: {share[name]:.1%} of the samples lie in the peak that holds 10% of the data")
+assert share["same ends"] > 0.14 and abs(share["mended"] - 0.1) < 0.02
 
 # %% [markdown]
 # ## Exercises
@@ -391,7 +425,7 @@ print(f"alpha_bar at the end: {mended.alpha_bar[-1]:.0e} (mended), {schedule.alp
 #
 # ````{solution} ex-forward-forget
 # :class: dropdown
-# Apply {eq}`eq:variance-pull` $t$ times: the factors $1 - \beta_i$ multiply to $\bar\alpha_t$. We need $8\, \bar\alpha_t < 0.01$.
+# Apply {eq}`eq:variance-pull` $t$ times: the factors $1 - \beta_i$ multiply to $\bar\alpha_t$. We need $8\, \bar\alpha_t < 0.01$, so from level 813 on.
 #
 # ```python
 # from ddim_edu.schedule import NoiseSchedule
@@ -405,13 +439,13 @@ print(f"alpha_bar at the end: {mended.alpha_bar[-1]:.0e} (mended), {schedule.alp
 # ```{exercise} Code: the cosine schedule
 # :label: ex-forward-cosine
 # {cite:t}`nichol2021improved` set $\bar\alpha_t = f(t)/f(0)$ with $f(t) = \cos^2\bigl(\frac{t/T + 0.008}{1.008} \cdot \frac{\pi}{2}\bigr)$ and recover
-# $\beta_t = 1 - \bar\alpha_t/\bar\alpha_{t-1}$, cut at 0.999. Write it and compare it with `NoiseSchedule.cosine`. At which level does noise begin to
-# outweigh data?
+# $\beta_t = 1 - \bar\alpha_t/\bar\alpha_{t-1}$, capped at 0.999. Write it and compare it with `NoiseSchedule.cosine`. From which level on does noise
+# outweigh data of variance 1?
 # ```
 #
 # ````{solution} ex-forward-cosine
 # :class: dropdown
-# It crosses near the middle, at 497 of 1000, where the linear schedule crosses at 260: the cosine spends its levels more evenly.
+# Noise outweighs data from level 497 of 1000 on; with the linear schedule it does from 260 on. The cosine spends its levels more evenly.
 #
 # ```python
 # import torch
@@ -455,8 +489,8 @@ print(f"alpha_bar at the end: {mended.alpha_bar[-1]:.0e} (mended), {schedule.alp
 # 1. One step is $x_t = \sqrt{1-\beta_t}\, x_{t-1} + \sqrt{\beta_t}\, z_t$; its two squared coefficients add up to 1, so variance 1 stays and any other is
 #    pulled to 1.
 # 2. The schedule is a list of $\beta_t$; what counts is the product $\bar\alpha_t$ of all $1 - \beta_i$ up to $t$.
-# 3. At $t = T$ the data is gone (alpha-bar of $4 \cdot 10^{-5}$), so sampling can start from $\mathcal N(0, I)$.
-# 4. Steps are small so that undoing one needs no more than a Gaussian.
+# 3. At $t = T$ hardly anything of the data is left ($\bar\alpha_T = 4 \cdot 10^{-5}$), so sampling can start from $\mathcal N(0, I)$.
+# 4. Steps are small so that undoing one needs no more than a Gaussian, of known width.
 # 5. A schedule belongs to its $T$: the same ends with fewer steps leave a picture in the noise.
 #
 # **Next.** {ref}`ch-variance` replaces the loop over $t$ by one line. In the package, read {py:mod}`ddim_edu.schedule`, then

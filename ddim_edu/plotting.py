@@ -45,8 +45,12 @@ def figure(
     Returns:
         The figure and its axes: one, or an array as ``matplotlib.pyplot.subplots`` gives it.
     """
-    with plt.rc_context(STYLE):
+    before = {name: plt.rcParams[name] for name in STYLE}
+    plt.rcParams.update(STYLE)
+    try:  # not rc_context: it would also undo the `interactive` that a notebook's backend sets at the first figure
         return plt.subplots(nrows, ncols, figsize=(width, height), layout="constrained", sharex=sharex, sharey=sharey)
+    finally:
+        plt.rcParams.update(before)
 
 
 def image_row(images: Tensor, titles: Sequence[str] = (), *, width: float = 7.0) -> tuple[Figure, np.ndarray]:

@@ -127,7 +127,7 @@ class NoiseSchedule:
         return eta * ((1 - abar_s) / (1 - abar_t)).sqrt() * (1 - abar_t / abar_s).sqrt()
 
     def sigma_hat(self, t: int | Tensor, s: int | Tensor) -> Tensor:
-        r"""DDPM's larger noise :math:`\hat\sigma_{t \to s} = \sqrt{1 - \bar\alpha_t/\bar\alpha_s}` (DDIM, section 5.1).
+        r"""DDPM's larger noise :math:`\hat\sigma_{t \to s} = \sqrt{1 - \bar\alpha_t/\bar\alpha_s}` (DDIM, section 5).
 
         For s = t - 1 this is :math:`\sqrt{\beta_t}`. Arguments and errors as for :meth:`sigma`.
         """
