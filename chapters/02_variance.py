@@ -25,6 +25,7 @@ from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.forward import q_sample, q_step, unmix_x0
 from ddim_edu.lab.data import digits
 from ddim_edu.plotting import figure, image_row
+from ddim_edu.sampler import draw
 from ddim_edu.schedule import NoiseSchedule
 
 generator = torch.Generator().manual_seed(0)
@@ -55,12 +56,13 @@ schedule = NoiseSchedule.linear()
 n = 400_000
 X = 2 * torch.randn(n, generator=generator, dtype=torch.float64)
 Y = 3 * torch.randn(n, generator=generator, dtype=torch.float64)
-standard_error = 13 * (2 / n) ** 0.5  # of the variance of n Gaussian numbers with variance 13
+error = (2 / n) ** 0.5  # standard error of a sample variance, as a share of it
 
 independent = (X + Y).var().item()
 dependent = (X + 1.5 * X).var().item()  # the second term has variance 9 as well
-print(f"independent: {independent:.1f} (4 + 9 = 13)   dependent: {dependent:.1f} (2.5^2 * 4 = 25)")
-assert abs(independent - 13) < 4 * standard_error and abs(dependent - 25) < 8 * standard_error
+print(f"independent: {independent:.1f} (4 + 9 = 13)")
+print(f"dependent:   {dependent:.1f} (2.5^2 * 4 = 25)")
+assert abs(independent / 13 - 1) < 4 * error and abs(dependent / 25 - 1) < 4 * error
 
 # %% [markdown]
 # ## Two steps by substitution
@@ -68,7 +70,10 @@ assert abs(independent - 13) < 4 * standard_error and abs(dependent - 25) < 8 * 
 # Write $\alpha_t = 1 - \beta_t$. The first two steps of the chain are
 #
 # $$
-# x_1 = \sqrt{\alpha_1}\, x_0 + \sqrt{1 - \alpha_1}\, z_1, \qquad x_2 = \sqrt{\alpha_2}\, x_1 + \sqrt{1 - \alpha_2}\, z_2 .
+# \begin{aligned}
+# x_1 &= \sqrt{\alpha_1}\, x_0 + \sqrt{1 - \alpha_1}\, z_1, \\
+# x_2 &= \sqrt{\alpha_2}\, x_1 + \sqrt{1 - \alpha_2}\, z_2 .
+# \end{aligned}
 # $$
 #
 # Put the first into the second:
@@ -94,7 +99,8 @@ assert abs(weight_1**2 + weight_2**2 - (1 - alpha_1 * alpha_2)) < 1e-15
 
 x_0, n = 1.5, 400_000
 z_1, z_2 = torch.randn(2, n, generator=generator, dtype=torch.float64)
-x_2 = alpha_2**0.5 * (alpha_1**0.5 * x_0 + (1 - alpha_1) ** 0.5 * z_1) + (1 - alpha_2) ** 0.5 * z_2
+x_1 = alpha_1**0.5 * x_0 + (1 - alpha_1) ** 0.5 * z_1
+x_2 = alpha_2**0.5 * x_1 + (1 - alpha_2) ** 0.5 * z_2
 print(f"mean {x_2.mean():.2f}, expected {(alpha_1 * alpha_2) ** 0.5 * x_0:.2f}")
 print(f"variance {x_2.var():.2f}, expected {1 - alpha_1 * alpha_2:.2f}")
 assert abs(x_2.mean() - 0.4**0.5 * x_0) < 4 * (0.6 / n) ** 0.5
@@ -114,9 +120,10 @@ assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
 # independent of $x_0$, with
 #
 # $$
-# x_t = \sqrt{\bar\alpha_t}\; x_0 + \sqrt{1 - \bar\alpha_t}\; \epsilon_t,
-# \qquad\text{that is}\qquad
-# q(x_t \mid x_0) = \mathcal N\bigl(\sqrt{\bar\alpha_t}\; x_0,\; (1 - \bar\alpha_t)\, I\bigr) .
+# \begin{aligned}
+# x_t &= \sqrt{\bar\alpha_t}\; x_0 + \sqrt{1 - \bar\alpha_t}\; \epsilon_t, \\
+# \text{that is,}\quad q(x_t \mid x_0) &= \mathcal N\bigl(\sqrt{\bar\alpha_t}\; x_0,\; (1 - \bar\alpha_t)\, I\bigr) .
+# \end{aligned}
 # $$ (eq:closed-form)
 # ```
 #
@@ -124,8 +131,10 @@ assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
 # For $t = 1$ this is the forward step {eq}`eq:forward-step`, with $\epsilon_1 = z_1$. Suppose it holds for $t - 1$. Then
 #
 # $$
-# x_t = \sqrt{\alpha_t}\, x_{t-1} + \sqrt{1 - \alpha_t}\, z_t
-#     = \sqrt{\alpha_t \bar\alpha_{t-1}}\; x_0 + \sqrt{\alpha_t (1 - \bar\alpha_{t-1})}\; \epsilon_{t-1} + \sqrt{1 - \alpha_t}\; z_t .
+# \begin{aligned}
+# x_t &= \sqrt{\alpha_t}\, x_{t-1} + \sqrt{1 - \alpha_t}\, z_t \\
+#     &= \sqrt{\alpha_t \bar\alpha_{t-1}}\; x_0 + \sqrt{\alpha_t (1 - \bar\alpha_{t-1})}\; \epsilon_{t-1} + \sqrt{1 - \alpha_t}\; z_t .
+# \end{aligned}
 # $$
 #
 # The factor on $x_0$ is $\sqrt{\bar\alpha_t}$ by definition of the product. $z_t$ was drawn afresh, so it is independent of $\epsilon_{t-1}$; hence the noise is Gaussian with
@@ -146,7 +155,7 @@ assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
 # $x_t$ multiplies each of them by. One step scales all the weights by $\sqrt{\alpha_t}$ and sets that of $z_t$.
 
 # %%
-weights = torch.zeros(schedule.T + 1, dtype=torch.float64)  # index 0: of x_0; index i: of z_i
+weights = torch.zeros(schedule.T + 1, dtype=torch.float64)  # [0] of x_0, [i] of z_i
 weights[0] = 1.0
 for t in range(1, schedule.T + 1):
     weights *= schedule.alpha_step[t].sqrt()
@@ -154,7 +163,8 @@ for t in range(1, schedule.T + 1):
     abar = schedule.alpha_bar[t]
     assert torch.isclose(weights[0], abar.sqrt(), rtol=1e-12)
     assert torch.isclose((weights[1:] ** 2).sum(), 1 - abar, rtol=1e-9)
-print(f"at t = {t}: weight of x_0 {weights[0]:.5f}, sum of squared noise weights {(weights[1:] ** 2).sum():.6f}")
+print(f"at t = {t}: weight of x_0 {weights[0]:.5f}")
+print(f"sum of the squared noise weights {(weights[1:] ** 2).sum():.6f}")
 
 # %% mystnb={"figure": {"caption": "What the noise in $x_{1000}$ is made of: the squared weight of each $z_i$. The early draws have been shrunk away; nearly all of it is younger than 300 steps.", "name": "fig-noise-weights"}, "image": {"alt": "Curve of the squared weight of each noise draw against its index i. Almost 0 up to 700, then rising ever more steeply to 0.02 at i = 1000."}} tags=["hide-input"]
 fig, ax = figure(height=2.2)
@@ -175,7 +185,7 @@ assert recent > 0.99
 # %%
 data = digits()
 images = data.floats(data.train)  # (1597, 1, 8, 8) in [-1, 1]
-t = torch.randint(1, 1001, (len(images),), generator=generator)  # a level for each image
+t = torch.randint(1, 1001, (len(images),), generator=generator)  # a level each
 eps = torch.randn(images.shape, generator=generator)
 
 abar = schedule.alpha_bar[t].view(-1, 1, 1, 1).float()
@@ -185,7 +195,8 @@ assert torch.allclose(by_hand, q_sample(images, t, schedule, eps), atol=1e-6)
 # %% mystnb={"figure": {"caption": "One handwritten digit at eight levels, each reached in one jump with the same noise.", "name": "fig-jump"}, "image": {"alt": "A row of eight small grey pictures of a handwritten 1 at levels 1, 50, 100, 200, 300, 500, 700 and 1000, from clear to pure noise. Up to about level 200 the digit can be read."}} tags=["hide-input"]
 levels = torch.tensor([1, 50, 100, 200, 300, 500, 700, 1000])
 one = images[:1].expand(8, -1, -1, -1)
-image_row(q_sample(one, levels, schedule, eps[:1].expand(8, -1, -1, -1)), [f"t = {t}" for t in levels.tolist()]);
+noisy = q_sample(one, levels, schedule, eps[:1].expand(8, -1, -1, -1))
+image_row(noisy, [f"t = {t}" for t in levels.tolist()]);
 
 # %%
 v_0 = images.double().var().item()
@@ -193,8 +204,9 @@ for t in levels.tolist():
     abar = schedule.alpha_bar[t].item()
     expected = (abar * v_0 / (abar * v_0 + 1 - abar)) ** 0.5
     x_t = q_sample(images, t, schedule, eps)
-    measured = torch.corrcoef(torch.stack([x_t.flatten(), images.flatten()]))[0, 1].item()
-    print(f"t = {t:4d}   correlation with the clean digits {measured:5.2f}   expected {expected:.2f}")
+    pair = torch.stack([x_t.flatten(), images.flatten()])
+    measured = torch.corrcoef(pair)[0, 1].item()
+    print(f"t = {t:4d}   correlation with x_0 {measured:5.2f}   expected {expected:.2f}")
     assert abs(measured - expected) < 4 / images.numel() ** 0.5
 
 # %% [markdown]
@@ -211,13 +223,13 @@ start = torch.full((n,), x_0, dtype=torch.float64)
 clock = time.perf_counter()
 walk = start
 for i in range(1, t + 1):
-    walk = q_step(walk, i, schedule, torch.randn(n, generator=generator, dtype=torch.float64))
+    walk = q_step(walk, i, schedule, draw(walk, generator))
 walk_seconds = time.perf_counter() - clock
 
 jump_seconds = []
 for _ in range(5):
     clock = time.perf_counter()
-    jump = q_sample(start, t, schedule, torch.randn(n, generator=generator, dtype=torch.float64))
+    jump = q_sample(start, t, schedule, draw(start, generator))
     jump_seconds.append(time.perf_counter() - clock)
 assert walk_seconds > 50 * min(jump_seconds)  # 300 steps against one
 
@@ -228,7 +240,9 @@ for road in (walk, jump):
     assert abs(road.var() - std**2) < 4 * std**2 * (2 / n) ** 0.5
 
 values = torch.cat([walk, jump]).sort().values
-gap = (torch.searchsorted(walk.sort().values, values) - torch.searchsorted(jump.sort().values, values)).abs().max() / n
+walked = torch.searchsorted(walk.sort().values, values)
+jumped = torch.searchsorted(jump.sort().values, values)
+gap = (walked - jumped).abs().max() / n
 assert gap < 1.95 * (2 / n) ** 0.5
 print(f"expected mean {mean:.3f}, walk {walk.mean():.3f}, jump {jump.mean():.3f}")
 
@@ -248,11 +262,12 @@ print(f"expected mean {mean:.3f}, walk {walk.mean():.3f}, jump {jump.mean():.3f}
 x_0, t, s = images.double(), 500, 400
 noise = torch.randn(x_0.shape, generator=generator, dtype=torch.float64)
 x_t = q_sample(x_0, t, schedule, noise)
-published = x_t / schedule.alpha_bar[t].sqrt() - noise / schedule.alpha_bar[s].sqrt()
+abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
+published = x_t / abar_t.sqrt() - noise / abar_s.sqrt()
 
-assert torch.allclose(unmix_x0(x_t, noise, schedule.alpha_bar[t]), x_0, atol=1e-12)
+assert torch.allclose(unmix_x0(x_t, noise, abar_t), x_0, atol=1e-12)
 error = (published - x_0).square().mean().sqrt()
-print(f"root mean square error of the sources' formula, given the exact noise: {error:.2f}")
+print(f"the sources' formula, given the exact noise, is off by {error:.2f} (rms)")
 assert error > 1
 
 # %% [markdown]
@@ -277,9 +292,10 @@ for t in range(0, 1001, 50):
     expected.append(abar * v_0 + 1 - abar)
 
 largest = max(abs(m - e) for m, e in zip(measured, expected))
-assert largest < 0.02  # four standard errors: sqrt(2 / 102,208) = 0.0044, a little more for the cross term
-below = next(t for t in range(1, 1001) if schedule.alpha_bar[t] * (1 - v_0) < 0.05)
-print(f"variance of the data {v_0:.2f}, of x_T {measured[-1]:.2f}; within 5% of 1 only from t = {below} on")
+assert largest < 0.02  # four standard errors of 102,208 numbers, about 0.005 each
+near = int((schedule.alpha_bar * (1 - v_0) < 0.05).nonzero()[0])
+print(f"variance of the data {v_0:.2f}, of x_T {measured[-1]:.2f}")
+print(f"within 5% of 1 only from t = {near} on")
 
 # %% mystnb={"figure": {"caption": "Variance of the noisy digits. Dots: measured; line: {eq}`eq:variance-of-xt`. It begins below 1 and is pulled up to 1.", "name": "fig-variance-digits"}, "image": {"alt": "Variance against level t. Dots lie on a smooth line that starts at 0.57, rises, and flattens at 1 from about t = 600 on."}} tags=["hide-input"]
 fig, ax = figure(height=2.2)
@@ -319,16 +335,17 @@ x_0, abar_T = images.double(), schedule.alpha_bar[-1]
 bound = torch.exp(-schedule.beta.sum())
 assert abar_T < bound and abs(schedule.beta.sum() - 10.05) < 1e-9
 
-formula = 0.5 * (-abar_T + abar_T * x_0**2 - torch.log1p(-abar_T)).flatten(1).sum(1)
+formula = 0.5 * (-abar_T + abar_T * x_0**2 - torch.log1p(-abar_T))
 noisy = torch.distributions.Normal(abar_T.sqrt() * x_0, (1 - abar_T).sqrt())
-library = torch.distributions.kl_divergence(noisy, torch.distributions.Normal(0.0, 1.0)).flatten(1).sum(1)
-assert torch.allclose(formula, library, rtol=1e-6)
+pure = torch.distributions.Normal(0.0, 1.0)
+assert torch.allclose(formula, torch.distributions.kl_divergence(noisy, pure), atol=1e-12)
 
 shift = abar_T.sqrt() * x_0.flatten(1).norm(dim=1) / (1 - abar_T).sqrt()
 right = torch.special.ndtr(shift / 2)
 assert right.max() < 0.51
 print(f"product {abar_T:.1e}, bound {bound:.1e}")
-print(f"KL per digit {formula.mean():.1e} nats; the best test is right {right.mean():.1%} of the time")
+print(f"KL per digit {formula.flatten(1).sum(1).mean():.1e} nats")
+print(f"the best test is right {right.mean():.1%} of the time")
 
 # %% [markdown]
 # For 64 pixels, then, $x_T$ is as good as pure noise. But the divergence grows with the number of pixels. In a 256 × 256 colour picture the mean of all 196,608 numbers has a noise
@@ -336,11 +353,12 @@ print(f"KL per digit {formula.mean():.1e} nats; the best test is right {right.me
 # and models trained on it have trouble with very dark or very bright pictures {cite}`lin2024flawed`.
 
 # %%
-leftover = {"DDPM": abar_T.sqrt().item(), "latent diffusion": NoiseSchedule.scaled_linear().alpha_bar[-1].sqrt().item()}
+ddpm = abar_T.sqrt().item()
+latent = NoiseSchedule.scaled_linear().alpha_bar[-1].sqrt().item()
 noise_of_mean = 196608**-0.5
-for name, signal in leftover.items():
-    print(f"{name:16s}: brightness 1 leaves {signal:.4f} in the mean of x_T, whose noise is {noise_of_mean:.4f}")
-assert leftover["DDPM"] > 2 * noise_of_mean and leftover["latent diffusion"] > 10 * leftover["DDPM"]
+print(f"brightness 1 leaves {ddpm:.4f} (DDPM) or {latent:.4f} (latent diffusion)")
+print(f"in the mean of x_T, whose noise has standard deviation {noise_of_mean:.4f}")
+assert ddpm > 2 * noise_of_mean and latent > 10 * ddpm
 
 # %% [markdown]
 # ## Signal to noise
@@ -365,8 +383,9 @@ ax.legend();
 
 # %%
 for name, made in (("linear", schedule), ("cosine", NoiseSchedule.cosine())):
-    assert torch.allclose(made.snr[1:], made.nsr[1:] ** -2, rtol=1e-9) and (made.snr.diff() < 0).all()
-    print(f"{name:7s} SNR falls below 1 at t = {int((made.snr < 1).nonzero()[0])}")
+    assert torch.allclose(made.snr[1:], made.nsr[1:] ** -2, rtol=1e-9)
+    assert (made.snr.diff() < 0).all()
+    print(f"{name:7s} SNR below 1 from t = {int((made.snr < 1).nonzero()[0])} on")
 
 # %% [markdown]
 # ### What the SNR says about the best guess
@@ -386,18 +405,20 @@ for name, made in (("linear", schedule), ("cosine", NoiseSchedule.cosine())):
 
 # %%
 gaussian = Gaussian(torch.zeros(1), 1.0, schedule)
-peaks = GaussianMixture([0.5, 0.5], [[-0.98], [0.98]], 1 - 0.98**2, schedule)  # variance 1 as well
+peaks = GaussianMixture([0.5, 0.5], [[-0.98], [0.98]], 1 - 0.98**2, schedule)
 n = 100_000
 for t in (50, 150, 260):
-    errors = {}
-    for name, source in (("Gaussian", gaussian), ("peaks", peaks)):
-        x_0 = source.sample(n, generator)
-        x_t = q_sample(x_0, t, schedule, torch.randn(n, 1, generator=generator, dtype=torch.float64))
-        squared = (x_0 - unmix_x0(x_t, source.eps(x_t, t), schedule.alpha_bar[t])) ** 2
-        errors[name] = squared.mean().item(), 4 * squared.std().item() / n**0.5
     best = 1 / (1 + schedule.snr[t].item())
-    assert abs(errors["Gaussian"][0] - best) < errors["Gaussian"][1] and sum(errors["peaks"]) < best
-    print(f"t = {t:3d}  1/(1+SNR) {best:.3f}   Gaussian {errors['Gaussian'][0]:.3f}   two peaks {errors['peaks'][0]:.3f}")
+    print(f"t = {t:3d}   1/(1 + SNR) {best:.3f}")
+    for name, source in (("Gaussian", gaussian), ("two peaks", peaks)):
+        x_0 = source.sample(n, generator)
+        x_t = q_sample(x_0, t, schedule, draw(x_0, generator))
+        x0_hat = unmix_x0(x_t, source.eps(x_t, t), schedule.alpha_bar[t])
+        squared = (x_0 - x0_hat) ** 2
+        margin = 4 * squared.std() / n**0.5
+        print(f"          {name:9s}  {squared.mean():.3f}")
+        assert squared.mean() + margin < best or name == "Gaussian"
+        assert abs(squared.mean() - best) < margin or name == "two peaks"
 
 # %% [markdown]
 # ## What breaks: the same noise twice
@@ -414,7 +435,8 @@ for t in range(1, schedule.T + 1):
     x = q_step(x, t, schedule, z)  # the same z again
 
 predicted = weights[1:].sum() ** 2
-print(f"standard deviation of x_T: {x.std():.1f} instead of 1; the sum of the weights is {weights[1:].sum():.1f}")
+print(f"standard deviation of x_T: {x.std():.1f} instead of 1")
+print(f"sum of the weights: {weights[1:].sum():.1f}")
 assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 
 # %% [markdown]
@@ -441,7 +463,8 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 #     weights *= schedule.alpha_step[i].sqrt()
 #     weights[i] = schedule.beta[i].sqrt()
 # variance = (weights**2).sum()
-# assert torch.isclose(variance, 1 - schedule.alpha_bar[t] / schedule.alpha_bar[s], rtol=1e-10)
+# kept = schedule.alpha_bar[t] / schedule.alpha_bar[s]
+# assert torch.isclose(variance, 1 - kept, rtol=1e-10)
 # assert torch.isclose(variance.sqrt(), schedule.sigma_hat(t, s), rtol=1e-10)
 # ```
 # ````
@@ -465,7 +488,8 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 #
 # schedule = NoiseSchedule.linear()
 # correlation = lambda s, t: (schedule.snr[t] / schedule.snr[s]).sqrt().item()
-# assert abs(correlation(200, 201) - 0.994) < 1e-3 and abs(correlation(200, 500) - 0.210) < 1e-3
+# assert abs(correlation(200, 201) - 0.994) < 1e-3
+# assert abs(correlation(200, 500) - 0.210) < 1e-3
 #
 # g, n = torch.Generator().manual_seed(0), 20_000  # and by walking
 # normal = lambda: torch.randn(n, generator=g, dtype=torch.float64)
@@ -473,7 +497,8 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 # x_t = x_s
 # for t in range(201, 501):
 #     x_t = q_step(x_t, t, schedule, normal())
-# assert abs(torch.corrcoef(torch.stack([x_s, x_t]))[0, 1] - correlation(200, 500)) < 4 / n**0.5
+# walked = torch.corrcoef(torch.stack([x_s, x_t]))[0, 1]
+# assert abs(walked - correlation(200, 500)) < 4 / n**0.5
 # ```
 # ````
 #
@@ -520,11 +545,12 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 #
 # data, schedule = digits(), NoiseSchedule.linear()
 # images = data.floats(data.train)
-# eps = torch.randn(len(images), 1, 1, 1, generator=torch.Generator().manual_seed(0))
+# g = torch.Generator().manual_seed(0)
+# eps = torch.randn(len(images), 1, 1, 1, generator=g)
 # x_T = q_sample(images, 1000, schedule, eps)
 # assert abs(x_T[:, 0, 4, 4].var() - 1) < 4 * (2 / len(images)) ** 0.5
-# within = x_T.double().flatten(1).var(1)
-# assert torch.allclose(within, schedule.alpha_bar[-1] * images.double().flatten(1).var(1), rtol=1e-3)
+# within, own = (x.double().flatten(1).var(1) for x in (x_T, images))
+# assert torch.allclose(within, schedule.alpha_bar[-1] * own, rtol=1e-3)
 # ```
 # ````
 #
