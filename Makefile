@@ -1,0 +1,63 @@
+# `make book` and `make test` set up all they need on a machine with python3 (3.11 or newer), pip, make and git.
+# Another Python or another place:  make book PYTHON=python3.12 VENV=/somewhere/venv
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install book test lint unit pages chapters-test chapters lab constraints clean
+.NOTPARALLEL:
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+install: $(STAMP)  ## the environment alone: .venv with the versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@sh book/_tools/install.sh "$(PYTHON)" "$(VENV)"
+	@touch "$@"
+
+book: $(STAMP)  ## the book, in _build/html
+	@echo "== book"
+	@$(BIN)/jupyter-book build book -q
+	@echo "open _build/html/index.html"
+
+test: lint unit pages chapters-test  ## every check, in the order of cost
+	@echo "== all passed"
+
+lint: $(STAMP)  ## ruff
+	@echo "== lint: ruff check"
+	@$(BIN)/ruff check --quiet .
+
+# one thread each: two workers with as many threads as cores would wait for one another
+unit: $(STAMP)  ## the tests of the package and of the book's tools
+	@echo "== tests: pytest"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 </dev/null
+
+pages: $(STAMP)  ## the whole book with warnings as errors, then its offline check
+	@echo "== book: every page, warnings are errors"
+	@$(BIN)/jupyter-book build book -q -n -W --keep-going --all </dev/null
+	@echo "== book: nothing is loaded from the network"
+	@$(BIN)/python book/_tools/check_offline.py _build/html
+
+chapters-test: $(STAMP)  ## re-execute the chapters and compare with the stored outputs
+	@echo "== chapters: pytest --nbval"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --nbval chapters/ -n 2 --dist loadscope </dev/null
+
+chapters: $(STAMP)  ## execute the chapters whose .py was edited into their .ipynb
+	@$(BIN)/python book/_tools/execute.py
+
+lab: $(STAMP)  ## JupyterLab on the chapters
+	@$(BIN)/jupyter lab chapters/
+
+# keeps the versions that still fit; for the newest of everything: make constraints UV_FLAGS=--upgrade
+constraints: $(STAMP)  ## constraints.txt anew, after an edit of pyproject.toml
+	@$(BIN)/python -m pip install -qq --upgrade --target "$(VENV)/uv" uv
+	@"$(VENV)/uv/bin/uv" pip compile --quiet --universal --python-version 3.11 --extra dev --no-emit-index-url \
+	    --no-emit-find-links --no-annotate $(UV_FLAGS) pyproject.toml -o constraints.txt
+
+clean:  ## what was built; the environment stays (rm -r .venv removes it)
+	@rm -rf _build .pytest_cache .ruff_cache
+	@if [ -L book/chapters ]; then rm book/chapters; fi

@@ -1,0 +1,169 @@
+"""Run chapters and store what they print: chapters/NN_slug.py (what one edits) -> NN_slug.ipynb (what is read and shipped).
+
+    python book/_tools/execute.py                           every chapter whose two files differ
+    python book/_tools/execute.py --force chapters/01_forward.py    this one, whether they differ or not
+
+Use --force after a change in ddim_edu that alters what a chapter prints. Running twice gives the same bytes: no timings, no
+versions are stored, and a cell keeps its id.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    # what the kernel reports, without its version, which would change from machine to machine
+    "language_info": {
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
+CELL_TIMEOUT = 600  # seconds
+
+
+class ChapterError(Exception):
+    """A chapter that does not run; the message is one line and names the cell."""
+
+
+def read_source(py: Path) -> nbformat.NotebookNode:
+    """The cells of the text form, in order, without outputs."""
+    notebook = jupytext.read(py, fmt="py:percent")
+    notebook.metadata = nbformat.from_dict(METADATA)
+    return notebook
+
+
+def is_current(py: Path, ipynb: Path) -> bool:
+    """Whether the notebook has the text form's cells and was run once from top to bottom."""
+    if not ipynb.exists():
+        return False
+    source, stored = read_source(py).cells, nbformat.read(ipynb, as_version=4).cells
+    counts = [cell.execution_count for cell in stored if cell.cell_type == "code"]
+    return [_content(c) for c in source] == [_content(c) for c in stored] and counts == list(range(1, len(counts) + 1))
+
+
+def execute(py: Path, ipynb: Path) -> None:
+    """Run the text form from the top and write the notebook, whole or not at all.
+
+    Raises:
+        ChapterError: if a cell raises (and is not tagged raises-exception), runs too long or kills the kernel.
+    """
+    notebook = read_source(py)
+    stored = nbformat.read(ipynb, as_version=4).cells if ipynb.exists() else []
+    for cell, cell_id in zip(notebook.cells, _ids(notebook.cells, stored), strict=True):
+        cell["id"] = cell_id
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=CELL_TIMEOUT,
+        record_timing=False,
+        coalesce_streams=True,  # else prints are cut where the kernel happened to flush
+        extra_arguments=["--log-level=ERROR"],  # the kernel's start-up chatter
+        resources={"metadata": {"path": str(py.parent)}},  # as JupyterLab and nbval do
+    )
+    try:
+        client.execute(cwd=str(py.parent))
+    except CellExecutionError as error:
+        raise ChapterError(f"{_where(py, notebook)}: {error.ename}: {_first_line(error.evalue)}") from None
+    except CellTimeoutError:
+        raise ChapterError(f"{_where(py, notebook)}: took longer than {CELL_TIMEOUT} s") from None
+    except DeadKernelError:
+        raise ChapterError(f"{_where(py, notebook)}: the kernel died (out of memory?)") from None
+    notebook.metadata = nbformat.from_dict(METADATA)  # the kernel has added its version
+    text = nbformat.writes(notebook) + "\n"
+    partial = ipynb.with_name(f".{ipynb.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, ipynb)
+
+
+def _content(cell: nbformat.NotebookNode) -> tuple:
+    meta = cell.metadata
+    return cell.cell_type, cell.source.rstrip(), list(meta.get("tags", [])), dict(meta.get("mystnb", {}))
+
+
+def _ids(cells: list, stored: list) -> list[str]:
+    """An id for each cell: the stored one where the cell is the same or was edited in place, else one made from its text."""
+    ids: list[str | None] = [None] * len(cells)
+    match = difflib.SequenceMatcher(None, [_key(c) for c in stored], [_key(c) for c in cells], autojunk=False)
+    for _, old_start, old_end, new_start, new_end in match.get_opcodes():
+        for old, new in zip(range(old_start, old_end), range(new_start, new_end), strict=False):
+            ids[new] = stored[old].get("id")
+    taken = set(filter(None, ids))
+    for index, cell in enumerate(cells):
+        salt = 0
+        while ids[index] is None:
+            candidate = hashlib.sha256(f"{salt} {_key(cell)}".encode()).hexdigest()[:8]
+            if candidate not in taken:
+                ids[index] = candidate
+                taken.add(candidate)
+            salt += 1
+    return ids
+
+
+def _key(cell: nbformat.NotebookNode) -> str:
+    return f"{cell.cell_type} {cell.source.rstrip()}"
+
+
+def _where(py: Path, notebook: nbformat.NotebookNode) -> str:
+    """file:line of the code cell that failed: the last one that was started."""
+    started = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and _was_started(cell)]
+    index = started[-1] if started else 0
+    source = notebook.cells[index].source
+    line = py.read_text(encoding="utf-8").find(source)
+    number = py.read_text(encoding="utf-8").count("\n", 0, line) + 1 if line >= 0 else 0
+    return f"{py.name}:{number}: cell {index + 1} ({_first_line(source)[:60]!r})"
+
+
+def _was_started(cell: nbformat.NotebookNode) -> bool:
+    return cell.execution_count is not None or any(o.output_type == "error" for o in cell.outputs)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else ""
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("chapters", nargs="*", type=Path, help=".py files (default: all of chapters/)")
+    parser.add_argument("--force", action="store_true", help="run them even if nothing was edited")
+    arguments = parser.parse_args(argv)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as conftest.py has it for nbval: the order of a sum's terms stays the same
+    os.environ.pop("MPLBACKEND", None)  # "agg" would make figures vanish
+    profile = tempfile.TemporaryDirectory()  # IPython with its defaults, not the user's
+    os.environ["IPYTHONDIR"] = profile.name
+    paths = [p.resolve().with_suffix(".py") for p in arguments.chapters] or sorted(CHAPTERS.glob("[0-9]*.py"))
+    for py in paths:
+        if not py.is_file():
+            print(f"{py}: no such chapter; give a .py file of {CHAPTERS.name}/", file=sys.stderr)
+            return 2
+    failed = False
+    for py in paths:
+        ipynb = py.with_suffix(".ipynb")
+        if not arguments.force and is_current(py, ipynb):
+            print(f"{py.name}: nothing edited")
+            continue
+        try:
+            execute(py, ipynb)
+            print(f"{py.name}: executed")
+        except ChapterError as error:
+            print(error, file=sys.stderr)
+            failed = True
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,268 @@
+"""The book's own machinery: nothing loads from the network, no chapter and no public function is left out, execution repeats."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+import ddim_edu
+
+ROOT = Path(__file__).parent.parent
+BOOK = ROOT / "book"
+
+
+def load(path: Path):
+    spec = importlib.util.spec_from_file_location(f"book_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+check_offline = load(BOOK / "_tools" / "check_offline.py")
+execute = load(BOOK / "_tools" / "execute.py")
+mount_chapters = load(BOOK / "_ext" / "mount_chapters.py")
+
+# ---------------------------------------------------------------- the offline check
+
+
+@pytest.fixture
+def site(tmp_path):
+    (tmp_path / "local.css").write_text("body { background: url(dot.png) } /* url(https://a.example/old.png) */")
+    (tmp_path / "index.html").write_text(
+        """<!DOCTYPE html><html><head><link rel="canonical" href="https://a.example/">
+        <link rel="stylesheet" href="local.css?v=3"><script>if (x) { location.href = "https://a.example/" }</script></head>
+        <body><a href="https://a.example/paper.pdf">a paper</a><p>src="https://a.example/x.js" in the text</p>
+        <img src="data:image/png;base64,AAAA"></body></html>"""
+    )
+    return tmp_path
+
+
+def test_a_page_that_only_links_out_passes(site, capsys):
+    assert check_offline.main([str(site)]) == 0
+    assert capsys.readouterr().out == "1 pages, no loads from the network\n"
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        '<script src="https://a.example/x.js"></script>',
+        "<script src='//a.example/x.js'></script>",
+        "<SCRIPT SRC=https://a.example/x.js></SCRIPT>",
+        '<img alt="" src="http://a.example/x.png">',
+        '<img alt="" src="local.css" srcset="local.css 1x, https://a.example/x.png 2x">',
+        '<iframe src="https://a.example/"></iframe>',
+        '<iframe srcdoc="&lt;script src=https://a.example/x.js&gt;&lt;/script&gt;"></iframe>',
+        '<video poster="https://a.example/x.png"></video>',
+        '<video><source src="https://a.example/x.mp4"></video>',
+        '<audio src="https://a.example/x.mp3"></audio>',
+        '<object data="https://a.example/x.svg"></object>',
+        '<embed src="https://a.example/x.pdf">',
+        '<svg><image href="https://a.example/x.png"/></svg>',
+        '<svg><use xlink:href="https://a.example/x.svg#a"/></svg>',
+        '<link rel="stylesheet" href="https://a.example/x.css">',
+        '<link href="https://a.example/x.css">',
+        '<link rel="preconnect" href="https://a.example">',
+        '<link rel="dns-prefetch" href="//a.example">',
+        '<link rel="preload" as="font" href="https://a.example/x.woff2">',
+        '<link rel="shortcut icon" href="https://a.example/x.ico">',
+        '<link rel="manifest" href="https://a.example/x.json">',
+        '<base href="https://a.example/">',
+        '<meta http-equiv="refresh" content="3; url=https://a.example/">',
+        '<p style="background: url(https://a.example/x.png)">x</p>',
+        "<style>@import 'https://a.example/x.css';</style>",
+        '<style>@font-face { src: url( "https://a.example/x.woff2" ) }</style>',
+        '<script>fetch("https://a.example/data.json")</script>',
+        '<script type="module">import x from "https://a.example/x";</script>',
+        "<script type=module>import 'https://a.example/x'</script>",
+        "<script>await import(`https://a.example/x`)</script>",
+        '<script>new Worker("https://a.example/x")</script>',
+        '<script>new WebSocket("wss://a.example")</script>',
+        '<script>r.open("GET", "https://a.example/x")</script>',
+        '<script>s.src = "https://a.example/x"</script>',
+        '<script>const THEBE_JS_URL = "https://a.example/lib/index.js"</script>',
+        """<button onclick="fetch('https://a.example/x')">x</button>""",
+        '<script src="gone.js"></script>',
+        '<img alt="" src="_images/gone.png">',
+    ],
+)
+def test_a_planted_load_is_found(site, capsys, planted):
+    page = site / "index.html"
+    page.write_text(page.read_text() + "\n" + planted)
+    assert check_offline.main([str(site)]) == 1
+    fault = capsys.readouterr().err
+    assert fault.startswith("index.html:5: ") and fault.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.css", "@import url(https://a.example/x.css);"),
+        ("_static/x.css", ".a{background:url(//a.example/x.png)}"),
+        ("x.js", 'fetch("https://a.example/x")'),
+        ("x.mjs", 'export * from "https://a.example/x"'),
+        ("x.svg", '<svg><image href="https://a.example/x.png"/></svg>'),
+        ("sub/page.html", '<script src="../../gone.js"></script>'),
+    ],
+)
+def test_other_files_of_the_site_are_read_too(site, name, text):
+    path = site / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    assert check_offline.main([str(site)]) == 1
+
+
+def test_nothing_to_check_is_an_error(tmp_path, capsys):
+    assert check_offline.main([str(tmp_path)]) == 2
+    assert check_offline.main([str(tmp_path / "missing")]) == 2
+    assert check_offline.main([]) == 2
+    assert capsys.readouterr().err.count("\n") == 3
+
+
+# ---------------------------------------------------------------- the table of contents
+
+
+def test_the_contents_name_every_chapter_and_every_page():
+    toc = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
+    named = [toc["root"]]
+    entries = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    while entries:
+        entry = entries.pop(0)
+        named.append(entry["file"])
+        entries += entry.get("sections", [])
+    assert len(named) == len(set(named))
+    chapters = [name.removeprefix("chapters/") for name in named if name.startswith("chapters/")]
+    assert chapters == sorted(path.stem for path in (ROOT / "chapters").glob("*.py"))
+    assert chapters == sorted(path.stem for path in (ROOT / "chapters").glob("*.ipynb"))
+    pages = {path.relative_to(BOOK).with_suffix("").as_posix() for path in BOOK.rglob("*.md") if "chapters" not in path.parts}
+    assert {name for name in named if not name.startswith("chapters/")} == pages
+
+
+def make_book(folder: Path) -> Path:
+    (folder / "chapters").mkdir()
+    (folder / "chapters" / "01_x.ipynb").write_text("first")
+    (folder / "book").mkdir()
+    return folder / "book"
+
+
+def test_chapters_are_linked_into_the_book(tmp_path):
+    book = make_book(tmp_path)
+    for _ in range(2):
+        assert (mount_chapters.mount(book) / "01_x.ipynb").read_text() == "first"
+    assert (book / "chapters").is_symlink()
+
+
+def test_where_links_are_not_allowed_each_build_copies_anew(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("a required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    book = make_book(tmp_path)
+    assert (mount_chapters.mount(book) / "01_x.ipynb").read_text() == "first"
+    (tmp_path / "chapters" / "01_x.ipynb").unlink()
+    (tmp_path / "chapters" / "02_y.ipynb").write_text("second")
+    mounted = mount_chapters.mount(book)
+    assert (mounted / "02_y.ipynb").read_text() == "second" and not (mounted / "01_x.ipynb").exists()
+
+
+def test_a_folder_of_the_users_own_is_not_deleted(tmp_path):
+    book = make_book(tmp_path)
+    (book / "chapters").mkdir()
+    (book / "chapters" / "mine.ipynb").write_text("work")
+    with pytest.raises(mount_chapters.ExtensionError, match="in the way"):
+        mount_chapters.mount(book)
+    assert (book / "chapters" / "mine.ipynb").read_text() == "work"
+
+
+# ---------------------------------------------------------------- executing chapters
+
+CHAPTER = """# %% [markdown]
+# # A title
+
+# %%
+x = 2
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "none"}}
+print(x * 21)
+"""
+
+
+def test_executing_repeats_byte_for_byte_and_keeps_ids(tmp_path, capsys):
+    py, ipynb = tmp_path / "01_x.py", tmp_path / "01_x.ipynb"
+    py.write_text(CHAPTER)
+    assert execute.main([str(py)]) == 0
+    first = ipynb.read_bytes()
+    assert b'"42\\n"' in first and b"version_info" not in first and sys.version.split()[0].encode() not in first
+
+    assert execute.main([str(py)]) == 0
+    assert capsys.readouterr().out.endswith("nothing edited\n") and ipynb.read_bytes() == first
+    assert execute.main([str(py), "--force"]) == 0
+    assert ipynb.read_bytes() == first
+
+    py.write_text(CHAPTER.replace("# %%\nx = 2", "# %%\nx = 3\n\n# %%\ny = 1"))
+    assert execute.main([str(py)]) == 0
+    before, after = nbformat.reads(first.decode(), 4).cells, nbformat.read(ipynb, 4).cells
+    assert [after[i].id for i in (0, 1, 3)] == [cell.id for cell in before]
+    assert after[2].id not in {cell.id for cell in before} and after[3].outputs[0].text == "63\n"
+
+
+def test_a_cell_that_raises_is_named_in_one_line(tmp_path, capsys):
+    py, ipynb = tmp_path / "01_x.py", tmp_path / "01_x.ipynb"
+    py.write_text("# %%\nx = 1\n\n# %%\ny = 0\n1 / y\n")
+    ipynb.write_text("")
+    ipynb.unlink()
+    assert execute.main([str(py)]) == 1
+    message = capsys.readouterr().err
+    assert message == "01_x.py:5: cell 2 ('y = 0'): ZeroDivisionError: division by zero\n"
+    assert not ipynb.exists()
+
+
+def test_a_chapter_that_is_not_there(tmp_path, capsys):
+    assert execute.main([str(tmp_path / "99_x.py")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# ---------------------------------------------------------------- the reference of the package
+
+
+def modules() -> list[str]:
+    found = pkgutil.walk_packages(ddim_edu.__path__, "ddim_edu.")
+    return [info.name for info in found if not info.ispkg and not info.name.rpartition(".")[2].startswith("_")]
+
+
+def test_the_api_pages_show_every_module():
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in (BOOK / "api").glob("*.md"))
+    shown = re.findall(r"^\.\. automodule:: (\S+)\n((?:   :.*\n)*)", pages, flags=re.MULTILINE)
+    assert sorted(name for name, _ in shown) == sorted(modules())
+    for name, options in shown:
+        assert ":members:\n" in options and "exclude" not in options, name
+
+
+@pytest.mark.parametrize("name", modules())
+def test_what_is_public_has_a_docstring_and_so_is_shown(name):
+    module = importlib.import_module(name)
+    assert module.__doc__
+    for what, value in public(vars(module)):
+        if (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__ == name:
+            assert own_doc(value), f"{name}.{what} has no docstring, so the API page leaves it out"
+            for method, member in public(vars(value)) if inspect.isclass(value) else ():
+                if inspect.isroutine(member) or isinstance(member, property | classmethod | staticmethod):
+                    assert inspect.getdoc(getattr(value, method)), f"{name}.{what}.{method} has no docstring"
+
+
+def public(names) -> list:
+    return [(name, value) for name, value in names.items() if not name.startswith("_")]
+
+
+def own_doc(value) -> str:
+    """The docstring that someone wrote: a dataclass without one gets its signature."""
+    doc = value.__doc__ or ""
+    return "" if doc.startswith(f"{value.__name__}(") else doc
