@@ -1,0 +1,112 @@
+"""Command lines from dataclasses, with errors of one line (floor 5).
+
+tyro turns a dataclass into options, and the comments of its fields into the text of ``--help``. Its errors are boxes of several
+lines; here they become one line that says what to do instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import tyro
+
+Options = TypeVar("Options")
+
+
+def parse(default: Options, arguments: Sequence[str], *, prog: str, description: str) -> Options:
+    """Read options from a command line.
+
+    Args:
+        default: A dataclass instance; what the command line does not name keeps its value from here.
+        arguments: The words of the command line, without the program's name.
+        prog: How the program is called, for the help text.
+        description: What the program does, for the help text.
+
+    Returns:
+        A changed copy of ``default``.
+
+    Raises:
+        ValueError: One line, for an option that does not exist or a value that does not fit.
+        SystemExit: With code 0, after ``--help`` has been printed.
+    """
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            options, unknown = tyro.cli(
+                type(default),
+                default=default,
+                args=list(arguments),
+                prog=prog,
+                description=description,
+                return_unknown_args=True,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ValueError(_unbox(box.getvalue())) from None
+    if unknown:
+        raise ValueError(_unknown(unknown[0], default))
+    return options
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` with the nearest of the known words, or nothing if none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def fail(message: object) -> int:
+    """Print one line to stderr.
+
+    Returns:
+        2, the exit code of a command that was called wrongly.
+    """
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def option_names(options: object, prefix: str = "--") -> list[str]:
+    """Names of the options that a dataclass instance makes, those of dataclasses within it included."""
+    names = []
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            # A field annotated with an empty name stands for its own fields.
+            flat = field.metadata.get("flat", False)
+            names += option_names(value, prefix if flat else f"{prefix}{field.name}.")
+        else:
+            names.append(prefix + field.name.replace("_", "-"))
+    return names
+
+
+def _unknown(word: str, options: object) -> str:
+    if not word.startswith("-"):
+        return f"don't know what to do with {word!r}; options have names, see --help"
+    name = word.split("=")[0]
+    return f"there is no option {name}{closest(name.replace('_', '-'), option_names(options))} (--help lists all)"
+
+
+def _unbox(text: str) -> str:
+    """The first paragraph of tyro's error box, as one line."""
+    # The frame is drawn with box characters, or with blanks and hyphens where the terminal has no UTF-8.
+    inner = [line.strip(" │") for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()]
+    inner = [line for line in inner if line and not line.startswith("╰")]
+    is_rule = [set(line) <= {"─", "-"} for line in inner]
+    first = 1 if text.lstrip().startswith("╭") else 2  # below the title, and the rule under it
+    last = is_rule.index(True, first) if True in is_rule[first:] else len(inner)
+    lines = inner[first:last]  # the rest is the help text of the option, which --help shows too
+    line = " ".join(lines) or " ".join(text.split())
+    for pattern, plainly in (
+        (r"Error parsing (\S+): invalid literal for int.*: '(.*)'", r"\1 \2: give a whole number"),
+        (r"Error parsing (\S+): could not convert string to float: '(.*)'", r"\1 \2: give a number"),
+        (r"Error parsing [\w.]+: (.*)", r"\1"),  # a dataclass refused its values, and says why
+    ):
+        line = re.sub(f"^{pattern}$", plainly, line)
+    return line

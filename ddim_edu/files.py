@@ -1,0 +1,68 @@
+"""Files that are either whole or not there (floor 0).
+
+A file is written under another name in the same folder, flushed to the disk, then renamed over its final name. Whoever reads it,
+or comes back after a power cut, finds the old file or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Give the name of a temporary file to write; on leaving without an error it becomes ``path``.
+
+    Args:
+        path: The file to make or to replace. Its folder must exist.
+
+    Yields:
+        A name in the same folder and with the same ending (which writers take the format from).
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the user's umask asks for; some writers make their files private
+        yield temporary
+        os.chmod(temporary, mode)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # the rename itself is safe once the folder is on the disk
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def check_writable(path: Path | str) -> Path:
+    """Make sure, before any work is done, that a file can be written at ``path``.
+
+    Args:
+        path: The file that will be written.
+
+    Returns:
+        ``path`` as a Path.
+
+    Raises:
+        ValueError: If its folder does not exist or can't be written, or ``path`` is itself a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name a file in it, such as {path / 'grid.png'}")
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent} to write {path.name} into: make it first, or write elsewhere")
+    try:  # permission bits don't tell: a read-only disk, or being root, makes them lie
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"can't write into {path.parent} ({error.strerror}): choose another place") from None
+    return path

@@ -1,0 +1,1 @@
+"""The laboratory: data, checkpoints, recipes and training."""

@@ -1,0 +1,191 @@
+"""Saved models: one file from which everything is rebuilt (floor 4).
+
+A checkpoint is a safetensors file. Its tensors are the averaged (EMA) weights and the schedule's betas; its metadata holds the
+network's configuration, the recipe it was trained with, the step, and the version that wrote it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ddim_edu import __version__
+from ddim_edu.files import replacing
+from ddim_edu.nets.unet import UNet, UNetConfig
+from ddim_edu.schedule import NoiseSchedule
+
+FORMAT = 1  # of the files written here; raise it when an older reader would misread them
+KEY = "ddim_edu"  # the metadata's key: files without it are not ours
+NAME = "checkpoint.safetensors"  # in a run folder
+SHIPPED = Path(__file__).parent.parent / "weights"  # models that come with the package
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that can't be used: missing, damaged, of another kind, or from a newer version."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What :func:`load` returns.
+
+    Attributes:
+        model: The network with its averaged weights, in evaluation mode and without gradients; called as ``model(x_t, t)``.
+        config: The network's configuration.
+        schedule: The noise schedule it was trained with.
+        recipe: The recipe it was trained with, as plain values.
+        step: Number of training steps behind it.
+        path: The file it came from.
+    """
+
+    model: UNet
+    config: UNetConfig
+    schedule: NoiseSchedule
+    recipe: dict[str, Any]
+    step: int
+    path: Path
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images that the model makes."""
+        return (self.config.image_channels, self.config.image_size, self.config.image_size)
+
+
+def save(
+    path: Path | str,
+    weights: Mapping[str, Tensor],
+    config: UNetConfig,
+    schedule: NoiseSchedule,
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    step: int = 0,
+) -> None:
+    """Write a checkpoint; the file is whole or not there.
+
+    Args:
+        path: The file to make or to replace.
+        weights: The network's ``state_dict()``.
+        config: Its configuration.
+        schedule: The schedule it was trained with.
+        recipe: How it was trained, as values that JSON can hold.
+        step: Number of training steps behind it.
+    """
+    # safetensors stores plain row-major tensors; networks on the CPU keep theirs channels-last.
+    tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in weights.items()}
+    tensors["schedule.beta"] = schedule.beta[1:].cpu().contiguous()
+    about = {
+        "kind": "unet",
+        "format": FORMAT,
+        "version": __version__,
+        "config": asdict(config),
+        "recipe": dict(recipe or {}),
+        "step": step,
+    }
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={KEY: json.dumps(about)})
+
+
+def load(name_or_path: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read a model back.
+
+    Args:
+        name_or_path: The name of a model that comes with the package (such as ``"digits"``), a run folder, or a checkpoint file.
+            To read a folder that has the name of a shipped model, write ``"./digits"``.
+        device: Where to put the model.
+
+    Returns:
+        The model and what it was made with.
+
+    Raises:
+        CheckpointError: In one line, if there is no such checkpoint, or it is damaged, of another kind, or from a newer version.
+    """
+    path = find(name_or_path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} is not a safetensors file, or was cut short ({reason}): copy it again, or train again") from None
+    about = _about(path, metadata)
+    try:
+        config = UNetConfig(**about["config"])
+        beta = tensors.pop("schedule.beta")
+        schedule = NoiseSchedule.from_betas(beta)
+        with torch.device("meta"):
+            model = UNet(config)
+        weights = {name.removeprefix("model."): value for name, value in tensors.items()}
+        model.load_state_dict(weights, assign=True)
+        recipe, step = dict(about["recipe"]), int(about["step"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{path} does not fit together ({reason}): it was changed after it was written") from None
+    model = model.to(device).requires_grad_(False).eval()
+    if torch.device(device).type == "cpu":
+        model = model.to(memory_format=torch.channels_last)  # a third faster there
+    return Checkpoint(model, config, schedule, recipe, step, path)
+
+
+def find(name_or_path: Path | str) -> Path:
+    """The checkpoint file that a name, a run folder or a path stands for.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    text, path = str(name_or_path), Path(name_or_path)
+    shipped = sorted(file.stem for file in SHIPPED.glob("*.safetensors"))
+    if text in shipped:
+        return SHIPPED / f"{text}.safetensors"
+    if path.is_dir():
+        if (path / NAME).is_file():
+            return path / NAME
+        raise CheckpointError(f"the folder {path} holds no {NAME}: name a folder that a training run has written into")
+    if path.exists():
+        return path
+    models = f"shipped models: {', '.join(shipped)}" if shipped else "no models come with this version"
+    remedy = "python -m ddim_edu.train makes one in runs/"
+    raise CheckpointError(f"there is no checkpoint {text} ({models}; {remedy})")
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device to compute on.
+
+    Args:
+        name: ``"auto"`` takes a GPU if there is one; otherwise a name that torch knows, such as ``"cpu"`` or ``"cuda:1"``.
+
+    Raises:
+        ValueError: If the name is unknown, or this machine has no such device.
+    """
+    if name == "auto":
+        for kind, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
+            if there:
+                return torch.device(kind)
+        return torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ValueError(f"device {name!r} is not usable here: try auto or cpu") from None
+    return device
+
+
+def _about(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The parsed metadata of one of our files."""
+    try:
+        about = json.loads(metadata[KEY])
+        kind, version = about["kind"], about["format"]
+    except (KeyError, TypeError, ValueError):
+        raise CheckpointError(f"{path} is a safetensors file, but not a checkpoint of ddim_edu: it names no model") from None
+    if version != FORMAT:
+        writer = about.get("version")
+        raise CheckpointError(f"{path} has format {version}, and this ddim_edu reads {FORMAT}: use the version that wrote it, {writer}")
+    if kind != "unet":
+        raise CheckpointError(f"{path} holds a {kind!r}, not a 'unet'")
+    return about

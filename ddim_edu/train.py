@@ -1,0 +1,193 @@
+"""Train a model: ``python -m ddim_edu.train [RECIPE] [--field value ...] [--resume RUN]`` (floor 6).
+
+Exit codes: 0 done; 2 called wrongly, or the loss blew up (one line on stderr says what); 130 stopped by Ctrl-C, checkpoint written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tqdm import tqdm
+
+from ddim_edu.commandline import closest, fail, parse
+from ddim_edu.files import check_writable
+from ddim_edu.lab import checkpoint
+from ddim_edu.lab.recipes import RECIPES, Recipe
+from ddim_edu.lab.trainer import Trainer, read_recipe
+
+DEFAULT = "digits"
+PROG = "python -m ddim_edu.train"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """What the command takes: where and on what to train, and every field of the recipe."""
+
+    # Folder for the run, new or empty. By default the first free one of runs/RECIPE, runs/RECIPE-2, ...
+    out: Path | None = None
+    # A run folder to go on with, from its last checkpoint and with its own recipe.
+    resume: Path | None = None
+    # What to compute on: auto, cpu, cuda, cuda:1, mps.
+    device: str = "auto"
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = dataclasses.field(default=RECIPES[DEFAULT], metadata={"flat": True})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: The words after ``python -m ddim_edu.train``; those of the process if None.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        name, options = read_options(arguments)
+        device = checkpoint.pick_device(options.device)
+        if options.resume is not None:
+            trainer = Trainer.resume(options.resume, device, options.recipe)
+        else:
+            trainer = start_run(name, options, device)
+    except (ValueError, OSError) as error:
+        return fail(error)
+    return train(trainer)
+
+
+def read_options(arguments: Sequence[str]) -> tuple[str, TrainOptions]:
+    """The recipe's name and the options.
+
+    Raises:
+        ValueError: One line, for anything that does not fit.
+    """
+    words = list(arguments)
+    name = words.pop(0) if words and not words[0].startswith("-") else None
+    if name is not None and name not in RECIPES:
+        raise ValueError(f"there is no recipe {name!r}{closest(name, RECIPES)} (known: {', '.join(RECIPES)})")
+
+    def read(recipe: Recipe) -> TrainOptions:
+        return parse(
+            TrainOptions(recipe=recipe),
+            words,
+            prog=f"{PROG} [RECIPE]",
+            description=f"Train a model. RECIPE is one of: {', '.join(RECIPES)} (default: {DEFAULT}). "
+            "Below are its fields; each can be set.",
+        )
+
+    options = read(RECIPES[name or DEFAULT])
+    if options.resume is not None:
+        if name is not None:
+            raise ValueError(f"--resume goes on with the recipe of {options.resume}: leave out {name!r}")
+        if options.out is not None:
+            raise ValueError(f"--resume goes on in {options.resume}: leave out --out {options.out}")
+        options = read(read_recipe(options.resume))
+    return name or DEFAULT, options
+
+
+def start_run(name: str, options: TrainOptions, device: object) -> Trainer:
+    """A trainer in a folder of its own; nothing that exists is overwritten.
+
+    Raises:
+        ValueError: If the folder can't be made or isn't empty, or the recipe does not fit together.
+    """
+    folder = claim_folder(name, options.out)
+    try:
+        return Trainer.start(options.recipe, folder, device)
+    except BaseException:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+def claim_folder(name: str, out: Path | None) -> Path:
+    """Make the run folder: ``out``, or the first free one of runs/NAME, runs/NAME-2, ...
+
+    Raises:
+        ValueError: If ``out`` exists and holds something, or a folder can't be made.
+    """
+    try:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            if any(out.iterdir()):
+                raise ValueError(f"{out} exists and is not empty: choose another --out, or go on with --resume {out}")
+            return check_writable(out / checkpoint.NAME).parent
+        for i in count(1):
+            folder = Path("runs") / (name if i == 1 else f"{name}-{i}")
+            try:
+                folder.mkdir(parents=True)
+                return folder
+            except FileExistsError:
+                if not Path("runs").is_dir():
+                    raise
+    except OSError as error:
+        raise ValueError(f"can't write the run folder {error.filename} ({error.strerror}): choose another --out") from None
+    raise AssertionError("count() does not end")
+
+
+def train(trainer: Trainer) -> int:
+    """Train to the end, with a progress bar.
+
+    Returns:
+        The exit code.
+    """
+    recipe, folder = trainer.recipe, trainer.folder
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    size = f"{parameters:,} parameters, {len(trainer.data.train):,} images"
+    print(f"{folder}: {size}, {recipe.steps:,} steps of {recipe.batch} on {trainer.device}", flush=True)
+    started, heldout, loss = time.perf_counter(), None, float("nan")
+    bar = tqdm(total=recipe.steps, initial=trainer.step, unit="step", disable=None, dynamic_ncols=True)
+    try:
+        with bar, stop_signals() as stopped:
+            for record in trainer.run():
+                bar.update()
+                if record.mean_loss is not None:
+                    loss = record.mean_loss
+                    rate = bar.format_dict["rate"] or 0.0
+                    bar.set_postfix_str(f"loss {loss:.4f}, {rate * recipe.batch:,.0f} images/s", refresh=False)
+                if record.heldout_loss is not None:
+                    heldout = record.heldout_loss
+                    bar.write(f"step {record.step:,}/{recipe.steps:,}: loss {loss:.4f}, held-out {heldout:.4f}, {record.grid}")
+                    sys.stdout.flush()
+                if stopped:
+                    trainer.save()
+                    break
+    except (ValueError, OSError) as error:  # the loss blew up, or the disk is full
+        return fail(error)
+    if stopped:
+        print(f"stopped at step {trainer.step:,}; to go on: {PROG} --resume {folder}", file=sys.stderr)
+        return 128 + stopped[0]
+    print(f"done in {time.perf_counter() - started:.0f} s: held-out loss {heldout:.4f}")
+    print(f"samples     {folder / 'samples.png'}")
+    print(f"checkpoint  {folder / checkpoint.NAME}")
+    print(f"next        python -m ddim_edu.sample {folder} --steps 20 --eta 0 -n 64 --out grid.png")
+    return 0
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM in a list, so that training ends between two steps; a second Ctrl-C ends it at once."""
+    received: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Checkpoints rebuild a model from their file alone, and refuse what is not one."""
+
+import json
+import os
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import ddim_edu
+from ddim_edu.lab import checkpoint
+from ddim_edu.lab.checkpoint import CheckpointError, load, pick_device, save
+from ddim_edu.nets.unet import UNet, UNetConfig
+from ddim_edu.schedule import NoiseSchedule
+
+CONFIG = UNetConfig(image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,), dropout=0.3, groups=4)
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    net = UNet(CONFIG).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    return net
+
+
+@pytest.fixture
+def saved(net, tmp_path):
+    path = tmp_path / checkpoint.NAME
+    save(path, net.state_dict(), CONFIG, NoiseSchedule.cosine(50), recipe={"lr": 0.5, "unet": {"ch": 8}}, step=7)
+    return path
+
+
+def one_line(call, *words):
+    with pytest.raises(CheckpointError) as error:
+        call()
+    message = str(error.value)
+    assert "\n" not in message
+    for word in words:
+        assert str(word) in message, message
+
+
+def rewrite(path, about=None, tensors=None):
+    """Tamper with a checkpoint."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    content = json.loads(metadata["ddim_edu"])
+    content.update(about or {})
+    save_file({**load_file(path), **(tensors or {})}, path, metadata={"ddim_edu": json.dumps(content)})
+
+
+def test_a_model_rebuilds_from_its_file_alone(net, saved):
+    loaded = load(saved)
+    assert loaded.config == CONFIG and loaded.step == 7 and loaded.recipe == {"lr": 0.5, "unet": {"ch": 8}}
+    assert loaded.image_shape == (1, 8, 8) and loaded.path == saved
+    assert torch.equal(loaded.schedule.alpha_bar, NoiseSchedule.cosine(50).alpha_bar)
+    assert not loaded.model.training and not any(p.requires_grad for p in loaded.model.parameters())
+    for name, value in net.state_dict().items():
+        assert torch.equal(loaded.model.state_dict()[name], value), name
+    x, t = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([1, 50])
+    assert torch.equal(loaded.model(x, t), net.eval()(x, t))
+
+
+def test_a_run_folder_stands_for_its_checkpoint(saved):
+    assert load(saved.parent).path == saved
+    assert load(str(saved.parent)).path == saved
+
+
+def test_the_file_says_what_it_is(saved):
+    with safe_open(saved, framework="pt") as file:
+        about = json.loads(file.metadata()["ddim_edu"])
+    assert about["kind"] == "unet" and about["format"] == 1 and about["version"] == ddim_edu.__version__
+
+
+def test_missing(tmp_path):
+    one_line(lambda: load(tmp_path / "nothing.safetensors"), "nothing.safetensors", "python -m ddim_edu.train")
+    one_line(lambda: load(tmp_path), tmp_path, checkpoint.NAME)
+
+
+def test_a_shipped_model_goes_by_its_name(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "weights")
+    one_line(lambda: load("digits"), "digits", "python -m ddim_edu.train")
+    (tmp_path / "weights").mkdir()
+    os.replace(saved, tmp_path / "weights" / "digits.safetensors")
+    assert load("digits").step == 7
+    one_line(lambda: load("digtis"), "digtis", "digits")
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.001, 0.1, 0.5, 0.999])
+def test_truncated(saved, kept):
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(len(content) * kept)])
+    one_line(lambda: load(saved), saved, "cut short")
+
+
+def test_another_kind_of_file(saved, tmp_path):
+    (tmp_path / "text").write_text("not a checkpoint")
+    one_line(lambda: load(tmp_path / "text"), "text")
+    torch.save({"a": torch.zeros(3)}, tmp_path / "other.pt")
+    one_line(lambda: load(tmp_path / "other.pt"), "other.pt")
+    save_file({"weight": torch.zeros(3)}, tmp_path / "foreign.safetensors")
+    one_line(lambda: load(tmp_path / "foreign.safetensors"), "foreign.safetensors", "not a checkpoint of ddim_edu")
+    save_file({"weight": torch.zeros(3)}, tmp_path / "foreign.safetensors", metadata={"format": "pt"})
+    one_line(lambda: load(tmp_path / "foreign.safetensors"), "not a checkpoint of ddim_edu")
+
+
+@pytest.mark.parametrize(
+    "about, says",
+    [
+        ({"kind": "vae"}, "vae"),
+        ({"format": 2}, "format 2"),
+        ({"config": {"ch": 8, "surprise": 1}}, "surprise"),
+        ({"config": {"ch": 8, "groups": 3}}, "groups = 3"),
+        ({"config": {**vars(CONFIG), "ch": 16}}, "does not fit together"),
+        ({"config": None}, "does not fit together"),
+    ],
+)
+def test_metadata_that_does_not_fit(saved, about, says):
+    rewrite(saved, about)
+    one_line(lambda: load(saved), saved, says)
+
+
+def test_tensors_that_do_not_fit(saved):
+    rewrite(saved, tensors={"model.surprise": torch.zeros(2)})
+    one_line(lambda: load(saved), "does not fit together")
+
+
+def test_betas_that_are_none(saved):
+    rewrite(saved, tensors={"schedule.beta": torch.full((50,), 1.5, dtype=torch.float64)})
+    one_line(lambda: load(saved), "beta_1 = 1.5")
+
+
+def test_a_write_that_fails_keeps_the_old_file(net, saved, monkeypatch):
+    before = saved.read_bytes()
+
+    def half(tensors, path, metadata):
+        path.write_bytes(before[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", half)
+    with pytest.raises(OSError, match="No space"):
+        save(saved, net.state_dict(), CONFIG, NoiseSchedule.linear(20), step=8)
+    assert saved.read_bytes() == before and list(saved.parent.iterdir()) == [saved]
+
+
+def test_devices():
+    assert pick_device("cpu").type == "cpu" and pick_device("auto").type in ("cpu", "cuda", "mps")
+    for wrong in ("gpu", "cuda:99", "", "meta"):
+        with pytest.raises(ValueError, match="not usable here"):
+            pick_device(wrong)

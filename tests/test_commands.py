@@ -1,0 +1,248 @@
+"""The commands, as a user meets them: what they make, what they print, and how they say no."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from ddim_edu import sample, train
+from ddim_edu.lab.checkpoint import load
+from ddim_edu.lab.recipes import RECIPES
+from ddim_edu.lab.trainer import read_recipe
+from ddim_edu.schedule import SPACINGS
+
+TINY = (
+    "--unet.ch 8 --unet.groups 4 --unet.ch-mult 1 2 --unet.num-res-blocks 1 --unet.attn-resolutions 4 "
+    "--batch 8 --T 40 --steps 4 --sample-every 2 --save-every 2 --log-every 1"
+).split()  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder made by the command, with default naming."""
+    before, folder = os.getcwd(), tmp_path_factory.mktemp("commands")
+    os.chdir(folder)
+    try:
+        assert train.main(TINY) == 0
+    finally:
+        os.chdir(before)
+    return folder / "runs" / "digits"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Each test in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(capsys, main, arguments, *says):
+    """Exit code 2 and one line on stderr that holds the given words."""
+    code, printed = main(arguments), capsys.readouterr()
+    assert code == 2
+    assert printed.out == ""
+    assert printed.err.startswith("error: ") and printed.err.count("\n") == 1, printed.err
+    for word in says:
+        assert str(word) in printed.err, printed.err
+
+
+def test_training_leaves_a_run_folder(run):
+    assert {p.name for p in run.iterdir()} == {"checkpoint.safetensors", "config.json", "log.csv", "samples", "samples.png", "state.pt"}
+    assert {p.name for p in (run / "samples").iterdir()} == {"step_2.png", "step_4.png"}
+    recipe = read_recipe(run)
+    assert (recipe.T, recipe.unet.ch_mult, recipe.lr) == (40, (1, 2), RECIPES["digits"].lr)
+    assert load(run).step == 4
+
+
+def test_training_says_where_things_are_and_what_comes_next(capsys):
+    assert train.main(["digits", *TINY, "--out", "here"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("held-out", "here/samples.png", "here/checkpoint.safetensors", "python -m ddim_edu.sample here"):
+        assert word in printed
+    next_command = printed.strip().splitlines()[-1].split("ddim_edu.sample ")[1].split()
+    assert sample.main(next_command) == 0
+
+
+def test_nothing_is_overwritten(run, monkeypatch, capsys):
+    monkeypatch.chdir(run.parent.parent)
+    before = {p: p.read_bytes() for p in run.iterdir() if p.is_file()}
+    assert train.main(TINY) == 0 and train.main(TINY) == 0
+    assert sorted(p.name for p in run.parent.iterdir()) == ["digits", "digits-2", "digits-3"]
+    assert before == {p: p.read_bytes() for p in before}
+    capsys.readouterr()
+    refused(capsys, train.main, [*TINY, "--out", str(run)], run, "not empty", "--resume")
+    assert before == {p: p.read_bytes() for p in before}
+
+
+def test_resuming_goes_on(run, capsys):
+    arguments = ["--resume", str(run.parent / "copy"), "--steps", "6"]
+    import shutil
+
+    shutil.copytree(run, run.parent / "copy")
+    assert train.main(arguments) == 0
+    assert load(run.parent / "copy").step == 6
+    capsys.readouterr()
+    shutil.rmtree(run.parent / "copy")
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        ("digts", ["digts", "did you mean digits?"]),
+        ("cifar", ["cifar", "digits"]),
+        ("--stepz 5", ["--stepz", "did you mean --steps?"]),
+        ("--unet.chanels 5", ["--unet.chanels"]),
+        ("--batch_sise 5", ["--batch_sise", "--batch"]),
+        ("--steps five", ["--steps five", "whole number"]),
+        ("--steps 1.5", ["1.5", "whole number"]),
+        ("--lr fast", ["--lr fast", "number"]),
+        ("--steps", ["--steps"]),
+        ("--steps 0", ["steps = 0"]),
+        ("--lr -1", ["lr = -1"]),
+        ("--schedule quadratic", ["quadratic", "cosine"]),
+        ("--unet.groups 7", ["groups = 7"]),
+        ("--unet.ch-mult 1 2 2 2 2", ["image_size = 8"]),
+        ("--unet.image-channels 3", ["image_channels = 3", "1 x 8 x 8"]),
+        ("--device tpu9", ["tpu9"]),
+        ("digits digits", ["'digits'"]),
+        ("--resume nowhere", ["nowhere"]),
+        ("--resume", ["--resume"]),
+    ],
+)
+def test_training_refuses(capsys, arguments, says):
+    refused(capsys, train.main, arguments.split(), *says)
+    assert not any(p.is_file() for p in __import__("pathlib").Path(".").rglob("*"))
+
+
+def test_folders_that_cannot_be_made(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(capsys, train.main, ["--out", "file"], "file")
+    refused(capsys, train.main, ["--out", "file/run"], "file")
+    (tmp_path / "runs").write_text("")
+    refused(capsys, train.main, [], "runs")
+    if os.path.isdir("/proc/self"):
+        refused(capsys, train.main, ["--out", "/proc/self/run"], "/proc/self/run")
+
+
+def test_resuming_refuses(capsys, run):
+    refused(capsys, train.main, ["--resume", str(run)], "finished", "--steps")
+    refused(capsys, train.main, ["digits", "--resume", str(run)], "leave out 'digits'")
+    refused(capsys, train.main, ["--resume", str(run), "--out", "x"], "--out x")
+    refused(capsys, train.main, ["--resume", str(run), "--lr", "1"], "lr can't change")
+
+
+def test_a_loss_that_blows_up(capsys):
+    assert train.main([*TINY, "--lr", "1e30", "--warmup", "0", "--out", "run"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "not a finite" in error or "nan" in error or "inf" in error
+    assert "--lr" in error
+
+
+@pytest.mark.parametrize("command", [train, sample])
+def test_help_shows_options_and_defaults(capsys, command):
+    with pytest.raises(SystemExit) as stop:
+        command.main(["--help"])
+    printed = capsys.readouterr().out
+    assert stop.value.code == 0
+    words = ["--steps", "Adam", "0.002", "digits"] if command is train else ["--eta", "DDIM", "leading", "--spacing", "64", "hat", "off"]
+    assert all(word in printed for word in words)
+
+
+def test_sampling_writes_the_picture_it_was_asked_for(capsys, run):
+    assert sample.main([str(run), "--steps", "5", "--eta", "0", "--spacing", "quadratic", "-n", "5", "--out", "a.png"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("a.png", "5 images", "S = 5", "eta = 0", "quadratic", "images/s", "5 network calls"):
+        assert word in printed
+    assert Image.open("a.png").size == (3 * 58 + 2, 2 * 58 + 2)
+
+
+def test_an_image_depends_on_seed_and_index_only(run):
+    def images(*more):
+        options = sample.parse(sample.SampleOptions(), [str(run), "--steps", "4", "--eta", "1", *more], prog="", description="")
+        model = load(run)
+        return sample.draw_images(model, torch.tensor([0, 10, 20, 30, 40]), options)
+
+    five = images("-n", "5")
+    torch.testing.assert_close(images("-n", "5", "--batch", "2"), five, rtol=0, atol=1e-5)
+    torch.testing.assert_close(images("-n", "3"), five[:3], rtol=0, atol=1e-5)
+    other = images("-n", "5", "--seed", "1")
+    assert torch.pdist(torch.cat([five, other]).flatten(1)).min() > 0.1
+
+
+@pytest.mark.parametrize("eta, spacing", [("hat", "leading"), ("0.5", "quadratic-full"), *(("1", s) for s in SPACINGS)])
+def test_every_eta_and_spacing_is_accepted(run, eta, spacing):
+    assert sample.main([str(run), "--steps", "3", "--eta", eta, "--spacing", spacing, "-n", "1", "--clip", "1"]) == 0
+    assert np.asarray(Image.open("samples.png")).std() > 0
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        ("", ["which model"]),
+        ("nothing", ["nothing", "ddim_edu.train"]),
+        ("RUN --steps 0", ["S = 0"]),
+        ("RUN --steps 41", ["S = 41", "40"]),
+        ("RUN --steps few", ["--steps few"]),
+        ("RUN --eta -1", ["eta = -1"]),
+        ("RUN --eta nan", ["eta = nan"]),
+        ("RUN --eta big", ["big"]),
+        ("RUN --spacing even", ["even", "leading"]),
+        ("RUN -n 0", ["n = 0"]),
+        ("RUN --batch 0", ["batch = 0"]),
+        ("RUN --seed -1", ["seed = -1"]),
+        ("RUN --clip 0", ["clip = 0"]),
+        ("RUN --clip on", ["on"]),
+        ("RUN --out no/such/folder/a.png", ["no/such/folder"]),
+        ("RUN --out a.txt", ["a.txt", ".png"]),
+        ("RUN --out .", [".png"]),
+        ("RUN --device tpu9", ["tpu9"]),
+        ("RUN --etta 0", ["--etta", "did you mean --eta?"]),
+        ("RUN more", ["more"]),
+    ],
+)
+def test_sampling_refuses(capsys, run, monkeypatch, arguments, says):
+    monkeypatch.setattr(sample, "draw_images", lambda *_: pytest.fail("it began to work"))
+    refused(capsys, sample.main, [str(run) if word == "RUN" else word for word in arguments.split()], *says)
+
+
+def test_sampling_refuses_what_is_no_checkpoint(capsys, run):
+    content = (run / "checkpoint.safetensors").read_bytes()
+    open("cut.safetensors", "wb").write(content[:-100])
+    refused(capsys, sample.main, ["cut.safetensors"], "cut.safetensors", "cut short")
+    save_file({"w": torch.zeros(1)}, "foreign.safetensors")
+    refused(capsys, sample.main, ["foreign.safetensors"], "not a checkpoint of ddim_edu")
+
+
+def python(*arguments, **options):
+    return subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_exit_codes_of_the_real_commands():
+    processes = [python("ddim_edu.train", "digts"), python("ddim_edu.sample", "nothing")]
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 2 and out == "" and err.startswith("error: ") and err.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a signal")
+def test_ctrl_c_keeps_what_was_done(tmp_path):
+    process = python("ddim_edu.train", *TINY, "--steps", "100000", "--save-every", "100000", "--sample-every", "100000", "--out", "run")
+    log, deadline = tmp_path / "run" / "log.csv", time.monotonic() + 120
+    while not log.exists() or log.read_text().count("\n") < 4:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err and "--resume run" in err
+    step = load("run").step
+    assert step >= 3
+    assert train.main(["--resume", "run", "--steps", str(step + 2)]) == 0
+    assert load("run").step == step + 2
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]["T"] == 40

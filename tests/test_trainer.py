@@ -1,0 +1,204 @@
+"""Training: a run that stops and resumes is the run that didn't, and nothing bad is ever saved."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ddim_edu.lab import checkpoint
+from ddim_edu.lab.checkpoint import load
+from ddim_edu.lab.recipes import RECIPES
+from ddim_edu.lab.trainer import LOG, STATE, NonFiniteLoss, Trainer, ema_update, read_recipe
+from ddim_edu.nets.unet import UNetConfig
+
+NET = UNetConfig(image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), dropout=0.2, groups=4)
+RECIPE = replace(RECIPES["digits"], unet=NET, batch=16, steps=12, warmup=2, lr=3e-3, log_every=3, sample_every=12, save_every=4, T=50)
+
+
+def start(folder, recipe=RECIPE):
+    folder.mkdir()
+    return Trainer.start(recipe, folder)
+
+
+def steps(trainer, n=None):
+    records = []
+    for record in trainer.run():
+        records.append(record)
+        if len(records) == n:
+            break
+    return records
+
+
+def log(folder):
+    with open(folder / "log.csv", newline="", encoding="utf8") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_same_weights(one, other):
+    ours, theirs = load(one).model.state_dict(), load(other).model.state_dict()
+    for name, value in theirs.items():
+        assert torch.equal(ours[name], value), name
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run from start to end."""
+    folder = tmp_path_factory.mktemp("trainer") / "whole"
+    records = steps(start(folder))
+    return folder, records
+
+
+def test_the_run_folder(whole):
+    folder, records = whole
+    assert [r.step for r in records] == list(range(1, 13))
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        ["checkpoint.safetensors", "config.json", "log.csv", "samples", "samples.png", STATE]
+    )
+    assert [p.name for p in (folder / "samples").iterdir()] == ["step_12.png"]
+    config = json.loads((folder / "config.json").read_text())
+    assert config["train_images"] == 1597 and config["recipe"]["batch"] == 16
+    assert read_recipe(folder) == RECIPE
+
+
+def test_the_log(whole):
+    folder, records = whole
+    rows = log(folder)
+    assert tuple(rows[0]) == LOG and [int(row["step"]) for row in rows] == [3, 6, 9, 12]
+    for row in rows:
+        window = [float(r.loss) for r in records if int(row["step"]) - 3 < r.step <= int(row["step"])]
+        assert float(row["loss"]) == pytest.approx(sum(window) / 3, rel=1e-4)
+        assert float(row["images_per_s"]) > 0
+    assert [row["heldout_loss"] != "" for row in rows] == [False, False, False, True]
+    assert float(rows[-1]["heldout_loss"]) == pytest.approx(records[-1].heldout_loss, rel=1e-4)
+    seconds = [float(row["seconds"]) for row in rows]
+    assert seconds == sorted(seconds)
+
+
+def test_the_checkpoint_holds_the_averaged_weights(whole):
+    folder, _ = whole
+    loaded = load(folder)
+    assert loaded.step == 12 and loaded.config == NET and loaded.schedule.T == 50
+    state = torch.load(folder / STATE, weights_only=True)
+    for name, value in loaded.model.state_dict().items():
+        assert torch.equal(value, state["averaged"][f"module.{name}"])
+    assert any(not torch.equal(value, state["model"][name]) for name, value in loaded.model.state_dict().items())
+
+
+@pytest.mark.parametrize("at", [4, 6])
+def test_kill_and_resume_is_no_interruption(whole, tmp_path, at):
+    """Bit for bit, with dropout, whether it stopped at a checkpoint or two steps after one."""
+    folder = tmp_path / "run"
+    steps(start(folder), at)  # and nothing more: as if killed
+    torch.manual_seed(123)  # a new process has another random state
+    resumed = Trainer.resume(folder)
+    assert resumed.step == 4
+    records = steps(resumed)
+    assert [r.step for r in records] == list(range(5, 13))
+    assert_same_weights(folder, whole[0])
+    assert [row["step"] for row in log(folder)] == ["3", "6", "9", "12"]
+    assert [row["loss"] for row in log(folder)][-1] == log(whole[0])[-1]["loss"]
+
+
+def test_stopping_at_will_and_saving(whole, tmp_path):
+    folder = tmp_path / "run"
+    trainer = start(folder)
+    steps(trainer, 7)
+    trainer.save()
+    steps(Trainer.resume(folder))
+    assert_same_weights(folder, whole[0])
+
+
+def test_another_seed_is_another_run(whole, tmp_path):
+    records = steps(start(tmp_path / "run", replace(RECIPE, seed=1)), 1)
+    assert float(records[0].loss) != float(whole[1][0].loss)
+
+
+def test_training_learns(tmp_path):
+    recipe = replace(RECIPE, unet=replace(NET, dropout=0.0), steps=60, batch=64, lr=1e-2, T=1000, sample_every=60, save_every=60)
+    trainer = start(tmp_path / "run", recipe)
+    before = trainer.heldout_loss()
+    assert before == pytest.approx(1.0, abs=0.02)  # a new network predicts 0, and the noise has variance 1
+    records = steps(trainer)
+    assert records[-1].heldout_loss == trainer.heldout_loss() < 0.6
+
+
+def test_training_does_not_touch_the_callers_random_numbers(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.randn(3)
+    torch.manual_seed(5)
+    steps(start(tmp_path / "run", replace(RECIPE, unet=replace(NET, dropout=0.0))), 2)
+    assert torch.equal(torch.randn(3), expected)
+
+
+def test_the_average_is_what_its_formula_says():
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(30, 4, generator=generator, dtype=torch.float64)
+    average, expected = [weights[0].clone()], weights[0].clone()
+    for n in range(1, 30):
+        ema_update(0.6)(average, [weights[n]], torch.tensor(n))
+        decay = min(0.6, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * weights[n]
+    torch.testing.assert_close(average[0], expected)
+
+
+@pytest.mark.parametrize("how", ["loss", "weights"])
+def test_a_loss_that_blows_up_stops_training_and_keeps_the_last_good_checkpoint(tmp_path, how):
+    folder = tmp_path / "run"
+    trainer = start(folder)
+    run = trainer.run()
+    for _ in range(4):
+        next(run)
+    good = {name: (folder / name).read_bytes() for name in (checkpoint.NAME, STATE)}
+    parameter = trainer.model.conv_in.weight
+    if how == "loss":
+        parameter.data.fill_(float("nan"))
+        with pytest.raises(NonFiniteLoss) as error:
+            list(run)
+    else:  # found when saving, before a loss has shown it
+        trainer.averaged.module.conv_in.weight.data[0] = float("inf")
+        with pytest.raises(NonFiniteLoss) as error:
+            trainer.save()
+    message = str(error.value)
+    assert "\n" not in message and "step 4" in message and "--lr" in message
+    assert good == {name: (folder / name).read_bytes() for name in good}
+
+
+def test_a_learning_rate_that_is_far_too_high_ends_in_one_error(tmp_path):
+    trainer = start(tmp_path / "run", replace(RECIPE, lr=1e30, warmup=0))
+    with pytest.raises(NonFiniteLoss, match="no checkpoint had been written"):
+        steps(trainer)
+    assert not (tmp_path / "run" / checkpoint.NAME).exists()
+
+
+def test_data_that_does_not_fit_the_network(tmp_path):
+    for net, says in ((replace(NET, image_channels=3), "image_channels = 3"), (replace(NET, image_size=16), "image_size = 16")):
+        with pytest.raises(ValueError, match=says):
+            start(tmp_path / says, replace(RECIPE, unet=net))
+
+
+def test_what_can_not_be_resumed(whole, tmp_path):
+    with pytest.raises(ValueError, match="finished.*--steps 24"):
+        Trainer.resume(whole[0])
+    with pytest.raises(ValueError, match="not a run folder"):
+        Trainer.resume(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="not a run folder"):
+        Trainer.resume(tmp_path)
+    folder = tmp_path / "run"
+    trainer = start(folder)
+    with pytest.raises(ValueError, match="before its first checkpoint"):
+        Trainer.resume(folder)
+    steps(trainer, 4)
+    with pytest.raises(ValueError, match="lr can't change"):
+        Trainer.resume(folder, recipe=replace(RECIPE, lr=1.0))
+    Trainer.resume(folder, recipe=replace(RECIPE, steps=20, log_every=1))
+    content = (folder / STATE).read_bytes()
+    for damaged in (content[:1000], b"", b"garbage" * 100):
+        (folder / STATE).write_bytes(damaged)
+        with pytest.raises(ValueError, match="can't be read") as error:
+            Trainer.resume(folder)
+        assert "\n" not in str(error.value)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="can't be understood"):
+        Trainer.resume(folder)

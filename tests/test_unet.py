@@ -1,0 +1,234 @@
+"""The U-Net: published sizes, an independent implementation, and what a noise predictor must do."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ddim_edu.nets.unet import UNet, UNetConfig, time_embedding
+
+TINY = UNetConfig(image_size=8, image_channels=2, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,), dropout=0.0, groups=4)
+
+
+def parameters(config):
+    with torch.device("meta"):
+        return sum(p.numel() for p in UNet(config).parameters())
+
+
+def randomised(config, seed=0):
+    """A float64 network in which no layer is zero, as in a trained one."""
+    torch.manual_seed(seed)
+    net = UNet(config).double().eval()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.normal_(0, 0.2) if p.ndim > 1 else p.normal_(0.5, 0.2)
+    return net
+
+
+def batch(config, n=3, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, config.image_channels, config.image_size, config.image_size, generator=generator, dtype=torch.float64)
+    return x, torch.randint(1, 1001, (n,), generator=generator)
+
+
+@pytest.mark.parametrize(
+    "published, config",
+    [  # the official code's models
+        (35_746_307, UNetConfig()),
+        (8_952_067, UNetConfig(ch=64)),
+        (78_700_803, UNetConfig(image_size=64, ch_mult=(1, 2, 2, 2, 4))),
+        (113_673_219, UNetConfig(image_size=256, ch_mult=(1, 1, 2, 2, 4, 4), dropout=0.0)),
+    ],
+)
+def test_parameter_counts_of_the_published_models(published, config):
+    assert parameters(config) == published
+
+
+def diffusers_twin(config):
+    diffusers = pytest.importorskip("diffusers")
+    attends = [r in config.attn_resolutions for r in config.resolutions]
+    return diffusers.UNet2DModel(
+        sample_size=config.image_size,
+        in_channels=config.image_channels,
+        out_channels=config.image_channels,
+        block_out_channels=tuple(config.ch * m for m in config.ch_mult),
+        layers_per_block=config.num_res_blocks,
+        down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
+        up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
+        attention_head_dim=None,
+        norm_num_groups=config.groups,
+        norm_eps=1e-6,
+        downsample_padding=0,
+        flip_sin_to_cos=False,
+        freq_shift=1,
+    )
+
+
+def copy_into_twin(net, twin):
+    """Our weights under diffusers' names; returns how many tensors there were."""
+    ours, theirs = dict(net.state_dict()), {}
+
+    def move(a, b):
+        for kind in ("weight", "bias"):
+            theirs[f"{b}.{kind}"] = ours.pop(f"{a}.{kind}")
+
+    def res(a, b):
+        for mine, other in {"norm1": "norm1", "conv1": "conv1", "time": "time_emb_proj", "norm2": "norm2", "conv2": "conv2"}.items():
+            move(f"{a}.{mine}", f"{b}.{other}")
+        if f"{a}.shortcut.weight" in ours:
+            move(f"{a}.shortcut", f"{b}.conv_shortcut")
+
+    def attention(a, b):
+        if f"{a}.qkv.weight" not in ours:
+            return
+        move(f"{a}.norm", f"{b}.group_norm")
+        for kind in ("weight", "bias"):
+            for name, part in zip("qkv", ours.pop(f"{a}.qkv.{kind}").chunk(3)):
+                theirs[f"{b}.to_{name}.{kind}"] = part.flatten(1) if part.ndim > 1 else part
+            part = ours.pop(f"{a}.project.{kind}")
+            theirs[f"{b}.to_out.0.{kind}"] = part.flatten(1) if part.ndim > 1 else part
+
+    move("time_mlp.0", "time_embedding.linear_1")
+    move("time_mlp.2", "time_embedding.linear_2")
+    for name, other in {"conv_in": "conv_in", "norm_out": "conv_norm_out", "conv_out": "conv_out"}.items():
+        move(name, other)
+    for way, stages in (("down", net.down), ("up", net.up)):
+        for i, stage in enumerate(stages):
+            for j in range(len(stage)):
+                if f"{way}.{i}.{j}.conv.weight" in ours:
+                    move(f"{way}.{i}.{j}.conv", f"{way}_blocks.{i}.{way}samplers.0.conv")
+                else:
+                    res(f"{way}.{i}.{j}.res", f"{way}_blocks.{i}.resnets.{j}")
+                    attention(f"{way}.{i}.{j}.attention", f"{way}_blocks.{i}.attentions.{j}")
+    res("middle.0.res", "mid_block.resnets.0")
+    attention("middle.0.attention", "mid_block.attentions.0")
+    res("middle.1", "mid_block.resnets.1")
+    assert not ours, f"not copied: {list(ours)}"
+    twin.load_state_dict(theirs)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TINY,
+        UNetConfig(image_size=16, image_channels=3, ch=8, ch_mult=(1, 2, 1), attn_resolutions=(8, 4), groups=2),
+    ],
+    ids=["tiny", "three levels"],
+)
+def test_equals_an_independent_implementation(config):
+    net = randomised(config)
+    twin = diffusers_twin(config).double().eval()
+    copy_into_twin(net, twin)
+    x, t = batch(config)
+    with torch.no_grad():
+        ours, theirs = net(x, t), twin(x, t).sample
+    assert theirs.std() > 0.1
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_a_new_network_predicts_zero():
+    x, t = batch(TINY)
+    assert UNet(TINY).double()(x, t).abs().max() == 0
+
+
+def test_every_parameter_learns():
+    """Layers that start at zero hold back the gradient of those before them, but only for a step or two."""
+    torch.manual_seed(0)
+    net = UNet(TINY).double()
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    x, t = batch(TINY, n=8)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (net(x, t) - x).square().mean().backward()
+        optimizer.step()
+    # (By tensor: the keys' third of an attention's bias never learns, since softmax doesn't see a constant added to all scores.)
+    asleep = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert asleep == []
+
+
+def test_t_matters_everywhere():
+    net = randomised(TINY)
+    x, _ = batch(TINY, n=1)
+    out = net(x.expand(4, -1, -1, -1), torch.tensor([1, 2, 500, 1000]))
+    gaps = torch.pdist(out.flatten(1))
+    assert gaps.min() > 1e-4 * out.norm()
+
+
+def test_images_of_a_batch_do_not_mix():
+    net = randomised(TINY)
+    x, t = batch(TINY, n=4)
+    alone = torch.cat([net(x[i : i + 1], t[i : i + 1]) for i in range(4)])
+    torch.testing.assert_close(net(x, t), alone, rtol=1e-12, atol=1e-12)
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(net(x, t)[0].square().sum(), x)
+    assert gradient[0].abs().min() > 0 and gradient[1:].abs().max() == 0
+
+
+def test_every_pixel_sees_every_pixel():
+    net = randomised(TINY)
+    x, t = batch(TINY, n=1)
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(net(x, t)[0, 0, 0, 0], x)
+    assert (gradient != 0).all()
+
+
+def test_evaluation_is_deterministic_and_dropout_is_for_training():
+    net = randomised(replace(TINY, dropout=0.5))
+    x, t = batch(TINY)
+    assert torch.equal(net(x, t), net(x, t))
+    net.train()
+    assert not torch.equal(net(x, t), net(x, t))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        UNetConfig(image_size=7, image_channels=1, ch=4, ch_mult=(2,), num_res_blocks=1, attn_resolutions=(), groups=1),
+        UNetConfig(image_size=8, image_channels=1, ch=9, ch_mult=(1, 3), num_res_blocks=1, attn_resolutions=(8,), groups=3),
+        UNetConfig(image_size=16, image_channels=3, ch=8, ch_mult=(2, 1, 3, 1, 1), num_res_blocks=2, attn_resolutions=(1, 16), groups=8),
+    ],
+    ids=["one level, odd side", "odd channels", "down to one pixel"],
+)
+def test_other_shapes(config):
+    x, t = batch(config, n=2)
+    out = randomised(config)(x, t)
+    assert out.shape == x.shape and out.isfinite().all() and out.std() > 0
+
+
+def test_time_embedding_is_sines_and_cosines():
+    t = torch.tensor([1, 500, 1000])
+    out = time_embedding(t, 9)
+    for row, level in zip(out.double(), t.tolist()):
+        angles = [level / 10_000 ** (i / 3) for i in range(4)]
+        expected = torch.tensor([*map(math.sin, angles), *map(math.cos, angles), 0.0], dtype=torch.float64)
+        torch.testing.assert_close(row, expected, rtol=0, atol=1e-4)  # float32 angles up to 1000 radians
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"groups": 3}, "groups = 3"),
+        ({"image_size": 9}, "image_size = 9"),
+        ({"image_size": 0}, "image_size = 0"),
+        ({"attn_resolutions": (16,)}, "16"),
+        ({"ch_mult": ()}, "ch_mult"),
+        ({"ch_mult": (1, 0)}, "ch_mult"),
+        ({"dropout": 1.0}, "dropout = 1.0"),
+        ({"dropout": -0.1}, "dropout = -0.1"),
+        ({"num_res_blocks": 0}, "num_res_blocks = 0"),
+        ({"ch": 2, "groups": 1}, "ch = 2"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(change, says):
+    with pytest.raises(ValueError) as error:
+        replace(TINY, **change)
+    assert says in str(error.value) and "\n" not in str(error.value)
+
+
+def test_inputs_that_do_not_fit_are_refused():
+    net = UNet(TINY)
+    with pytest.raises(ValueError, match=r"\(B, 2, 8, 8\)"):
+        net(torch.zeros(3, 1, 8, 8), torch.ones(3, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"shape \(3,\)"):
+        net(torch.zeros(3, 2, 8, 8), torch.ones(1, dtype=torch.int64))
