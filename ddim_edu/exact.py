@@ -1,8 +1,9 @@
 r"""Noise predictors in closed form (floor 3): the truth that networks and samplers are held against.
 
-The best noise predictor in mean square is :math:`\epsilon^*(x_t, t) = E[\epsilon \mid x_t] = -\sqrt{1 - \bar\alpha_t}\, \nabla \log q_t(x_t)`.
-Where the data is a Gaussian, a mixture of Gaussians or a finite set of points, q_t is a mixture of Gaussians and the gradient has a
-formula. The method ``eps`` of each class can stand wherever a network can.
+The best noise predictor in mean square is
+:math:`\epsilon^*(x_t, t) = E[\epsilon \mid x_t] = -\sqrt{1 - \bar\alpha_t}\, \nabla \log q_t(x_t)`. Where the data is a Gaussian, a
+mixture of Gaussians or a finite set of points, q_t is a mixture of Gaussians and the gradient has a formula. The method ``eps`` of
+each class can stand wherever a network can.
 """
 
 from __future__ import annotations

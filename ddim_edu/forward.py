@@ -17,7 +17,7 @@ from torch import Tensor
 from ddim_edu.schedule import NoiseSchedule
 
 EpsTheta = Callable[[Tensor, Tensor], Tensor]
-"""What every model is here: ``eps_theta(x_t, t) -> eps`` with x_t ``(B, ...)``, t ``(B,)`` int64 in 1..T, eps of the shape of x_t."""
+"""What every model is here, ``eps_theta(x_t, t) -> eps``, with x_t ``(B, ...)``, t ``(B,)`` int64 in 1..T, and eps of the shape of x_t."""
 
 
 def mix(x_0: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:

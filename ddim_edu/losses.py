@@ -91,8 +91,8 @@ def loss_gamma(
 def gamma_of_sigma(schedule: NoiseSchedule, sigma: Tensor) -> Tensor:
     r"""The weights for which the variational objective :math:`J_\sigma` is :math:`L_\gamma` plus a constant (DDIM theorem 1).
 
-    Each term of :math:`J_\sigma` is a KL divergence between two Gaussians of equal variance :math:`\sigma_t^2`, whose means differ in the x_0
-    they use. With :math:`k_t` what the mean of :math:`q_\sigma(x_{t-1} \mid x_t, x_0)` multiplies x_0 by,
+    Each term of :math:`J_\sigma` is a KL divergence between two Gaussians of equal variance :math:`\sigma_t^2`, whose means differ in the
+    x_0 they use. With :math:`k_t` what the mean of :math:`q_\sigma(x_{t-1} \mid x_t, x_0)` multiplies x_0 by,
 
     .. math:: \gamma_t = \frac{k_t^2}{2 \sigma_t^2}\, \frac{1 - \bar\alpha_t}{\bar\alpha_t}, \qquad
               k_t = \sqrt{\bar\alpha_{t-1}} - \sqrt{1 - \bar\alpha_{t-1} - \sigma_t^2}\,

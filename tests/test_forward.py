@@ -5,7 +5,15 @@ import torch
 
 from ddim_edu.exact import Gaussian
 from ddim_edu.forward import (
-    eps_to_score, eps_to_v, mix, q_sample, q_step, score_to_eps, unmix_eps, unmix_x0, v_to_eps,
+    eps_to_score,
+    eps_to_v,
+    mix,
+    q_sample,
+    q_step,
+    score_to_eps,
+    unmix_eps,
+    unmix_x0,
+    v_to_eps,
 )  # fmt: skip
 from ddim_edu.schedule import NoiseSchedule
 
