@@ -137,8 +137,17 @@ assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
 # \end{aligned}
 # $$
 #
-# The factor on $x_0$ is $\sqrt{\bar\alpha_t}$ by definition of the product. $z_t$ was drawn afresh, so it is independent of $\epsilon_{t-1}$; hence the noise is Gaussian with
-# mean 0 and variance $\alpha_t(1 - \bar\alpha_{t-1}) + 1 - \alpha_t = 1 - \alpha_t \bar\alpha_{t-1} = 1 - \bar\alpha_t$ in every coordinate. The coordinates of this noise are independent of
+# The factor on $x_0$ is $\sqrt{\bar\alpha_t}$ by definition of the product. $z_t$ was drawn afresh, so it is independent of $\epsilon_{t-1}$; hence in every
+# coordinate the noise is Gaussian with mean 0 and variance
+#
+# $$
+# \begin{aligned}
+# \alpha_t(1 - \bar\alpha_{t-1}) + 1 - \alpha_t &= 1 - \alpha_t \bar\alpha_{t-1} \\
+#     &= 1 - \bar\alpha_t .
+# \end{aligned}
+# $$
+#
+# The coordinates of this noise are independent of
 # one another, since each is made of the same coordinate of $z_1, \dots, z_t$ and all those numbers are independent. Divide the noise by $\sqrt{1 - \bar\alpha_t}$ and call the
 # result $\epsilon_t$: it is $\mathcal N(0, I)$, made of $z_1, \dots, z_t$ only, and therefore independent of $x_0$.
 # ```
