@@ -6,11 +6,11 @@
 # jump?
 #
 # We can jump, and the jump is one line. This chapter derives it without leaving anything out, because every later formula of the book
-# rests on it. At the end you will have checked that
+# rests on it. At the end you will have derived, and checked by running it,
 #
-# - two steps collapse into one, and by induction any number do; and where exactly independence is used;
-# - the jump gives the same distribution as the walk, in one line instead of a loop;
-# - variance 1 is kept, and what happens to data that does not have it;
+# - that two steps collapse into one, and by induction any number do, and where independence is used;
+# - that the jump gives the same distribution as the walk, in one line instead of a loop;
+# - that variance 1 is kept, and what happens to data that does not have it;
 # - what $x_T$ is, in numbers: how far from pure noise, and how much of the data it still carries;
 # - what the signal-to-noise ratio says about the best possible guess of $x_0$, and why structure in the data makes a better one possible.
 #
@@ -45,7 +45,8 @@ schedule = NoiseSchedule.linear()
 # $$ (eq:variance-sum)
 #
 # If $X$ and $Y$ are **independent**, $\operatorname{Cov}(X, Y) = E[X - E X]\; E[Y - E Y] = 0$ and the variances simply add. Means add with or without
-# independence; the variance needs it, here and nowhere else. The end of this chapter breaks it on purpose.
+# independence; variances add only because the covariance is 0, and independence is what guarantees that. The end of this chapter breaks it
+# on purpose. The next fact needs independence too.
 #
 # **Staying Gaussian.** If $z$ and $z'$ are independent standard normals, then $a z + b z' \sim \mathcal N(0, a^2 + b^2)$. Mean and variance we know already; that the
 # sum is *Gaussian* is geometry. The joint density of the pair is $\frac{1}{2\pi} e^{-(z^2 + z'^2)/2}$. It depends only on the distance from the origin, so a rotation
@@ -109,7 +110,8 @@ assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
 # %% [markdown]
 # ```{warning}
 # The lecture notes among this book's sources write the step, in one place, as $x_t = \sqrt{\alpha_{t-1}}\, x_{t-1} + \sqrt{1 - \alpha_{t-1}}\, \epsilon$. The indices matter: with $\alpha_{t-1}$ the first
-# step would use an $\alpha_0$ that the schedule does not have, and the last $\beta_T$ would never be applied.
+# step would use $\alpha_0$, which the chain does not define (in this book's arrays it is 1, so that the step would do nothing), and the last $\beta_T$ would
+# never be applied.
 # ```
 #
 # ## Any number of steps, by induction
@@ -120,10 +122,10 @@ assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
 # independent of $x_0$, with
 #
 # $$
-# \begin{aligned}
-# x_t &= \sqrt{\bar\alpha_t}\; x_0 + \sqrt{1 - \bar\alpha_t}\; \epsilon_t, \\
-# \text{that is,}\quad q(x_t \mid x_0) &= \mathcal N\bigl(\sqrt{\bar\alpha_t}\; x_0,\; (1 - \bar\alpha_t)\, I\bigr) .
-# \end{aligned}
+# \begin{gathered}
+# x_t = \sqrt{\bar\alpha_t}\; x_0 + \sqrt{1 - \bar\alpha_t}\; \epsilon_t, \quad\text{that is,} \\
+# q(x_t \mid x_0) = \mathcal N\bigl(\sqrt{\bar\alpha_t}\; x_0,\; (1 - \bar\alpha_t)\, I\bigr) .
+# \end{gathered}
 # $$ (eq:closed-form)
 # ```
 #
@@ -133,7 +135,8 @@ assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
 # $$
 # \begin{aligned}
 # x_t &= \sqrt{\alpha_t}\, x_{t-1} + \sqrt{1 - \alpha_t}\, z_t \\
-#     &= \sqrt{\alpha_t \bar\alpha_{t-1}}\; x_0 + \sqrt{\alpha_t (1 - \bar\alpha_{t-1})}\; \epsilon_{t-1} + \sqrt{1 - \alpha_t}\; z_t .
+#     &= \sqrt{\alpha_t \bar\alpha_{t-1}}\; x_0 + \sqrt{\alpha_t (1 - \bar\alpha_{t-1})}\; \epsilon_{t-1} \\
+#     &\quad + \sqrt{1 - \alpha_t}\; z_t .
 # \end{aligned}
 # $$
 #
@@ -152,7 +155,7 @@ assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
 # result $\epsilon_t$: it is $\mathcal N(0, I)$, made of $z_1, \dots, z_t$ only, and therefore independent of $x_0$.
 # ```
 #
-# This is equation 4 of both {cite:t}`ho2020ddpm` and {cite:t}`song2021ddim` (who write $\alpha_t$ for $\bar\alpha_t$). Where the level is clear we write $\epsilon$ without
+# This is equation 4 of both {cite:t}`ho2020ddpm` and {cite:t}`song2021ddim` (the latter with $\alpha_t$ for $\bar\alpha_t$). Where the level is clear we write $\epsilon$ without
 # an index.
 #
 # Note what the theorem does **not** say. $\epsilon_t$ and $\epsilon_{t+1}$ are different mixtures of the same $z_i$: each is standard normal, but they are neither equal nor
@@ -160,8 +163,8 @@ assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
 #
 # ### Check by coefficients
 #
-# The proof is algebra, so the check can be algebra too: no sampling, so no luck. The chain is linear in $x_0, z_1, \dots, z_T$. Track what
-# $x_t$ multiplies each of them by. One step scales all the weights by $\sqrt{\alpha_t}$ and sets that of $z_t$.
+# The proof is algebra, so the check can be algebra too: no sampling, so no luck. The chain is linear in $x_0, z_1, \dots, z_T$. Track the
+# weight of each of them in $x_t$. One step scales all the weights by $\sqrt{\alpha_t}$ and sets that of $z_t$ to $\sqrt{\beta_t}$.
 
 # %%
 weights = torch.zeros(schedule.T + 1, dtype=torch.float64)  # [0] of x_0, [i] of z_i
@@ -207,6 +210,11 @@ one = images[:1].expand(8, -1, -1, -1)
 noisy = q_sample(one, levels, schedule, eps[:1].expand(8, -1, -1, -1))
 image_row(noisy, [f"t = {t}" for t in levels.tolist()]);
 
+# %% [markdown]
+# How much of the picture is left at each level? Let the pixels have variance $v_0$. Then $\operatorname{Cov}(x_t, x_0) = \sqrt{\bar\alpha_t}\, v_0$ and
+# $\operatorname{Var}(x_t) = \bar\alpha_t v_0 + 1 - \bar\alpha_t$, so the correlation is $\sqrt{\bar\alpha_t v_0 / (\bar\alpha_t v_0 + 1 - \bar\alpha_t)}$: the root of the data's share in
+# the variance.
+
 # %%
 v_0 = images.double().var().item()
 for t in levels.tolist():
@@ -219,8 +227,6 @@ for t in levels.tolist():
     assert abs(measured - expected) < 4 / images.numel() ** 0.5
 
 # %% [markdown]
-# (The expected value is the root of the data's share in the variance of $x_t$, for data of variance $v_0$.)
-#
 # The jump must give what the walk gives: not the same numbers, since it uses other noise, but the same distribution. Take one pixel
 # value, $x_0 = 0.8$, send 100,000 copies down both roads to $t = 300$, and compare mean, variance and the whole distribution (the two-sample
 # Kolmogorov–Smirnov distance; it exceeds $1.95\sqrt{2/n}$ once in a thousand times if the two are the same).
@@ -256,7 +262,7 @@ assert gap < 1.95 * (2 / n) ** 0.5
 print(f"expected mean {mean:.3f}, walk {walk.mean():.3f}, jump {jump.mean():.3f}")
 
 # %% [markdown]
-# Both roads agree, and the walk takes more than 50 times as long, as the cell before asserts.
+# Both roads agree, and the walk takes more than 50 times as long, as the timing cell asserts.
 #
 # The line can be solved for either of its ingredients. Given $x_t$ and the noise, the data follows:
 #
@@ -265,7 +271,8 @@ print(f"expected mean {mean:.3f}, walk {walk.mean():.3f}, jump {jump.mean():.3f}
 # $$ (eq:unmix)
 #
 # A network that predicts $\epsilon$ therefore predicts $x_0$; this is equation 9 of {cite:t}`song2021ddim` and {py:func}`~ddim_edu.forward.unmix_x0`. (Two of the
-# sources print $x_0 = x_t/\sqrt{\bar\alpha_t} - \epsilon/\sqrt{\bar\alpha_s}$. With the exact noise in hand, that does not return the data.)
+# sources, S0 and S1 on the page {doc}`/notation`, print $x_0 = x_t/\sqrt{\bar\alpha_t} - \epsilon/\sqrt{\bar\alpha_s}$, where $s < t$ is the level that the sampler goes to next.
+# With the exact noise in hand, that does not return the data.)
 
 # %%
 x_0, t, s = images.double(), 500, 400
@@ -288,7 +295,8 @@ assert error > 1
 # \operatorname{Var}(x_t) = \bar\alpha_t \operatorname{Var}(x_0) + (1 - \bar\alpha_t) .
 # $$ (eq:variance-of-xt)
 #
-# This is 1 for all $t$ **if and only if** $\operatorname{Var}(x_0) = 1$. Real data scaled to $[-1, 1]$ does not have variance 1. Measure the digits over all their pixels
+# This is 1 for all $t$ **if and only if** $\operatorname{Var}(x_0) = 1$. Data in $[-1, 1]$ has
+# $\operatorname{Var}(x_0) \le E[x_0^2] \le 1$, with equality only if every value is $-1$ or $1$ and both are equally likely; real data stays below. Measure the digits over all their pixels
 # together. (Pick an image and a pixel of it at random: that is one random variable, its noise is independent of it, and the same formula holds.)
 
 # %%
@@ -328,16 +336,27 @@ ax.legend(loc="lower right");
 #
 # For the linear schedule the sum is $10.05$, the bound $4.3 \cdot 10^{-5}$ and the product $4.0 \cdot 10^{-5}$. It is not zero, and cannot be while every $\beta_t$ is
 # below 1. So $q(x_T \mid x_0) = \mathcal N(\sqrt{\bar\alpha_T}\, x_0, (1 - \bar\alpha_T) I)$ is **not** the standard normal. It is only close to it, and we can say how close.
-# We use the KL divergence of $q(x_T \mid x_0)$ from $\mathcal N(0, I)$ (chapter 1), in **nats**, the unit that goes with the natural logarithm. For $X \sim \mathcal N(m, s^2)$
-# the mean of the difference of the two log densities is $E\bigl[-\ln s - \tfrac{(X-m)^2}{2s^2} + \tfrac{X^2}{2}\bigr] = \tfrac12(s^2 + m^2 - 1 - \ln s^2)$. So each coordinate contributes
+# We use the KL divergence of $q(x_T \mid x_0)$ from $\mathcal N(0, I)$ (chapter 1), in **nats**, the unit that goes with the natural logarithm. For $X \sim \mathcal N(m, v)$
+# the mean of the difference of the two log densities is
+#
+# $$
+# \begin{aligned}
+# E\bigl[-\tfrac12 \ln v - \tfrac{(X-m)^2}{2v} &+ \tfrac{X^2}{2}\bigr] \\
+#     &= \tfrac12(v + m^2 - 1 - \ln v) .
+# \end{aligned}
+# $$
+#
+# The coordinates are independent, so their divergences add; each contributes
 #
 # $$
 # \tfrac12 \bigl( (1 - \bar\alpha_T) + \bar\alpha_T\, x_0^2 - 1 - \ln(1 - \bar\alpha_T) \bigr) \approx \tfrac12\, \bar\alpha_T\, x_0^2 .
 # $$ (eq:prior-kl)
 #
-# A more tangible number beside it: show someone who knows the digit either its $x_T$ or pure noise, each in half of the cases. How often does the best possible test
-# tell them apart? The two differ by a shift of the mean, of length $\sqrt{\bar\alpha_T}\, \lVert x_0 \rVert$ (their spreads differ by 0.002%), and cutting halfway is right with
-# probability $\Phi(\text{shift}/2)$, where $\Phi$ is the normal distribution function.
+# since $-\ln(1 - u) = u + u^2/2 + \dots$, so that what is left out is about $\bar\alpha_T^2/4$.
+#
+# A more tangible number beside it: show someone who knows the very picture $x_0$ either its $x_T$ or pure noise, each in half of the cases. How often does the best possible
+# test tell them apart? The two differ by a shift of the mean, of length $\sqrt{\bar\alpha_T}\, \lVert x_0 \rVert$ (their spreads differ by 0.002%, which we neglect). Only the coordinate
+# along the shift tells them apart, and cutting it halfway is right with probability $\Phi(\text{shift}/2)$, where $\Phi$ is the standard normal's distribution function.
 
 # %%
 x_0, abar_T = images.double(), schedule.alpha_bar[-1]
@@ -358,8 +377,8 @@ print(f"the best test is right {right.mean():.1%} of the time")
 
 # %% [markdown]
 # For 64 pixels, then, $x_T$ is as good as pure noise. But the divergence grows with the number of pixels. In a 256 × 256 colour picture the mean of all 196,608 numbers has a noise
-# of standard deviation $1/\sqrt{196608}$, and a mean brightness of 1 shifts it by $\sqrt{\bar\alpha_T}$. The schedule of latent diffusion models leaves ten times more signal than DDPM's,
-# and models trained on it have trouble with very dark or very bright pictures {cite}`lin2024flawed`.
+# of standard deviation $1/\sqrt{196608}$, and a mean brightness of 1 shifts it by $\sqrt{\bar\alpha_T}$. The schedule of latent diffusion models leaves a factor on $x_0$ more than ten times
+# DDPM's. (Their $x_0$ is not a picture but a smaller array that stands for one, so the noise of its mean is larger; the shift still exceeds it.) Models trained on it have trouble with very dark or very bright pictures {cite}`lin2024flawed`.
 
 # %%
 ddpm = abar_T.sqrt().item()
@@ -401,15 +420,17 @@ for name, made in (("linear", schedule), ("cosine", NoiseSchedule.cosine())):
 #
 # Now the number earns its place. Let the data be standard normal, $x_0 \sim \mathcal N(0, 1)$, and ask for the best guess of $x_0$ from $x_t$ in mean square. Let
 # $w = \sqrt{1 - \bar\alpha_t}\, x_0 - \sqrt{\bar\alpha_t}\, \epsilon$. The pair $(x_t, w)$ is the pair $(x_0, \epsilon)$ rotated and mirrored, so $x_t$ and $w$ are independent standard normals too, and
-# $x_0 = \sqrt{\bar\alpha_t}\, x_t + \sqrt{1 - \bar\alpha_t}\, w$. Given $x_t$, the first term is known and the second has mean 0 and cannot be guessed. So the best guess is
+# $x_0 = \sqrt{\bar\alpha_t}\, x_t + \sqrt{1 - \bar\alpha_t}\, w$. For any guess $g$ made from $x_t$ the
+# cross term vanishes, because $w$ is independent of $x_t$ and has mean 0: $E[(x_0 - g)^2] = E[(\sqrt{\bar\alpha_t}\, x_t - g)^2] + (1 - \bar\alpha_t)$. So the best guess is
 # $E[x_0 \mid x_t] = \sqrt{\bar\alpha_t}\, x_t$, and its error is
 #
 # $$
 # E\bigl[(x_0 - E[x_0 \mid x_t])^2\bigr] = 1 - \bar\alpha_t = \frac{1}{1 + \operatorname{SNR}(t)} .
 # $$ (eq:best-error)
 #
-# For this data no network, however large, does better. For other data of variance 1 one can: the guess $\sqrt{\bar\alpha_t}\, x_t$ still has the error $1 - \bar\alpha_t$, since only
-# variances enter it, and structure can only help. Compare with two narrow peaks. The package has the best noise predictor in closed form for both,
+# For this data no network, however large, does better. For other data of mean 0 and variance 1 a network can. The guess $\sqrt{\bar\alpha_t}\, x_t$ is off by
+# $(1 - \bar\alpha_t)\, x_0 - \sqrt{\bar\alpha_t (1 - \bar\alpha_t)}\; \epsilon$, so its error is still $(1 - \bar\alpha_t)^2 + \bar\alpha_t (1 - \bar\alpha_t) = 1 - \bar\alpha_t$. The best guess is at least as good,
+# and structure in the data can make it better. Compare with two narrow peaks. The package has the best noise predictor in closed form for both,
 # {py:class}`~ddim_edu.exact.Gaussian` and {py:class}`~ddim_edu.exact.GaussianMixture`, and {eq}`eq:unmix` turns its prediction into one of $x_0$.
 
 # %%
@@ -453,13 +474,19 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 #
 # ```{exercise} Derive: from any level to any other
 # :label: ex-variance-s-to-t
-# For $0 \le s < t$, show that $q(x_t \mid x_s) = \mathcal N\bigl(\sqrt{\bar\alpha_t/\bar\alpha_s}\; x_s,\; (1 - \bar\alpha_t/\bar\alpha_s) I\bigr)$. Then check, with the weights of a walk from
+# For $0 \le s < t$, show that
+#
+# $$
+# q(x_t \mid x_s) = \mathcal N\bigl(\sqrt{\bar\alpha_t/\bar\alpha_s}\; x_s,\; (1 - \bar\alpha_t/\bar\alpha_s) I\bigr) .
+# $$
+#
+# Then check, with the weights of a walk from
 # $s = 200$ to $t = 500$, that the noise has that variance. Which function of the package gives its square root?
 # ```
 #
 # ````{solution} ex-variance-s-to-t
 # :class: dropdown
-# A walk from $s$ to $t$ is a walk from 0 with the schedule $\beta_{s+1}, \dots, \beta_t$, so {prf:ref}`thm-closed-form` holds with the product
+# A walk from $s$ to $t$ is a walk that starts at $x_s$, with the schedule $\beta_{s+1}, \dots, \beta_t$ and draws $z_{s+1}, \dots, z_t$ that are independent of $x_s$, so {prf:ref}`thm-closed-form` holds with the product
 # $\alpha_{s+1} \cdots \alpha_t = \bar\alpha_t/\bar\alpha_s$ in place of $\bar\alpha_t$. The square root is DDPM's $\hat\sigma$, `schedule.sigma_hat(t, s)`.
 #
 # ```python
@@ -488,7 +515,7 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 # :class: dropdown
 # By the previous exercise $x_t = \sqrt{\bar\alpha_t/\bar\alpha_s}\, x_s$ plus noise that is independent of $x_s$, so the covariance is $\sqrt{\bar\alpha_t/\bar\alpha_s} \operatorname{Var}(x_s \mid x_0)$.
 # Dividing by the two standard deviations gives $\sqrt{\operatorname{SNR}(t)/\operatorname{SNR}(s)}$. Neighbours share nearly all of their noise:
-# 0.994 between levels 200 and 201, but 0.21 between 200 and 500.
+# 0.994 between levels 200 and 201, but 0.21 between 200 and 500. It lies strictly between 0 and 1, so the two noises are neither independent nor equal.
 #
 # ```python
 # import torch
@@ -568,9 +595,9 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 # 1. Two Gaussian steps make one: the variances $\alpha_2(1 - \alpha_1)$ and $1 - \alpha_2$ add up to $1 - \alpha_1\alpha_2$, because the draws are independent.
 # 2. By induction $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$: training jumps to any level in one line.
 # 3. The same line solved for $x_0$ turns a prediction of the noise into a prediction of the data.
-# 4. Variance 1 is kept if the data has it; $x_T$ is not pure noise but, for the 64 pixels of a digit, within a thousandth of a nat of it.
+# 4. Variance 1 is kept if the data has it; $x_T$ is not pure noise but, for the 64 pixels of a digit, on average within a thousandth of a nat of it.
 # 5. $\operatorname{SNR} = \bar\alpha_t/(1 - \bar\alpha_t)$ names a level for any schedule. For Gaussian data of variance 1 the best possible error is $1/(1 + \operatorname{SNR})$;
 #    structured data can be guessed better.
 #
-# **Next.** Chapter 3 turns around and learns the way back. In the package, read {py:mod}`ddim_edu.forward` whole: it is the shortest file and the most
-# used.
+# **Next.** Chapter 3 turns around and learns the way back. In the package, read {py:mod}`ddim_edu.forward` whole: it is short, and the
+# posterior, the sampler and the losses are built from it.

@@ -107,7 +107,7 @@ def score_to_eps(score: Tensor, abar: float | Tensor) -> Tensor:
 def eps_to_v(eps: Tensor, x_t: Tensor, abar: float | Tensor) -> Tensor:
     r"""Velocity :math:`v = \sqrt{\bar\alpha}\, \epsilon - \sqrt{1 - \bar\alpha}\, x_0` (Salimans and Ho 2022) from eps and x_t.
 
-    With :math:`\bar\alpha = \cos^2\varphi`, x_t moves on a circle spanned by x_0 and eps, and v is its derivative in phi.
+    With :math:`\bar\alpha = \cos^2\phi`, x_t moves on an ellipse spanned by x_0 and eps, and v is its derivative in phi.
     """
     signal, noise = _roots(abar, x_t)
     return (eps - noise * x_t) / signal  # x_0 eliminated with unmix_x0

@@ -60,8 +60,8 @@ def eps_error(eps_theta: EpsTheta, x_0: Tensor, t: Tensor, eps: Tensor, schedule
 def loss_simple(eps_theta: EpsTheta, x_0: Tensor, t: Tensor, eps: Tensor, schedule: NoiseSchedule) -> Tensor:
     r"""DDPM's :math:`L_{\text{simple}}` (DDPM eq. 14): every level counts the same.
 
-    The mean over the batch of :func:`eps_error`, which has the arguments. (The official DDIM code sums over the coordinates; the mean is
-    DDPM's, and does not change with the image size.)
+    The mean over the batch of :func:`eps_error`, which has the arguments. (Eq. 14 and the official DDIM code
+    sum over the coordinates; the mean is what DDPM's code takes, and its size does not depend on the number of pixels.)
     """
     return eps_error(eps_theta, x_0, t, eps, schedule).mean()
 

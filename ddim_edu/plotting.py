@@ -43,7 +43,7 @@ def figure(
         sharey: one y scale for all.
 
     Returns:
-        The figure and its axes: one, or an array as ``matplotlib.pyplot.subplots`` gives it.
+        The figure and its axes, which are one or an array as ``matplotlib.pyplot.subplots`` gives it.
     """
     before = {name: plt.rcParams[name] for name in STYLE}
     plt.rcParams.update(STYLE)

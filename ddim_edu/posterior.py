@@ -75,10 +75,11 @@ def place(x_0: Tensor, eps: Tensor, abar_s: float | Tensor, sigma: float | Tenso
 def q_sigma_forward(
     x_s: Tensor, x_0: Tensor, abar_t: float | Tensor, abar_s: float | Tensor, sigma: float | Tensor
 ) -> Normal:
-    r"""The forward step :math:`q_\sigma(x_t \mid x_s, x_0)` that belongs to :func:`q_sigma`, by Bayes' rule (DDIM section 4.1).
+    r"""The forward step :math:`q_\sigma(x_t \mid x_s, x_0)` that belongs to :func:`q_sigma`, by Bayes' rule (DDIM eq. 8).
 
-    .. math:: \mathcal N\Bigl(\sqrt{\bar\alpha_t}\, x_0 + \frac{\sqrt{(1 - \bar\alpha_t)(1 - \bar\alpha_s - \sigma^2)}}{1 - \bar\alpha_s}
-              \,(x_s - \sqrt{\bar\alpha_s}\, x_0),\; \frac{(1 - \bar\alpha_t)\, \sigma^2}{1 - \bar\alpha_s}\, I\Bigr)
+    .. math::
+       \mathcal N\Bigl(&\sqrt{\bar\alpha_t}\, x_0 + \frac{\sqrt{(1 - \bar\alpha_t)(1 - \bar\alpha_s - \sigma^2)}}{1 - \bar\alpha_s} \\
+       &\cdot (x_s - \sqrt{\bar\alpha_s}\, x_0),\; \frac{(1 - \bar\alpha_t)\, \sigma^2}{1 - \bar\alpha_s}\, I\Bigr)
 
     It looks at x_0 as well as at x_s: the forward process of the family is not Markovian, but for one sigma (DDPM's).
 

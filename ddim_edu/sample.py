@@ -36,7 +36,7 @@ class SampleOptions:
     """
 
     # A run folder, a checkpoint file, or the name of a shipped model.
-    checkpoint: tyro.conf.Positional[str] = ""
+    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")] = ""
     # Number of sampling steps S, from 1 to the model's T.
     steps: int = 20
     # 0 is DDIM (deterministic), 1 is DDPM, "hat" is DDPM with its larger noise.
@@ -93,7 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         return fail(error)
     started = time.perf_counter()
-    images = draw_images(model, tau, options)
+    try:
+        images = draw_images(model, tau, options)
+    except KeyboardInterrupt:
+        return 130
     seconds = time.perf_counter() - started
     try:
         save_grid(images, options.out)

@@ -92,7 +92,7 @@ class NoiseSchedule:
 
     @property
     def alpha_step(self) -> Tensor:
-        r"""``(T+1,)`` DDPM's :math:`\alpha_t = 1 - \beta_t = \bar\alpha_t / \bar\alpha_{t-1}`: what one step keeps of the variance."""
+        r"""``(T+1,)`` what one step keeps of the variance, DDPM's :math:`\alpha_t = 1 - \beta_t = \bar\alpha_t / \bar\alpha_{t-1}`."""
         return 1 - self.beta
 
     @cached_property
@@ -117,7 +117,7 @@ class NoiseSchedule:
             eta: at least 0. 0 is DDIM (deterministic), 1 is DDPM.
 
         Returns:
-            A float64 tensor, 0-d for ints. It is 0 for s = 0 whatever eta is: the last step adds no noise.
+            A float64 tensor, 0-d for ints. For s = 0 it is 0 whatever eta is, so the last step adds no noise.
 
         Raises:
             ValueError: if eta < 0, or not 0 <= s < t <= T.

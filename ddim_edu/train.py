@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 from tqdm import tqdm
 
@@ -22,7 +23,7 @@ from ddim_edu.commandline import closest, fail, parse
 from ddim_edu.files import check_writable
 from ddim_edu.lab import checkpoint
 from ddim_edu.lab.recipes import RECIPES, Recipe
-from ddim_edu.lab.trainer import Trainer, read_recipe
+from ddim_edu.lab.trainer import Threads, Trainer, read_recipe
 
 DEFAULT = "digits"
 PROG = "python -m ddim_edu.train"
@@ -38,6 +39,8 @@ class TrainOptions:
     resume: Path | None = None
     # What to compute on: auto, cpu, cuda, cuda:1, mps.
     device: str = "auto"
+    # CPU threads; 0 tries out which number is fastest, and again when the machine gets busy. A fixed number repeats a run bit for bit.
+    threads: int = 0
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = dataclasses.field(default=RECIPES[DEFAULT], metadata={"flat": True})
 
 
@@ -53,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         name, options = read_options(arguments)
+        if options.threads < 0:
+            raise ValueError(f"threads = {options.threads}: give a number, or 0 to have it tried out")
         device = checkpoint.pick_device(options.device)
         if options.resume is not None:
             trainer = Trainer.resume(options.resume, device, options.recipe)
@@ -60,7 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             trainer = start_run(name, options, device)
     except (ValueError, OSError) as error:
         return fail(error)
-    return train(trainer)
+    try:
+        return train(trainer, options.threads)
+    except KeyboardInterrupt:  # the second one, or one before the first step
+        print(f"stopped without saving; {trainer.folder} keeps its last checkpoint, if it had one", file=sys.stderr)
+        return 130
 
 
 def read_options(arguments: Sequence[str]) -> tuple[str, TrainOptions]:
@@ -133,8 +142,12 @@ def claim_folder(name: str, out: Path | None) -> Path:
     raise AssertionError("count() does not end")
 
 
-def train(trainer: Trainer) -> int:
+def train(trainer: Trainer, threads: int = 0) -> int:
     """Train to the end, with a progress bar.
+
+    Args:
+        trainer: The run.
+        threads: Number of CPU threads; 0 tries it out.
 
     Returns:
         The exit code.
@@ -144,11 +157,17 @@ def train(trainer: Trainer) -> int:
     size = f"{parameters:,} parameters, {len(trainer.data.train):,} images"
     print(f"{folder}: {size}, {recipe.steps:,} steps of {recipe.batch} on {trainer.device}", flush=True)
     started, heldout, loss = time.perf_counter(), None, float("nan")
+    threads_before = torch.get_num_threads()
     bar = tqdm(total=recipe.steps, initial=trainer.step, unit="step", disable=None, dynamic_ncols=True)
     try:
         with bar, stop_signals() as stopped:
+            if threads:
+                torch.set_num_threads(threads)
+            picker = Threads(trainer) if trainer.device.type == "cpu" and not threads else None
             for record in trainer.run():
                 bar.update()
+                if picker:
+                    picker.after_step()
                 if record.mean_loss is not None:
                     loss = record.mean_loss
                     rate = bar.format_dict["rate"] or 0.0
@@ -162,6 +181,8 @@ def train(trainer: Trainer) -> int:
                     break
     except (ValueError, OSError) as error:  # the loss blew up, or the disk is full
         return fail(error)
+    finally:
+        torch.set_num_threads(threads_before)
     if stopped:
         print(f"stopped at step {trainer.step:,}; to go on: {PROG} --resume {folder}", file=sys.stderr)
         return 128 + stopped[0]

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,11 +85,9 @@ def test_nothing_is_overwritten(run, monkeypatch, capsys):
 
 def test_resuming_goes_on(run, capsys):
     arguments = ["--resume", str(run.parent / "copy"), "--steps", "6"]
-    import shutil
-
     shutil.copytree(run, run.parent / "copy")
     assert train.main(arguments) == 0
-    assert load(run.parent / "copy").step == 6
+    assert load(run.parent / "copy").step == 6 and read_recipe(run.parent / "copy").steps == 6
     capsys.readouterr()
     shutil.rmtree(run.parent / "copy")
 
@@ -112,13 +112,14 @@ def test_resuming_goes_on(run, capsys):
         ("--unet.image-channels 3", ["image_channels = 3", "1 x 8 x 8"]),
         ("--device tpu9", ["tpu9"]),
         ("digits digits", ["'digits'"]),
+        ("--threads -1", ["threads = -1"]),
         ("--resume nowhere", ["nowhere"]),
         ("--resume", ["--resume"]),
     ],
 )
 def test_training_refuses(capsys, arguments, says):
     refused(capsys, train.main, arguments.split(), *says)
-    assert not any(p.is_file() for p in __import__("pathlib").Path(".").rglob("*"))
+    assert not any(p.is_file() for p in Path(".").rglob("*"))
 
 
 def test_folders_that_cannot_be_made(capsys, tmp_path):
@@ -151,7 +152,11 @@ def test_help_shows_options_and_defaults(capsys, command):
         command.main(["--help"])
     printed = capsys.readouterr().out
     assert stop.value.code == 0
-    words = ["--steps", "Adam", "0.002", "digits"] if command is train else ["--eta", "DDIM", "leading", "--spacing", "64", "hat", "off"]
+    words = (
+        ["--steps", "Adam", str(RECIPES["digits"].lr), "digits"]
+        if command is train
+        else ["--eta", "DDIM", "leading", "--spacing", "64", "hat", "off"]
+    )
     assert all(word in printed for word in words)
 
 

@@ -10,7 +10,7 @@ import torch
 from ddim_edu.lab import checkpoint
 from ddim_edu.lab.checkpoint import load
 from ddim_edu.lab.recipes import RECIPES
-from ddim_edu.lab.trainer import LOG, STATE, NonFiniteLoss, Trainer, ema_update, read_recipe
+from ddim_edu.lab.trainer import LOG, STATE, NonFiniteLoss, Threads, Trainer, ema_update, read_recipe
 from ddim_edu.nets.unet import UNetConfig
 
 NET = UNetConfig(image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), dropout=0.2, groups=4)
@@ -202,3 +202,52 @@ def test_what_can_not_be_resumed(whole, tmp_path):
     (folder / "config.json").write_text("{")
     with pytest.raises(ValueError, match="can't be understood"):
         Trainer.resume(folder)
+
+
+@pytest.fixture
+def threads_restored():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "seconds, best",
+    [
+        ({1: 1.0, 2: 0.6, 4: 0.5, 6: 0.7}, 4),
+        ({1: 1.0, 2: 0.95, 4: 1.1, 6: 0.99}, 1),  # a thread more for 5% is not worth it
+        ({1: 1.0, 2: 9.0, 4: 9.0, 6: 0.2}, 6),
+    ],
+)
+def test_the_number_of_threads_is_measured(tmp_path, monkeypatch, threads_restored, seconds, best):
+    monkeypatch.setattr(Threads, "_time", lambda self, give_up: seconds[torch.get_num_threads()])
+    picker = Threads(start(tmp_path / "run"), most=6)
+    assert picker.number == torch.get_num_threads() == best
+
+
+def test_threads_are_measured_again_when_the_machine_gets_busy(tmp_path, monkeypatch, threads_restored):
+    seconds = {1: 1.0, 2: 0.6}
+    monkeypatch.setattr(Threads, "_time", lambda self, give_up: seconds[torch.get_num_threads()])
+    trainer = start(tmp_path / "run")
+    picker = Threads(trainer, most=2)
+
+    def after(steps, took):
+        trainer.step, trainer.step_seconds = trainer.step + steps, took
+        picker.after_step()
+        return torch.get_num_threads()
+
+    seconds[2] = 10.0
+    assert after(20, took=0.7) == 2  # as fast as ever: left alone
+    assert after(1, took=10.0) == 1
+    seconds[2] = 0.6
+    assert after(5, took=1.0) == 1
+    assert after(1000, took=1.0) == 2  # a long time with less than all: tried again
+
+
+def test_trying_out_threads_leaves_the_run_as_it_is(tmp_path, threads_restored):
+    trainer = start(tmp_path / "run")
+    steps(trainer, 2)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    Threads(trainer, most=2)
+    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
+    assert trainer.step == 2

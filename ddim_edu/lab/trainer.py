@@ -9,8 +9,8 @@ iterates decides what to print and when to stop. A run folder holds::
     state.pt                the rest of the state, for resuming
     samples.png             the latest grid of samples; samples/ has all of them
 
-All that is random at a step is a function of (seed, step). So a run that was stopped and resumed makes the same weights, bit for
-bit on the same machine, as one that never stopped.
+All that is random at a step is a function of (seed, step). So a run that was stopped and resumed makes the same weights as one that
+never stopped: bit for bit, on the same machine and with the same number of threads.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from ddim_edu.schedule import make_tau
 STATE = "state.pt"
 LOG = ("step", "loss", "lr", "grad_norm", "images_per_s", "heldout_loss", "seconds")
 GRID_IMAGES = 64
-GRID_STEPS = 50  # S of the sample grids, eta = 0
+GRID_STEPS = 20  # S of the sample grids, eta = 0
 HELDOUT_DRAWS = 5  # (t, eps) pairs per held-out image
 
 # Second word of the random streams' keys, after the seed; 0 is the shuffling of Shuffle.
@@ -129,6 +129,7 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.lr, fused=device.type in ("cpu", "cuda"))
         self.shuffle = Shuffle(len(self.data.train), recipe.batch, recipe.seed)
         self.step = 0
+        self.step_seconds = 0.0  # how long the latest step took
         self.saved_step: int | None = None
         self._window: list[tuple[Tensor, Tensor]] = []  # (loss, gradient norm) since the last line of the log
         self._heldout = self._fixed_draws()
@@ -137,15 +138,7 @@ class Trainer:
     def start(cls, recipe: Recipe, folder: Path | str, device: torch.device | str = "cpu") -> Trainer:
         """Begin a run in an existing, empty folder, and describe it in ``config.json``."""
         trainer = cls(recipe, Path(folder), torch.device(device))
-        config = {
-            "recipe": recipe_to_dict(recipe),
-            "parameters": sum(p.numel() for p in trainer.model.parameters()),
-            "train_images": len(trainer.data.train),
-            "heldout_images": len(trainer.data.heldout),
-            "device": str(trainer.device),
-            "versions": {"ddim_edu": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        }
-        trainer._write_text("config.json", json.dumps(config, indent=2) + "\n")
+        trainer._write_config()
         (trainer.folder / "samples").mkdir(exist_ok=True)
         trainer._write_log([])
         return trainer
@@ -174,6 +167,7 @@ class Trainer:
             raise ValueError(
                 f"{folder} is finished: it has done {trainer.step} of {recipe.steps} steps. --steps {2 * trainer.step} goes on"
             )
+        trainer._write_config()
         trainer._write_log([row for row in trainer._read_log() if int(row["step"]) <= trainer.step])
         (folder / "samples").mkdir(exist_ok=True)
         return trainer
@@ -194,7 +188,9 @@ class Trainer:
         seconds = float(log[-1]["seconds"]) if log else 0.0
         images, since = 0, time.perf_counter()
         while self.step < recipe.steps:
+            began = time.perf_counter()
             lr, loss, norm = self._train_step()
+            self.step_seconds = time.perf_counter() - began
             self.step += 1
             images += recipe.batch
             self._window.append((loss, norm))
@@ -352,9 +348,73 @@ class Trainer:
         with open(self.folder / "log.csv", "a", newline="", encoding="utf8") as file:
             csv.writer(file).writerow(values)
 
-    def _write_text(self, name: str, text: str) -> None:
-        with replacing(self.folder / name) as temporary:
-            temporary.write_text(text, encoding="utf8")
+    def _write_config(self) -> None:
+        config = {
+            "recipe": recipe_to_dict(self.recipe),
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "train_images": len(self.data.train),
+            "heldout_images": len(self.data.heldout),
+            "device": str(self.device),
+            "versions": {"ddim_edu": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        }
+        with replacing(self.folder / "config.json") as temporary:
+            temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf8")
+
+
+class Threads:
+    """Keeps the number of CPU threads at which a step is quickest, by trying it out.
+
+    More threads are not always faster. The layers of a small network take microseconds, after each of which all threads wait for the
+    slowest: on two cores of which another program wants one, two threads were measured at a tenth of the speed of one.
+
+    Args:
+        trainer: What to time; its weights are left as they are.
+        most: The most threads to use, by default those that torch would.
+    """
+
+    def __init__(self, trainer: Trainer, most: int | None = None) -> None:
+        self.trainer = trainer
+        self.most = most or torch.get_num_threads()
+        self.number, self.seconds, self._picked_at = 1, 0.0, trainer.step
+        self.pick()
+
+    def pick(self) -> int:
+        """Time 1, 2, 4, ... threads and keep the best number.
+
+        Returns:
+            That number.
+        """
+        best = float("inf")
+        for number in sorted({*(2**i for i in range(self.most.bit_length())), self.most}):
+            torch.set_num_threads(number)
+            seconds = self._time(give_up=2 * best)
+            if seconds < 0.9 * best:  # a thread more should be worth it
+                best, self.number = seconds, number
+        torch.set_num_threads(self.number)
+        self.seconds, self._picked_at = best, self.trainer.step
+        return self.number
+
+    def after_step(self) -> None:
+        """Try again if the latest step was far slower than it should be, or a long time has passed with less than all threads."""
+        since = self.trainer.step - self._picked_at
+        slow = self.trainer.step_seconds > 4 * self.seconds
+        if self.most > 1 and ((slow and since >= 10) or (self.number < self.most and since >= 1000)):
+            self.pick()
+
+    def _time(self, give_up: float) -> float:
+        """Seconds for the gradient of a batch: the better of two after a first, unless the first already takes too long."""
+        trainer = self.trainer
+        x_0 = trainer.data.floats(trainer.data.train[: trainer.recipe.batch])
+        t = torch.full((len(x_0),), trainer.recipe.T, dtype=torch.int64)
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            loss = loss_simple(trainer.model, x_0, t, x_0, trainer.schedule)
+            torch.autograd.grad(loss, list(trainer.model.parameters()))
+            times.append(time.perf_counter() - began)
+            if times[0] > give_up:
+                return times[0]
+        return min(times[1:])
 
 
 def read_recipe(folder: Path | str) -> Recipe:
