@@ -16,15 +16,12 @@ from ddim_edu.forward import mix, over_batch, unmix_eps
 
 
 class Normal(NamedTuple):
-    """A Gaussian with independent coordinates.
-
-    Attributes:
-        mean: ``(B, ...)``.
-        std: float64, 0-d or ``(B,)``: the same for every coordinate.
-    """
+    """A Gaussian with independent coordinates."""
 
     mean: Tensor
+    """``(B, ...)``."""
     std: Tensor
+    """``(B,)`` or 0-d, float64; the same for every coordinate."""
 
 
 def q_sigma(
