@@ -19,6 +19,7 @@ from ddim_edu.posterior import place
 from ddim_edu.schedule import NoiseSchedule, check_eta
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
+_IMAGES = 1000  # first word of the keys of image_generators, far from the streams that training numbers
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,26 @@ def invert(eps_theta: EpsTheta, x_0: Tensor, schedule: NoiseSchedule, tau: Tenso
     return x
 
 
+def generator_for(seed: int, *key: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A random generator that is a function of the seed and a few more whole numbers, such as (stream, step).
+
+    What is drawn from it depends on nothing that was drawn before, so that work can be stopped, resumed, split and batched at will.
+
+    Args:
+        seed: at least 0.
+        key: whole numbers at least 0. Different keys give unrelated streams: they are hashed, not added.
+        device: where the generator lives; the CPU's gives the same numbers on every machine.
+
+    Raises:
+        ValueError: if the seed is negative.
+    """
+    if seed < 0:
+        raise ValueError(f"seed = {seed} is negative; use 0 or more")
+    # As a spawn key: in a plain list of words a 0 at the end would not count.
+    (hashed,) = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(hashed >> np.uint64(1)))
+
+
 def image_generators(seed: int, start: int, stop: int, device: torch.device | str = "cpu") -> list[torch.Generator]:
     """A generator for each image index in ``start..stop-1``: noise becomes a function of (seed, index) alone.
 
@@ -215,13 +236,12 @@ def image_generators(seed: int, start: int, stop: int, device: torch.device | st
         seed: at least 0.
         start: first index.
         stop: one past the last.
-        device: where the generators live; the CPU's give the same noise on every machine.
+        device: where the generators live.
+
+    Raises:
+        ValueError: if the seed is negative.
     """
-    if seed < 0:
-        raise ValueError(f"seed = {seed} is negative; use 0 or more")
-    # Hashed, not added: seed + index would give neighbouring seeds the same images.
-    hashed = (np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0] for i in range(start, stop))
-    return [torch.Generator(device).manual_seed(int(h >> np.uint64(1))) for h in hashed]
+    return [generator_for(seed, _IMAGES, i, device=device) for i in range(start, stop)]
 
 
 def draw(like: Tensor, generator: Generators = None) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.lab.data import Shuffle, check_picture, digits, generator_for, load_data, save_grid
+from ddim_edu.lab.data import Shuffle, check_picture, digits, load_data, save_grid
+from ddim_edu.sampler import generator_for
 
 
 def test_digits_are_all_there_once():

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddim_edu.files import check_writable, replacing
+from ddim_edu.sampler import generator_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,22 +76,6 @@ def load_data(name: str) -> ImageData:
     if name not in DATA:
         raise ValueError(f"there is no data set {name!r}; known: {', '.join(DATA)}")
     return DATA[name]()
-
-
-def generator_for(seed: int, *key: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A random generator that is a function of the seed and a few more whole numbers, such as (stream, step).
-
-    Training draws from a fresh one at each step. A run that was stopped can then go on exactly where it was, knowing only the
-    number of the step.
-
-    Args:
-        seed: At least 0.
-        key: Whole numbers >= 0. Different keys give unrelated streams (they are hashed, not added).
-        device: Where the generator lives.
-    """
-    # As a spawn key: in a plain list of words a 0 at the end would not count.
-    (hashed,) = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
-    return torch.Generator(device).manual_seed(int(hashed >> np.uint64(1)))
 
 
 class Shuffle:

@@ -33,11 +33,11 @@ from ddim_edu import __version__
 from ddim_edu.files import replacing
 from ddim_edu.forward import q_sample
 from ddim_edu.lab import checkpoint
-from ddim_edu.lab.data import Shuffle, generator_for, load_data, save_grid
+from ddim_edu.lab.data import Shuffle, load_data, save_grid
 from ddim_edu.lab.recipes import Recipe, recipe_from_dict, recipe_to_dict
 from ddim_edu.losses import draw_t, loss_simple
 from ddim_edu.nets.unet import UNet
-from ddim_edu.sampler import sample
+from ddim_edu.sampler import generator_for, sample
 from ddim_edu.schedule import make_tau
 
 STATE = "state.pt"
