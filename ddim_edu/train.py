@@ -158,7 +158,8 @@ def train(trainer: Trainer, threads: int = 0) -> int:
     print(f"{folder}: {size}, {recipe.steps:,} steps of {recipe.batch} on {trainer.device}", flush=True)
     started, heldout, loss = time.perf_counter(), None, float("nan")
     threads_before = torch.get_num_threads()
-    bar = tqdm(total=recipe.steps, initial=trainer.step, unit="step", disable=None, dynamic_ncols=True)
+    between = 0.1 if sys.stderr.isatty() else 10.0  # seconds; in a file every refresh is a line
+    bar = tqdm(total=recipe.steps, initial=trainer.step, unit="step", mininterval=between, dynamic_ncols=True)
     try:
         with bar, stop_signals() as stopped:
             if threads:
@@ -170,8 +171,7 @@ def train(trainer: Trainer, threads: int = 0) -> int:
                     picker.after_step()
                 if record.mean_loss is not None:
                     loss = record.mean_loss
-                    rate = bar.format_dict["rate"] or 0.0
-                    bar.set_postfix_str(f"loss {loss:.4f}, {rate * recipe.batch:,.0f} images/s", refresh=False)
+                    bar.set_postfix_str(f"loss {loss:.4f}, {record.images_per_s:,.0f} images/s", refresh=False)
                 if record.heldout_loss is not None:
                     heldout = record.heldout_loss
                     bar.write(f"step {record.step:,}/{recipe.steps:,}: loss {loss:.4f}, held-out {heldout:.4f}, {record.grid}")

@@ -66,6 +66,7 @@ class Progress:
         loss: The batch's loss, 0-d. Reading it as a float waits for the device.
         lr: The learning rate that the step was done with.
         mean_loss: The mean loss since the last line of the log, at steps that write a line; otherwise None.
+        images_per_s: Images trained on per second since that line, likewise.
         heldout_loss: The averaged weights' loss on held-out images, at steps that draw samples; otherwise None.
         grid: The picture of samples written at this step, or None.
     """
@@ -74,6 +75,7 @@ class Progress:
     loss: Tensor
     lr: float
     mean_loss: float | None = None
+    images_per_s: float | None = None
     heldout_loss: float | None = None
     grid: Path | None = None
 
@@ -197,7 +199,7 @@ class Trainer:
             last = self.step == recipe.steps
             logs = last or self.step % recipe.log_every == 0
             shows = last or self.step % recipe.sample_every == 0
-            mean_loss, heldout, grid = None, None, None
+            mean_loss, rate, heldout, grid = None, None, None, None
             if logs or shows:
                 mean_loss, mean_norm = self._check_window()
                 self._window.clear()
@@ -211,7 +213,7 @@ class Trainer:
                 images, since = 0, time.perf_counter()
             if last or self.step % recipe.save_every == 0:
                 self.save()
-            yield Progress(self.step, loss, lr, mean_loss, heldout, grid)
+            yield Progress(self.step, loss, lr, mean_loss, rate, heldout, grid)
 
     def save(self) -> None:
         """Write the checkpoint and the state for resuming, each whole or not at all.
@@ -375,7 +377,7 @@ class Threads:
     def __init__(self, trainer: Trainer, most: int | None = None) -> None:
         self.trainer = trainer
         self.most = most or torch.get_num_threads()
-        self.number, self.seconds, self._picked_at = 1, 0.0, trainer.step
+        self.number, self.seconds, self._picked_at, self._patience = 1, 0.0, trainer.step, 100
         self.pick()
 
     def pick(self) -> int:
@@ -384,7 +386,7 @@ class Threads:
         Returns:
             That number.
         """
-        best = float("inf")
+        best, before = float("inf"), self.number
         for number in sorted({*(2**i for i in range(self.most.bit_length())), self.most}):
             torch.set_num_threads(number)
             seconds = self._time(give_up=2 * best)
@@ -392,13 +394,14 @@ class Threads:
                 best, self.number = seconds, number
         torch.set_num_threads(self.number)
         self.seconds, self._picked_at = best, self.trainer.step
+        self._patience = 2 * self._patience if self.number == before else 100
         return self.number
 
     def after_step(self) -> None:
-        """Try again if the latest step was far slower than it should be, or a long time has passed with less than all threads."""
+        """Try again if the latest step was far slower than it should be, and now and then while fewer than all threads run."""
         since = self.trainer.step - self._picked_at
         slow = self.trainer.step_seconds > 4 * self.seconds
-        if self.most > 1 and ((slow and since >= 10) or (self.number < self.most and since >= 1000)):
+        if self.most > 1 and ((slow and since >= 10) or (self.number < self.most and since >= self._patience)):
             self.pick()
 
     def _time(self, give_up: float) -> float:
