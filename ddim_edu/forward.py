@@ -9,6 +9,7 @@ float64 and then given the type and device of x.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -119,16 +120,19 @@ def v_to_eps(v: Tensor, x_t: Tensor, abar: float | Tensor) -> Tensor:
     return signal * v + noise * x_t
 
 
-def over_batch(coefficient: Tensor, x: Tensor) -> Tensor:
-    """A float64 coefficient made ready to multiply the batch x: its type and device, and singleton axes after the first.
+def over_batch(coefficient: float | Tensor, x: Tensor) -> float | Tensor:
+    """A coefficient made ready to multiply the batch x: its type and device, and singleton axes after the first.
 
     Args:
-        coefficient: 0-d, or ``(B,)`` with a value for each member of the batch.
+        coefficient: a number, which stays one (no tensor is made, which is what keeps the sampler's own work small); or a tensor, 0-d or
+            ``(B,)`` with a value for each member of the batch.
         x: ``(B, ...)``.
 
     Raises:
         ValueError: if the number of coefficients is neither 1 nor B.
     """
+    if not isinstance(coefficient, Tensor):
+        return coefficient
     if coefficient.ndim == 1 and x.ndim > 0:
         if len(coefficient) not in (1, len(x)):
             raise ValueError(f"{len(coefficient)} levels for a batch of {len(x)}; give one for all or one for each")
@@ -136,7 +140,19 @@ def over_batch(coefficient: Tensor, x: Tensor) -> Tensor:
     return coefficient.to(x.dtype).to(x.device)  # cast before moving: some devices have no float64
 
 
-def _roots(abar: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+def in_float64(value: float | Tensor) -> float | Tensor:
+    """A coefficient in double precision: a tensor becomes float64, a number is."""
+    return value.to(torch.float64) if isinstance(value, Tensor) else value
+
+
+def root(value: float | Tensor, x: Tensor) -> float | Tensor:
+    """The square root of a coefficient, ready to multiply the batch x; arguments as for :func:`over_batch`."""
+    return over_batch(value.sqrt() if isinstance(value, Tensor) else math.sqrt(value), x)
+
+
+def _roots(abar: float | Tensor, x: Tensor) -> tuple[float | Tensor, float | Tensor]:
     """sqrt(abar) and sqrt(1 - abar), computed in float64, ready to multiply the batch x."""
-    abar = torch.as_tensor(abar, dtype=torch.float64)
-    return over_batch(abar.sqrt(), x), over_batch((1 - abar).sqrt(), x)
+    abar = in_float64(abar)
+    if not isinstance(abar, Tensor) and not 0 <= abar <= 1:
+        raise ValueError(f"abar = {abar} is outside 0..1")
+    return root(abar, x), root(1 - abar, x)

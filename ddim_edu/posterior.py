@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ddim_edu.forward import mix, over_batch, unmix_eps
+from ddim_edu.forward import in_float64, mix, over_batch, root, unmix_eps
 
 
 class Normal(NamedTuple):
@@ -45,8 +45,7 @@ def q_sigma(
     Raises:
         ValueError: if sigma is negative or too large for the level s.
     """
-    (sigma,) = _float64(sigma)
-    return Normal(place(x_0, unmix_eps(x_t, x_0, abar_t), abar_s, sigma), sigma)
+    return Normal(place(x_0, unmix_eps(x_t, x_0, abar_t), abar_s, sigma), *_float64(sigma))
 
 
 def place(x_0: Tensor, eps: Tensor, abar_s: float | Tensor, sigma: float | Tensor) -> Tensor:
@@ -64,9 +63,8 @@ def place(x_0: Tensor, eps: Tensor, abar_s: float | Tensor, sigma: float | Tenso
     Raises:
         ValueError: if sigma is outside that range.
     """
-    abar_s, sigma = _float64(abar_s, sigma)
-    found = _room_beside(sigma, abar_s)
-    return over_batch(abar_s.sqrt(), x_0) * x_0 + over_batch(found.sqrt(), eps) * eps
+    abar_s, sigma = in_float64(abar_s), in_float64(sigma)
+    return root(abar_s, x_0) * x_0 + root(_room_beside(sigma, abar_s), eps) * eps
 
 
 def q_sigma_forward(
@@ -122,16 +120,18 @@ def _float64(*values: float | Tensor) -> tuple[Tensor, ...]:
     return tuple(torch.as_tensor(value, dtype=torch.float64) for value in values)
 
 
-def _room_beside(sigma: Tensor, abar_s: Tensor) -> Tensor:
+def _room_beside(sigma: float | Tensor, abar_s: float | Tensor) -> float | Tensor:
     """The variance 1 - abar_s - sigma^2 that fresh noise leaves to the noise found in x_t."""
     found = 1 - abar_s - sigma**2
-    if not bool(((sigma >= 0) & (found > -1e-12)).all()):  # written so that nan fails too
+    fits = (sigma >= 0) & (found > -1e-12)
+    if not (bool(fits.all()) if isinstance(fits, Tensor) else fits):  # written so that nan fails too
         raise ValueError(
-            f"sigma = {_show(sigma)} is outside 0..{_show((1 - abar_s).sqrt())}, the square root of 1 - abar_s: "
+            f"sigma = {_show(sigma)} is outside 0..{_show((1 - abar_s) ** 0.5)}, the square root of 1 - abar_s: "
             "more fresh noise than level s holds"
         )
-    return found.clamp(min=0)  # rounding may leave -1e-17 where sigma fills the whole room
+    return found.clamp(min=0) if isinstance(found, Tensor) else max(found, 0.0)  # rounding may leave -1e-17
 
 
-def _show(value: Tensor) -> str:
-    return f"{value.item():.6g}" if value.numel() == 1 else f"{[round(v, 6) for v in value.tolist()[:4]]}"
+def _show(value: float | Tensor) -> str:
+    values = torch.as_tensor(value, dtype=torch.float64).flatten().tolist()
+    return f"{values[0]:.6g}" if len(values) == 1 else f"{[round(v, 6) for v in values[:4]]}"

@@ -268,10 +268,9 @@ def _arrive(
 ) -> Tensor:
     """The second half of a step: predictions placed at level s, and fresh noise."""
     x_s = place(x0_hat, eps_hat, abar_s, sigma)
-    sigma = torch.as_tensor(sigma, dtype=torch.float64)
     if noise is not None:
         return x_s + over_batch(sigma, x_s) * noise
-    if bool((sigma != 0).any()):
+    if bool((sigma != 0).any()) if isinstance(sigma, Tensor) else sigma != 0:
         raise ValueError("sigma > 0 needs noise: pass standard normal noise of the shape of x_t")
     return x_s
 

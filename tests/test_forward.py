@@ -104,3 +104,9 @@ def test_levels_outside_the_schedule(t, jump, schedule):
 def test_wrong_number_of_levels(schedule):
     with pytest.raises(ValueError, match="2 levels for a batch of 3"):
         mix(torch.zeros(3, 2), torch.zeros(3, 2), torch.tensor([0.1, 0.2]))
+
+
+@pytest.mark.parametrize("abar", [-0.1, 1.5, float("nan")])
+def test_a_level_that_is_no_share(abar):
+    with pytest.raises(ValueError, match="abar = "):
+        mix(torch.zeros(3, 2), torch.zeros(3, 2), abar)

@@ -127,3 +127,13 @@ def test_sigma_that_does_not_fit(sigma):
 
 def test_sigma_may_fill_the_whole_room():
     assert place(ZERO, ONE, 0.5, math.sqrt(0.5)).item() == pytest.approx(0, abs=1e-7)
+
+
+def test_numbers_and_tensors_give_the_same_and_float32_levels_lose_nothing_more():
+    g = torch.Generator().manual_seed(3)
+    x_0, eps = (torch.randn(4, 2, generator=g, dtype=torch.float64) for _ in range(2))
+    for make in (float, lambda v: torch.tensor(v, dtype=torch.float64), lambda v: torch.full((4,), v, dtype=torch.float64)):
+        assert torch.allclose(place(x_0, eps, make(0.6), make(0.3)), 0.6**0.5 * x_0 + 0.31**0.5 * eps, rtol=1e-14)
+    nearly_one = torch.tensor(0.9999, dtype=torch.float32)
+    expected = place(x_0, eps, nearly_one.item(), 0.0)  # the difference 1 - abar is taken in float64
+    assert torch.allclose(place(x_0, eps, nearly_one, 0.0), expected, rtol=1e-14)
