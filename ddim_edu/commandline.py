@@ -106,6 +106,7 @@ def _unbox(text: str) -> str:
     for pattern, plainly in (
         (r"Error parsing (\S+): invalid literal for int.*: '(.*)'", r"\1 \2: give a whole number"),
         (r"Error parsing (\S+): could not convert string to float: '(.*)'", r"\1 \2: give a number"),
+        (r"Error parsing (\S+): no type matching (\S+) could be instantiated from \['(.*?)'\].*", r"\1 \3: give \2"),
         (r"Error parsing [\w.]+: (.*)", r"\1"),  # a dataclass refused its values, and says why
     ):
         line = re.sub(f"^{pattern}$", plainly, line)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ddim_edu.commandline import fail, parse
 from ddim_edu.lab.checkpoint import Checkpoint, load, pick_device
 from ddim_edu.lab.data import check_picture, save_grid
-from ddim_edu.sampler import image_generators
+from ddim_edu.sampler import ddim_path, image_generators
 from ddim_edu.sampler import sample as draw
 from ddim_edu.schedule import check_eta, make_tau
 
@@ -90,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_picture(options.out)
         model = load(options.checkpoint, pick_device(options.device))
         tau = make_tau(model.schedule.T, options.steps, options.spacing)
+        ddim_path(model.model, torch.empty(0), model.schedule, tau, eta=options.eta)  # checks that eta fits; takes no step
     except (ValueError, OSError) as error:
         return fail(error)
     started = time.perf_counter()
