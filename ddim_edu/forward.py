@@ -35,7 +35,7 @@ def mix(x_0: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
         x_t, same shape as ``x_0``.
     """
     signal, noise = _roots(abar, x_0)
-    return signal * x_0 + noise * eps
+    return plus(signal * x_0, noise, eps)
 
 
 def unmix_x0(x_t: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def unmix_x0(x_t: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
         abar: in (0, 1].
     """
     signal, noise = _roots(abar, x_t)
-    return (x_t - noise * eps) / signal
+    return plus(x_t, -noise, eps) / signal
 
 
 def unmix_eps(x_t: Tensor, x_0: Tensor, abar: float | Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def unmix_eps(x_t: Tensor, x_0: Tensor, abar: float | Tensor) -> Tensor:
         abar: in [0, 1).
     """
     signal, noise = _roots(abar, x_t)
-    return (x_t - signal * x_0) / noise
+    return plus(x_t, -signal, x_0) / noise
 
 
 def q_sample(x_0: Tensor, t: int | Tensor, schedule: NoiseSchedule, eps: Tensor) -> Tensor:
@@ -138,6 +138,11 @@ def over_batch(coefficient: float | Tensor, x: Tensor) -> float | Tensor:
             raise ValueError(f"{len(coefficient)} levels for a batch of {len(x)}; give one for all or one for each")
         coefficient = coefficient.view(-1, *[1] * (x.ndim - 1))
     return coefficient.to(x.dtype).to(x.device)  # cast before moving: some devices have no float64
+
+
+def plus(x: Tensor, coefficient: float | Tensor, y: Tensor) -> Tensor:
+    """``x + coefficient * y``, in one pass over memory where the coefficient is a number."""
+    return x + coefficient * y if isinstance(coefficient, Tensor) else torch.add(x, y, alpha=coefficient)
 
 
 def in_float64(value: float | Tensor) -> float | Tensor:

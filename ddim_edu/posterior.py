@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ddim_edu.forward import in_float64, mix, over_batch, root, unmix_eps
+from ddim_edu.forward import in_float64, mix, over_batch, plus, root, unmix_eps
 
 
 class Normal(NamedTuple):
@@ -64,7 +64,7 @@ def place(x_0: Tensor, eps: Tensor, abar_s: float | Tensor, sigma: float | Tenso
         ValueError: if sigma is outside that range.
     """
     abar_s, sigma = in_float64(abar_s), in_float64(sigma)
-    return root(abar_s, x_0) * x_0 + root(_room_beside(sigma, abar_s), eps) * eps
+    return plus(root(abar_s, x_0) * x_0, root(_room_beside(sigma, abar_s), eps), eps)
 
 
 def q_sigma_forward(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddim_edu.forward import EpsTheta, over_batch, unmix_eps, unmix_x0
+from ddim_edu.forward import EpsTheta, over_batch, plus, unmix_eps, unmix_x0
 from ddim_edu.posterior import place
 from ddim_edu.schedule import NoiseSchedule, check_eta
 
@@ -121,6 +121,7 @@ def ddim_path(
     abar, sigmas, sigma_hats = on_cpu.alpha_bar.tolist(), sigma.tolist(), sigma_hat.tolist()
 
     def walk(x_t: Tensor) -> Iterator[Step]:
+        fresh = _noise_of_steps(x_t, generator)
         for i in reversed(range(len(levels) - 1)):
             t, s = levels[i + 1], levels[i]
             eps_hat = eps_theta(x_t, torch.full((len(x_t),), t, dtype=torch.int64, device=x_t.device))
@@ -131,7 +132,7 @@ def ddim_path(
                 x0_hat = edit_x0(x0_hat, t)
             if clip is not None or edit_x0 is not None:
                 eps_hat = unmix_eps(x_t, x0_hat, abar[t])
-            noise = draw(x_t, generator) if sigmas[i] > 0 else None
+            noise = next(fresh) if sigmas[i] > 0 else None
             if larger and noise is not None:
                 noise = noise * (sigma_hats[i] / sigmas[i])  # the mean keeps eta = 1's sigma, the noise does not
             x_s = _arrive(x0_hat, eps_hat, abar[s], sigmas[i], noise)
@@ -257,6 +258,14 @@ def draw(like: Tensor, generator: Generators = None) -> Tensor:
     return torch.stack([_normal(like.shape[1:], like, g) for g in generator])
 
 
+def _noise_of_steps(like: Tensor, generator: Generators) -> Iterator[Tensor]:
+    """Fresh noise for one step after another. Where each member has its own generator, 16 steps are drawn at a time: calls are dear."""
+    while generator is None or isinstance(generator, torch.Generator):
+        yield draw(like, generator)
+    while True:
+        yield from draw(like[:, None].expand(-1, 16, *like.shape[1:]), generator).unbind(1)
+
+
 def _normal(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
     # Drawn where the generator lives, then moved: a CPU generator gives a GPU the noise that a CPU would have had.
     device = like.device if generator is None else generator.device
@@ -269,7 +278,7 @@ def _arrive(
     """The second half of a step: predictions placed at level s, and fresh noise."""
     x_s = place(x0_hat, eps_hat, abar_s, sigma)
     if noise is not None:
-        return x_s + over_batch(sigma, x_s) * noise
+        return plus(x_s, over_batch(sigma, x_s), noise)
     if bool((sigma != 0).any()) if isinstance(sigma, Tensor) else sigma != 0:
         raise ValueError("sigma > 0 needs noise: pass standard normal noise of the shape of x_t")
     return x_s
