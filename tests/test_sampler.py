@@ -261,6 +261,21 @@ def test_an_image_does_not_depend_on_its_batch(eta):
     assert len({tuple(row.tolist()) for row in whole}) == 10
 
 
+@pytest.mark.parametrize("one_each", [False, True])
+def test_every_step_gets_fresh_standard_noise(one_each):
+    """Read back from the states: where the model predicts 0, x_s = sqrt(abar_s / abar_t) x_t + sigma z. 40 steps: several blocks."""
+    source = image_generators(0, 0, 50) if one_each else generator()
+    found = []
+    for step in ddim_path(lambda x, t: torch.zeros_like(x), normal(50, 4), LINEAR, make_tau(1000, 40), eta=1.0, generator=source):
+        if step.s > 0:
+            kept = (LINEAR.alpha_bar[step.s] / LINEAR.alpha_bar[step.t]).sqrt()
+            found.append((step.x_s - kept * step.x_t) / LINEAR.sigma(step.t, step.s, 1.0))
+    z = torch.stack(found).flatten(1)  # (39, 200)
+    assert abs(z.mean()) < 4 / z.numel() ** 0.5 and abs(z.var() - 1) < 4 * (2 / z.numel()) ** 0.5
+    apart = torch.corrcoef(z) - torch.eye(39, dtype=torch.float64)
+    assert apart.abs().max() < 0.4  # about 0.07 each: no step reuses another's noise
+
+
 def test_seeds_do_not_share_images():
     first = {g.initial_seed() for seed in range(20) for g in image_generators(seed, 0, 50)}
     assert len(first) == 1000
