@@ -138,7 +138,7 @@ def test_resuming_refuses(capsys, run):
     refused(capsys, train.main, ["--resume", str(run)], "finished", "--steps")
     refused(capsys, train.main, ["digits", "--resume", str(run)], "leave out 'digits'")
     refused(capsys, train.main, ["--resume", str(run), "--out", "x"], "--out x")
-    refused(capsys, train.main, ["--resume", str(run), "--lr", "1"], "lr can't change")
+    refused(capsys, train.main, ["--resume", str(run), "--lr", "1"], "lr 0.004 -> 1.0")
 
 
 def test_a_loss_that_blows_up(capsys):

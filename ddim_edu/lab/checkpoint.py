@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ddim_edu import __version__
 from ddim_edu.files import replacing
+from ddim_edu.forward import EpsTheta
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.schedule import NoiseSchedule
 
@@ -57,6 +58,16 @@ class Checkpoint:
         """(C, H, W) of the images that the model makes."""
         return (self.config.image_channels, self.config.image_size, self.config.image_size)
 
+    def eps_theta(self, labels: Tensor | int | None = None) -> EpsTheta:
+        """The model as a function of (x_t, t) alone, as samplers call it.
+
+        Args:
+            labels: ``(B,)`` int64, a class for each image of the batches to come; or one class for all; None is any class.
+        """
+        if labels is None:
+            return self.model
+        return lambda x_t, t: self.model(x_t, t, torch.as_tensor(labels, device=t.device).expand(t.shape))
+
 
 def save(
     path: Path | str,
@@ -66,6 +77,7 @@ def save(
     *,
     recipe: Mapping[str, Any] | None = None,
     step: int = 0,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Write a checkpoint; the file is whole or not there.
 
@@ -76,9 +88,10 @@ def save(
         schedule: The schedule it was trained with.
         recipe: How it was trained, as values that JSON can hold.
         step: Number of training steps behind it.
+        dtype: What to store the weights as, such as ``torch.float16`` for half the size; by default as they are.
     """
     # safetensors stores plain row-major tensors; networks on the CPU keep theirs channels-last.
-    tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in weights.items()}
+    tensors = {f"model.{name}": value.detach().to("cpu", dtype).contiguous() for name, value in weights.items()}
     tensors["schedule.beta"] = schedule.beta[1:].cpu().contiguous()
     about = {
         "kind": "unet",
@@ -121,7 +134,7 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu") -> Checkp
         schedule = NoiseSchedule.from_betas(beta)
         with torch.device("meta"):
             model = UNet(config)
-        weights = {name.removeprefix("model."): value for name, value in tensors.items()}
+        weights = {name.removeprefix("model."): value.float() for name, value in tensors.items()}
         model.load_state_dict(weights, assign=True)
         recipe, step = dict(about["recipe"]), int(about["step"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
