@@ -180,7 +180,8 @@ def fashion_mnist(data_dir: Path | str | None = None, *, size: int = 28, channel
         except Exception as error:  # the reader asserts, indexes and reshapes
             raise ValueError(f"{file} is damaged ({_line(error)}): delete it, and it will be downloaded") from None
     train, train_labels, heldout, heldout_labels = parts
-    if [len(part) for part in parts] != [60_000, 60_000, 10_000, 10_000] or train.shape[1:] != (28, 28):
+    shapes = tuple(tuple(part.shape) for part in parts)
+    if shapes != FASHION_MNIST_SHAPES:
         raise ValueError(f"the files in {found[0].parent} are not those of Fashion-MNIST, 60,000 + 10,000 images of 28 x 28")
     images = [_fit_all(part.numpy(), size, channels) for part in (train, heldout)]
     return ImageData(*images, train_labels, heldout_labels, classes=tuple(FashionMNIST.classes))
@@ -247,6 +248,7 @@ def image_folder(
 
 
 DATA = {"digits": digits, "fashion-mnist": fashion_mnist, "cifar10": cifar10}
+FASHION_MNIST_SHAPES = ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,))
 CIFAR10_COUNTS = (50_000, 10_000, 10)  # to train on, held out, classes
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 

@@ -34,7 +34,6 @@ import time
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +74,7 @@ class FolderImages(NamedTuple):
     classes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _File:
+class _File(NamedTuple):
     name: str  # below the folder, with "/"
     size: int
     mtime_ns: int
@@ -221,19 +219,19 @@ def _list(folder: Path) -> _Listing:
     endings = _endings()
     ignored: Counter[str] = Counter()
     files = []
-    for file in _walk(folder, "", set()):
-        ending = os.path.splitext(file.name)[1].lower()
-        if ending in endings:
+    for file in _walk(folder):
+        _, dot, ending = file.name.lower().rpartition(".")
+        if dot + ending in endings:
             files.append(file)
         else:
-            ignored[ending or "no ending"] += 1
+            ignored[dot + ending if dot and "/" not in ending else "no ending"] += 1
     if not files:
         others = f" (but {_counts(ignored)})" if ignored else ""
         raise ValueError(f"{folder} holds no images{others}: name a folder with image files, or with sub-folders of them")
-    files.sort(key=lambda file: file.name)
+    files.sort()  # by name, first of all
     parts: dict[str, list[_File]] = {}
     for file in files:
-        parts.setdefault(file.name.split("/")[0] if "/" in file.name else "", []).append(file)
+        parts.setdefault(file.name.partition("/")[0] if "/" in file.name else "", []).append(file)
     held_name = next((name for name in HELDOUT_NAMES if name in parts), None)
     if "train" in parts and held_name is not None:
         train, heldout = parts["train"], parts[held_name]
@@ -273,24 +271,30 @@ def _label(folder: Path, files: list[_File], depth: int) -> tuple[tuple[str, ...
     return classes, [numbers[parts[0]] for parts in where]
 
 
-def _walk(folder: Path, prefix: str, above: set[tuple[int, int]]) -> Iterator[_File]:
+def _walk(folder: Path) -> list[_File]:
     """All files below a folder; links are followed, but not in circles."""
-    status = os.stat(folder)
-    own = (status.st_dev, status.st_ino)
-    if own in above:
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {own})
-            else:
+    files = []
+    todo: list[tuple[str | Path, str, frozenset[tuple[int, int]]]] = [(folder, "", frozenset())]
+    while todo:
+        place, prefix, above = todo.pop()
+        status = os.stat(place)
+        own = (status.st_dev, status.st_ino)
+        if own in above:
+            continue
+        with os.scandir(place) as entries:
+            for entry in entries:
+                name = entry.name
+                if name[0] == ".":
+                    continue
+                if entry.is_dir():
+                    todo.append((entry.path, f"{prefix}{name}/", above | {own}))
+                    continue
                 try:
                     found = entry.stat()
                 except OSError:  # a link to nothing: reading it will say so
                     found = entry.stat(follow_symlinks=False)
-                yield _File(prefix + entry.name, found.st_size, found.st_mtime_ns)
+                files.append(_File(prefix + name, found.st_size, found.st_mtime_ns))
+    return files
 
 
 def _endings() -> set[str]:
@@ -316,7 +320,7 @@ def _read(path: Path, size: int, channels: int, crop: str | None) -> tuple[np.nd
     with Image.open(path) as image:
         image.load()
         form, is_colour = image.format, image.mode not in ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             image = _eight_bits(image, is_png=form == "PNG")
         elif image.has_transparency_data:
@@ -357,8 +361,8 @@ class _Cache:
         )
         self.pixels, self.about, self.bad_list = (cache_dir / f"{stem}.{ending}" for ending in ("pixels", "json", "bad.txt"))
         key = hashlib.sha256(f"{FORMAT}{how}{listing.n_train}".encode())
-        for file in listing.files:
-            key.update(f"{file.name}\0{file.size}\0{file.mtime_ns}\n".encode(errors="surrogateescape"))
+        lines = "".join([f"{name}\0{size}\0{mtime_ns}\n" for name, size, mtime_ns in listing.files])
+        key.update(lines.encode(errors="surrogateescape"))
         self.key = key.hexdigest()
 
     def read(self) -> tuple[np.ndarray, list[tuple[int, str]]] | None:
@@ -444,7 +448,7 @@ class _Cache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             check_writable(self.pixels)
-            for left in self.folder.glob(f".{self.pixels.stem}.*.tmp{self.pixels.suffix}"):
+            for left in self.folder.glob(f".{self.pixels.stem}.*.tmp.*"):
                 if time.time() - left.stat().st_mtime > 86_400:
                     left.unlink(missing_ok=True)
         except (OSError, ValueError) as error:
