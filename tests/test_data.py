@@ -633,7 +633,8 @@ if sys.argv[2] == "decoding":
     decode = folder._Cache._decode
     folder._Cache._decode = lambda self, file: die() if file.name == "3.png" else decode(self, file)
 else:
-    folder.json.dumps = lambda value: "{}" if isinstance(value, list) else die()
+    dumps = folder.json.dumps
+    folder.json.dumps = lambda value: die() if "crc32" in value else dumps(value)
 folder.read_folder(sys.argv[1], size=8)
 """
     run = subprocess.run([sys.executable, "-c", code, str(tmp_path), when], capture_output=True, text=True)
