@@ -26,6 +26,7 @@ from sphinx.util import logging
 
 PAGE = "equations"
 MARK = "<!-- the index -->"  # in the page, where the index goes
+LABEL = re.compile(r"eq:[\w-]+")
 EQUATION = re.compile(r"\$\$(.*?)\$\$(?:[ ]*\((eq:[\w-]+)\))?", flags=re.DOTALL)
 DOCSTRING_TAG = re.compile(r"^[ \t]*Equations:[ \t]*(.*)$", flags=re.MULTILINE)
 FENCE = re.compile(r"^(`{3,}).*?^\1", flags=re.DOTALL | re.MULTILINE)  # in it, '# ' begins a comment
@@ -93,7 +94,8 @@ def read_chapter(path: Path, index: Index) -> None:
                 index.titles.setdefault(path.stem, heading)
         elif cell.cell_type == "code" and (written := CELL_TAG.findall(cell.source)):
             index.tags.extend(Tag(label, "cell", file, heading) for label in labels_in(written, file, index))
-            if not has_assert(cell.source):
+            asserts = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Assert)]
+            if all(isinstance(node.test, ast.Constant) for node in asserts):
                 index.problems.append(f"{file}: a cell says '# checks {written[0]}' but asserts nothing that could fail")
 
 
@@ -118,14 +120,9 @@ def definitions(tree: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[t
 
 def labels_in(written: list[str], where: str, index: Index) -> list[str]:
     """The labels of some tags; what is not a label is a problem."""
-    labels = [part.strip() for text in written for part in text.split(",")]
-    index.problems.extend(f"{where}: {bad!r} in a tag is not eq:name" for bad in labels if not re.fullmatch(r"eq:[\w-]+", bad))
-    return [label for label in dict.fromkeys(labels) if re.fullmatch(r"eq:[\w-]+", label)]
-
-
-def has_assert(code: str) -> bool:
-    """Whether the code has an assert that could fail."""
-    return any(isinstance(node, ast.Assert) and not isinstance(node.test, ast.Constant) for node in ast.walk(ast.parse(code)))
+    parts = {part.strip(): None for text in written for part in text.split(",")}
+    index.problems += [f"{where}: {part!r} in a tag is not eq:name" for part in parts if not LABEL.fullmatch(part)]
+    return [part for part in parts if LABEL.fullmatch(part)]
 
 
 def markdown(index: Index) -> str:
@@ -133,65 +130,48 @@ def markdown(index: Index) -> str:
     lines, before = [], ""
     for label, tex, chapter in index.equations:
         if chapter != before:
-            lines += [f"\n## {_number(chapter).capitalize()}: {index.titles[chapter]}\n"]
+            lines += [f"\n## Chapter {int(chapter[:2])}: {index.titles.get(chapter, '')}\n"]
             before = chapter
-        cells = [_cell(tag, chapter) for tag in index.of(label, "cell")]
+        own, others = [], []
+        for tag in index.of(label, "cell"):
+            stem = Path(tag.file).stem
+            whose = "the chapter’s own cell" if stem == chapter else f"a cell of chapter {int(stem[:2])}"
+            (own if stem == chapter else others).append(f"{{doc}}`{whose} </chapters/{stem}>` under “{tag.name}”")
         tests = [f"`{tag.file.removeprefix('tests/')}::{tag.name}`" for tag in index.of(label, "test")]
-        code = [f"{{py:obj}}`{_dotted(tag, 1)} <{_dotted(tag)}>`" for tag in index.of(label, "code")]
-        code = code or [cell for cell in cells if cell.startswith("{doc}`the")]
-        rows = {"Code": _list(code), "Tests": _list(tests + cells)}
+        dotted = [f"{tag.file.removesuffix('.py').replace('/', '.')}.{tag.name}" for tag in index.of(label, "code")]
+        code = [f"{{py:obj}}`{name.partition('.')[2]} <{name}>`" for name in dotted]
+        rows = {"Code": list(dict.fromkeys(code or own)), "Tests": list(dict.fromkeys(tests + own + others))}
         if rows["Code"] == rows["Tests"]:
             rows = {"Code and test": rows["Code"]}
         lines += [f"{{eq}}`{label}` `{label}`", ":   $$", *(f"    {line}" for line in tex.splitlines()), "    $$\n"]
-        lines += ["    " + "\\\n    ".join(f"{what}: {of}" for what, of in rows.items()) + "\n"]
+        lines += ["    " + "\\\n    ".join(f"{what}: {', '.join(of) or 'none'}" for what, of in rows.items()) + "\n"]
     return "\n".join(lines)
-
-
-def _cell(tag: Tag, chapter: str) -> str:
-    stem = Path(tag.file).stem
-    whose = "the chapter’s own cell" if stem == chapter else f"a cell of {_number(stem)}"
-    return f"{{doc}}`{whose} </chapters/{stem}>` under “{tag.name}”"
-
-
-def _number(chapter: str) -> str:
-    return f"chapter {int(chapter.partition('_')[0])}"
-
-
-def _dotted(tag: Tag, start: int = 0) -> str:
-    return ".".join([*Path(tag.file).with_suffix("").parts[start:], tag.name])
-
-
-def _list(items: list[str]) -> str:
-    return ", ".join(dict.fromkeys(items)) or "none"
 
 
 # ---------------------------------------------------------------- Sphinx
 
 
-def reread(app, env, added, changed, removed) -> list[str]:
-    """The page depends on files that Sphinx does not watch, so it is made anew, and its warnings are given, at every build."""
-    return [PAGE] if PAGE in env.found_docs else []
+def read(app, env, added, changed, removed) -> list[str]:
+    """Scan, and have the page made anew: it depends on files that Sphinx does not watch, so this happens at every build."""
+    stems = [name.removeprefix("chapters/") for name in env.found_docs if name.startswith("chapters/")]
+    app.equation_index = scan(Path(app.srcdir).parent, sorted(stems))
+    for problem in app.equation_index.problems:
+        log.warning(problem)
+    return [PAGE]
 
 
 def fill(app, docname: str, source: list[str]) -> None:
     """Put the index into its page."""
-    if docname != PAGE:
-        return
-    found = sorted(name.removeprefix("chapters/") for name in app.env.found_docs if name.startswith("chapters/"))
-    index = scan(Path(app.srcdir).parent, found)
-    app.env.indexed_equations = {equation.label for equation in index.equations}
-    for problem in index.problems:
-        log.warning(problem)
-    if MARK not in source[0]:
-        log.warning(f"{docname}: the line {MARK} is missing, so the index of the equations has no place")
-    source[0] = source[0].replace(MARK, markdown(index))
+    if docname == PAGE:
+        source[0] = source[0].replace(MARK, markdown(app.equation_index))
 
 
 def compare(app, env) -> None:
     """Sphinx knows the chapters' equations too: none may have escaped the scan."""
+    indexed = {equation.label for equation in app.equation_index.equations}
     for label, (docname, _) in env.get_domain("math").equations.items():
-        if docname.startswith("chapters/") and label not in getattr(env, "indexed_equations", set()):
-            log.warning(f"{docname}: {label} was not indexed; write a label as $$ ... $$ (eq:name)")
+        if docname.startswith("chapters/") and label not in indexed:
+            log.warning(f"{docname}: {label} is not in the index of equations; write its label as $$ ... $$ (eq:name)")
 
 
 def link(app, what, name, obj, options, lines: list[str]) -> None:
@@ -204,7 +184,7 @@ def link(app, what, name, obj, options, lines: list[str]) -> None:
 
 
 def setup(app):
-    app.connect("env-get-outdated", reread)
+    app.connect("env-get-outdated", read)
     app.connect("source-read", fill)
     app.connect("env-check-consistency", compare)
     app.connect("autodoc-process-docstring", link, priority=600)  # after napoleon
