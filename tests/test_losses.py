@@ -35,7 +35,10 @@ def test_a_perfect_predictor_has_no_loss_and_zero_has_one():
 
 
 def test_the_exact_predictors_loss_is_the_conditional_variance():
-    """For N(0, 1) data, Var(eps | x_t) = abar_t: the floor under any predictor."""
+    """For N(0, 1) data, Var(eps | x_t) = abar_t: the floor under any predictor.
+
+    Equations: eq:best-error
+    """
     g = torch.Generator().manual_seed(3)
     n = 200_000
     exact = Gaussian(torch.zeros(1), 1.0, LINEAR)
