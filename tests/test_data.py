@@ -82,6 +82,8 @@ def test_floats_are_in_the_range_of_the_networks():
 def test_unknown_data_set():
     with pytest.raises(ValueError, match="digtis.*digits"):
         load_data("digtis")
+    with pytest.raises(ValueError, match="no data set ''"):
+        load_data("", size=8)
 
 
 @pytest.mark.parametrize("n, batch", [(10, 3), (10, 10), (7, 20), (1, 2)])

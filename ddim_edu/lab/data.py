@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -299,7 +298,7 @@ def load_data(
     if name == "cifar10":
         return cifar10(data_dir, **form, cache_dir=cache_dir)
     path = Path(name).expanduser()
-    if not path.exists():
+    if not str(name) or not path.exists():
         raise ValueError(f"there is no data set {str(name)!r}, and no folder of that name; known: {', '.join(DATA)}")
     if size is None:
         raise ValueError(f"to which size are the images in {path} to be brought? give one, such as size = 64")
@@ -313,7 +312,7 @@ def _fit_all(images: np.ndarray, size: int, channels: int) -> Tensor:
         return torch.from_numpy(images.reshape(len(images), size, size, own)).permute(0, 3, 1, 2).contiguous()
     result = np.empty((len(images), channels, size, size), np.uint8)
     for i, image in enumerate(tqdm(images, desc=f"resizing to {size}", unit=" images", disable=None)):
-        result[i] = fit(Image.fromarray(image), size, channels)
+        result[i] = fit(image, size, channels)
     return torch.from_numpy(result)
 
 

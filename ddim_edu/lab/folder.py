@@ -151,7 +151,7 @@ def read_image(path: Path | str, *, size: int, channels: int = 3, crop: str | No
     return _read(Path(path), size, channels, crop)[0]
 
 
-def fit(image: Image.Image, size: int, channels: int, crop: str | None = None) -> np.ndarray:
+def fit(pixels: np.ndarray, size: int, channels: int, crop: str | None = None) -> np.ndarray:
     """Cut an image to a square and resize it.
 
     Without ``crop``, the largest central square becomes ``size`` x ``size``: the shorter side is resized to ``size``, and what the
@@ -163,7 +163,7 @@ def fit(image: Image.Image, size: int, channels: int, crop: str | None = None) -
     cut out and then resized with Pillow's bilinear filter, widened likewise: both are the official code's choices.
 
     Args:
-        image: Of mode L or RGB for a result whose pixels are right; others are converted by Pillow's rules.
+        pixels: ``(H, W)`` or ``(H, W, 3)`` uint8.
         size: Width and height of the result.
         channels: 3 for RGB, 1 for grey.
         crop: None or ``"celeba"``.
@@ -174,23 +174,7 @@ def fit(image: Image.Image, size: int, channels: int, crop: str | None = None) -
     Raises:
         ValueError: If the image has not the size that the crop is made for.
     """
-    image = image.convert("L" if channels == 1 else "RGB")
-    if crop is not None:
-        expected, box = CROPS[crop]
-        if image.size != expected:
-            raise ValueError(f"{image.width} x {image.height} pixels, where crop {crop!r} needs {expected[0]} x {expected[1]}")
-        image, box, resampling = image.crop(box), None, Image.Resampling.BILINEAR
-    else:
-        side, resampling = min(image.size), Image.Resampling.BICUBIC
-        left, upper = (image.width - side) / 2, (image.height - side) / 2
-        box = (left, upper, left + side, upper + side)
-        if side == size:  # cut at whole pixels: there is nothing to resample
-            box = (image.width - side) // 2, (image.height - side) // 2
-            image, box = image.crop((*box, box[0] + side, box[1] + side)), None
-    if image.size != (size, size):
-        image = image.resize((size, size), resampling, box=box)
-    pixels = np.asarray(image)
-    return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
+    return _fit(Image.fromarray(pixels), size, channels, crop)
 
 
 def default_cache_dir() -> Path:
@@ -326,7 +310,27 @@ def _read(path: Path, size: int, channels: int, crop: str | None) -> tuple[np.nd
         elif image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return fit(image, size, channels, crop), is_colour
+        return _fit(image, size, channels, crop), is_colour
+
+
+def _fit(image: Image.Image, size: int, channels: int, crop: str | None) -> np.ndarray:
+    image = image.convert("L" if channels == 1 else "RGB")
+    if crop is not None:
+        expected, box = CROPS[crop]
+        if image.size != expected:
+            raise ValueError(f"{image.width} x {image.height} pixels, where crop {crop!r} needs {expected[0]} x {expected[1]}")
+        image, box, resampling = image.crop(box), None, Image.Resampling.BILINEAR
+    else:
+        side, resampling = min(image.size), Image.Resampling.BICUBIC
+        left, upper = (image.width - side) / 2, (image.height - side) / 2
+        box = (left, upper, left + side, upper + side)
+        if side == size:  # cut at whole pixels: there is nothing to resample
+            box = (image.width - side) // 2, (image.height - side) // 2
+            image, box = image.crop((*box, box[0] + side, box[1] + side)), None
+    if image.size != (size, size):
+        image = image.resize((size, size), resampling, box=box)
+    pixels = np.asarray(image)
+    return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
 
 
 def _eight_bits(image: Image.Image, *, is_png: bool) -> Image.Image:
