@@ -79,7 +79,7 @@ def from_official(config: UNetConfig, state: Mapping[str, Tensor]) -> dict[str, 
     """The official code's weights under our names.
 
     Args:
-        config: The network's shape; the official configurations have these fields by the same names, and 32 groups.
+        config: The network's shape, as in the official configuration file; always with 32 groups.
         state: The official model's ``state_dict()``, also one saved from ``DataParallel`` ("module." before each name).
 
     Returns:
@@ -235,9 +235,14 @@ def _config(config: Mapping[str, Any]) -> UNetConfig:
             raise ValueError(f"{field} = {value!r}: not a field of a UNet2DModel that can be converted")
     channels = list(c["block_out_channels"])
     kinds = [kind.removesuffix("DownBlock2D") for kind in c["down_block_types"]]
-    attending = {width for width, kind in zip(channels, kinds) if kind == "Attn"} | {channels[-1]}
-    same = {"act_fn": {"swish"}, "attn_norm_num_groups": {c["norm_num_groups"]}, "time_embedding_dim": {4 * channels[0]}}
-    same["attention_head_dim"] = attending if len(attending) == 1 else set()  # also one head
+    # Other words for what we have. One head is as wide as its level, so only one width of levels that attend can be named.
+    widths = {width for width, kind in zip(channels, kinds) if kind == "Attn"} | {channels[-1]}
+    same = {
+        "act_fn": ["swish"],
+        "attention_head_dim": [channels[-1]] if len(widths) == 1 else [],
+        "attn_norm_num_groups": [c["norm_num_groups"]],
+        "time_embedding_dim": [4 * channels[0]],
+    }
     for field, wanted in (NEEDED | IMPLIED).items():
         value = c.get(field, IMPLIED.get(field, "diffusers' default"))
         if value != wanted and value not in same.get(field, ()):
@@ -248,8 +253,10 @@ def _config(config: Mapping[str, Any]) -> UNetConfig:
         "sample_size": other not in ([], [side]) and "our U-Net takes square images",
         "out_channels": c["out_channels"] != c["in_channels"] and f"our U-Net gives as many as it takes, {c['in_channels']}",
         "block_out_channels": any(width % channels[0] for width in channels) and "our U-Net has multiples of the first",
-        "down_block_types": (len(kinds) != len(channels) or not {*kinds} <= {"", "Attn"}) and "one (Attn)DownBlock2D per level, please",
-        "up_block_types": list(c["up_block_types"]) != [f"{kind}UpBlock2D" for kind in reversed(kinds)] and "not the way down reversed",
+        "down_block_types": (len(kinds) != len(channels) or not {*c["down_block_types"]} <= {"DownBlock2D", "AttnDownBlock2D"})
+        and "our U-Net has one DownBlock2D or AttnDownBlock2D for each of block_out_channels",
+        "up_block_types": list(c["up_block_types"]) != [f"{kind}UpBlock2D" for kind in reversed(kinds)]
+        and "our way up has attention where the way down has it",
     }
     for field, reason in refused.items():
         if reason:
