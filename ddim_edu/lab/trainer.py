@@ -177,6 +177,7 @@ class Trainer:
             self.model.compile()
         # What is called in training, perhaps shared between processes; `model` stays the plain network inside of it.
         self.network, self.stepper = self.accelerator.prepare(self.model, self.optimizer)
+        self.train_labels = self.data.train_labels.cpu()  # looked up by the shuffle's indices, which are there
         self.shuffle = Shuffle(len(self.data.train), recipe.batch, recipe.seed)
         self.step = 0
         self.step_seconds = 0.0  # how long the latest step took
@@ -353,7 +354,7 @@ class Trainer:
         generator = generator_for(recipe.seed, _STREAM_STEP, self.step, device=device)
         t = draw_t(recipe.batch, recipe.T, generator=generator, antithetic=recipe.antithetic, device=device)
         eps = torch.randn((recipe.batch, *self.data.train.shape[1:]), generator=generator, device=device)
-        chosen = self.shuffle(self.step).to(device)
+        chosen = self.shuffle(self.step)
         labels = hidden = None
         if recipe.unet.classes:
             hidden = torch.rand(recipe.batch, generator=generator, device=device) < recipe.label_dropout
@@ -374,7 +375,7 @@ class Trainer:
             images = self.data.batch(chosen[part], device)
             x_0 = self.data.floats(images if mirrored is None else torch.where(mirrored[part], images.flip(-1), images))
             if hidden is not None:
-                labels = self.data.train_labels[chosen[part]].masked_fill(hidden[part], self.model.null_label)
+                labels = self.train_labels[chosen[part]].to(device).masked_fill(hidden[part], self.model.null_label)
             eps_theta, last = with_labels(self.network, labels), i == recipe.accumulate - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.network):  # gradients meet once a step
                 if self.weights is None:
@@ -414,11 +415,11 @@ class Trainer:
 
     def _fixed_draws(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Held-out images, each at several levels that together cover 1..T evenly, with their noise."""
-        x = self.data.floats(self.data.heldout[:HELDOUT_MOST])
+        x = self.data.floats(self.data.heldout[:HELDOUT_MOST].to(self.device))
         x = x.repeat(HELDOUT_DRAWS, *[1] * (x.ndim - 1))
         generator = generator_for(0, _STREAM_HELDOUT)  # not the recipe's seed: runs are to be compared
         t = torch.linspace(1, self.recipe.T, len(x)).round().long()[torch.randperm(len(x), generator=generator)]
-        labels = self.data.heldout_labels[:HELDOUT_MOST].repeat(HELDOUT_DRAWS) if self.recipe.unet.classes else None
+        labels = self.data.heldout_labels[:HELDOUT_MOST].repeat(HELDOUT_DRAWS).to(self.device) if self.recipe.unet.classes else None
         return x, t.to(self.device), torch.randn(x.shape, generator=generator).to(self.device), labels
 
     def _draw_grid(self) -> Path:
