@@ -226,8 +226,9 @@ class Trainer:
         folder = Path(folder)
         old = read_recipe(folder)
         recipe = recipe or old
-        if replace(recipe, **{name: getattr(old, name) for name in MAY_CHANGE}) != old:
-            changed = "; ".join(changes(old, recipe))
+        like_old = replace(recipe, **{name: getattr(old, name) for name in MAY_CHANGE})
+        if like_old != old:
+            changed = "; ".join(changes(old, like_old))
             raise ValueError(f"on resuming, only {', '.join(MAY_CHANGE)} may change, not {changed}: start a new run instead")
         trainer = cls(recipe, folder, torch.device(device), data_dir or _read_config(folder).get("data_dir"), tracker)
         trainer._read_state()
