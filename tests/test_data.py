@@ -521,6 +521,26 @@ def test_a_folder_of_which_nothing_can_be_read(tmp_path):
         load_data(tmp_path, size=8, max_bad=0.99)
 
 
+def test_a_file_that_could_not_be_read_for_a_while(tmp_path, monkeypatch):
+    """A permission, or a disk that is mended: the file's time of modification stays the same."""
+    for i in range(3):
+        write(tmp_path / f"{i}.png", i)
+    read = folder_module._read
+
+    def denied(path, *form):
+        if path.name == "1.png":
+            raise PermissionError(13, "Permission denied")
+        return read(path, *form)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module, "_read", denied)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="1.png .permission denied"):
+                load_data(tmp_path, size=8)
+        assert len(load_data(tmp_path, size=8, max_bad=0.5).train) == 1
+    assert len(load_data(tmp_path, size=8).train) == 2
+
+
 # ---- the cache
 
 

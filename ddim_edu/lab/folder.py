@@ -6,10 +6,11 @@ A folder is read in one of three layouts::
     folder/cat/1.png        folder/dog/2.jpg                                  classes
     folder/1.png            folder/2.jpg                                      neither
 
-Beside ``train`` the held-out part is ``heldout``, ``test`` or ``val``, the first of these that is there. Without one, every 50th
-image of the sorted names is held out, the first of them included (of more than 500,000, evenly spaced ones: at most 10,000).
-Classes are the sub-folders' names, sorted: label 0 is the first. What lies deeper belongs to the class above it. Names that start
-with a dot are passed over, as are files whose ending no image format of Pillow has; the latter are counted in a line on stderr.
+Beside ``train`` the held-out part is ``heldout``, ``test`` or ``val``, the first of these that is there; no other folder beside
+``train`` is read. Without a held-out part, every 50th image of the sorted names is held out, the first of them included (of more
+than 500,000, evenly spaced ones: at most 10,000). Classes are the sub-folders' names, sorted: label 0 is the first. What lies deeper
+belongs to the class above it. Names that start with a dot are passed over, as are files whose ending no image format of Pillow has;
+the latter are counted in a line on stderr.
 
 **What becomes of an image.** It is turned as its EXIF orientation says; of an animation the first frame is taken; transparent
 parts show white; 16-bit greys are scaled to 8 bits (Pillow's own conversion may clip them); palettes, CMYK and other colour spaces
@@ -18,7 +19,8 @@ ITU-R BT.601's luma where one channel is asked for. Then the central square is r
 
 **The cache.** The pixels are kept in a file of the folder ``$DDIM_EDU_CACHE``, or else ``~/.cache/ddim_edu`` (below
 ``$XDG_CACHE_HOME`` if that is set), with a JSON file that says what they are. They are used again while the images' names, sizes and
-times of modification are the same, and while the checksum of all pixels is right; otherwise they are decoded anew, over the old file.
+times of modification are the same, none that could not be read can be now, and the checksum of all pixels is right; otherwise they
+are decoded anew, over the old file.
 """
 
 from __future__ import annotations
@@ -380,7 +382,8 @@ class _Cache:
             if self.pixels.stat().st_size == math.prod(shape):
                 pixels = self._map(shape)
                 if zlib.crc32(pixels.reshape(-1)) == about["crc32"]:
-                    return pixels, bad
+                    mended = any(self._decode(self.listing.files[i])[0] is not None for i, _ in bad)  # permissions, a disk: no new time
+                    return None if mended else (pixels, bad)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
