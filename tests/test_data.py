@@ -22,7 +22,7 @@ from torchvision.transforms import functional as TF
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.lab import data as data_module
 from ddim_edu.lab import folder as folder_module
-from ddim_edu.lab.data import Shuffle, check_picture, digits, load_data, random_flip, save_grid
+from ddim_edu.lab.data import Shuffle, check_picture, digits, load_data, mirror, save_grid
 from ddim_edu.lab.folder import default_cache_dir, read_image
 from ddim_edu.sampler import generator_for
 
@@ -734,34 +734,19 @@ def test_batches_on_a_cuda_device():
         for i in (indices, indices.cuda()):
             batch = place.batch(i, "cuda")
             assert batch.is_cuda and torch.equal(batch.cpu(), expected)
-    generator = torch.Generator("cuda").manual_seed(0)
-    assert random_flip(data.to("cuda").train, generator).is_cuda
 
 
 # ---- flips
 
 
-def test_each_image_is_flipped_by_its_own_coin():
-    images = torch.from_numpy(np.stack([noise(i).transpose(2, 0, 1) for i in range(400)]))
-    before = images.clone()
-    flipped = random_flip(images, torch.Generator().manual_seed(0))
+def test_images_are_mirrored_where_it_is_asked():
+    images = torch.randint(0, 256, (6, 3, 5, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    before, which = images.clone(), torch.tensor([True, False, False, True, True, False])
+    flipped = mirror(images, which)
     assert flipped.dtype == torch.uint8 and torch.equal(images, before)
-    mirrored = torch.tensor([torch.equal(a, b.flip(-1)) for a, b in zip(flipped, images)])
-    unchanged = torch.tensor([torch.equal(a, b) for a, b in zip(flipped, images)])
-    assert torch.equal(mirrored, ~unchanged)
-    assert 150 < mirrored.sum() < 250  # five standard deviations
-    runs = (mirrored[1:] != mirrored[:-1]).sum()
-    assert 150 < runs < 250  # coins of neighbours don't go together
-
-
-def test_flips_are_a_function_of_the_generator():
-    images = torch.arange(64).reshape(16, 1, 2, 2)
-    one, again, other = (random_flip(images, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
-    assert torch.equal(one, again) and not torch.equal(one, other)
-    generators = [torch.Generator().manual_seed(3) for _ in range(2)]
-    random_flip(images, generators[0])
-    random_flip(torch.zeros(16, 3, 5, 5, dtype=torch.uint8), generators[1])
-    assert torch.equal(generators[0].get_state(), generators[1].get_state())  # as many numbers, whatever the images are
+    for i, mirrored in enumerate(which):
+        expected = torch.from_numpy(images[i].numpy()[:, :, ::-1].copy()) if mirrored else images[i]
+        assert torch.equal(flipped[i], expected)
 
 
 # ---- data sets with a name

@@ -97,18 +97,17 @@ def _room(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] // 3 if device.type == "cuda" else 2**31
 
 
-def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror each image left to right, or not, with probability 1/2.
+def mirror(images: Tensor, which: Tensor) -> Tensor:
+    """Mirror some images left to right.
 
     Args:
         images: ``(B, C, H, W)``, of any type and on any device.
-        generator: Where the coins are drawn from: B uniform numbers, whatever the images are.
+        which: ``(B,)`` bool, the ones to mirror.
 
     Returns:
         ``(B, C, H, W)``, a new tensor.
     """
-    coins = torch.rand(len(images), generator=generator, device=generator.device) < 0.5
-    return torch.where(coins.to(images.device)[:, None, None, None], images.flip(-1), images)
+    return torch.where(which[:, None, None, None], images.flip(-1), images)
 
 
 def digits() -> ImageData:

@@ -46,7 +46,7 @@ from ddim_edu import __version__
 from ddim_edu.files import replacing
 from ddim_edu.forward import EpsTheta, q_sample
 from ddim_edu.lab import checkpoint
-from ddim_edu.lab.data import Shuffle, load_data, save_grid
+from ddim_edu.lab.data import Shuffle, load_data, mirror, save_grid
 from ddim_edu.lab.recipes import Recipe, recipe_from_dict, recipe_to_dict
 from ddim_edu.losses import draw_t, loss_gamma, loss_simple, min_snr_gamma
 from ddim_edu.nets.unet import UNet
@@ -232,6 +232,9 @@ class Trainer:
             raise ValueError(f"on resuming, only {', '.join(MAY_CHANGE)} may change, not {changed}: start a new run instead")
         trainer = cls(recipe, folder, torch.device(device), data_dir or _read_config(folder).get("data_dir"), tracker)
         trainer._read_state()
+        count = _read_config(folder).get("train_images")
+        if count != len(trainer.data.train):
+            raise ValueError(f"the run trained on {count} images, and {recipe.data} now holds {len(trainer.data.train)}: start a new run")
         if trainer.step >= recipe.steps:
             raise ValueError(
                 f"{folder} is finished: it has done {trainer.step} of {recipe.steps} steps. --steps {2 * trainer.step} goes on"
@@ -361,7 +364,7 @@ class Trainer:
             hidden = torch.rand(recipe.batch, generator=generator, device=device) < recipe.label_dropout
         mirrored = None
         if recipe.flip:
-            mirrored = torch.rand((recipe.batch, 1, 1, 1), generator=generator, device=device) < 0.5
+            mirrored = torch.rand(recipe.batch, generator=generator, device=device) < 0.5
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         if recipe.unet.dropout:  # dropout draws from torch's own generator and can't be given another
             torch.manual_seed(generator.initial_seed() + rank)
@@ -374,7 +377,7 @@ class Trainer:
             # Every n-th image, not a run of them: draw_t puts mirrored levels half a batch apart.
             part = slice(rank * recipe.accumulate + i, None, processes * recipe.accumulate)
             images = self.data.batch(chosen[part], device)
-            x_0 = self.data.floats(images if mirrored is None else torch.where(mirrored[part], images.flip(-1), images))
+            x_0 = self.data.floats(images if mirrored is None else mirror(images, mirrored[part]))
             if hidden is not None:
                 labels = self.train_labels[chosen[part]].to(device).masked_fill(hidden[part], self.model.null_label)
             eps_theta, last = with_labels(self.network, labels), i == recipe.accumulate - 1
@@ -544,7 +547,8 @@ class Threads:
     def _time(self, give_up: float) -> float:
         """Seconds for the gradient of a batch: the better of two after a first, unless the first already takes too long."""
         trainer = self.trainer
-        x_0 = trainer.data.floats(trainer.data.train[: trainer.recipe.batch])
+        share = min(trainer.recipe.batch // trainer.recipe.accumulate, len(trainer.data.train))
+        x_0 = trainer.data.floats(trainer.data.batch(torch.arange(share), trainer.device))
         t = torch.full((len(x_0),), trainer.recipe.T, dtype=torch.int64)
         times = []
         for _ in range(3):
