@@ -105,7 +105,8 @@ assert torch.isclose(on_found**2 + step.std**2, 1 - abar_s, rtol=1e-12)
 # %%
 # checks eq:ddpm-sigma, eq:left-for-found
 sigma = schedule.sigma(t, s, 1.0)
-assert torch.isclose(sigma**2, (1 - abar_s) / (1 - abar_t) * (1 - abar_t / abar_s), rtol=1e-12)
+variance = (1 - abar_s) / (1 - abar_t) * (1 - abar_t / abar_s)
+assert torch.isclose(sigma**2, variance, rtol=1e-12)
 left = abar_t * (1 - abar_s) ** 2 / (abar_s * (1 - abar_t))
 assert torch.isclose(1 - abar_s - sigma**2, left, rtol=1e-12)
 
@@ -125,7 +126,8 @@ assert torch.isclose(ours.std, ddpm.std, rtol=1e-10)
 #
 # $$
 # \begin{gathered}
-# q_\sigma(x_{1:T} \mid x_0) = q_\sigma(x_T \mid x_0) \prod_{t=2}^{T} q_\sigma(x_{t-1} \mid x_t, x_0), \\
+# q_\sigma(x_{1:T} \mid x_0) = \\
+# q_\sigma(x_T \mid x_0) \prod_{t=2}^{T} q_\sigma(x_{t-1} \mid x_t, x_0), \\
 # q_\sigma(x_T \mid x_0) = \mathcal N\bigl(\sqrt{\bar\alpha_T}\; x_0,\; (1 - \bar\alpha_T)\, I\bigr),
 # \end{gathered}
 # $$ (eq:q-sigma-joint)
@@ -137,7 +139,7 @@ assert torch.isclose(ours.std, ddpm.std, rtol=1e-10)
 # since it needs $x_0$. It describes what a sampler will imitate once a network's guess takes the place of $x_0$.
 #
 # The product begins at $t = 2$, because that is the step that makes $x_1$. A factor for $t = 1$ would draw $x_0$, which is given. So there is no $\sigma_1$ here.
-# (A model has to make $x_0$ itself; it takes one up again, in chapter 5.)
+# (A model, which has to make $x_0$ itself, needs a last step of its own; that is chapter 5's.)
 #
 # Three members will accompany us: no fresh noise, DDPM's, and as much fresh noise as the level holds.
 
@@ -145,12 +147,12 @@ assert torch.isclose(ours.std, ddpm.std, rtol=1e-10)
 def three(schedule):
     """Three lists of sigma; index t is the step from t to t - 1."""
     t = torch.arange(2, schedule.T + 1)
-    lists = {
+    sigmas = {
         "sigma = 0": torch.zeros(len(t), dtype=torch.float64),
         "DDPM's sigma": schedule.sigma(t, t - 1, 1.0),
         "largest sigma": (1 - schedule.alpha_bar[t - 1]).sqrt(),
     }
-    return {name: torch.cat([torch.zeros(2), values]) for name, values in lists.items()}
+    return {name: torch.cat([torch.zeros(2), v]) for name, v in sigmas.items()}
 
 
 members = three(schedule)
@@ -211,7 +213,8 @@ for t in range(T, 1, -1):
     weights[:, 0] += abar[t - 1].sqrt() - on_xt * abar[t].sqrt()
     weights[:, t - 1] = share[:, t] * (1 - abar[t - 1]).sqrt()  # of the fresh z
     assert torch.allclose(weights[:, 0], abar[t - 1].sqrt(), rtol=1e-9)
-    assert torch.allclose((weights[:, 1:] ** 2).sum(1), 1 - abar[t - 1], rtol=1e-9)
+    variance = (weights[:, 1:] ** 2).sum(1)
+    assert torch.allclose(variance, 1 - abar[t - 1], rtol=1e-9)
 
 # %% [markdown]
 # **By drawing.** Send 20,000 copies of $x_0 = 0.8$ down through all thousand levels for each of the three members, and compare mean and variance with {eq}`eq:same-marginals`,
@@ -228,7 +231,7 @@ for name, sigma in members.items():
         if paths[name]:
             squares[name] += (x - before) ** 2
         before = x
-        paths[name].append(x[:3])
+        paths[name].append(x[:4])
         if t in (1000, 500, 300, 299, 100, 10, 1):
             clouds[name][t] = x
             mean, variance = abar[t].sqrt() * 0.8, 1 - abar[t]
@@ -242,26 +245,26 @@ for name, sigma in members.items():
 # %%
 # checks eq:same-marginals
 two_peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
-n_data = 20_000
-data = two_peaks.sample(n_data, generator)
-levels, noisy = (600, 300, 100, 10), {name: {} for name in members}
-for name, sigma in members.items():
-    for t, x in walk_down(data, sigma, schedule):
-        if t in levels:
-            noisy[name][t] = x
+data = two_peaks.sample(n, generator)
+levels = (600, 300, 100, 10)
+noisy = {
+    name: {t: x for t, x in walk_down(data, sigma, schedule) if t in levels}
+    for name, sigma in members.items()
+}
 
 fine = torch.linspace(-6, 6, 4001, dtype=torch.float64)
 for t in levels:
-    exact_cdf = torch.cumulative_trapezoid(two_peaks.log_prob(fine[:, None], t).exp(), fine)
+    density = two_peaks.log_prob(fine[:, None], t).exp()
+    exact_cdf = torch.cumulative_trapezoid(density, fine)
     for name in members:
         ordered = noisy[name][t].flatten().sort().values
-        cdf = torch.searchsorted(ordered, fine[1:]) / n_data
-        assert (cdf - exact_cdf).abs().max() < 1.95 / n_data**0.5
+        cdf = torch.searchsorted(ordered, fine[1:]) / n
+        assert (cdf - exact_cdf).abs().max() < 1.95 / n**0.5
 
 # %% [markdown]
 # ## What differs: the correlation of two noises
 #
-# Each level alone is the same in all members. What $\sigma$ decides is how two levels hang together. Write both in terms of their noise, and divide the noise part of
+# Each level alone is the same in all members. What $\sigma$ decides is how two levels depend on each other. Write both in terms of their noise, and divide the noise part of
 # {eq}`eq:reuse-noise` by $\sqrt{1 - \bar\alpha_{t-1}}$:
 #
 # $$
@@ -271,17 +274,17 @@ for t in levels:
 # \end{gathered}
 # $$ (eq:noise-walk)
 #
-# Schedule and data have dropped out. Given $x_0$, a member of the family is a sequence of standard normals, each made from the one before, and $\rho_t$ is **the
+# In the first line neither schedule nor data is left. Given $x_0$, a member of the family is a sequence of standard normals, each made from the one before, and $\rho_t$ is **the
 # correlation between $\epsilon_t$ and $\epsilon_{t-1}$**. Choosing $\sigma_t$ in its range means choosing $\rho_t$ between 0 and 1:
 #
-# - $\sigma_t = 0$: $\rho_t = 1$, all levels have the same noise. This is DDIM.
-# - DDPM's: divide {eq}`eq:left-for-found` by $1 - \bar\alpha_{t-1}$ to get
+# - no fresh noise, $\sigma_t = 0$: $\rho_t = 1$, and all levels share one noise. This is DDIM.
+# - as much as possible, $\sigma_t^2 = 1 - \bar\alpha_{t-1}$: $\rho_t = 0$, and every level has a noise of its own.
+#
+# DDPM lies between. Divide {eq}`eq:left-for-found` by $1 - \bar\alpha_{t-1}$:
 #
 # $$
 # \rho_t = \sqrt{\frac{\bar\alpha_t\, (1 - \bar\alpha_{t-1})}{\bar\alpha_{t-1}\, (1 - \bar\alpha_t)}} = \sqrt{\frac{\operatorname{SNR}(t)}{\operatorname{SNR}(t-1)}} .
 # $$ (eq:ddpm-rho)
-#
-# - the largest, $\sigma_t^2 = 1 - \bar\alpha_{t-1}$: $\rho_t = 0$, all levels have noise of their own.
 #
 # Chapter 2 remarked that in the chain $\epsilon_t$ and $\epsilon_{t+1}$ are neither equal nor independent, and its exercise {ref}`ex-variance-covariance` found their correlation: the same
 # quotient. Here is what is built on it. That the two noises differ is a property of the chain, not of the marginals, and DDIM makes them equal.
@@ -289,7 +292,8 @@ for t in levels:
 # %%
 # checks eq:noise-walk, eq:ddpm-rho
 def rho(sigma, t):
-    return ((1 - abar[t - 1] - sigma[t] ** 2) / (1 - abar[t - 1])).clamp(min=0).sqrt()
+    room = 1 - abar[t - 1]
+    return ((room - sigma[t] ** 2) / room).clamp(min=0).sqrt()
 
 
 every = torch.arange(2, T + 1)
@@ -300,13 +304,15 @@ for name, sigma in members.items():
     eps = [unmix_eps(clouds[name][t], x_0, abar[t]) for t in (300, 299)]
     measured = torch.corrcoef(torch.stack(eps))[0, 1]
     expected = rho(sigma, 300)
-    print(f"{name:13s}  rho_300 = {expected:.3f}, at t = 2: {rho(sigma, 2):.3f}")
+    print(f"{name:13s}  rho_300 {expected:.3f}   rho_2 {rho(sigma, 2):.3f}")
     assert abs(measured - expected) < 5 * (1 - expected**2) / n**0.5 + 1e-9
 
-# %% mystnb={"figure": {"caption": "Three paths of each member, all for $x_0 = 0.8$. At any one level the three panels show the same distribution. Along a path they could hardly differ more. They were drawn from right to left.", "name": "fig-family-paths"}, "image": {"alt": "Three panels of x at level t against t from 0 to 1000. With sigma 0 the three paths are smooth curves that fan out from 0.8. With DDPM's sigma they are jagged like random walks. With the largest sigma they fill a wedge like static, since neighbouring values have nothing in common."}} tags=["hide-input"]
-fig, axes = figure(3, height=2.4, sharex=True, sharey=True)
+# %% mystnb={"figure": {"caption": "Four paths of each member, all for $x_0 = 0.8$, drawn from right to left. Grey: mean and two standard deviations, the same in all panels. At any one level the three distributions are equal; along a path they could hardly differ more.", "name": "fig-family-paths"}, "image": {"alt": "Three panels of x at level t against t from 0 to 1000, each with the same grey band that widens from 0.8 on the left. With sigma 0 the four paths are smooth curves. With DDPM's sigma they are jagged like random walks. With the largest sigma they fill the band like static, since neighbouring values have nothing in common."}} tags=["hide-input"]
+fig, axes = figure(3, height=2.5, sharex=True, sharey=True)
+low, high = (abar.sqrt() * 0.8 + k * (1 - abar).sqrt() for k in (-2, 2))
 for ax, (name, path) in zip(axes, paths.items()):
-    ax.plot(range(1000, 0, -1), torch.stack(path), linewidth=0.7)
+    ax.fill_between(range(1001), low, high, alpha=0.15, color="gray", linewidth=0)
+    ax.plot(range(1000, 0, -1), torch.stack(path), linewidth=0.6)
     ax.set(title=name, xlabel="level t")
 axes[0].set(ylabel="$x_t$");
 
@@ -319,13 +325,15 @@ signal, spread = abar.sqrt(), (1 - abar).sqrt()
 for name, sigma in members.items():
     shift = 0.8 * (signal[1:-1] - signal[2:])
     covariance = rho(sigma, every) * spread[1:-1] * spread[2:]
-    expected = (shift**2 + spread[1:-1] ** 2 + spread[2:] ** 2 - 2 * covariance).sum()
+    both = spread[1:-1] ** 2 + spread[2:] ** 2
+    expected = (shift**2 + both - 2 * covariance).sum()
     error = squares[name].std() / n**0.5
     print(f"{name:13s}  sum of squared steps {squares[name].mean():8.3f}")
     assert abs(squares[name].mean() - expected) < 5 * error
+assert abs(squares["DDPM's sigma"].mean() / schedule.beta.sum() - 1) < 0.01
 
 # %% [markdown]
-# DDPM's sum is the sum of all $\beta_t$, 10.05, but for small corrections. Without fresh noise a path is a smooth curve.
+# DDPM's sum is within 1% of the sum of all $\beta_t$, which is 10.05 (chapter 2). The smooth curves without fresh noise make next to none of it.
 #
 # The same on pictures. Each row below is one walk, for the same handwritten digit. Cover all columns but one: nothing tells the rows apart. Read along a row instead. In the first, one
 # grain fades as the digit appears. In the last, every picture has a grain of its own.
@@ -356,12 +364,13 @@ for ax, t in zip(axes[0], columns):
 
 # %%
 for name, sigma in members.items():
-    found = [unmix_eps(rows[name][t], images, abar[t]).flatten() for t in columns]
+    eps = [unmix_eps(rows[name][t], images, abar[t]).flatten() for t in columns]
     line = []
     for i, (t, s) in enumerate(zip(columns, columns[1:])):
         expected = rho(sigma, torch.arange(s + 1, t + 1)).prod()
-        measured = torch.corrcoef(torch.stack(found[i : i + 2]))[0, 1]
-        assert abs(measured - expected) < 5 * (1 - expected**2) / images.numel() ** 0.5 + 1e-4
+        measured = torch.corrcoef(torch.stack(eps[i : i + 2]))[0, 1]
+        error = (1 - expected**2) / images.numel() ** 0.5
+        assert abs(measured - expected) < 5 * error + 1e-4
         line.append(f"{expected:.2f}")
     print(f"{name:13s}", *line)
 
@@ -426,7 +435,8 @@ def forward_coefficients(t, sigma):
     """a_t, c_t and kappa_t on the coarse schedule."""
     rho_t = ((1 - ab[t - 1] - sigma**2) / (1 - ab[t - 1])).clamp(min=0).sqrt()
     a = rho_t * ((1 - ab[t]) / (1 - ab[t - 1])).sqrt()
-    return a, ab[t].sqrt() - a * ab[t - 1].sqrt(), ((1 - ab[t]) * (1 - rho_t**2)).sqrt()
+    c = ab[t].sqrt() - a * ab[t - 1].sqrt()
+    return a, c, ((1 - ab[t]) * (1 - rho_t**2)).sqrt()
 
 
 a, c, kappa = forward_coefficients(5, 0.3)
@@ -462,8 +472,8 @@ assert abs(swapped - (e - r * e_below) ** 2 / (1 - r**2)) < 1e-12
 # ```{prf:proof}
 # $c_t = 0$ says $a_t = \sqrt{\bar\alpha_t/\bar\alpha_{t-1}}$. Solved for $\rho_t$, that is {eq}`eq:ddpm-rho`, and $\rho_t$ determines $\sigma_t$. This is {eq}`eq:no-pull`.
 #
-# Given $x_0$, the walk downwards draws each level from the one above it alone. It is a Markov chain, and so it is one read upwards: given $x_0$ and
-# $x_{t-1}$, the levels $x_1, \dots, x_{t-2}$ say nothing more about $x_t$. If all $c_t$ are 0, then $x_0$ says nothing more either, and
+# Given $x_0$, the walk downwards draws each level from the one above it alone: a Markov chain. Read upwards it is one too, for a chain is Markov if the levels on either side of any level are
+# independent given that level, and this knows no direction. So given $x_0$ and $x_{t-1}$, the levels $x_1, \dots, x_{t-2}$ say nothing more about $x_t$. If all $c_t$ are 0, then $x_0$ says nothing more either, and
 # the whole sequence is Markov. Its step is $x_t = \sqrt{\alpha_t}\, x_{t-1}$ plus noise of variance
 #
 # $$
@@ -496,13 +506,14 @@ for share in [k / 8 for k in range(9)] + ["DDPM"]:
     sigma = ddpm if share == "DDPM" else share * most
     level = {t: x for t, x in walk_down(x_0, sigma, coarse) if t in (4, 5)}
     r = torch.corrcoef(torch.stack([level[5], x_0, level[4]]))
-    numerator = r[0, 1] - r[0, 2] * r[1, 2]
-    partial[share] = numerator / ((1 - r[0, 2] ** 2) * (1 - r[1, 2] ** 2)).sqrt()
+    scale = ((1 - r[0, 2] ** 2) * (1 - r[1, 2] ** 2)).sqrt()
+    partial[share] = (r[0, 1] - r[0, 2] * r[1, 2]) / scale
 
 # %%
 # checks eq:no-pull, eq:partial-corr
 for share, measured in partial.items():
-    _, c, kappa = forward_coefficients(5, (ddpm if share == "DDPM" else share * most)[5])
+    sigma = ddpm if share == "DDPM" else share * most
+    _, c, kappa = forward_coefficients(5, sigma[5])
     m = c * (1 - ab[4]).sqrt()
     expected = m / (m**2 + kappa**2).sqrt()
     error = (1 - expected**2) / n**0.5
@@ -510,7 +521,7 @@ for share, measured in partial.items():
     assert (abs(c) < 1e-12) == (share == "DDPM")
 print(f"partial correlation without fresh noise {partial[0.0]:.3f}")
 print(f"with as much as possible                {partial[1.0]:.2f}")
-print(f"DDPM's: within {5 * n**-0.5:.3f} of 0: {abs(partial['DDPM']).item() < 5 * n**-0.5}")
+print(f"DDPM's: 0 within five standard errors of {n**-0.5:.4f}")
 
 # %% mystnb={"figure": {"caption": "Partial correlation of $x_5$ and $x_0$ given $x_4$, on a schedule of ten levels. Dots: measured, each with a standard error below 0.005. Line: {eq}`eq:partial-corr`. Only at DDPM's sigma does the forward process stop looking at the data.", "name": "fig-family-partial"}, "image": {"alt": "Partial correlation against sigma as a share of the largest sigma. The curve starts at minus 1 for sigma 0, rises, crosses 0 at 0.68 where a vertical dotted line marks DDPM's sigma, and ends near 0.5. Nine measured dots lie on it."}} tags=["hide-input"]
 fig, ax = figure(height=2.5)
@@ -522,7 +533,8 @@ dots = [value for share, value in partial.items() if share != "DDPM"]
 ax.plot([k / 8 for k in range(9)], dots, "o", label="measured")
 ax.axvline(ddpm[5] / most[5], color="gray", linestyle=":")
 ax.text(ddpm[5] / most[5] - 0.01, 0.3, "DDPM's", color="gray", ha="right")
-ax.set(xlabel=r"$\sigma_5$ as a share of the largest", ylabel="partial correlation")
+ax.set(xlabel=r"$\sigma_5$ as a share of the largest")
+ax.set(ylabel="partial correlation")
 ax.legend(loc="lower right");
 
 # %%
@@ -531,8 +543,8 @@ print(f"DDPM's sigma is {ddpm[5] / most[5]:.2f} of the largest")
 assert crossing - 1 / 8 < ddpm[5] / most[5] < crossing
 
 # %% [markdown]
-# The sign tells a story. Below DDPM's $\sigma$ the correlation is negative: too much noise is kept, and to keep the marginal right the step must take data away. Above, noise is
-# thrown away and data put back. One of the sources (S4 on the page {doc}`/notation`) says of this process that $x_t$ "keeps injecting itself at each iteration". It is $x_0$ that keeps
+# The sign has a reason. With less fresh noise than DDPM's, $\rho_t$ and with it $a_t$ are larger: $x_{t-1}$ comes in with a larger factor, for the sake of the noise in it, and
+# brings more data along than level $t$ should have. So $c_t$ is negative and takes the excess away. With more fresh noise it is the other way round. One of the sources (S4 on the page {doc}`/notation`) says of this process that $x_t$ "keeps injecting itself at each iteration". It is $x_0$ that keeps
 # coming in; $x_t$ depending on $x_{t-1}$ is what every chain has.
 #
 # ### What is deterministic at sigma 0
@@ -552,7 +564,7 @@ unknown = {
     "x_1 given x_0": (level[1] - ab[1].sqrt() * x_0).std(),
 }
 angle = ab.sqrt().arccos()  # cos^2 + sin^2 = 1: data and noise of a level
-expected = (0, (angle[5] - angle[4]).sin(), (1 - ab[5]).sqrt(), (1 - ab[1]).sqrt())
+expected = 0, (angle[5] - angle[4]).sin(), angle[5].sin(), angle[1].sin()
 for (what, measured), value in zip(unknown.items(), expected):
     print(f"standard deviation of {what:22s} {measured:.3f}")
     assert abs(measured - value) < 5 * value / (2 * n) ** 0.5 + 1e-12
@@ -570,7 +582,7 @@ for (what, measured), value in zip(unknown.items(), expected):
 # independent of $x_t$ given $x_0$. DDPM's $\sigma$ always lies inside: by {eq}`eq:ddpm-sigma` its square is the upper end times $(1 - \bar\alpha_t/\bar\alpha_{t-1})/(1 - \bar\alpha_t)$, which
 # is below 1 because $\bar\alpha_t/\bar\alpha_{t-1} > \bar\alpha_t$.
 #
-# DDPM has a second, larger noise (chapter 3), $\hat\sigma^2 = 1 - \bar\alpha_t/\bar\alpha_s$ for a step from $t$ to $s$. It leaves the range when
+# DDPM also knows a larger noise, $\hat\sigma^2 = 1 - \bar\alpha_t/\bar\alpha_s$ for a step from $t$ to $s$ (for neighbours, $\beta_t$). It leaves the range when
 #
 # $$
 # \hat\sigma^2 > 1 - \bar\alpha_s \iff \bar\alpha_t < \bar\alpha_s^2 .
@@ -581,13 +593,15 @@ for (what, measured), value in zip(unknown.items(), expected):
 
 # %%
 # checks eq:sigma-range, eq:sigma-hat-beyond
-steps = {S: (tau[2:], tau[1:-1]) for S in (1000, 10) for tau in [make_tau(1000, S)]}
+taus = {S: make_tau(1000, S) for S in (1000, 10)}
+steps = {S: (tau[2:], tau[1:-1]) for S, tau in taus.items()}
 for S, (t, s) in steps.items():  # all but the last step, which ends at 0
     room = (1 - abar[s]).sqrt()
     assert (schedule.sigma(t, s, 1.0) < room).all()
     beyond = schedule.sigma_hat(t, s) > room
     assert torch.equal(beyond, abar[t] < abar[s] ** 2)
-    print(f"{S:4d} steps, beyond the range:", list(zip(t[beyond].tolist(), s[beyond].tolist())))
+    pairs = list(zip(t[beyond].tolist(), s[beyond].tolist()))
+    print(f"{S:4d} steps, beyond the range: {pairs}")
 
 one = torch.ones(1, 1, dtype=torch.float64)
 for x_t in (-5 * one, 5 * one):  # at the upper end x_t has no influence
@@ -600,26 +614,29 @@ for ax, (S, (t, s)), mark in zip(axes, steps.items(), ("", "o-")):
     room = (1 - abar[s]).sqrt()
     ax.fill_between(t, 0 * room + 3e-3, room, alpha=0.12, color="gray")
     ax.plot(t, room, color="gray", label="largest")
-    ax.plot(t, schedule.sigma(t, s, 1.0), mark, markersize=3.5, label=r"DDPM's $\sigma$")
-    ax.plot(t, schedule.sigma_hat(t, s), mark, markersize=3.5, label=r"$\hat\sigma$")
+    for values, label in (
+        (schedule.sigma(t, s, 1.0), r"DDPM's $\sigma$"),
+        (schedule.sigma_hat(t, s), r"$\hat\sigma$"),
+    ):
+        ax.plot(t, values, mark, markersize=3.5, label=label)
     ax.set(title=f"{S} steps", xlabel="level t", yscale="log", ylim=(5e-3, 1.5))
 axes[0].set(xscale="log", ylabel=r"$\sigma$")
 axes[1].legend(loc="lower right");
 
 # %%
 for S, (t, s) in steps.items():
-    excess = (schedule.sigma_hat(t, s) / (1 - abar[s]).sqrt()).max()
-    print(f"{S:4d} steps: the largest sigma-hat is {excess:.1f} times what fits")
+    most_beyond = (schedule.sigma_hat(t, s) / (1 - abar[s]).sqrt()).max()
+    print(f"{S:4d} steps: sigma-hat is up to {most_beyond:.1f} times what fits")
 
 # %% [markdown]
-# How then can a sampler use $\hat\sigma$? By not putting it under the root. `ddim_path(..., eta="hat")` takes the mean of DDPM's $\sigma$ and adds noise of standard deviation $\hat\sigma$, as DDPM does. No root
+# How then can a sampler use $\hat\sigma$? By not putting it under the root. `ddim_path(..., eta="hat")` takes the mean of DDPM's $\sigma$ and adds noise of standard deviation $\hat\sigma$ (none at the last step), as DDPM does. No root
 # fails. But the variances no longer add up: each step leaves $\hat\sigma^2 - \sigma_\text{DDPM}^2$ too much, so **this process is not a member of the family**, even
 # where $\hat\sigma$ is small enough. To see it without a network's errors, give the sampler a data set of one point, for which the predictor knows $x_0$. Compare the variance of the noise
 # at level 1, before the last step, with what it should be.
 
 # %%
 def excess(S):
-    """Variance of the noise at level 1 as a multiple of 1 - abar_1, with sigma-hat."""
+    """Variance of the noise at level 1 with sigma-hat, in units of 1 - abar_1."""
     value = 1.0
     for t, s in zip(*(levels.flip(0) for levels in steps[S])):
         kept = 1 - abar[s] - schedule.sigma(t, s, 1.0) ** 2
@@ -631,18 +648,18 @@ point = EmpiricalData(torch.tensor([[0.8]], dtype=torch.float64), schedule)
 x_T = draw(torch.empty(5_000, 1, dtype=torch.float64), generator)
 
 # %%
-for S in (1000, 10):
+for S, tau in taus.items():
     for eta, expected in ((1.0, 1.0), ("hat", excess(S))):
-        tau = make_tau(1000, S)
-        for step in ddim_path(point.eps, x_T, schedule, tau, eta=eta, generator=generator):
-            x_1 = step.x_t  # after the loop: where the last step began, at level 1
+        chance = {"eta": eta, "generator": generator}
+        for step in ddim_path(point.eps, x_T, schedule, tau, **chance):
+            x_1 = step.x_t  # in the end: where the last step began, at level 1
         ratio = x_1.var() / (1 - abar[1])
         assert abs(ratio / expected - 1) < 5 * (2 / len(x_T)) ** 0.5
-    print(f"{S:4d} steps: with sigma-hat the variance is {expected:.1f} times what it should be")
+    print(f"{S:4d} steps, sigma-hat: {expected:.1f} times the right variance")
 
 # %% [markdown]
 # With a thousand steps the noise that is left before the last step has nearly twice its variance, of the very small variance $1 - \bar\alpha_1 = 10^{-4}$. With ten steps the factor is
-# about a thousand. Chapters 5 and 6 show what that does to samples.
+# about a thousand. In Table 1 of {cite:t}`song2021ddim`, $\hat\sigma$ is by far the worst choice at ten steps.
 #
 # ## What breaks: more noise than fits
 #
@@ -656,29 +673,31 @@ try:
     q_sigma(one, one, ab[5], ab[4], 2 * ddpm[5])
 except ValueError as error:
     refused = str(error)
-print(refused)
+print(refused.partition(":")[0])
 assert "outside" in refused
 
 # %%
-repairs = {"clamp": lambda left: left.clamp(min=0), "abs": lambda left: left.abs()}
-for name, repair in repairs.items():
-    eps, expected, line = draw(x_0, generator), 1.0, []
+for name, repair in (("clamp", lambda v: v.clamp(min=0)), ("abs", torch.abs)):
+    eps, expected = draw(x_0, generator), 1.0
     for t in range(10, 1, -1):
         left = repair(1 - ab[t - 1] - (2 * ddpm[t]) ** 2) / (1 - ab[t - 1])
         fresh = 2 * ddpm[t] / (1 - ab[t - 1]).sqrt()
         eps = left.sqrt() * eps + fresh * draw(eps, generator)
         expected = left * expected + fresh**2
-        assert abs(eps.var() / expected - 1) < 5 * (2 / n) ** 0.5 and expected > 1.5
-    print(f"{name:5s}: variance of the noise at level 1 is {expected:.1f} instead of 1")
+        assert abs(eps.var() / expected - 1) < 5 * (2 / n) ** 0.5
+        assert expected > 1.5
+    print(f"{name:5s}: variance {expected:.1f} at level 1, instead of 1")
 
 # %% [markdown]
-# Absolute values make it worse from level to level, since each step also hands on the excess of the one before. With the thousand levels of the linear schedule the same mistake is harder to notice: there twice DDPM's
-# $\sigma$ is beyond the range at four steps only, the last ones, where the noise is too small to see.
+# Absolute values make it worse from level to level, since each step also hands on the excess of the one before. A network would be shown $x_t$ of a kind that it never saw in training. With the
+# thousand levels of the linear schedule the same mistake is easier to miss: there twice DDPM's $\sigma$ is beyond the range at the last four steps only, where there is hardly any noise.
 
 # %%
-too_much = every[2 * members["DDPM's sigma"][every] > members["largest sigma"][every]]
-print("with 1000 levels, twice DDPM's sigma does not fit at t =", too_much.tolist())
-assert too_much.tolist() == [2, 3, 4, 5]
+twice = 2 * members["DDPM's sigma"][every]
+too_much = every[twice > members["largest sigma"][every]].tolist()
+print("of 1000 levels, twice DDPM's sigma does not fit at t =", too_much)
+print(f"standard deviation of the noise at t = 5: {(1 - abar[5]).sqrt():.2f}")
+assert too_much == [2, 3, 4, 5]
 
 # %% [markdown]
 # ## Training cannot tell
@@ -695,13 +714,14 @@ for t in levels:
         for x in (jump, *(noisy[name][t] for name in members))
     ]
     for loss in losses[1:]:
-        error = ((loss.var() + losses[0].var()) / n_data).sqrt()
+        error = ((loss.var() + losses[0].var()) / len(data)).sqrt()
         assert abs(loss.mean() - losses[0].mean()) < 5 * error
     text = "  ".join(f"{loss.mean():.2f}" for loss in losses)
     print(f"t = {t:3d}   loss by jump and by each member: {text}")
 
 # %% [markdown]
-# Then for a trained network, the model of the digits that comes with the package, on digits that it never saw. It was trained by jumps, on the cosine schedule.
+# Then for a trained network, the model of the digits that comes with the package, on digits that it never saw. It was trained by jumps, on the cosine schedule. The
+# standard error of each loss is below 0.01.
 
 # %%
 trained = load("digits")
@@ -719,8 +739,8 @@ for t in shown:
     eps = draw(images, generator)
     x = q_sample(images, t, trained.schedule, eps)
     eps_hat = trained.model(x, torch.full((len(x),), t))
-    reference = (eps_hat - eps).square().flatten(1).mean(1)  # one for each image
-    assert reference.std() / len(images) ** 0.5 < 0.01  # the standard error of each
+    reference = (eps_hat - eps).square().flatten(1).mean(1)  # one an image
+    assert reference.std() / len(images) ** 0.5 < 0.01
     text = f"{reference.mean():.2f}"
     for name in members:
         gap = squared[name, t] - reference
