@@ -5,7 +5,7 @@
 # **Question.** Chapter 3 asked the forward chain for $q(x_{t-1} \mid x_t, x_0)$, and Bayes' rule gave one answer. The network was then trained with a loss that
 # never looks at two levels at once. So why would $q(x_{t-1} \mid x_t, x_0)$ have to be *this* one?
 #
-# It does not. There is a whole family of processes that training cannot tell apart, DDPM's chain is one member, and a member without any chance
+# It does not. There is a whole family of processes that training cannot tell apart, DDPM's chain is one member, and the member without any chance
 # in its steps is DDIM's. At the end of this chapter you will have checked, by running it,
 #
 # - that some or all of the noise found in $x_t$ can be used again at level $t-1$, with every level distributed as before;
@@ -118,7 +118,7 @@ assert torch.isclose(ours.std, ddpm.std, rtol=1e-10)
 # %% [markdown]
 # ## The joint
 #
-# From now on $s = t - 1$, and $\sigma_t$ is the $\sigma$ of the step from $t$ to $t - 1$. (No formula of one step uses that the two levels are neighbours. Chapter 6 will.)
+# From now on $s = t - 1$, and $\sigma_t$ is the $\sigma$ of the step from $t$ to $t - 1$. (No formula of one step uses that the two levels are neighbours; chapter 6 builds on that.)
 #
 # ```{prf:definition} The family
 # :label: def-family
@@ -231,7 +231,7 @@ for name, sigma in members.items():
         if paths[name]:
             squares[name] += (x - before) ** 2
         before = x
-        paths[name].append(x[:4])
+        paths[name].append(x[:40])
         if t in (1000, 500, 300, 299, 100, 10, 1):
             clouds[name][t] = x
             mean, variance = abar[t].sqrt() * 0.8, 1 - abar[t]
@@ -277,7 +277,7 @@ for t in levels:
 # In the first line neither schedule nor data is left. Given $x_0$, a member of the family is a sequence of standard normals, each made from the one before, and $\rho_t$ is **the
 # correlation between $\epsilon_t$ and $\epsilon_{t-1}$**. Choosing $\sigma_t$ in its range means choosing $\rho_t$ between 0 and 1:
 #
-# - no fresh noise, $\sigma_t = 0$: $\rho_t = 1$, and all levels share one noise. This is DDIM.
+# - no fresh noise, $\sigma_t = 0$: $\rho_t = 1$, and all levels share one noise. This is DDIM's choice.
 # - as much as possible, $\sigma_t^2 = 1 - \bar\alpha_{t-1}$: $\rho_t = 0$, and every level has a noise of its own.
 #
 # DDPM lies between. Divide {eq}`eq:left-for-found` by $1 - \bar\alpha_{t-1}$:
@@ -307,17 +307,19 @@ for name, sigma in members.items():
     print(f"{name:13s}  rho_300 {expected:.3f}   rho_2 {rho(sigma, 2):.3f}")
     assert abs(measured - expected) < 5 * (1 - expected**2) / n**0.5 + 1e-9
 
-# %% mystnb={"figure": {"caption": "Four paths of each member, all for $x_0 = 0.8$, drawn from right to left. Grey: mean and two standard deviations, the same in all panels. At any one level the three distributions are equal; along a path they could hardly differ more.", "name": "fig-family-paths"}, "image": {"alt": "Three panels of x at level t against t from 0 to 1000, each with the same grey band that widens from 0.8 on the left. With sigma 0 the four paths are smooth curves. With DDPM's sigma they are jagged like random walks. With the largest sigma they fill the band like static, since neighbouring values have nothing in common."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Four paths of each member, all for $x_0 = 0.8$, drawn from right to left and chosen among forty so that they begin far apart. Grey: mean and two standard deviations, the same in all panels. At any one level the three distributions are equal; along a path they could hardly differ more.", "name": "fig-family-paths"}, "image": {"alt": "Three panels of x at level t against t from 0 to 1000, each with the same grey band that widens from 0.8 on the left. With sigma 0 the four paths are smooth curves that fan out. With DDPM's sigma they are jagged like random walks. With the largest sigma they fill the band like static, since neighbouring values have nothing in common."}} tags=["hide-input"]
 fig, axes = figure(3, height=2.5, sharex=True, sharey=True)
 low, high = (abar.sqrt() * 0.8 + k * (1 - abar).sqrt() for k in (-2, 2))
 for ax, (name, path) in zip(axes, paths.items()):
     ax.fill_between(range(1001), low, high, alpha=0.15, color="gray", linewidth=0)
-    ax.plot(range(1000, 0, -1), torch.stack(path), linewidth=0.6)
+    lowest_first = torch.stack(path)[:, path[0].argsort()]
+    four = lowest_first[:, [2, 14, 25, 37]]
+    ax.plot(range(1000, 0, -1), four, linewidth=0.5, alpha=0.85)
     ax.set(title=name, xlabel="level t")
 axes[0].set(ylabel="$x_t$");
 
 # %% [markdown]
-# The number to the picture: the sum of all squared steps $(x_{t-1} - x_t)^2$ along a path. Take the expected square of {eq}`eq:reuse-noise` minus $x_t$: a shift of the mean squared, plus the
+# The picture as a number: the sum of all squared steps $(x_{t-1} - x_t)^2$ along a path. Take the expected square of {eq}`eq:reuse-noise` minus $x_t$: a shift of the mean squared, plus the
 # variances of the two levels, minus twice their covariance $\rho_t \sqrt{(1 - \bar\alpha_t)(1 - \bar\alpha_{t-1})}$.
 
 # %%
@@ -383,13 +385,14 @@ for name, sigma in members.items():
 # q_\sigma(x_t \mid x_{t-1}, x_0) = \frac{q_\sigma(x_{t-1} \mid x_t, x_0)\; q_\sigma(x_t \mid x_0)}{q_\sigma(x_{t-1} \mid x_0)} .
 # $$ (eq:q-sigma-bayes)
 #
-# All three on the right are Gaussians, and in terms of the noises $e = \epsilon_t$ and $e' = \epsilon_{t-1}$ they are short. For $\rho_t < 1$ the exponent, in one coordinate, is $-\tfrac12$ times
+# All three on the right are Gaussians, and in terms of the noises $e = \epsilon_t$ and $e' = \epsilon_{t-1}$ they are short. For $\rho_t < 1$ their exponents add up, in
+# one coordinate, to $-\tfrac12$ times the left-hand side of
 #
 # $$
 # \frac{(e' - \rho_t e)^2}{1 - \rho_t^2} + e^2 - e'^2 = \frac{(e - \rho_t e')^2}{1 - \rho_t^2} .
 # $$ (eq:noise-swap)
 #
-# (Multiply by $1 - \rho_t^2$ and expand: both sides become $e^2 - 2\rho_t e e' + \rho_t^2 e'^2$.) So upwards the noise walks as it does downwards: $\epsilon_t = \rho_t\, \epsilon_{t-1} + \sqrt{1 - \rho_t^2}\; z'$. For
+# (Multiply by $1 - \rho_t^2$ and expand: both sides become $e^2 - 2\rho_t e e' + \rho_t^2 e'^2$.) As a function of $e$ the right-hand side belongs to $\mathcal N(\rho_t e', 1 - \rho_t^2)$. So upwards the noise walks as it does downwards: $\epsilon_t = \rho_t\, \epsilon_{t-1} + \sqrt{1 - \rho_t^2}\; z'$. For
 # $\rho_t = 1$ there is no density, but nothing to show either: $\epsilon_t = \epsilon_{t-1}$ reads the same in both directions. Put back into $x_t$:
 #
 # $$
@@ -550,7 +553,7 @@ assert crossing - 1 / 8 < ddpm[5] / most[5] < crossing
 # ### What is deterministic at sigma 0
 #
 # Another source (S2) says that with $\sigma = 0$ "the forward process becomes deterministic". As it stands, that cannot be: $x_t$ given $x_0$ still has the variance $1 - \bar\alpha_t$. What holds is
-# that $\kappa_t = 0$: given $x_0$ **and** $x_{t-1}$, and for $t > 1$, the next level is known. All chance is in the one noise, and $x_1$ reveals it. The paper says
+# that $\kappa_t = 0$: given $x_0$ **and** $x_{t-1}$, and for $t > 1$, the next level is known. All chance is in one noise, and $x_1$ already contains it. The paper says
 # it with these conditions (section 4.1). Measure what is left unknown of $x_5$, and of $x_1$:
 
 # %%
@@ -582,7 +585,7 @@ for (what, measured), value in zip(unknown.items(), expected):
 # independent of $x_t$ given $x_0$. DDPM's $\sigma$ always lies inside: by {eq}`eq:ddpm-sigma` its square is the upper end times $(1 - \bar\alpha_t/\bar\alpha_{t-1})/(1 - \bar\alpha_t)$, which
 # is below 1 because $\bar\alpha_t/\bar\alpha_{t-1} > \bar\alpha_t$.
 #
-# DDPM also knows a larger noise, $\hat\sigma^2 = 1 - \bar\alpha_t/\bar\alpha_s$ for a step from $t$ to $s$ (for neighbours, $\beta_t$). It leaves the range when
+# DDPM also uses a larger noise, $\hat\sigma^2 = 1 - \bar\alpha_t/\bar\alpha_s$ for a step from $t$ to $s$ (for neighbours, $\beta_t$). It leaves the range when
 #
 # $$
 # \hat\sigma^2 > 1 - \bar\alpha_s \iff \bar\alpha_t < \bar\alpha_s^2 .
@@ -650,8 +653,10 @@ x_T = draw(torch.empty(5_000, 1, dtype=torch.float64), generator)
 # %%
 for S, tau in taus.items():
     for eta, expected in ((1.0, 1.0), ("hat", excess(S))):
-        chance = {"eta": eta, "generator": generator}
-        for step in ddim_path(point.eps, x_T, schedule, tau, **chance):
+        path = ddim_path(
+            point.eps, x_T, schedule, tau, eta=eta, generator=generator
+        )
+        for step in path:
             x_1 = step.x_t  # in the end: where the last step began, at level 1
         ratio = x_1.var() / (1 - abar[1])
         assert abs(ratio / expected - 1) < 5 * (2 / len(x_T)) ** 0.5
@@ -793,7 +798,7 @@ for t in shown:
 # ````{solution} ex-family-minus
 # :class: dropdown
 # None: only the square of that factor enters the variance. So these processes have the right marginals too, and the family is not everything that training allows.
-# All $\rho_t$ are negative now. With $\sigma = 0$ the noise changes its sign at each step, and $x_t$ jumps between two curves, one above and one below $\sqrt{\bar\alpha_t}\, x_0$. A sampler could not take large steps on that.
+# All $\rho_t$ are negative now. With $\sigma = 0$ the noise changes its sign at each step, and $x_t$ jumps between two curves, one above and one below $\sqrt{\bar\alpha_t}\, x_0$: the two are mirror images, and which one it is on depends on whether $t$ is even.
 #
 # ```python
 # import torch
