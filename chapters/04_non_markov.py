@@ -224,12 +224,12 @@ for t in range(T, 1, -1):
 # checks eq:same-marginals
 n = 20_000
 x_0 = torch.full((n,), 0.8, dtype=torch.float64)
-paths, clouds, squares = {}, {}, {}
+paths, clouds, squares = {}, {}, dict.fromkeys(members, 0.0)
 for name, sigma in members.items():
-    paths[name], clouds[name], squares[name] = [], {}, torch.zeros_like(x_0)
+    paths[name], clouds[name], before = [], {}, None
     for t, x in walk_down(x_0, sigma, schedule):
-        if paths[name]:
-            squares[name] += (x - before) ** 2
+        if before is not None:
+            squares[name] = squares[name] + (x - before) ** 2
         before = x
         paths[name].append(x[:40])
         if t in (1000, 500, 300, 299, 100, 10, 1):
@@ -349,7 +349,7 @@ rows = {
     for name, sigma in members.items()
 }
 
-# %% mystnb={"figure": {"caption": "One digit, three members of the family. Each column alone looks the same in all rows. Along the top row the noise stays, along the middle row it changes little by little, and along the bottom row it is new every time.", "name": "fig-family-digits"}, "image": {"alt": "A grid of small grey pictures of a handwritten digit, three rows and six columns for levels 400, 300, 200, 150, 100 and 50. All become clearer to the right. In the top row the specks stay in their places; in the bottom row they are different in each picture."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "One digit, three members of the family. Each column alone looks the same in all rows. Along the top row the noise stays, along the middle row a part of it is replaced from column to column, and along the bottom row it is new every time.", "name": "fig-family-digits"}, "image": {"alt": "A grid of small grey pictures of a handwritten digit, three rows and six columns for levels 400, 300, 200, 150, 100 and 50. All become clearer to the right. In the top row the specks stay in their places; in the bottom row they are different in each picture."}} tags=["hide-input"]
 fig, axes = figure(6, 3, height=3.7)
 for row, name in zip(axes, rows):
     for ax, t in zip(row, columns):
@@ -358,7 +358,8 @@ for row, name in zip(axes, rows):
         ax.grid(False)
     row[0].set_ylabel(name)
 for ax, t in zip(axes[0], columns):
-    ax.set_title(f"t = {t}");
+    ax.set_title(f"t = {t}")
+fig.align_ylabels();
 
 # %% [markdown]
 # The number: the correlation between the noises of neighbouring columns, over all 200 held-out digits and their pixels. Between levels further apart than one step, the correlations of
@@ -591,7 +592,7 @@ for (what, measured), value in zip(unknown.items(), expected):
 # \hat\sigma^2 > 1 - \bar\alpha_s \iff \bar\alpha_t < \bar\alpha_s^2 .
 # $$ (eq:sigma-hat-beyond)
 #
-# For $t = 2$, $s = 1$ this reads $\alpha_2 < \alpha_1$, that is $\beta_2 > \beta_1$: every schedule that starts out rising is beyond the range there. Compare all steps, and also ten large steps
+# For $t = 2$, $s = 1$ this reads $\alpha_2 < \alpha_1$, that is $\beta_2 > \beta_1$: with every schedule that starts out rising, $\hat\sigma$ is beyond the range there. Compare all steps, and also ten large steps
 # over the same schedule:
 
 # %%
@@ -695,7 +696,7 @@ for name, repair in (("clamp", lambda v: v.clamp(min=0)), ("abs", torch.abs)):
 
 # %% [markdown]
 # Absolute values make it worse from level to level, since each step also hands on the excess of the one before. A network would be shown $x_t$ of a kind that it never saw in training. With the
-# thousand levels of the linear schedule the same mistake is easier to miss: there twice DDPM's $\sigma$ is beyond the range at the last four steps only, where there is hardly any noise.
+# thousand levels of the linear schedule the same mistake is easier to miss: there twice DDPM's $\sigma$ is beyond the range at the last four steps of the walk only, where there is hardly any noise.
 
 # %%
 twice = 2 * members["DDPM's sigma"][every]
@@ -709,7 +710,7 @@ assert too_much == [2, 3, 4, 5]
 #
 # A predictor is a function of $(x_t, t)$: at a given $x_t$ it answers the same, whichever member $x_t$ came from. What could differ is which pairs of $x_t$ and $\epsilon_t$ come up, and how often.
 # {prf:ref}`lem-same-marginals` says that it does not. So the loss at every level is the same for all members. First for the best predictor of the mixture, on the points drawn
-# above, next to points that were made as training makes them, by one jump:
+# above, next to points that were made as training makes them, by one jump. (The losses may differ by five standard errors, each of about 0.01 at $t = 10$.)
 
 # %%
 for t in levels:
