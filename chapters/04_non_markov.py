@@ -1,0 +1,887 @@
+# %% [markdown]
+# (ch-non-markov)=
+# # The non-Markovian family
+#
+# **Question.** Chapter 3 asked the forward chain for $q(x_{t-1} \mid x_t, x_0)$, and Bayes' rule gave one answer. The network was then trained with a loss that
+# never looks at two levels at once. So why would $q(x_{t-1} \mid x_t, x_0)$ have to be *this* one?
+#
+# It does not. There is a whole family of processes that training cannot tell apart, DDPM's chain is one member, and the member without any chance
+# in its steps is DDIM's. At the end of this chapter you will have checked, by running it,
+#
+# - that some or all of the noise found in $x_t$ can be used again at level $t-1$, with every level distributed as before;
+# - that the members differ in one number for each step, the correlation between the noises of two neighbouring levels;
+# - what the forward process of a member is, and that it is a Markov chain for DDPM's choice and for no other;
+# - how much fresh noise a step may add, and what goes wrong beyond;
+# - that a trained network has the same loss on all of them.
+#
+# The chapter opens {py:mod}`ddim_edu.posterior`.
+
+# %%
+import torch
+
+from ddim_edu.exact import EmpiricalData, GaussianMixture
+from ddim_edu.forward import q_sample, unmix_eps
+from ddim_edu.lab.checkpoint import load
+from ddim_edu.lab.data import digits
+from ddim_edu.plotting import figure
+from ddim_edu.posterior import ddpm_posterior, q_sigma, q_sigma_forward
+from ddim_edu.sampler import ddim_path, draw
+from ddim_edu.schedule import NoiseSchedule, make_tau
+
+generator = torch.Generator().manual_seed(0)
+schedule = NoiseSchedule.linear()  # T = 1000 levels
+
+# %% [markdown]
+# ## What training sees
+#
+# Recall how $L_\text{simple}$ is computed: draw a picture $x_0$, a level $t$ and a noise $\epsilon$, form $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$, and
+# compare $\epsilon_\theta(x_t, t)$ with $\epsilon$. It is an average over levels, and each of its terms needs one level only. So the loss depends on the
+# distributions $q(x_t \mid x_0)$, one for each $t$. These are called the **marginals**. The distribution of all levels together, $q(x_{1:T} \mid x_0)$ with
+# $x_{1:T}$ short for $x_1, \dots, x_T$, is called the **joint**. It contains the marginals and much more: how one level depends on another.
+#
+# Marginals do not determine a joint. Two standard normal numbers can be equal, or independent, or anything between. Walking down from $x_T$ to the data, as a sampler does,
+# is all about how one level depends on another, and there training leaves us free. Which joints have the right marginals?
+#
+# ## Use the noise again
+#
+# Stand at $x_t$, suppose $x_0$ is known, and look for an $x_s$ at some lower level $1 \le s < t$. It has to be $\sqrt{\bar\alpha_s}\, x_0$ plus Gaussian noise of variance $1 - \bar\alpha_s$.
+# The data part is known. And noise is at hand as well, because $x_0$ and $x_t$ together say which noise $x_t$ contains:
+#
+# $$
+# \epsilon_t = \frac{x_t - \sqrt{\bar\alpha_t}\; x_0}{\sqrt{1 - \bar\alpha_t}} .
+# $$ (eq:found-noise)
+#
+# It is a draw from $\mathcal N(0, I)$ as good as any. We may use it again, or draw afresh, or take a part of each. Let the fresh part have standard deviation
+# $\sigma$:
+#
+# $$
+# x_s = \sqrt{\bar\alpha_s}\; x_0 + \underbrace{\sqrt{1 - \bar\alpha_s - \sigma^2}\; \epsilon_t}_{\text{found}} + \underbrace{\sigma z}_{\text{fresh}} ,
+# $$ (eq:reuse-noise)
+#
+# with $z \sim \mathcal N(0, I)$ independent of $x_t$ and $x_0$. Variances of independent variables add, and $(1 - \bar\alpha_s - \sigma^2) + \sigma^2 = 1 - \bar\alpha_s$
+# whatever $\sigma$ is. That is the idea of the DDIM paper {cite}`song2021ddim` in one line. As a distribution,
+#
+# $$
+# \begin{gathered}
+# q_\sigma(x_s \mid x_t, x_0) = \mathcal N\bigl(\mu_\sigma,\; \sigma^2 I\bigr), \quad\text{where} \\
+# \mu_\sigma = \sqrt{\bar\alpha_s}\, x_0 + \sqrt{1 - \bar\alpha_s - \sigma^2}\; \tfrac{x_t - \sqrt{\bar\alpha_t}\, x_0}{\sqrt{1 - \bar\alpha_t}} .
+# \end{gathered}
+# $$ (eq:q-sigma-step)
+#
+# For $s = t - 1$ this is the paper's equation 7. By hand, and with {py:func}`~ddim_edu.posterior.q_sigma`:
+
+# %%
+# checks eq:found-noise, eq:reuse-noise, eq:q-sigma-step
+x_0, x_t, z = torch.randn(3, 5, 2, generator=generator, dtype=torch.float64)
+t, s, sigma = 500, 499, 0.3
+abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
+
+found = (x_t - abar_t.sqrt() * x_0) / (1 - abar_t).sqrt()
+on_found = (1 - abar_s - sigma**2).sqrt()
+by_hand = abar_s.sqrt() * x_0 + on_found * found + sigma * z
+
+assert torch.allclose(found, unmix_eps(x_t, x_0, abar_t), rtol=1e-12)
+step = q_sigma(x_t, x_0, abar_t, abar_s, sigma)
+assert torch.allclose(by_hand, step.mean + step.std * z, rtol=1e-12)
+assert torch.isclose(on_found**2 + step.std**2, 1 - abar_s, rtol=1e-12)
+
+# %% [markdown]
+# Is the posterior of chapter 3 among them? Its variance, with $1 - \bar\alpha_t/\bar\alpha_s$ for the $\beta$ of the step, is
+#
+# $$
+# \sigma_\text{DDPM}^2 = \frac{1 - \bar\alpha_s}{1 - \bar\alpha_t} \Bigl(1 - \frac{\bar\alpha_t}{\bar\alpha_s}\Bigr) .
+# $$ (eq:ddpm-sigma)
+#
+# Put it under the root of {eq}`eq:reuse-noise`. Since $1 - \bar\alpha_t - (1 - \bar\alpha_t/\bar\alpha_s) = \tfrac{\bar\alpha_t}{\bar\alpha_s}(1 - \bar\alpha_s)$, what is left for the found noise is
+#
+# $$
+# 1 - \bar\alpha_s - \sigma_\text{DDPM}^2 = \frac{\bar\alpha_t\, (1 - \bar\alpha_s)^2}{\bar\alpha_s\, (1 - \bar\alpha_t)} ,
+# $$ (eq:left-for-found)
+#
+# so that $x_t$ gets the factor $\sqrt{\bar\alpha_t/\bar\alpha_s}\,(1 - \bar\alpha_s)/(1 - \bar\alpha_t)$, the one it has in DDPM's posterior. The factor on $x_0$
+# then agrees too, because both means must average to $\sqrt{\bar\alpha_s}\, x_0$. DDPM is the member with this $\sigma$. In the package it is
+# `schedule.sigma(t, s, 1.0)`; chapter 5 is about the 1.0.
+
+# %%
+# checks eq:ddpm-sigma, eq:left-for-found
+sigma = schedule.sigma(t, s, 1.0)
+variance = (1 - abar_s) / (1 - abar_t) * (1 - abar_t / abar_s)
+assert torch.isclose(sigma**2, variance, rtol=1e-12)
+left = abar_t * (1 - abar_s) ** 2 / (abar_s * (1 - abar_t))
+assert torch.isclose(1 - abar_s - sigma**2, left, rtol=1e-12)
+
+ours = q_sigma(x_t, x_0, abar_t, abar_s, sigma)
+ddpm = ddpm_posterior(x_t, x_0, abar_t, abar_s)
+assert torch.allclose(ours.mean, ddpm.mean, rtol=1e-10)
+assert torch.isclose(ours.std, ddpm.std, rtol=1e-10)
+
+# %% [markdown]
+# ## The joint
+#
+# From now on $s = t - 1$, and $\sigma_t$ is the $\sigma$ of the step from $t$ to $t - 1$. (No formula of one step uses that the two levels are neighbours; chapter 6 builds on that.)
+#
+# ```{prf:definition} The family
+# :label: def-family
+# For a list $\sigma_2, \dots, \sigma_T$ with $0 \le \sigma_t^2 \le 1 - \bar\alpha_{t-1}$, let
+#
+# $$
+# \begin{gathered}
+# q_\sigma(x_{1:T} \mid x_0) = \\
+# q_\sigma(x_T \mid x_0) \prod_{t=2}^{T} q_\sigma(x_{t-1} \mid x_t, x_0), \\
+# q_\sigma(x_T \mid x_0) = \mathcal N\bigl(\sqrt{\bar\alpha_T}\; x_0,\; (1 - \bar\alpha_T)\, I\bigr),
+# \end{gathered}
+# $$ (eq:q-sigma-joint)
+#
+# with the factors {eq}`eq:q-sigma-step` (equations 6 and 7 of {cite:t}`song2021ddim`).
+# ```
+#
+# Read it as a recipe: given $x_0$, draw $x_T$, then $x_{T-1}$, and so on down to $x_1$. This process runs **from noise to data**, with the data known from the start. It is no sampler,
+# since it needs $x_0$. It describes what a sampler will imitate once a network's guess takes the place of $x_0$.
+#
+# The product begins at $t = 2$, because that is the step that makes $x_1$. A factor for $t = 1$ would draw $x_0$, which is given. So there is no $\sigma_1$ here.
+# (A model, which has to make $x_0$ itself, needs a last step of its own; that is chapter 5's.)
+#
+# Three members will accompany us: no fresh noise, DDPM's, and as much fresh noise as the level holds.
+
+# %%
+def three(schedule):
+    """Three lists of sigma; index t is the step from t to t - 1."""
+    t = torch.arange(2, schedule.T + 1)
+    sigmas = {
+        "sigma = 0": torch.zeros(len(t), dtype=torch.float64),
+        "DDPM's sigma": schedule.sigma(t, t - 1, 1.0),
+        "largest sigma": (1 - schedule.alpha_bar[t - 1]).sqrt(),
+    }
+    return {name: torch.cat([torch.zeros(2), v]) for name, v in sigmas.items()}
+
+
+members = three(schedule)
+
+
+# %%
+def walk_down(x_0, sigma, schedule):
+    """Draw x_T, ..., x_1 given x_0, and hand out each with its level."""
+    x = q_sample(x_0, schedule.T, schedule, draw(x_0, generator))
+    yield schedule.T, x
+    for t in range(schedule.T, 1, -1):
+        abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[t - 1]
+        step = q_sigma(x, x_0, abar_t, abar_s, sigma[t])
+        x = step.mean + step.std * draw(x_0, generator)
+        yield t - 1, x
+
+
+# %% [markdown]
+# ## Every level keeps its distribution
+#
+# ```{prf:lemma} Same marginals
+# :label: lem-same-marginals
+# For every list $\sigma_2, \dots, \sigma_T$ in the range, every $x_0$ and every $t = 1, \dots, T$,
+#
+# $$
+# q_\sigma(x_t \mid x_0) = \mathcal N\bigl(\sqrt{\bar\alpha_t}\; x_0,\; (1 - \bar\alpha_t)\, I\bigr) .
+# $$ (eq:same-marginals)
+# ```
+#
+# ```{prf:proof}
+# By induction from $T$ downwards. For $t = T$ it is part of the definition. Suppose it holds for $t$. Then, given $x_0$, the found noise $\epsilon_t$ of {eq}`eq:found-noise` is
+# $\mathcal N(0, I)$. The fresh $z$ of the step to $t - 1$ is $\mathcal N(0, I)$ and independent of it. By {eq}`eq:reuse-noise` each coordinate of $x_{t-1}$ is
+# $\sqrt{\bar\alpha_{t-1}}\, x_0$ plus a sum of two independent Gaussians of mean 0. Such a sum is Gaussian with mean 0 (chapter 2), and its variance is
+#
+# $$
+# (1 - \bar\alpha_{t-1} - \sigma_t^2) + \sigma_t^2 = 1 - \bar\alpha_{t-1} .
+# $$
+#
+# The coordinates are independent of one another, since those of $\epsilon_t$ and $z$ are. That is the statement for $t - 1$.
+# ```
+#
+# This is Lemma 1 of the paper. $\sigma_t$ is gone from the result. Three checks follow, each of a different kind.
+#
+# **By coefficients.** Given $x_0$, every $x_t$ is a weighted sum of $x_0$, the noise $\epsilon_T$ in $x_T$, and the fresh draws of the steps so far. Track all the weights, for 20 lists of $\sigma$
+# drawn at random from the whole range, the two extremes among them.
+
+# %%
+# checks eq:same-marginals
+T, abar = schedule.T, schedule.alpha_bar
+share = torch.rand(20, T + 1, generator=generator, dtype=torch.float64)
+share[0], share[1] = 0, 1  # sigma_t as a share of the largest one
+weights = torch.zeros(20, T + 1, dtype=torch.float64)  # [:, 0] of x_0
+weights[:, 0], weights[:, T] = abar[T].sqrt(), (1 - abar[T]).sqrt()
+
+for t in range(T, 1, -1):
+    on_xt = ((1 - abar[t - 1]) * (1 - share[:, t] ** 2) / (1 - abar[t])).sqrt()
+    weights *= on_xt[:, None]
+    weights[:, 0] += abar[t - 1].sqrt() - on_xt * abar[t].sqrt()
+    weights[:, t - 1] = share[:, t] * (1 - abar[t - 1]).sqrt()  # of the fresh z
+    assert torch.allclose(weights[:, 0], abar[t - 1].sqrt(), rtol=1e-9)
+    variance = (weights[:, 1:] ** 2).sum(1)
+    assert torch.allclose(variance, 1 - abar[t - 1], rtol=1e-9)
+
+# %% [markdown]
+# **By drawing.** Send 20,000 copies of $x_0 = 0.8$ down through all thousand levels for each of the three members, and compare mean and variance with {eq}`eq:same-marginals`,
+# allowing five standard errors. The loop also keeps what the next section needs: a few whole paths and the sum of the squared steps of each.
+
+# %%
+# checks eq:same-marginals
+n = 20_000
+x_0 = torch.full((n,), 0.8, dtype=torch.float64)
+paths, clouds, squares = {}, {}, dict.fromkeys(members, 0.0)
+for name, sigma in members.items():
+    paths[name], clouds[name], before = [], {}, None
+    for t, x in walk_down(x_0, sigma, schedule):
+        if before is not None:
+            squares[name] = squares[name] + (x - before) ** 2
+        before = x
+        paths[name].append(x[:40])
+        if t in (1000, 500, 300, 299, 100, 10, 1):
+            clouds[name][t] = x
+            mean, variance = abar[t].sqrt() * 0.8, 1 - abar[t]
+            assert abs(x.mean() - mean) < 5 * (variance / n).sqrt()
+            assert abs(x.var() - variance) < 5 * variance * (2 / n) ** 0.5
+
+# %% [markdown]
+# **With data.** Now let $x_0$ come from a mixture of two peaks, for which the package knows $q(x_t)$ exactly. If every $q_\sigma(x_t \mid x_0)$ is right, then so is their average over the data.
+# The Kolmogorov–Smirnov distance of chapter 1 compares whole distributions.
+
+# %%
+# checks eq:same-marginals
+two_peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
+data = two_peaks.sample(n, generator)
+levels = (600, 300, 100, 10)
+noisy = {
+    name: {t: x for t, x in walk_down(data, sigma, schedule) if t in levels}
+    for name, sigma in members.items()
+}
+
+fine = torch.linspace(-6, 6, 4001, dtype=torch.float64)
+for t in levels:
+    density = two_peaks.log_prob(fine[:, None], t).exp()
+    exact_cdf = torch.cumulative_trapezoid(density, fine)
+    for name in members:
+        ordered = noisy[name][t].flatten().sort().values
+        cdf = torch.searchsorted(ordered, fine[1:]) / n
+        assert (cdf - exact_cdf).abs().max() < 1.95 / n**0.5
+
+# %% [markdown]
+# ## What differs: the correlation of two noises
+#
+# Each level alone is the same in all members. What $\sigma$ decides is how two levels depend on each other. Write both in terms of their noise, and divide the noise part of
+# {eq}`eq:reuse-noise` by $\sqrt{1 - \bar\alpha_{t-1}}$:
+#
+# $$
+# \begin{gathered}
+# \epsilon_{t-1} = \rho_t\, \epsilon_t + \sqrt{1 - \rho_t^2}\; z, \\
+# \rho_t = \sqrt{\frac{1 - \bar\alpha_{t-1} - \sigma_t^2}{1 - \bar\alpha_{t-1}}} .
+# \end{gathered}
+# $$ (eq:noise-walk)
+#
+# In the first line neither schedule nor data is left. Given $x_0$, a member of the family is a sequence of standard normals, each made from the one before, and $\rho_t$ is **the
+# correlation between $\epsilon_t$ and $\epsilon_{t-1}$**. Choosing $\sigma_t$ in its range means choosing $\rho_t$ between 0 and 1:
+#
+# - no fresh noise, $\sigma_t = 0$: $\rho_t = 1$, and all levels share one noise. This is DDIM's choice.
+# - as much as possible, $\sigma_t^2 = 1 - \bar\alpha_{t-1}$: $\rho_t = 0$, and every level has a noise of its own.
+#
+# DDPM lies between. Divide {eq}`eq:left-for-found` by $1 - \bar\alpha_{t-1}$:
+#
+# $$
+# \rho_t = \sqrt{\frac{\bar\alpha_t\, (1 - \bar\alpha_{t-1})}{\bar\alpha_{t-1}\, (1 - \bar\alpha_t)}} = \sqrt{\frac{\operatorname{SNR}(t)}{\operatorname{SNR}(t-1)}} .
+# $$ (eq:ddpm-rho)
+#
+# Chapter 2 remarked that in the chain $\epsilon_t$ and $\epsilon_{t+1}$ are neither equal nor independent, and its exercise {ref}`ex-variance-covariance` found their correlation: the same
+# quotient. Here is what is built on it. That the two noises differ is a property of the chain, not of the marginals, and DDIM makes them equal.
+
+# %%
+# checks eq:noise-walk, eq:ddpm-rho
+def rho(sigma, t):
+    room = 1 - abar[t - 1]
+    return ((room - sigma[t] ** 2) / room).clamp(min=0).sqrt()
+
+
+every = torch.arange(2, T + 1)
+snr_ratio = (schedule.snr[every] / schedule.snr[every - 1]).sqrt()
+assert torch.allclose(rho(members["DDPM's sigma"], every), snr_ratio, rtol=1e-9)
+
+for name, sigma in members.items():
+    eps = [unmix_eps(clouds[name][t], x_0, abar[t]) for t in (300, 299)]
+    measured = torch.corrcoef(torch.stack(eps))[0, 1]
+    expected = rho(sigma, 300)
+    print(f"{name:13s}  rho_300 {expected:.3f}   rho_2 {rho(sigma, 2):.3f}")
+    assert abs(measured - expected) < 5 * (1 - expected**2) / n**0.5 + 1e-9
+
+# %% mystnb={"figure": {"caption": "Four paths of each member, all for $x_0 = 0.8$, drawn from right to left and chosen among forty so that they begin far apart. Grey: mean and two standard deviations, the same in all panels. At any one level the three distributions are equal; along a path they could hardly differ more.", "name": "fig-family-paths"}, "image": {"alt": "Three panels of x at level t against t from 0 to 1000, each with the same grey band that widens from 0.8 on the left. With sigma 0 the four paths are smooth curves that fan out. With DDPM's sigma they are jagged like random walks. With the largest sigma they fill the band like static, since neighbouring values have nothing in common."}} tags=["hide-input"]
+fig, axes = figure(3, height=2.5, sharex=True, sharey=True)
+low, high = (abar.sqrt() * 0.8 + k * (1 - abar).sqrt() for k in (-2, 2))
+for ax, (name, path) in zip(axes, paths.items()):
+    ax.fill_between(range(1001), low, high, alpha=0.15, color="gray", linewidth=0)
+    lowest_first = torch.stack(path)[:, path[0].argsort()]
+    four = lowest_first[:, [2, 14, 25, 37]]
+    ax.plot(range(1000, 0, -1), four, linewidth=0.5, alpha=0.85)
+    ax.set(title=name, xlabel="level t")
+axes[0].set(ylabel="$x_t$");
+
+# %% [markdown]
+# The picture as a number: the sum of all squared steps $(x_{t-1} - x_t)^2$ along a path. Take the expected square of {eq}`eq:reuse-noise` minus $x_t$: a shift of the mean squared, plus the
+# variances of the two levels, minus twice their covariance $\rho_t \sqrt{(1 - \bar\alpha_t)(1 - \bar\alpha_{t-1})}$.
+
+# %%
+signal, spread = abar.sqrt(), (1 - abar).sqrt()
+for name, sigma in members.items():
+    shift = 0.8 * (signal[1:-1] - signal[2:])
+    covariance = rho(sigma, every) * spread[1:-1] * spread[2:]
+    both = spread[1:-1] ** 2 + spread[2:] ** 2
+    expected = (shift**2 + both - 2 * covariance).sum()
+    error = squares[name].std() / n**0.5
+    print(f"{name:13s}  sum of squared steps {squares[name].mean():8.3f}")
+    assert abs(squares[name].mean() - expected) < 5 * error
+assert abs(squares["DDPM's sigma"].mean() / schedule.beta.sum() - 1) < 0.01
+
+# %% [markdown]
+# DDPM's sum is within 1% of the sum of all $\beta_t$, which is 10.05 (chapter 2). The smooth curves without fresh noise make next to none of it.
+#
+# The same on pictures. Each row below is one walk, for the same handwritten digit. Cover all columns but one: nothing tells the rows apart. Read along a row instead. In the first, one
+# grain fades as the digit appears. In the last, every picture has a grain of its own.
+
+# %%
+held_out = digits()
+images = held_out.floats(held_out.heldout)  # (200, 1, 8, 8)
+columns = (400, 300, 200, 150, 100, 50)
+rows = {
+    name: {t: x for t, x in walk_down(images, sigma, schedule) if t in columns}
+    for name, sigma in members.items()
+}
+
+# %% mystnb={"figure": {"caption": "One digit, three members of the family. Each column alone looks the same in all rows. Along the top row the noise stays, along the middle row a part of it is replaced from column to column, and along the bottom row it is new every time.", "name": "fig-family-digits"}, "image": {"alt": "A grid of small grey pictures of a handwritten digit, three rows and six columns for levels 400, 300, 200, 150, 100 and 50. All become clearer to the right. In the top row the specks stay in their places; in the bottom row they are different in each picture."}} tags=["hide-input"]
+fig, axes = figure(6, 3, height=3.7)
+for row, name in zip(axes, rows):
+    for ax, t in zip(row, columns):
+        ax.imshow(rows[name][t][4, 0], cmap="gray", vmin=-1.5, vmax=1.5)
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
+    row[0].set_ylabel(name)
+for ax, t in zip(axes[0], columns):
+    ax.set_title(f"t = {t}")
+fig.align_ylabels();
+
+# %% [markdown]
+# The number: the correlation between the noises of neighbouring columns, over all 200 held-out digits and their pixels. Between levels further apart than one step, the correlations of
+# the steps multiply (the first exercise).
+
+# %%
+for name, sigma in members.items():
+    eps = [unmix_eps(rows[name][t], images, abar[t]).flatten() for t in columns]
+    line = []
+    for i, (t, s) in enumerate(zip(columns, columns[1:])):
+        expected = rho(sigma, torch.arange(s + 1, t + 1)).prod()
+        measured = torch.corrcoef(torch.stack(eps[i : i + 2]))[0, 1]
+        error = (1 - expected**2) / images.numel() ** 0.5
+        assert abs(measured - expected) < 5 * error + 1e-4
+        line.append(f"{expected:.2f}")
+    print(f"{name:13s}", *line)
+
+# %% [markdown]
+# ## The forward process that belongs to it
+#
+# The family is drawn downwards. Which forward step, from $x_{t-1}$ to $x_t$, goes with it? Bayes' rule, all given $x_0$ (equation 8 of the paper):
+#
+# $$
+# q_\sigma(x_t \mid x_{t-1}, x_0) = \frac{q_\sigma(x_{t-1} \mid x_t, x_0)\; q_\sigma(x_t \mid x_0)}{q_\sigma(x_{t-1} \mid x_0)} .
+# $$ (eq:q-sigma-bayes)
+#
+# All three on the right are Gaussians, and in terms of the noises $e = \epsilon_t$ and $e' = \epsilon_{t-1}$ they are short. For $\rho_t < 1$ their exponents add up, in
+# one coordinate, to $-\tfrac12$ times the left-hand side of
+#
+# $$
+# \frac{(e' - \rho_t e)^2}{1 - \rho_t^2} + e^2 - e'^2 = \frac{(e - \rho_t e')^2}{1 - \rho_t^2} .
+# $$ (eq:noise-swap)
+#
+# (Multiply by $1 - \rho_t^2$ and expand: both sides become $e^2 - 2\rho_t e e' + \rho_t^2 e'^2$.) As a function of $e$ the right-hand side belongs to $\mathcal N(\rho_t e', 1 - \rho_t^2)$. So upwards the noise walks as it does downwards: $\epsilon_t = \rho_t\, \epsilon_{t-1} + \sqrt{1 - \rho_t^2}\; z'$. For
+# $\rho_t = 1$ there is no density, but nothing to show either: $\epsilon_t = \epsilon_{t-1}$ reads the same in both directions. Put back into $x_t$:
+#
+# $$
+# \begin{gathered}
+# q_\sigma(x_t \mid x_{t-1}, x_0) = \mathcal N\bigl(a_t\, x_{t-1} + c_t\, x_0,\; \kappa_t^2 I\bigr), \\
+# \begin{aligned}
+# a_t &= \rho_t \sqrt{(1 - \bar\alpha_t)/(1 - \bar\alpha_{t-1})}, \\
+# c_t &= \sqrt{\bar\alpha_t} - a_t \sqrt{\bar\alpha_{t-1}}, \\
+# \kappa_t^2 &= (1 - \bar\alpha_t)(1 - \rho_t^2) = \tfrac{1 - \bar\alpha_t}{1 - \bar\alpha_{t-1}}\, \sigma_t^2 .
+# \end{aligned}
+# \end{gathered}
+# $$ (eq:q-sigma-forward)
+#
+# This is {py:func}`~ddim_edu.posterior.q_sigma_forward`. To check {eq}`eq:q-sigma-bayes` at every step at once, multiply the densities of the whole walk, once downwards
+# from $x_T$ and once upwards from $x_1$. At any ten points the two products must agree. We use a coarse schedule of ten levels from here on: its steps are large, so effects are easy to see.
+
+# %%
+# checks eq:q-sigma-joint, eq:q-sigma-bayes
+coarse = NoiseSchedule.cosine(10)
+ab, x_0 = coarse.alpha_bar, torch.tensor([0.8], dtype=torch.float64)
+x = torch.randn(11, 1, generator=generator, dtype=torch.float64)  # any points
+
+
+def log_density(point, mean, std):
+    return torch.distributions.Normal(mean, std).log_prob(point)
+
+
+for share in (0.1, 0.5, 0.9):  # sigma_t as a share of the largest
+    down = log_density(x[10], ab[10].sqrt() * x_0, (1 - ab[10]).sqrt())
+    up = log_density(x[1], ab[1].sqrt() * x_0, (1 - ab[1]).sqrt())
+    for t in range(10, 1, -1):
+        step = ab[t], ab[t - 1], share * (1 - ab[t - 1]).sqrt()
+        down = down + log_density(x[t - 1], *q_sigma(x[t], x_0, *step))
+        up = up + log_density(x[t], *q_sigma_forward(x[t - 1], x_0, *step))
+    assert torch.allclose(down, up, rtol=1e-10)
+
+# %% [markdown]
+# And the coefficients by hand:
+
+# %%
+# checks eq:noise-swap, eq:q-sigma-forward
+def forward_coefficients(t, sigma):
+    """a_t, c_t and kappa_t on the coarse schedule."""
+    rho_t = ((1 - ab[t - 1] - sigma**2) / (1 - ab[t - 1])).clamp(min=0).sqrt()
+    a = rho_t * ((1 - ab[t]) / (1 - ab[t - 1])).sqrt()
+    c = ab[t].sqrt() - a * ab[t - 1].sqrt()
+    return a, c, ((1 - ab[t]) * (1 - rho_t**2)).sqrt()
+
+
+a, c, kappa = forward_coefficients(5, 0.3)
+step = q_sigma_forward(x[4], x_0, ab[5], ab[4], 0.3)
+assert torch.allclose(step.mean, a * x[4] + c * x_0, rtol=1e-10)
+assert torch.isclose(step.std, kappa, rtol=1e-10)
+
+e, e_below, r = 0.9, -0.2, 0.7  # any numbers
+swapped = (e_below - r * e) ** 2 / (1 - r**2) + e**2 - e_below**2
+assert abs(swapped - (e - r * e_below) ** 2 / (1 - r**2)) < 1e-12
+
+# %% [markdown]
+# ### Markov for one sigma only
+#
+# A Markov chain moves on from $x_{t-1}$ without asking how it got there. Here the next mean contains $c_t\, x_0$: even after $x_{t-1}$ is known, the process
+# still looks at the data, unless $c_t = 0$.
+#
+# ```{prf:theorem} One Markov chain in the family
+# :label: thm-one-markov
+# Let $x_0$ take more than one value. Then $x_0, x_1, \dots, x_T$ is a Markov chain under $q_\sigma$ if and only if $c_t = 0$ for every
+# $t = 2, \dots, T$, and
+#
+# $$
+# \begin{aligned}
+# c_t = 0 &\iff \rho_t^2 = \frac{\operatorname{SNR}(t)}{\operatorname{SNR}(t-1)} \\
+#     &\iff \sigma_t = \sigma_\text{DDPM} .
+# \end{aligned}
+# $$ (eq:no-pull)
+#
+# In that case it is the chain of chapter 1.
+# ```
+#
+# ```{prf:proof}
+# $c_t = 0$ says $a_t = \sqrt{\bar\alpha_t/\bar\alpha_{t-1}}$. Solved for $\rho_t$, that is {eq}`eq:ddpm-rho`, and $\rho_t$ determines $\sigma_t$. This is {eq}`eq:no-pull`.
+#
+# Given $x_0$, the walk downwards draws each level from the one above it alone: a Markov chain. Read upwards it is one too, for a chain is Markov if the levels on either side of any level are
+# independent given that level, and this knows no direction. So given $x_0$ and $x_{t-1}$, the levels $x_1, \dots, x_{t-2}$ say nothing more about $x_t$. If all $c_t$ are 0, then $x_0$ says nothing more either, and
+# the whole sequence is Markov. Its step is $x_t = \sqrt{\alpha_t}\, x_{t-1}$ plus noise of variance
+#
+# $$
+# \kappa_t^2 = 1 - \bar\alpha_t - \alpha_t (1 - \bar\alpha_{t-1}) = 1 - \alpha_t = \beta_t ,
+# $$
+#
+# the forward step {eq}`eq:forward-step`. (The step to $x_1$ is that one in every member.)
+#
+# Now suppose some $c_t \neq 0$. The density of $x_{t-1}$ given $x_0$ is nowhere 0, so after $x_{t-1}$ is seen, more than one value of $x_0$ is still possible. Different values give $x_t$
+# different means. So $x_t$ depends on $x_0$ beyond $x_{t-1}$, and the sequence is not Markov.
+# ```
+#
+# How strong is the dependence? Measure it by the **partial correlation** of $x_t$ and $x_0$ given $x_{t-1}$: predict both from $x_{t-1}$ by a straight line and correlate what the lines miss.
+# Take standard normal data, so that all is jointly Gaussian; then the partial correlation is 0 exactly if $x_t$ and $x_0$ are independent given $x_{t-1}$. What the line misses of
+# $x_0$ has variance $1 - \bar\alpha_{t-1}$ by {eq}`eq:best-error`. What it misses of $x_t$ is $c_t$ times that miss, plus the fresh noise. So
+#
+# $$
+# \begin{aligned}
+# \operatorname{Corr}(x_t, x_0 \mid x_{t-1}) &= \frac{m_t}{\sqrt{m_t^2 + \kappa_t^2}} , \\
+# m_t &= c_t \sqrt{1 - \bar\alpha_{t-1}} .
+# \end{aligned}
+# $$ (eq:partial-corr)
+
+# %%
+n = 50_000
+x_0 = torch.randn(n, generator=generator, dtype=torch.float64)
+most, ddpm = three(coarse)["largest sigma"], three(coarse)["DDPM's sigma"]
+partial = {}
+for share in [k / 8 for k in range(9)] + ["DDPM"]:
+    sigma = ddpm if share == "DDPM" else share * most
+    level = {t: x for t, x in walk_down(x_0, sigma, coarse) if t in (4, 5)}
+    r = torch.corrcoef(torch.stack([level[5], x_0, level[4]]))
+    scale = ((1 - r[0, 2] ** 2) * (1 - r[1, 2] ** 2)).sqrt()
+    partial[share] = (r[0, 1] - r[0, 2] * r[1, 2]) / scale
+
+# %%
+# checks eq:no-pull, eq:partial-corr
+for share, measured in partial.items():
+    sigma = ddpm if share == "DDPM" else share * most
+    _, c, kappa = forward_coefficients(5, sigma[5])
+    m = c * (1 - ab[4]).sqrt()
+    expected = m / (m**2 + kappa**2).sqrt()
+    error = (1 - expected**2) / n**0.5
+    assert abs(measured - expected) < 5 * error + 1e-6
+    assert (abs(c) < 1e-12) == (share == "DDPM")
+print(f"partial correlation without fresh noise {partial[0.0]:.3f}")
+print(f"with as much as possible                {partial[1.0]:.2f}")
+print(f"DDPM's: 0 within five standard errors of {n**-0.5:.4f}")
+
+# %% mystnb={"figure": {"caption": "Partial correlation of $x_5$ and $x_0$ given $x_4$, on a schedule of ten levels. Dots: measured, each with a standard error below 0.005. Line: {eq}`eq:partial-corr`. Only at DDPM's sigma does the forward process stop looking at the data.", "name": "fig-family-partial"}, "image": {"alt": "Partial correlation against sigma as a share of the largest sigma. The curve starts at minus 1 for sigma 0, rises, crosses 0 at 0.68 where a vertical dotted line marks DDPM's sigma, and ends near 0.5. Nine measured dots lie on it."}} tags=["hide-input"]
+fig, ax = figure(height=2.5)
+shares = torch.linspace(0, 1, 201, dtype=torch.float64)
+_, c, kappa = forward_coefficients(5, shares * most[5])
+m = c * (1 - ab[4]).sqrt()
+ax.plot(shares, m / (m**2 + kappa**2).sqrt(), label="formula")
+dots = [value for share, value in partial.items() if share != "DDPM"]
+ax.plot([k / 8 for k in range(9)], dots, "o", label="measured")
+ax.axvline(ddpm[5] / most[5], color="gray", linestyle=":")
+ax.text(ddpm[5] / most[5] - 0.01, 0.3, "DDPM's", color="gray", ha="right")
+ax.set(xlabel=r"$\sigma_5$ as a share of the largest")
+ax.set(ylabel="partial correlation")
+ax.legend(loc="lower right");
+
+# %%
+crossing = next(k / 8 for k in range(9) if partial[k / 8] > 0)
+print(f"DDPM's sigma is {ddpm[5] / most[5]:.2f} of the largest")
+assert crossing - 1 / 8 < ddpm[5] / most[5] < crossing
+
+# %% [markdown]
+# The sign has a reason. With less fresh noise than DDPM's, $\rho_t$ and with it $a_t$ are larger: $x_{t-1}$ comes in with a larger factor, for the sake of the noise in it, and
+# brings more data along than level $t$ should have. So $c_t$ is negative and takes the excess away. With more fresh noise it is the other way round. One of the sources (S4 on the page {doc}`/notation`) says of this process that $x_t$ "keeps injecting itself at each iteration". It is $x_0$ that keeps
+# coming in; $x_t$ depending on $x_{t-1}$ is what every chain has.
+#
+# ### What is deterministic at sigma 0
+#
+# Another source (S2) says that with $\sigma = 0$ "the forward process becomes deterministic". As it stands, that cannot be: $x_t$ given $x_0$ still has the variance $1 - \bar\alpha_t$. What holds is
+# that $\kappa_t = 0$: given $x_0$ **and** $x_{t-1}$, and for $t > 1$, the next level is known. All chance is in one noise, and $x_1$ already contains it. The paper says
+# it with these conditions (section 4.1). Measure what is left unknown of $x_5$, and of $x_1$:
+
+# %%
+level = {t: x for t, x in walk_down(x_0, 0 * most, coarse) if t in (1, 4, 5)}
+a, c, _ = forward_coefficients(5, 0 * most[5])
+r = torch.corrcoef(torch.stack([level[5], level[4]]))[0, 1]
+unknown = {
+    "x_5 given x_0 and x_4": (level[5] - a * level[4] - c * x_0).std(),
+    "x_5 given x_4 alone": level[5].std() * (1 - r**2).sqrt(),
+    "x_5 given x_0 alone": (level[5] - ab[5].sqrt() * x_0).std(),
+    "x_1 given x_0": (level[1] - ab[1].sqrt() * x_0).std(),
+}
+angle = ab.sqrt().arccos()  # cos^2 + sin^2 = 1: data and noise of a level
+expected = 0, (angle[5] - angle[4]).sin(), angle[5].sin(), angle[1].sin()
+for (what, measured), value in zip(unknown.items(), expected):
+    print(f"standard deviation of {what:22s} {measured:.3f}")
+    assert abs(measured - value) < 5 * value / (2 * n) ** 0.5 + 1e-12
+
+# %% [markdown]
+# ## How much fresh noise
+#
+# The root in {eq}`eq:reuse-noise` sets the range:
+#
+# $$
+# 0 \le \sigma_t^2 \le 1 - \bar\alpha_{t-1} .
+# $$ (eq:sigma-range)
+#
+# At the lower end all of the found noise is used. At the upper end none is: the level holds a variance of $1 - \bar\alpha_{t-1}$, all of it is fresh, and $x_{t-1}$ is
+# independent of $x_t$ given $x_0$. DDPM's $\sigma$ always lies inside: by {eq}`eq:ddpm-sigma` its square is the upper end times $(1 - \bar\alpha_t/\bar\alpha_{t-1})/(1 - \bar\alpha_t)$, which
+# is below 1 because $\bar\alpha_t/\bar\alpha_{t-1} > \bar\alpha_t$.
+#
+# DDPM also uses a larger noise, $\hat\sigma^2 = 1 - \bar\alpha_t/\bar\alpha_s$ for a step from $t$ to $s$ (for neighbours, $\beta_t$). It leaves the range when
+#
+# $$
+# \hat\sigma^2 > 1 - \bar\alpha_s \iff \bar\alpha_t < \bar\alpha_s^2 .
+# $$ (eq:sigma-hat-beyond)
+#
+# For $t = 2$, $s = 1$ this reads $\alpha_2 < \alpha_1$, that is $\beta_2 > \beta_1$: with every schedule that starts out rising, $\hat\sigma$ is beyond the range there. Compare all steps, and also ten large steps
+# over the same schedule:
+
+# %%
+# checks eq:sigma-range, eq:sigma-hat-beyond
+taus = {S: make_tau(1000, S) for S in (1000, 10)}
+steps = {S: (tau[2:], tau[1:-1]) for S, tau in taus.items()}
+for S, (t, s) in steps.items():  # all but the last step, which ends at 0
+    room = (1 - abar[s]).sqrt()
+    assert (schedule.sigma(t, s, 1.0) < room).all()
+    beyond = schedule.sigma_hat(t, s) > room
+    assert torch.equal(beyond, abar[t] < abar[s] ** 2)
+    pairs = list(zip(t[beyond].tolist(), s[beyond].tolist()))
+    print(f"{S:4d} steps, beyond the range: {pairs}")
+
+one = torch.ones(1, 1, dtype=torch.float64)
+for x_t in (-5 * one, 5 * one):  # at the upper end x_t has no influence
+    edge = q_sigma(x_t, one, abar[300], abar[299], (1 - abar[299]).sqrt())
+    assert torch.allclose(edge.mean, abar[299].sqrt() * one)
+
+# %% mystnb={"figure": {"caption": "The range of $\\sigma$ (shaded), DDPM's $\\sigma$ and its larger $\\hat\\sigma$, for steps between neighbouring levels and for ten large steps. DDPM's $\\sigma$ is always inside. $\\hat\\sigma$ leaves the range at the end of the walk, and with large steps by far.", "name": "fig-family-range"}, "image": {"alt": "Two logarithmic plots against t. A shaded area below a rising line is the range. Left, neighbouring levels: both of DDPM's curves run inside, and the larger one pokes out at t = 2. Right, ten steps: DDPM's sigma is inside at all points, while sigma-hat is above the line at 101, 201 and 301."}} tags=["hide-input"]
+fig, axes = figure(2, height=2.7)
+for ax, (S, (t, s)), mark in zip(axes, steps.items(), ("", "o-")):
+    room = (1 - abar[s]).sqrt()
+    ax.fill_between(t, 0 * room + 3e-3, room, alpha=0.12, color="gray")
+    ax.plot(t, room, color="gray", label="largest")
+    for values, label in (
+        (schedule.sigma(t, s, 1.0), r"DDPM's $\sigma$"),
+        (schedule.sigma_hat(t, s), r"$\hat\sigma$"),
+    ):
+        ax.plot(t, values, mark, markersize=3.5, label=label)
+    ax.set(title=f"{S} steps", xlabel="level t", yscale="log", ylim=(5e-3, 1.5))
+axes[0].set(xscale="log", ylabel=r"$\sigma$")
+axes[1].legend(loc="lower right");
+
+# %%
+for S, (t, s) in steps.items():
+    most_beyond = (schedule.sigma_hat(t, s) / (1 - abar[s]).sqrt()).max()
+    print(f"{S:4d} steps: sigma-hat is up to {most_beyond:.1f} times what fits")
+
+# %% [markdown]
+# How then can a sampler use $\hat\sigma$? By not putting it under the root. `ddim_path(..., eta="hat")` takes the mean of DDPM's $\sigma$ and adds noise of standard deviation $\hat\sigma$ (none at the last step), as DDPM does. No root
+# fails. But the variances no longer add up: each step leaves $\hat\sigma^2 - \sigma_\text{DDPM}^2$ too much, so **this process is not a member of the family**, even
+# where $\hat\sigma$ is small enough. To see it without a network's errors, give the sampler a data set of one point, for which the predictor knows $x_0$. Compare the variance of the noise
+# at level 1, before the last step, with what it should be.
+
+# %%
+def excess(S):
+    """Variance of the noise at level 1 with sigma-hat, in units of 1 - abar_1."""
+    value = 1.0
+    for t, s in zip(*(levels.flip(0) for levels in steps[S])):
+        kept = 1 - abar[s] - schedule.sigma(t, s, 1.0) ** 2
+        value = (kept * value + schedule.sigma_hat(t, s) ** 2) / (1 - abar[s])
+    return value
+
+
+point = EmpiricalData(torch.tensor([[0.8]], dtype=torch.float64), schedule)
+x_T = draw(torch.empty(5_000, 1, dtype=torch.float64), generator)
+
+# %%
+for S, tau in taus.items():
+    for eta, expected in ((1.0, 1.0), ("hat", excess(S))):
+        path = ddim_path(
+            point.eps, x_T, schedule, tau, eta=eta, generator=generator
+        )
+        for step in path:
+            x_1 = step.x_t  # in the end: where the last step began, at level 1
+        ratio = x_1.var() / (1 - abar[1])
+        assert abs(ratio / expected - 1) < 5 * (2 / len(x_T)) ** 0.5
+    print(f"{S:4d} steps, sigma-hat: {expected:.1f} times the right variance")
+
+# %% [markdown]
+# With a thousand steps the noise that is left before the last step has nearly twice its variance, of the very small variance $1 - \bar\alpha_1 = 10^{-4}$. With ten steps the factor is
+# about a thousand. In Table 1 of {cite:t}`song2021ddim`, $\hat\sigma$ is by far the worst choice at ten steps.
+#
+# ## What breaks: more noise than fits
+#
+# If DDPM's $\sigma$ makes livelier paths than none, why not twice DDPM's? The package refuses. A hand-written step gets a negative number under its root, and a "nan", and two repairs
+# come to mind: clamp the number at 0, or take its absolute value. Both run. Neither gives the marginals. On the coarse schedule, where twice DDPM's $\sigma$ is too much at every
+# level, follow the variance of the noise, which should be 1 throughout:
+
+# %%
+refused = ""
+try:
+    q_sigma(one, one, ab[5], ab[4], 2 * ddpm[5])
+except ValueError as error:
+    refused = str(error)
+print(refused.partition(":")[0])
+assert "outside" in refused
+
+# %%
+for name, repair in (("clamp", lambda v: v.clamp(min=0)), ("abs", torch.abs)):
+    eps, expected = draw(x_0, generator), 1.0
+    for t in range(10, 1, -1):
+        left = repair(1 - ab[t - 1] - (2 * ddpm[t]) ** 2) / (1 - ab[t - 1])
+        fresh = 2 * ddpm[t] / (1 - ab[t - 1]).sqrt()
+        eps = left.sqrt() * eps + fresh * draw(eps, generator)
+        expected = left * expected + fresh**2
+        assert abs(eps.var() / expected - 1) < 5 * (2 / n) ** 0.5
+        assert expected > 1.5
+    print(f"{name:5s}: variance {expected:.1f} at level 1, instead of 1")
+
+# %% [markdown]
+# Absolute values make it worse from level to level, since each step also hands on the excess of the one before. A network would be shown $x_t$ of a kind that it never saw in training. With the
+# thousand levels of the linear schedule the same mistake is easier to miss: there twice DDPM's $\sigma$ is beyond the range at the last four steps of the walk only, where there is hardly any noise.
+
+# %%
+twice = 2 * members["DDPM's sigma"][every]
+too_much = every[twice > members["largest sigma"][every]].tolist()
+print("of 1000 levels, twice DDPM's sigma does not fit at t =", too_much)
+print(f"standard deviation of the noise at t = 5: {(1 - abar[5]).sqrt():.2f}")
+assert too_much == [2, 3, 4, 5]
+
+# %% [markdown]
+# ## Training cannot tell
+#
+# A predictor is a function of $(x_t, t)$: at a given $x_t$ it answers the same, whichever member $x_t$ came from. What could differ is which pairs of $x_t$ and $\epsilon_t$ come up, and how often.
+# {prf:ref}`lem-same-marginals` says that it does not. So the loss at every level is the same for all members. First for the best predictor of the mixture, on the points drawn
+# above, next to points that were made as training makes them, by one jump. (The losses may differ by five standard errors, each of about 0.01 at $t = 10$.)
+
+# %%
+for t in levels:
+    jump = q_sample(data, t, schedule, draw(data, generator))
+    losses = [
+        (two_peaks.eps(x, t) - unmix_eps(x, data, abar[t])) ** 2
+        for x in (jump, *(noisy[name][t] for name in members))
+    ]
+    for loss in losses[1:]:
+        error = ((loss.var() + losses[0].var()) / len(data)).sqrt()
+        assert abs(loss.mean() - losses[0].mean()) < 5 * error
+    text = "  ".join(f"{loss.mean():.2f}" for loss in losses)
+    print(f"t = {t:3d}   loss by jump and by each member: {text}")
+
+# %% [markdown]
+# Then for a trained network, the model of the digits that comes with the package, on digits that it never saw. It was trained by jumps, on the cosine schedule. The
+# standard error of each loss is below 0.01.
+
+# %%
+trained = load("digits")
+shown = (900, 600, 300, 100)
+squared = {}
+for name, sigma in three(trained.schedule).items():
+    for t, x in walk_down(images, sigma, trained.schedule):
+        if t in shown:
+            eps = unmix_eps(x, images, trained.schedule.alpha_bar[t])
+            eps_hat = trained.model(x, torch.full((len(x),), t))
+            squared[name, t] = (eps_hat - eps).square().flatten(1).mean(1)
+
+# %%
+for t in shown:
+    eps = draw(images, generator)
+    x = q_sample(images, t, trained.schedule, eps)
+    eps_hat = trained.model(x, torch.full((len(x),), t))
+    reference = (eps_hat - eps).square().flatten(1).mean(1)  # one an image
+    assert reference.std() / len(images) ** 0.5 < 0.01
+    text = f"{reference.mean():.2f}"
+    for name in members:
+        gap = squared[name, t] - reference
+        assert abs(gap.mean()) < 5 * gap.std() / len(images) ** 0.5
+        text += f"  {squared[name, t].mean():.2f}"
+    print(f"t = {t:3d}   loss by jump and by each member: {text}")
+
+# %% [markdown]
+# One training, then, serves every member. That the variational bound behind $L_\text{simple}$ agrees is shown in chapter 5.
+#
+# ## Exercises
+#
+# ```{exercise} Derive: two levels far apart
+# :label: ex-family-distance
+# Given $x_0$, show that the correlation of $\epsilon_s$ and $\epsilon_t$, $s < t$, is $\rho_{s+1} \rho_{s+2} \cdots \rho_t$. What is it for DDPM's $\sigma$? If every $\sigma_t$ is half the largest,
+# after how many steps is it below 0.1?
+# ```
+#
+# ````{solution} ex-family-distance
+# :class: dropdown
+# By {eq}`eq:noise-walk` $\epsilon_s = \rho_{s+1} \epsilon_{s+1} + {}$fresh noise that is independent of $\epsilon_t$, so $\operatorname{Cov}(\epsilon_s, \epsilon_t) = \rho_{s+1} \operatorname{Cov}(\epsilon_{s+1}, \epsilon_t)$; repeat until
+# $\operatorname{Cov}(\epsilon_t, \epsilon_t) = 1$. For DDPM the quotients telescope to $\sqrt{\operatorname{SNR}(t)/\operatorname{SNR}(s)}$, as chapter 2 found by walking upwards. With half the largest $\sigma$ each
+# $\rho$ is $\sqrt{1 - 1/4} = 0.866$, and $0.866^{17} = 0.087$ is the first power below 0.1: 17 steps, whatever the schedule.
+#
+# ```python
+# import torch
+# from ddim_edu.schedule import NoiseSchedule
+#
+# schedule, s, t = NoiseSchedule.linear(), 200, 500
+# i = torch.arange(s + 1, t + 1)
+# rho = (1 - schedule.sigma(i, i - 1, 1.0) ** 2 / (1 - schedule.alpha_bar[i - 1])).sqrt()
+# assert torch.isclose(rho.prod(), (schedule.snr[t] / schedule.snr[s]).sqrt(), rtol=1e-9)
+# assert 0.75 ** (17 / 2) < 0.1 < 0.75 ** (16 / 2)
+#
+# g, n = torch.Generator().manual_seed(0), 20_000  # and by walking
+# start = eps = torch.randn(n, generator=g, dtype=torch.float64)
+# for _ in range(17):
+#     eps = 0.75**0.5 * eps + 0.5 * torch.randn(n, generator=g, dtype=torch.float64)
+# measured = torch.corrcoef(torch.stack([start, eps]))[0, 1]
+# assert abs(measured - 0.75**8.5) < 5 / n**0.5
+# ```
+# ````
+#
+# ```{exercise} Derive: the other root
+# :label: ex-family-minus
+# A square has two roots. Replace $\sqrt{1 - \bar\alpha_s - \sigma^2}$ in {eq}`eq:reuse-noise` by its negative. Which part of the proof of {prf:ref}`lem-same-marginals` changes? What does a path with
+# $\sigma = 0$ look like?
+# ```
+#
+# ````{solution} ex-family-minus
+# :class: dropdown
+# None: only the square of that factor enters the variance. So these processes have the right marginals too, and the family is not everything that training allows.
+# All $\rho_t$ are negative now. With $\sigma = 0$ the noise changes its sign at each step, and $x_t$ jumps between two curves, one above and one below $\sqrt{\bar\alpha_t}\, x_0$: the two are mirror images, and which one it is on depends on whether $t$ is even.
+#
+# ```python
+# import torch
+# from ddim_edu.forward import mix, unmix_eps
+# from ddim_edu.schedule import NoiseSchedule
+#
+# abar = NoiseSchedule.linear().alpha_bar
+# g, n = torch.Generator().manual_seed(0), 20_000
+# x_0 = torch.full((n,), 0.8, dtype=torch.float64)
+# noise = torch.randn(n, generator=g, dtype=torch.float64)
+# x = mix(x_0, noise, abar[1000])
+# for t in range(1000, 1, -1):
+#     x = mix(x_0, -unmix_eps(x, x_0, abar[t]), abar[t - 1])
+#     flips = 1001 - t
+# assert torch.allclose(unmix_eps(x, x_0, abar[1]), (-1) ** flips * noise, rtol=1e-6)
+# assert abs(x.var() / (1 - abar[1]) - 1) < 5 * (2 / n) ** 0.5
+# ```
+# ````
+#
+# ```{exercise} Code: the same joint, drawn upwards
+# :label: ex-family-upwards
+# Draw $x_1$ from its marginal and walk up with {py:func}`~ddim_edu.posterior.q_sigma_forward`, on `NoiseSchedule.cosine(10)` with every $\sigma_t$ at 60% of the largest. Check the marginal of $x_{10}$ and the correlation
+# between the noises at levels 1 and 10.
+# ```
+#
+# ````{solution} ex-family-upwards
+# :class: dropdown
+# Each $\rho$ is $\sqrt{1 - 0.36} = 0.8$, so the correlation over nine steps is $0.8^9 = 0.134$.
+#
+# ```python
+# import torch
+# from ddim_edu.forward import mix, unmix_eps
+# from ddim_edu.posterior import q_sigma_forward
+# from ddim_edu.schedule import NoiseSchedule
+#
+# abar = NoiseSchedule.cosine(10).alpha_bar
+# g, n = torch.Generator().manual_seed(0), 100_000
+# normal = lambda: torch.randn(n, generator=g, dtype=torch.float64)
+# x_0, first = torch.full((n,), 0.8, dtype=torch.float64), normal()
+# x = mix(x_0, first, abar[1])
+# for t in range(2, 11):
+#     step = q_sigma_forward(x, x_0, abar[t], abar[t - 1], 0.6 * (1 - abar[t - 1]).sqrt())
+#     x = step.mean + step.std * normal()
+# last = unmix_eps(x, x_0, abar[10])
+# assert abs(last.mean()) < 5 / n**0.5 and abs(last.var() - 1) < 5 * (2 / n) ** 0.5
+# assert abs(torch.corrcoef(torch.stack([first, last]))[0, 1] - 0.8**9) < 5 / n**0.5
+# ```
+# ````
+#
+# ```{exercise} Break: a sigma that looks
+# :label: ex-family-looks
+# May $\sigma$ depend on the data or on the state? Take one step with $\sigma = 0$ where the found noise is negative and the largest $\sigma$ where it is positive. Compute mean and variance of the new noise. Then
+# let $\sigma$ depend on the sign of $x_0$ instead.
+# ```
+#
+# ````{solution} ex-family-looks
+# :class: dropdown
+# The lemma is a statement for each $x_0$, so $\sigma$ may depend on $x_0$. It may not depend on $x_t$: negative noise is kept and positive noise is replaced by a fresh draw, so the mean becomes
+# $E[\epsilon\, 1_{\epsilon < 0}] = -1/\sqrt{2\pi} = -0.40$. The mean square is $\tfrac12 + \tfrac12 = 1$, so the variance is $1 - 1/(2\pi) = 0.84$.
+#
+# ```python
+# import math
+# import torch
+#
+# g, n = torch.Generator().manual_seed(0), 100_000
+# x_0, found, z = torch.randn(3, n, generator=g, dtype=torch.float64)
+# new = torch.where(found > 0, z, found)  # sigma looks at x_t
+# assert abs(new.mean() + 1 / math.sqrt(2 * math.pi)) < 5 / n**0.5
+# assert abs(new.var() - (1 - 1 / (2 * math.pi))) < 0.02
+# new = torch.where(x_0 > 0, z, found)  # sigma looks at x_0
+# assert abs(new.mean()) < 5 / n**0.5 and abs(new.var() - 1) < 5 * (2 / n) ** 0.5
+# ```
+# ````
+#
+# ## Summary
+#
+# 1. Training uses the marginals $q(x_t \mid x_0)$ only. How the levels hang together is free.
+# 2. Given $x_0$, the noise found in $x_t$ can be used again at a lower level, with fresh noise of any $0 \le \sigma^2 \le 1 - \bar\alpha_s$ added and its
+#    variance taken from the found part. Every level keeps its distribution (Lemma 1 of the paper).
+# 3. The members differ in the correlation $\rho_t$ of neighbouring noises: 1 for $\sigma = 0$, $\sqrt{\operatorname{SNR}(t)/\operatorname{SNR}(t-1)}$ for DDPM, 0 for the largest $\sigma$.
+# 4. The forward process of a member looks at $x_0$ as well as at $x_{t-1}$. Only DDPM's is a Markov chain.
+# 5. More fresh noise than the range allows changes the marginals, and so does adding $\hat\sigma$ to DDPM's mean.
+#
+# **Next.** Chapter 5 puts a network's guess in the place of $x_0$ and turns every member into a sampler. In the package, read {py:mod}`ddim_edu.posterior`: its function `place` is
+# the two terms of {eq}`eq:reuse-noise` that are not fresh.
