@@ -199,6 +199,7 @@ def train(trainer: Trainer, threads: int = 0) -> int:
         )
     finally:
         torch.set_num_threads(threads_before)
+        trainer.close()
     if stopped and not trainer.writes:
         return 128 + stopped[0]
     if stopped:

@@ -314,7 +314,9 @@ def test_a_tracker_gets_the_log_and_the_samples(tmp_path):
 
     folder = tmp_path / "run"
     folder.mkdir()
-    records = steps(Trainer.start(RECIPE, folder, tracker="tensorboard"))
+    trainer = Trainer.start(RECIPE, folder, tracker="tensorboard")
+    records = steps(trainer)
+    trainer.close()
     (events,) = {path.parent for path in folder.rglob("events.out.tfevents*")}
     found = EventAccumulator(str(events)).Reload()
     assert [event.step for event in found.Scalars("loss")] == [3, 6, 9, 12]

@@ -284,6 +284,9 @@ class Trainer:
             if last or self.step % recipe.save_every == 0:
                 self.save()
             yield Progress(self.step, loss, lr, mean_loss, rate, heldout, grid)
+
+    def close(self) -> None:
+        """Finish what the tracker has to write, and part from the other processes."""
         self.accelerator.end_training()
 
     def save(self) -> None:
