@@ -22,8 +22,8 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from ddim_edu.exact import Gaussian, GaussianMixture
-from ddim_edu.forward import eps_to_score, eps_to_v, unmix_x0
-from ddim_edu.forward import mix, q_sample, q_step
+from ddim_edu.forward import eps_to_score, eps_to_v, mix
+from ddim_edu.forward import q_sample, q_step, unmix_x0
 from ddim_edu.losses import draw_t, gamma_of_sigma, loss_simple
 from ddim_edu.nets.points import PointNet
 from ddim_edu.plotting import COLOURS, figure
@@ -130,7 +130,7 @@ print(f"variance {left_over.var():.2f}, formula {variance:.2f}")
 print(f"its root, which S4 prints as the variance: {variance.sqrt():.2f}")
 assert abs(left_over.var() - variance.sqrt()) > 0.2
 
-# %% mystnb={"figure": {"caption": "Bayes' rule for one coordinate, from level 200 to level 100, with $x_0 = 0.7$ and $x_{200} = -0.2$. What the data says about $x_{100}$ (its bell is $q(x_{100} \\mid x_0)$) times what $x_{200}$ says about it (read as a function of $x_{100}$) is a third bell, between the two and narrower than both.", "name": "fig-three-bells"}, "image": {"alt": "Three bell curves over x at level 100. The one from the data is centred at 0.66, the one from the noisier state at minus 0.21 and wider; their product lies between them, nearer to the first, and is the tallest and narrowest."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Bayes' rule for one coordinate, from level 200 to level 100, with $x_0 = 0.7$ and $x_{200} = -0.2$. What the data says about $x_{100}$ (its bell is $q(x_{100} \\mid x_0)$) times what $x_{200}$ says about it (read as a function of $x_{100}$) is a third bell, between the two and narrower than both.", "name": "fig-three-bells"}, "image": {"alt": "Three bell curves over x at level 100. The one from the data is centred at 0.66, the one from the noisier state at minus 0.23 and wider; their product lies between them, nearer to the first, and is the tallest and narrowest."}} tags=["hide-input"]
 abar_t, abar_s = schedule.alpha_bar[200], schedule.alpha_bar[100]
 kept = abar_t / abar_s
 grid = torch.linspace(-2, 2, 4001, dtype=torch.float64)
@@ -415,7 +415,7 @@ sigma = schedule.sigma(levels, levels - 1, 1.0)
 sigma = torch.cat([schedule.beta[:2].sqrt(), sigma])  # sqrt(beta_1) at t = 1
 gamma = gamma_of_sigma(schedule, sigma)[1:]
 floor = (eps - best).square().mean(1).view(1000, each).mean(1)  # of each level
-shares = {"bound": (gamma * floor).cumsum(0), "$L_{simple}$": floor.cumsum(0)}
+shares = {"bound": (gamma * floor).cumsum(0), "L_simple": floor.cumsum(0)}
 shares = {name: total / total[-1] for name, total in shares.items()}
 
 # %% mystnb={"figure": {"caption": "Left: the weight that the bound gives to the squared error of each level. Right: share of the levels up to $t$ in the whole sum, for the best possible predictor on three clusters.", "name": "fig-weights"}, "image": {"alt": "Two line plots against t on logarithmic axes. Left: the weight is about 0.5 at the first levels, falls to 0.005 near level 350 and rises a little to 0.01. Right: the bound's cumulative share reaches one half before level 10, that of L simple only between 100 and 200."}} tags=["hide-input"]
@@ -433,7 +433,7 @@ for name, share in shares.items():
     print(f"{name:12s} half of the sum by t = {half:3d}", end=", ")
     print(f"first ten levels {share[9]:.0%}")
 print(f"largest weight over smallest: {gamma.max() / gamma.min():.0f}")
-assert shares["bound"][9] > 0.5 > 5 * shares["$L_{simple}$"][9]
+assert shares["bound"][9] > 0.5 > 5 * shares["L_simple"][9]
 assert gamma[1:10].min() > 5 * gamma[100:].max()
 
 # %% [markdown]
@@ -571,7 +571,7 @@ for low, high in ranges:
     print(f"{excess.mean():10.4f}")
 assert excess.mean() < 0.02 < 0.1 < lowest.mean()  # over all levels
 
-# %% mystnb={"figure": {"caption": "The trained network, level by level (means over 20 levels). Left: its loss lies on the floor. Right: what it lacks, the excess, on a logarithmic scale.", "name": "fig-floor"}, "image": {"alt": "Two plots against t. Left: dots on a line that starts near 0.9, falls to 0.3 at level 100, has a shoulder of 0.35 near level 200 and falls to 0 by level 700. Right: the excess, about 0.01 at the first levels and below 0.001 at most levels above 300."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "The trained network, level by level (means over 20 levels). Left: its loss lies on the floor. Right: what it lacks, the excess, on a logarithmic scale.", "name": "fig-floor"}, "image": {"alt": "Two plots against t. Left: dots on a line that starts near 0.95, falls to 0.3 at level 100, rises to 0.4 near level 200 and falls to 0 by level 700. Right: the excess, between 0.001 and 0.01 up to level 300 and near 0.0001 from level 400 on."}} tags=["hide-input"]
 binned = [(p.square().mean(1)).view(50, -1).mean(1) for p in parts]
 middle = torch.arange(50) * 20 + 10.5
 fig, (left, right) = figure(2, height=2.4)
@@ -594,7 +594,7 @@ assert binned[1][-1] < 1e-4 < 2 * binned[2][-1]
 #
 # By {eq}`eq:tweedie` a noise predictor is a field of arrows. Compare the network's with the exact ones.
 
-# %% mystnb={"figure": {"caption": "The score times $\\sqrt{1 - \\bar\\alpha_t}$, that is $-\\epsilon$, exact and predicted, over noisy data (grey). The arrows point to where noisy data is denser; the two fields differ only where there is no data.", "name": "fig-arrows"}, "image": {"alt": "Two plots of arrows on a grid over a grey cloud of points, at levels 100 and 300. At level 100 the arrows turn towards three clusters, at 300 towards one blurred cloud. Blue exact arrows and orange predicted arrows nearly coincide, except in the corners."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "The score times $\\sqrt{1 - \\bar\\alpha_t}$, that is $-\\epsilon$, exact and predicted, over noisy data (grey). The arrows point to where noisy data is denser; the two fields differ visibly only where there is no data.", "name": "fig-arrows"}, "image": {"alt": "Two plots of arrows on a grid over a grey cloud of points, at levels 100 and 300. At level 100 the arrows turn towards three clusters, at 300 towards one blurred cloud. Blue exact arrows and orange predicted arrows nearly coincide, except in the corners."}} tags=["hide-input"]
 side = torch.linspace(-2.2, 2.2, 12, dtype=torch.float64)
 mesh = torch.cartesian_prod(side, side)
 fig, axes = figure(2, height=3.4, sharex=True, sharey=True)
@@ -607,7 +607,8 @@ for ax, t in zip(axes, (100, 300)):
         look = {"color": colour, "scale": 45, "width": 0.005, "label": name}
         ax.quiver(*mesh.T, *-field.T, **look)
     ax.set(title=f"t = {t}", aspect="equal", xlim=(-2.6, 2.6), ylim=(-2.6, 2.6))
-axes[0].legend(loc="lower left", fontsize=8);
+arrows = axes[0].get_legend_handles_labels()
+fig.legend(*arrows, loc="outside right upper");
 
 # %%
 with torch.no_grad():
@@ -638,14 +639,18 @@ with torch.no_grad():
 # leaves at most $1 - \bar\alpha_t$. Again it all holds for any $s < t$, and one large step shows it best.
 
 # %%
-# checks eq:reverse-variance
 n, t, s = 200_000, 200, 100
 abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
 kept = abar_t / abar_s
 low, high = schedule.sigma(t, s, 1.0) ** 2, 1 - kept
 k = abar_s.sqrt() * (1 - kept) / (1 - abar_t)
+print(f"the two extremes: {low:.3f} and {high:.3f}")
+
 peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
 point, bell = Gaussian([0.4], 0.0, schedule), Gaussian([0.0], 1.0, schedule)
+
+# %%
+# checks eq:reverse-variance
 names = "a point", "two peaks", "normal"
 for name, source in zip(names, (point, peaks, bell)):
     x_0 = source.sample(n, generator)
@@ -656,7 +661,6 @@ for name, source in zip(names, (point, peaks, bell)):
     spread, unknown = (x_s - mean).square().mean(), (x_0 - x0_hat).square().mean()
     assert abs(spread / (low + k**2 * unknown) - 1) < 6 * (2 / n) ** 0.5
     print(f"{name:9s} variance of x_100 given x_200: {spread:.3f}")
-print(f"the two extremes: {low:.3f} and {high:.3f}")
 
 # %%
 ratio = schedule.sigma(levels, levels - 1, 1.0) ** 2 / schedule.beta[2:]
@@ -672,13 +676,14 @@ assert ratio[0] < 0.5 and first < 200
 # Now walk. The network knows the data only through the loss; the exact predictor runs beside it as a control.
 
 # %%
-n, tau = 3_000, make_tau(1000, 1000)  # every level
+n, tau = 2_000, make_tau(1000, 1000)  # every level
 walks = {"data": points.sample(n, generator)}
 for name, predictor in (("exact", points.eps), ("network", net)):
     x = sample(predictor, (n, 2), schedule, tau, eta=1.0, generator=generator)
     walks[name] = x.double()
 
 
+# %%
 def cluster_shares(x):
     """Share of each cluster, its standard error, and the spread within."""
     nearest = torch.cdist(x, points.means).argmin(1)
@@ -695,7 +700,7 @@ for name, x in walks.items():
     assert ((share - points.weights).abs() < 4 * error + margin).all()
     assert abs(width / 0.03**0.5 - 1) < 0.1
 
-# %% mystnb={"figure": {"caption": "3,000 points each: drawn from the data, and sampled by a thousand steps down from pure noise with the exact predictor and with the network.", "name": "fig-samples"}, "image": {"alt": "Three scatter plots that look alike: three round clusters, the largest at the lower left, one at the lower right, the smallest at the top. The network's plot has a few more stray points between clusters."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "2,000 points each: drawn from the data, and sampled by a thousand steps down from pure noise with the exact predictor and with the network.", "name": "fig-samples"}, "image": {"alt": "Three scatter plots that look alike: three round clusters, the largest at the lower left, one at the lower right, the smallest at the top. The network's plot has a few more stray points between clusters."}} tags=["hide-input"]
 fig, axes = figure(3, height=2.5, sharex=True, sharey=True)
 for ax, (name, x) in zip(axes, walks.items()):
     ax.scatter(*x.T, s=1)
