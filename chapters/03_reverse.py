@@ -22,8 +22,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from ddim_edu.exact import Gaussian, GaussianMixture
-from ddim_edu.forward import eps_to_score, eps_to_v, mix
-from ddim_edu.forward import q_sample, q_step, unmix_x0
+from ddim_edu.forward import eps_to_score, eps_to_v, mix, q_sample, unmix_x0
 from ddim_edu.losses import draw_t, gamma_of_sigma, loss_simple
 from ddim_edu.nets.points import PointNet
 from ddim_edu.plotting import COLOURS, figure
@@ -267,7 +266,7 @@ def along_paths(steps, start, x_0):
     """ln p/q for one forward path from each x_0."""
     x, total = x_0, 0.0
     for t in range(1, 7):
-        x_t = q_step(x, t, toy, draw(x, generator))
+        x_t = mix(x, draw(x, generator), 1 - beta[t])  # one forward step
         slope, offset, fresh = steps[t]
         down = Normal(slope * x_t + offset, fresh.sqrt()).log_prob(x)
         up = Normal((1 - beta[t]).sqrt() * x, beta[t].sqrt()).log_prob(x_t)
