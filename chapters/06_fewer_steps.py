@@ -143,18 +143,18 @@ print("steps are straight lines in x / sqrt(abar) against nsr")
 #
 # On a line the result of infinitely many steps is known. Let $Q_t(u)$ be the $u$-quantile of $q_t$: the share $u$ of the probability lies below it. At $\eta = 0$ paths on a line
 # cannot cross, and with ever shorter steps the points keep the distribution $q_t$ at every level (chapter 5 measured it; chapter 7 says more). So a point that starts
-# at the $u$-quantile stays at the $u$-quantile and ends at $Q_0(u)$. We start 400 points at the quantiles of $\mathcal N(0, 1)$, $u = 0.5/400, 1.5/400, \dots$, walk, and take the mean of
+# at the $u$-quantile stays at the $u$-quantile and ends at $Q_0(u)$. We start 200 points at the quantiles of $\mathcal N(0, 1)$, $u = 0.0025, 0.0075, \dots, 0.9975$, walk, and take the mean of
 # $|x_0 - Q_0(u)|$. It is also a distance between distributions (the Wasserstein-1 distance: how far, on average, probability must be moved), and no random number
 # is involved. The data is this book's mixture on a line, whose standard deviation is 0.76.
 
 # %%
-share_below = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
-fine = torch.linspace(-6, 6, 12001, dtype=torch.float64)
+share_below = (torch.arange(200, dtype=torch.float64) + 0.5) / 200
+fine = torch.linspace(-6, 6, 4001, dtype=torch.float64)
 standard = torch.special.ndtri(share_below)  # quantiles of N(0, 1)
 
 
 def quantiles(mixture, t):
-    """Q_t(u) for the 400 values of u, from the exact distribution function."""
+    """Q_t(u) for the 200 values of u, from the exact distribution function."""
     abar = mixture.schedule.alpha_bar[t]
     std = (abar * mixture.covs[:, 0, 0] + 1 - abar).sqrt()
     z = (fine[:, None] - abar.sqrt() * mixture.means[:, 0]) / std
@@ -287,8 +287,8 @@ for name in peaks:
 # checks eq:fewer-density
 for S in steps:
     rest = [errors["linear", spacing, S] for spacing in SPACINGS]
-    assert errors["linear", "made to measure", S] < min(rest)
-    assert min(rest) == errors["linear", "quadratic", S]
+    assert errors["linear", "made to measure", S] < (1 if S <= 50 else 1.1) * min(rest)
+    assert errors["linear", "quadratic", S] == min(rest) < 0.75 * min(rest[:3])
 for S in steps:
     at_T = [errors["cosine", sp, S] for sp in ("linspace", "trailing", "quadratic-full")]
     assert errors["cosine", "made to measure", S] < min(at_T)
@@ -299,7 +299,7 @@ assert errors["cosine", "quadratic", 100] > 5 * errors["cosine", "leading", 100]
 
 # %% [markdown]
 # On the **linear** schedule the order is what the figure predicts. The bends lie at small $t$, the even spacings step over them, quadratic spacing does not, and its error is less than three quarters of
-# the even ones'. The paper indeed used quadratic spacing for CIFAR-10 (appendix D.2), and a linear schedule. The spacing made to measure is best throughout.
+# the even ones'. The paper indeed used quadratic spacing for CIFAR-10 (appendix D.2), and a linear schedule. The spacing made to measure is best up to $S = 50$, and at $S = 100$ the two are level.
 #
 # On the **cosine** schedule even spacing in $t$ is already close to what the data wants, since this schedule spends its levels more evenly. Quadratic spacing has nothing to mend, and from $S = 20$
 # on it stops improving altogether. Why?
@@ -375,19 +375,20 @@ for name, targets in (("listed", listed), ("recomputed", recomputed)):
     print(f"{name:10s} error {outcome[name]:.3f}, standard deviation {x.std():.3f}")
 assert abs(outcome["listed"] - errors["linear", "linspace", 10]) < 1e-6
 assert sum(a != b for a, b in zip(listed, recomputed)) == 9
+assert outcome["recomputed"] < outcome["listed"]
 
 # %% [markdown]
 # Nine of ten targets are off, most by 11 levels: a state made for level 899 (counted from 0) is handed to the network as level 888, with more noise in it than its label says. We expected damage. On this problem the error is
-# *smaller* than with the right list. The printed standard deviations suggest why: few steps of DDIM leave too much spread or too little, and the surplus noise acts on it. So this is
-# not evidence that the fault is harmless. It is evidence that an end result can hide one, and that a step should be tested by itself.
+# *smaller* than with the right list. The printed standard deviations suggest why: few steps leave the cloud too narrow (the data has 0.76), and the surplus noise gives some width back. So this is
+# not evidence that the fault is harmless. It is evidence that an end result can hide a fault, and that a step should be tested by itself.
 #
 # ## Cost against quality
 #
 # How fast does the error fall? A step of length $h$ misses by about $h^2$, and there are $S \propto 1/h$ of them, so the total should fall like $1/S$: slope $-1$ on logarithmic axes. At $\eta = 1$ the
-# walk is random, so there we draw 4,000 samples, sort them and compare with quantiles. The same distance for 4,000 true draws is the floor of that measurement.
+# walk is random, so there we draw 5,000 samples, sort them and compare with quantiles. The same distance for 5,000 true draws is the floor of that measurement.
 
 # %%
-n = 4_000
+n = 5_000
 ranks = (torch.arange(n, dtype=torch.float64) + 0.5) / n
 exact_n = torch.from_numpy(np.interp(ranks, share_below, truth))
 distance = lambda x: (x.flatten().sort().values - exact_n).abs().mean().item()
@@ -419,7 +420,7 @@ assert all(noisy[S] > 1.2 * errors["linear", "leading", S] for S in (10, 20, 50)
 # (Gauss–Hermite quadrature) gives on a grid. At the top, average over $\mathcal N(0,1)$.
 
 # %%
-grid = np.linspace(-7, 7, 1401)
+grid = np.linspace(-7, 7, 701)
 nodes, node_weights = np.polynomial.hermite_e.hermegauss(24)
 node_weights = node_weights / node_weights.sum()
 start_weights = np.exp(-(grid**2) / 2) / np.exp(-(grid**2) / 2).sum()
@@ -458,7 +459,7 @@ assert abs(share[200, 0.0] - 0.1) < abs(share[200, 1.0] - 0.1) < 0.005
 fig, (left, right) = figure(2, height=2.6)
 left.loglog(steps, quiet, "o-", label=r"$\eta = 0$")
 left.loglog(steps, list(noisy.values()), "s-", label=r"$\eta = 1$")
-left.axhline(floor, color="gray", linestyle=":", label="4,000 true draws")
+left.axhline(floor, color="gray", linestyle=":", label="5,000 true draws")
 left.set(xlabel="network calls S", ylabel="distance")
 left.legend(fontsize=8)
 for eta, marker in ((0.0, "o-"), (1.0, "s-")):
@@ -589,10 +590,11 @@ image_row(tall, titles);
 # %%
 unrelated = apart(calm[200], calm[200].roll(1, 0))
 print(f"for scale, two samples from different starts: {unrelated:.2f}")
-assert falling[3] < 0.5 * unrelated
+assert falling[3] < 0.3 * unrelated and other > 0.7 * unrelated
 
 # %% [markdown]
-# The distances are root-mean-square differences per pixel, averaged over 32 starts, on a scale from $-1$ to 1. The curve that the steps approximate is a function from $x_T$ to $x_0$; so $x_T$ may be read as a code of the picture.
+# The distances are root-mean-square differences per pixel, averaged over 32 starts, on a scale from $-1$ to 1. At $\eta = 1$ two runs from the same start are about as far apart as samples from different starts: $x_T$
+# decides little there. At $\eta = 0$ it decides everything. The curve that the steps approximate is a function from $x_T$ to $x_0$; so $x_T$ may be read as a code of the picture.
 # Chapter 7 runs it backwards and chapter 12 moves about in it.
 #
 # ## Counting calls, and seconds
@@ -646,7 +648,7 @@ assert minutes == 24
 mixture, tau = peaks["linear"], make_tau(1000, 50, "trailing").tolist()
 spread, wrong = {}, {}
 for name in ("one level", "product"):
-    x = torch.randn(4_000, 1, generator=generator, dtype=torch.float64)
+    x = torch.randn(n, 1, generator=generator, dtype=torch.float64)
     for s, t in reversed(list(pairwise(tau))):
         abar_t, abar_s = linear.alpha_bar[t], linear.alpha_bar[s]
         alpha = linear.alpha_step[t] if name == "one level" else abar_t / abar_s
