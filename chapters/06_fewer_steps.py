@@ -97,11 +97,12 @@ print(f"marginals hold at {tau[-2:0:-1]}")
 
 # %%
 # checks eq:fewer-kl
-bad = lambda x_t, t: 0.7 * x_t
+def bad(x_t, t):
+    return 0.7 * x_t
+
 x_0, eps = torch.randn(2, 50, 3, generator=generator, dtype=torch.float64)
 for s, t in list(pairwise(tau))[1:]:
-    abar_t, abar_s = linear.alpha_bar[t], linear.alpha_bar[s]
-    sigma = linear.sigma(t, s, 0.5)
+    abar_t, abar_s, sigma = *linear.alpha_bar[[t, s]], linear.sigma(t, s, 0.5)
     x_t = q_sample(x_0, t, linear, eps)
     x0_hat = unmix_x0(x_t, bad(x_t, t), abar_t)
     true, ours = (q_sigma(x_t, x, abar_t, abar_s, sigma) for x in (x_0, x0_hat))
@@ -248,7 +249,7 @@ for name, b in below.items():
 fig, (left, right) = figure(2, height=3.0, sharey=True)
 rows = {name: make_tau(1000, 10, name)[1:] for name in SPACINGS}
 rows["made to measure"] = made_to_measure(10, below["linear"])[1:]
-for row, (name, chosen) in enumerate(rows.items()):
+for row, chosen in enumerate(rows.values()):
     left.plot(chosen, [-row] * 10, "o", markersize=4)
     right.plot(linear.snr[chosen].log(), [-row] * 10, "o", markersize=4)
 wants = below["linear"].diff()
@@ -402,7 +403,9 @@ assert outcome["recomputed"] < outcome["listed"]
 n = 5_000
 ranks = (torch.arange(n, dtype=torch.float64) + 0.5) / n
 exact_n = torch.from_numpy(np.interp(ranks, share_below, truth))
-distance = lambda x: (x.flatten().sort().values - exact_n).abs().mean().item()
+def distance(x):
+    return (x.flatten().sort().values - exact_n).abs().mean().item()
+
 
 mixture = peaks["linear"]
 floor = np.mean([distance(mixture.sample(n, generator)) for _ in range(5)])
@@ -455,7 +458,9 @@ def share_left(mixture, tau, eta):
     return float(u @ start_weights)
 
 # %%
-rare = lambda made: GaussianMixture([0.1, 0.9], [[-1.2], [0.65]], 0.03, made)
+def rare(made):
+    return GaussianMixture([0.1, 0.9], [[-1.2], [0.65]], 0.03, made)
+
 counts = (5, 10, 20, 50, 100, 200)
 share = {
     (S, eta): share_left(rare(linear), make_tau(1000, S, "trailing"), eta)
@@ -589,7 +594,9 @@ assert quality[1.0, 5][0] > quality[1.0, 50][0] + quality[1.0, 5][1]
 sizes, from_one = (5, 10, 20, 50, 200), x_T[:32]
 calm = {S: walk(from_one, S) for S in sizes}
 shaken = {S: walk(from_one, S, eta=1.0, noise_seed=S) for S in (20, 50)}
-apart = lambda a, b: (a - b).square().flatten(1).mean(1).sqrt().mean().item()
+def apart(a, b):
+    return (a - b).square().flatten(1).mean(1).sqrt().mean().item()
+
 
 to_longest = {S: apart(calm[S], calm[200]) for S in (5, 10, 20, 50)}
 other = apart(shaken[20], shaken[50])
