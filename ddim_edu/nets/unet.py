@@ -165,7 +165,7 @@ class UNet(nn.Module):
 
     @property
     def null_label(self) -> int:
-        """The label that stands for "any class": the number of classes, since labels begin at 0."""
+        """The number of classes, which is the label of *any class*, since labels begin at 0."""
         return self.config.classes
 
     def forward(self, x_t: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:

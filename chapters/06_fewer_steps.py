@@ -1,0 +1,824 @@
+# %% [markdown]
+# (ch-fewer-steps)=
+# # Fewer steps
+#
+# **Question.** A model was trained with $T = 1000$ levels. Must sampling call it 1000 times?
+#
+# The DDIM paper opens with what is at stake: drawing 50,000 pictures of 32 × 32 pixels took a DDPM about 20 hours on a 2080 Ti graphics card, and a GAN (a network that
+# makes a picture in one call) less than a minute {cite}`song2021ddim`. Nearly all of those hours go into network calls, a thousand for each picture. At the end of this
+# chapter you will have checked
+#
+# - that the family of chapter 4 exists on any sub-sequence of the levels, and why training does not notice which one;
+# - what five ways of choosing the levels cost, against an exact truth, and why the best choice differs between schedules;
+# - three surprises in widely used code, by arithmetic;
+# - how the error falls with the number of calls, on an exact problem and on a trained network;
+# - that at $\eta = 0$ one $x_T$ becomes nearly the same picture whatever the number of steps, and at $\eta = 1$ it does not.
+#
+# The word for this is often "acceleration". Nothing runs faster: the network and the cost of one call stay what they were. There are fewer calls.
+#
+# The chapter opens {py:mod}`ddim_edu.schedule` ({py:func}`~ddim_edu.schedule.make_tau`) and {py:mod}`ddim_edu.sampler`.
+
+# %%
+import time
+from itertools import pairwise
+
+import numpy as np
+import torch
+from scipy.interpolate import CubicSpline
+
+from ddim_edu.exact import GaussianMixture
+from ddim_edu.forward import q_sample, unmix_x0
+from ddim_edu.lab.checkpoint import load
+from ddim_edu.lab.data import digits
+from ddim_edu.losses import eps_error
+from ddim_edu.plotting import COLOURS, figure, image_row
+from ddim_edu.posterior import q_sigma
+from ddim_edu.sampler import ddim_path, ddim_step, draw, sample
+from ddim_edu.schedule import SPACINGS, NoiseSchedule, make_tau
+
+# %%
+generator = torch.Generator().manual_seed(0)
+linear, cosine = NoiseSchedule.linear(), NoiseSchedule.cosine()
+
+# %% [markdown]
+# ## A process that visits few levels
+#
+# Choose levels $0 = \tau_0 < \tau_1 < \dots < \tau_S \le T$. The paper (section 4.2 and appendix C.1) writes down a joint distribution of all $x_1, \dots, x_T$ given $x_0$ in
+# which only the chosen levels form a chain. All others hang directly on $x_0$:
+#
+# $$
+# \begin{aligned}
+# q_{\sigma,\tau}(x_{1:T} \mid x_0) &= q(x_{\tau_S} \mid x_0) \\
+# &\;\cdot \prod_{i=2}^{S} q_\sigma(x_{\tau_{i-1}} \mid x_{\tau_i}, x_0) \\
+# &\;\cdot \prod_{t \notin \tau} q(x_t \mid x_0) .
+# \end{aligned}
+# $$ (eq:fewer-joint)
+#
+# The factors $q_\sigma$ are chapter 4's, with $t = \tau_i$ and $s = \tau_{i-1}$. Nothing in their definition asked for $s = t - 1$: the mean puts $x_0$ where it belongs at
+# level $s$, adds the noise found in $x_t$ scaled to variance $1 - \bar\alpha_s - \sigma^2$, and fresh noise makes up the rest. So if $x_t$ has the marginal
+# $\mathcal N(\sqrt{\bar\alpha_t}\, x_0, (1 - \bar\alpha_t) I)$, then $x_s$ has that of level $s$, for a jump of any length, and by induction every level of the chain has.
+# The levels outside $\tau$ have it by definition. Ten jumps of 100 levels, by sampling:
+
+# %%
+# checks eq:fewer-joint
+n, tau = 100_000, make_tau(1000, 10, "trailing").tolist()
+x_0 = torch.full((n,), 0.8, dtype=torch.float64)
+x = q_sample(x_0, tau[-1], linear, draw(x_0, generator))
+for s, t in reversed(list(pairwise(tau))[1:]):
+    sigma = linear.sigma(t, s, 0.5)  # eta = 0.5; any other would do
+    mean, std = q_sigma(x, x_0, linear.alpha_bar[t], linear.alpha_bar[s], sigma)
+    x = mean + std * draw(x, generator)
+    variance = 1 - linear.alpha_bar[s]
+    off = x.mean() - linear.alpha_bar[s].sqrt() * 0.8
+    assert abs(off) < 4 * (variance / n) ** 0.5
+    assert abs(x.var() / variance - 1) < 4 * (2 / n) ** 0.5
+print(f"marginals hold at {tau[-2:0:-1]}")
+
+# %% [markdown]
+# ### Why training does not notice
+#
+# The objective that belongs to this joint has, as in chapter 3, one KL divergence for each step of the chain. Both of its Gaussians have variance $\sigma^2$; the means differ
+# because the model puts $\hat x_0$ in the place of $x_0$. Write $k = \sqrt{\bar\alpha_s} - \sqrt{1 - \bar\alpha_s - \sigma^2}\,\sqrt{\bar\alpha_t/(1 - \bar\alpha_t)}$ for the factor on $x_0$ in the
+# mean. Since $x_0 - \hat x_0 = \sqrt{(1-\bar\alpha_t)/\bar\alpha_t}\,(\hat\epsilon - \epsilon)$,
+#
+# $$
+# \begin{gathered}
+# \operatorname{KL} = \gamma_{t \to s}\, \lVert \epsilon - \epsilon_\theta(x_t, t) \rVert^2, \\
+# \gamma_{t \to s} = \frac{k^2}{2\sigma^2} \cdot \frac{1 - \bar\alpha_t}{\bar\alpha_t} .
+# \end{gathered}
+# $$ (eq:fewer-kl)
+#
+# A level outside $\tau$ contributes a term too (the model guesses $x_0$ from $x_t$ alone), and it is again a squared error of $\epsilon$ with a weight. So $\tau$ decides the weights
+# and nothing else. Each term needs only the pair $(x_0, x_t)$, that is, a marginal, and the marginals are the same for every $\tau$. The best prediction at level $t$
+# is $E[\epsilon \mid x_t]$ whatever the positive weights are. A network trained with $L_{\text{simple}}$ on all levels has therefore been trained for every sub-sequence: **on $\tau$, the
+# loss is $L_{\text{simple}}$ restricted to $t \in \tau$, up to weights.** (A network too small to be right everywhere would care about the weights. That is the fine print.)
+#
+# The check uses a deliberately bad predictor, so that there is an error to weigh.
+
+# %%
+# checks eq:fewer-kl
+def bad(x_t, t):
+    return 0.7 * x_t
+
+x_0, eps = torch.randn(2, 50, 3, generator=generator, dtype=torch.float64)
+for s, t in list(pairwise(tau))[1:]:
+    abar_t, abar_s, sigma = *linear.alpha_bar[[t, s]], linear.sigma(t, s, 0.5)
+    x_t = q_sample(x_0, t, linear, eps)
+    x0_hat = unmix_x0(x_t, bad(x_t, t), abar_t)
+    true, ours = (q_sigma(x_t, x, abar_t, abar_s, sigma) for x in (x_0, x0_hat))
+    normal = torch.distributions.Normal
+    kl = torch.distributions.kl_divergence(normal(*true), normal(*ours)).sum(1)
+    root = (1 - abar_s - sigma**2).sqrt() * (abar_t / (1 - abar_t)).sqrt()
+    gamma = (abar_s.sqrt() - root) ** 2 / (2 * sigma**2) * (1 - abar_t) / abar_t
+    squared = 3 * eps_error(bad, x_0, torch.full((50,), t), eps, linear)
+    assert torch.allclose(kl, gamma * squared, rtol=1e-9)
+print("KL = gamma * squared error, for jumps of 100 levels")
+
+# %% [markdown]
+# So sampling may use any $\tau$. Whether it *should* is another matter: the step puts $\hat x_0$, a prediction, where the derivation had $x_0$, and over a long jump that
+# hurts more. How much, and where, is what the rest of this chapter measures.
+#
+# ## Where the path bends
+#
+# Take $\eta = 0$. Divide the step $x_s = \sqrt{\bar\alpha_s}\, \hat x_0 + \sqrt{1 - \bar\alpha_s}\, \hat\epsilon$ by $\sqrt{\bar\alpha_s}$, do the same with
+# $x_t$, and subtract: $\hat x_0$ cancels. With $n_t = \sqrt{(1-\bar\alpha_t)/\bar\alpha_t}$ (`schedule.nsr`) this is equation 13 of the paper:
+#
+# $$
+# \frac{x_s}{\sqrt{\bar\alpha_s}} = \frac{x_t}{\sqrt{\bar\alpha_t}} + (n_s - n_t)\, \epsilon_\theta(x_t, t) .
+# $$ (eq:fewer-straight)
+#
+# In the coordinates $n$ and $x/\sqrt{\bar\alpha}$ a step is a piece of a straight line with slope $\hat\epsilon$. If the predicted noise did not change on the way, one step from $T$ to 0
+# would be exact. **The error of a step comes from the change of $\hat\epsilon$ along it.** Short steps are needed where $\hat\epsilon$ changes fast, and long ones do where it hardly changes.
+
+# %%
+# checks eq:fewer-straight
+x_t, eps = torch.randn(2, 50, 3, generator=generator, dtype=torch.float64)
+for s, t in pairwise(tau):
+    x_s = ddim_step(x_t, eps, linear.alpha_bar[t], linear.alpha_bar[s])
+    left = x_s / linear.alpha_bar[s].sqrt()
+    run = linear.nsr[s] - linear.nsr[t]
+    right = x_t / linear.alpha_bar[t].sqrt() + run * eps
+    assert torch.allclose(left, right, rtol=1e-9)
+print("steps are straight lines in x / sqrt(abar) against nsr")
+
+# %% [markdown]
+# ### A truth to compare with
+#
+# On a line the result of infinitely many steps is known. Let $Q_t(u)$ be the $u$-quantile of $q_t$: the share $u$ of the probability lies below it. At $\eta = 0$ paths on a line
+# cannot cross, and with ever shorter steps the points keep the distribution $q_t$ at every level (chapter 5 measured it; chapter 7 says more). So a point that starts
+# at the $u$-quantile stays at the $u$-quantile and ends at $Q_0(u)$. We start 200 points at the quantiles of $\mathcal N(0, 1)$, $u = 0.0025, 0.0075, \dots, 0.9975$, walk, and take the mean of
+# $|x_0 - Q_0(u)|$. It is also a distance between distributions (the Wasserstein-1 distance: how far, on average, probability must be moved), and no random number
+# is involved. The data is this book's mixture on a line, whose standard deviation is 0.76.
+
+# %%
+share_below = (torch.arange(200, dtype=torch.float64) + 0.5) / 200
+fine = torch.linspace(-6, 6, 4001, dtype=torch.float64)
+standard = torch.special.ndtri(share_below)  # quantiles of N(0, 1)
+
+
+def quantiles(mixture, t):
+    """Q_t(u) for the 200 values of u, from the exact distribution function."""
+    abar = mixture.schedule.alpha_bar[t]
+    std = (abar * mixture.covs[:, 0, 0] + 1 - abar).sqrt()
+    z = (fine[:, None] - abar.sqrt() * mixture.means[:, 0]) / std
+    cdf = (mixture.weights * torch.special.ndtr(z)).sum(1)
+    return torch.from_numpy(np.interp(share_below, cdf, fine))
+
+# %%
+peaks = {
+    name: GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
+    for name, schedule in (("linear", linear), ("cosine", cosine))
+}
+truth = quantiles(peaks["linear"], 0)
+
+
+def error_of(mixture, tau, start=standard):
+    """Mean distance from the truth of a deterministic walk down tau."""
+    *_, last = ddim_path(mixture.eps, start[:, None], mixture.schedule, tau)
+    return (last.x_s[:, 0].sort().values - truth).abs().mean().item()
+
+print(f"mean {truth.mean():.2f}, standard deviation {truth.std():.2f}")
+
+# %% [markdown]
+# ### A spacing made to measure
+#
+# Now "where the path bends" can be computed. In the coordinates of {eq}`eq:fewer-straight`, a step of length $h$ misses by $\tfrac12 h^2\, |d\epsilon^*/dn|$ to leading order. What a miss at level $t$ does to $x_0$
+# is the derivative $dx_0/d(x_t/\sqrt{\bar\alpha_t})$, and along quantiles that is a quotient of differences. Let $c$ be the product of the two, averaged over the points. The total is at most
+# about $\tfrac12 \sum c\, h^2$. Put $\rho = 1/h$ for the density of the steps; then the sum is $\int c/\rho\; dn$, with $\int \rho\; dn = S$ calls to spend. By
+# Cauchy–Schwarz
+#
+# $$
+# \begin{gathered}
+# \Bigl(\int \sqrt c\; dn\Bigr)^2 \le \int \frac{c}{\rho}\, dn \cdot \int \rho\; dn, \\
+# \text{with equality for } \rho \propto \sqrt c .
+# \end{gathered}
+# $$ (eq:fewer-density)
+#
+# That is a spacing made for this data and this schedule. It needs the truth, so it is no practical recipe; it is a ruler for the five practical ones.
+
+# %%
+levels = torch.arange(0, 1001, 5).clamp(min=1)  # 1, 5, 10, ..., 1000
+
+
+def wanted(mixture):
+    """The share of the steps that should lie below each of the levels."""
+    n = mixture.schedule.nsr[levels]
+    scale = mixture.schedule.alpha_bar[levels].sqrt()
+    x = torch.stack([quantiles(mixture, t) for t in levels])
+    eps = [mixture.eps(row[:, None], t)[:, 0] for row, t in zip(x, levels)]
+    eps = torch.stack(eps)
+    bend = (eps.diff(dim=0) / n.diff()[:, None]).abs()
+    reach = truth.diff() / (x / scale[:, None]).diff(dim=1)  # dx_0 per miss
+    c = (bend[:, 1:] * reach[1:]).mean(1)
+    return torch.cat([torch.zeros(1), (c.sqrt() * n.diff()).cumsum(0)])
+
+# %%
+def made_to_measure(S, below):
+    """S levels up to T, spread as `below` wants."""
+    parts = np.arange(S + 1) / S * below[-1].item()
+    tau = np.interp(parts, below, levels).round()
+    tau[0] = 0
+    for i in range(1, S):  # each level once
+        tau[i] = max(tau[i], tau[i - 1] + 1)
+    return torch.from_numpy(tau).long()
+
+
+below = {name: wanted(mixture) for name, mixture in peaks.items()}
+
+# %%
+for name, b in below.items():
+    middle = np.interp(0.5 * b[-1].item(), b, levels)
+    snr = peaks[name].schedule.snr[int(middle)]
+    print(f"{name}: half the steps belong below t = {middle:.0f}, SNR {snr:.1f}")
+    assert middle < 400
+
+# %% [markdown]
+# The two schedules put the bends at different levels, and at nearly the same signal-to-noise ratio: the bends belong to the data, the labels to the schedule.
+#
+# ## Five spacings
+#
+# | `make_tau(T, S, ...)` | levels |
+# |---|---|
+# | `"leading"` | $1, 1 + k, 1 + 2k, \dots$ with $k = \lfloor T/S \rfloor$; the official code's "uniform" |
+# | `"linspace"` | equal steps from 1 to $T$, both included |
+# | `"trailing"` | $T, T - T/S, \dots$, rounded {cite}`lin2024flawed` |
+# | `"quadratic"` | squares of equal steps, up to $0.8\, T$: dense near the data; the official code's other choice |
+# | `"quadratic-full"` | the same shape up to $T$ |
+
+# %% mystnb={"figure": {"caption": "Ten levels of each spacing, and of the one made to measure, for the linear schedule. Left by t, right by the logarithm of the SNR. The shaded curve shows where this data wants steps.", "name": "fig-fewer-spacings"}, "image": {"alt": "Two panels with six rows of ten dots. By t, leading, linspace and trailing are even, the two quadratic rows and the made-to-measure row crowd towards the data at small t. By log SNR, the even spacings leave wide gaps between the data and log SNR 2, where the shaded curve is high, while the quadratic rows cover it."}} tags=["hide-input"]
+fig, (left, right) = figure(2, height=3.0, sharey=True)
+rows = {name: make_tau(1000, 10, name)[1:] for name in SPACINGS}
+rows["made to measure"] = made_to_measure(10, below["linear"])[1:]
+for row, chosen in enumerate(rows.values()):
+    left.plot(chosen, [-row] * 10, "o", markersize=4)
+    right.plot(linear.snr[chosen].log(), [-row] * 10, "o", markersize=4)
+wants = below["linear"].diff()
+for ax, place in ((left, levels.double()), (right, linear.snr[levels].log())):
+    height = wants / place.diff().abs()
+    middle = (place[1:] + place[:-1]) / 2
+    top = -5.5 + 5.5 * height / height.max()
+    ax.fill_between(middle, -5.5, top, color="0.85", zorder=0)
+left.set(xlabel="level t", yticks=range(0, -6, -1), yticklabels=rows)
+right.set(xlabel="log SNR, data to the right");
+
+# %%
+for name, chosen in rows.items():
+    count = int((linear.snr[chosen] > 1).sum())
+    print(f"{name:15s} from t = {int(chosen[-1]):4d}, {count} of 10 with SNR > 1")
+assert int((linear.snr[rows["quadratic"]] > 1).sum()) == 6
+
+# %% [markdown]
+# Now the error, for five numbers of steps, on both schedules. The problem is the same in both tables: same data, same truth.
+
+# %%
+steps = (5, 10, 20, 50, 100)
+errors = {
+    (name, spacing, S): error_of(mixture, make_tau(1000, S, spacing))
+    for name, mixture in peaks.items()
+    for spacing in SPACINGS
+    for S in steps
+}
+for name, b in below.items():
+    for S in steps:
+        tau = made_to_measure(S, b)
+        errors[name, "made to measure", S] = error_of(peaks[name], tau)
+
+# %%
+for name in peaks:
+    print(f"\n{name:16s}" + "".join(f"S = {S:<6d}" for S in steps))
+    for spacing in (*SPACINGS, "made to measure"):
+        row = "".join(f"{errors[name, spacing, S]:<10.4f}" for S in steps)
+        print(f"{spacing:16s}{row}")
+
+# %%
+# checks eq:fewer-density
+for S in steps:
+    rest = [errors["linear", spacing, S] for spacing in SPACINGS]
+    allowed = 1 if S <= 50 else 1.1
+    assert errors["linear", "made to measure", S] < allowed * min(rest)
+    assert errors["linear", "quadratic", S] == min(rest) < 0.75 * min(rest[:3])
+for S in steps:
+    for other in ("linspace", "trailing", "quadratic-full"):  # they start at T
+        measured = errors["cosine", "made to measure", S]
+        assert measured < errors["cosine", other, S]
+for S in (20, 50, 100):
+    rest = {spacing: errors["cosine", spacing, S] for spacing in SPACINGS}
+    assert min(rest, key=rest.get) == "leading"
+assert errors["cosine", "quadratic", 100] > 5 * errors["cosine", "leading", 100]
+
+# %% [markdown]
+# On the **linear** schedule the order is what the figure predicts. The bends lie at small $t$, the even spacings step over them, quadratic spacing does not, and its error is less than three quarters of
+# the even ones'. The paper indeed used quadratic spacing for CIFAR-10 (appendix D.2), and a linear schedule. The spacing made to measure is best up to $S = 50$; at $S = 100$ the 200 points
+# hardly separate it from quadratic.
+#
+# On the **cosine** schedule even spacing in $t$ is already close to what the data wants, since this schedule spends its levels more evenly. Quadratic spacing has nothing to mend, and from $S = 20$
+# on it stops improving altogether. Why?
+#
+# ### Starting below $T$
+#
+# The sampler draws its start from $\mathcal N(0, I)$ at level $\tau_S$. If $\tau_S < T$, that is not the distribution there: $q_{\tau_S}$ still holds data. We measure the distance of $\mathcal N(0,1)$
+# from $q_{\tau_S}$, and then repeat the walk from the right start, the quantiles of $q_{\tau_S}$.
+
+# %%
+for name, mixture in peaks.items():
+    for t in (801, 901, 1000):
+        kept = mixture.schedule.alpha_bar[t].sqrt()
+        off = (standard - quantiles(mixture, t)).abs().mean()
+        print(f"{name} t = {t:4d}  sqrt(abar) {kept:.3f}  start off by {off:.4f}")
+
+# %%
+right_start = {}
+for name, spacing, S in [("cosine", "quadratic", 100), ("cosine", "leading", 10)]:
+    mixture, tau = peaks[name], make_tau(1000, S, spacing)
+    start = quantiles(mixture, int(tau[-1]))
+    right_start[spacing] = error_of(mixture, tau, start)
+    print(f"{name}, {spacing}, S = {S}: error {errors[name, spacing, S]:.4f}")
+    print(f"    from the right start: {right_start[spacing]:.4f}")
+assert right_start["quadratic"] < errors["cosine", "quadratic", 100] / 5
+assert right_start["leading"] > errors["cosine", "leading", 10]
+
+# %% [markdown]
+# The factor 0.8 was chosen for the linear schedule, where $\sqrt{\bar\alpha_{801}} = 0.039$ and the wrong start costs little. On the cosine schedule $\sqrt{\bar\alpha_{801}} = 0.305$: the start is
+# wrong by 0.04, no later step mends it, and this is the floor in the table. A spacing belongs to its schedule.
+#
+# The last line is less comfortable. With `"leading"` and $S = 10$ (a start at 901), the *wrong* start gives the *smaller* error. Two errors of opposite sign cancel in part: leading's place at the top of the
+# cosine table is partly luck on this data. A benchmark that looks only at the end cannot tell. For larger $S$ leading starts nearer to $T$ and both errors vanish.
+#
+# ## Three surprises in other people's code
+#
+# **Asking for $S$ and getting another number.** The official code's uniform spacing is `range(0, T, T // S)`. It has $S$ levels only if the division is kind.
+# **Repeats.** Its quadratic spacing rounds $S$ squares down, and near 0 they collide. The sampler then steps from a level to itself, which changes nothing and costs a call.
+# Both spacings start below $T$, with the effect just measured.
+
+# %%
+for S in (10, 300, 600):
+    uniform = range(0, 1000, 1000 // S)
+    print(f"asked for {S}: {len(uniform)} steps, the top at {uniform[-1] + 1}")
+    assert len(make_tau(1000, S, "leading")) == S + 1
+for S in (50, 100, 1000):
+    square = [int(v) for v in np.linspace(0, np.sqrt(0.8 * 1000), S) ** 2]
+    print(f"quadratic, {S}: {len(set(square))} distinct levels")
+    ours = make_tau(1000, S, "quadratic")
+    assert len(set(ours.tolist())) == S + 1 and len(ours) == S + 1
+
+# %% [markdown]
+# {py:func}`~ddim_edu.schedule.make_tau` gives exactly $S$ distinct levels for every $S$ from 1 to $T$: for `"leading"` it takes the first $S$, and for the squares a repeat moves up to the next free level.
+#
+# **Two sources for one list.** The library `diffusers` makes a list of timesteps, counted from 0, and walks down it. But its DDIM step does not look up where the walk goes next: it
+# recomputes the target as $t - \lfloor T/S \rfloor$ (issues 9261, 11347 and 12633 of its repository). With `"leading"` the two agree. With `"linspace"` they do not, since the gaps there are not $\lfloor T/S \rfloor$.
+
+# %%
+S = 10
+visits = np.linspace(0, 999, S).round().astype(int)[::-1]  # counted from 0
+listed = [*visits[1:].tolist(), -1]  # -1 is the data
+recomputed = [max(int(t) - 1000 // S, -1) for t in visits]
+print("called at ", visits.tolist())
+print("walks to  ", recomputed)
+print("labels it ", listed)
+assert [a - b for a, b in zip(recomputed, listed)] == 9 * [11] + [0]
+
+# %%
+outcome = {}
+for name, targets in (("listed", listed), ("recomputed", recomputed)):
+    x = standard[:, None]
+    for t, s in zip(visits.tolist(), targets):  # + 1: our level 0 is the data
+        eps = peaks["linear"].eps(x, t + 1)
+        x = ddim_step(x, eps, linear.alpha_bar[t + 1], linear.alpha_bar[s + 1])
+    outcome[name] = (x[:, 0].sort().values - truth).abs().mean().item()
+    print(f"{name:10s} error {outcome[name]:.3f}, spread {x.std():.3f}")
+assert abs(outcome["listed"] - errors["linear", "linspace", 10]) < 1e-6
+assert outcome["recomputed"] < outcome["listed"]
+
+# %% [markdown]
+# Nine of ten targets are off by 11 levels: a state made for level 899 (counted from 0) is handed to the network as level 888, with more noise in it than its label says. We expected damage. On this problem the error is
+# *smaller* than with the right list. The printed standard deviations ("spread") suggest why: few steps leave the cloud too narrow (the data has 0.76), and the surplus noise gives some width back. So this is
+# not evidence that the fault is harmless. It is evidence that an end result can hide a fault, and that a step should be tested by itself.
+#
+# ## Cost against quality
+#
+# How fast does the error fall? A step of length $h$ misses by about $h^2$, and there are $S \propto 1/h$ of them, so the total should fall like $1/S$: slope $-1$ on logarithmic axes. At $\eta = 1$ the
+# walk is random, so there we draw 5,000 samples, sort them and compare with quantiles. The same distance for 5,000 true draws is the floor of that measurement.
+
+# %%
+n = 5_000
+ranks = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+exact_n = torch.from_numpy(np.interp(ranks, share_below, truth))
+def distance(x):
+    return (x.flatten().sort().values - exact_n).abs().mean().item()
+
+
+mixture = peaks["linear"]
+floor = np.mean([distance(mixture.sample(n, generator)) for _ in range(5)])
+noisy = {}
+for S in steps:
+    tau = make_tau(1000, S, "leading")
+    x = sample(mixture.eps, (n, 1), linear, tau, eta=1.0, generator=generator)
+    noisy[S] = distance(x.double())
+
+# %%
+quiet = [errors["linear", "leading", S] for S in steps]
+slope = np.polyfit(np.log(steps[1:]), np.log(quiet[1:]), 1)[0]
+print(f"eta = 0: slope {slope:.2f} from S = 10 on")
+print("eta = 1:", [f"{value:.2f}" for value in noisy.values()])
+print(f"floor: {floor:.2f}")
+assert -1.2 < slope < -0.8
+assert all(noisy[S] > 1.2 * errors["linear", "leading", S] for S in (10, 20, 50))
+
+# %% [markdown]
+# At $\eta = 0$ the error falls as predicted. At $\eta = 1$ it is larger at the same number of calls: each step replaces noise that was found by noise that is fresh, and a Gaussian of preset
+# width is a poor stand-in for what lies behind a long jump (chapter 1).
+#
+# ### A promise of chapter 1
+#
+# Chapter 1 ran a chain of 100 steps at $\eta = 1$ on data with a tenth of the points in its left peak. It found 9.3% there, three standard errors short, and said that
+# a hundred steps are a little coarse. Was it coarseness, or chance? We compute the share without sampling. Let $u_s(x)$ be the probability that a walk which is at $x$ at level $s$ ends in
+# the left peak. At level 0 it is 1 or 0. One level up it is an average over the noise of the step, $u_t(x) = E\,[u_s(\text{mean}(x) + \sigma z)]$, which a sum over 24 well-chosen points
+# (Gauss–Hermite quadrature) gives on a grid. At the top, average over $\mathcal N(0,1)$.
+
+# %%
+grid = np.linspace(-7, 7, 701)
+nodes, node_weights = np.polynomial.hermite_e.hermegauss(24)
+node_weights = node_weights / node_weights.sum()
+start_weights = np.exp(-(grid**2) / 2)
+start_weights = start_weights / start_weights.sum()
+
+# %%
+
+def share_left(mixture, tau, eta):
+    """The probability that a walk ends below -0.3."""
+    schedule, u = mixture.schedule, (grid < -0.3).astype(float)
+    for s, t in pairwise(tau.tolist()):
+        x = torch.from_numpy(grid)[:, None]
+        sigma = schedule.sigma(t, s, eta).item()
+        abar = schedule.alpha_bar[t], schedule.alpha_bar[s]
+        mean = ddim_step(x, mixture.eps(x, t), *abar, sigma, 0 * x).numpy()
+        to = mean + sigma * nodes if sigma > 0 else mean
+        weights = node_weights if sigma > 0 else np.ones(1)
+        u = CubicSpline(grid, u)(to.clip(-7, 7)) @ weights
+    return float(u @ start_weights)
+
+# %%
+def rare(made):
+    return GaussianMixture([0.1, 0.9], [[-1.2], [0.65]], 0.03, made)
+
+counts = (5, 10, 20, 50, 100, 200)
+share = {
+    (S, eta): share_left(rare(linear), make_tau(1000, S, "trailing"), eta)
+    for S in counts
+    for eta in (0.0, 1.0)
+}
+chain = NoiseSchedule.linear(T=100, beta_start=1e-3, beta_end=0.2)  # chapter 1's
+hundred = share_left(rare(chain), make_tau(100, 100), 1.0)
+for S in counts:
+    print(f"S = {S:3d}   eta 0: {share[S, 0.0]:.1%}   eta 1: {share[S, 1.0]:.1%}")
+print(f"chapter 1's chain: {hundred:.2%}")
+assert 0.09 < hundred < 0.097
+assert abs(share[200, 0.0] - 0.1) < abs(share[200, 1.0] - 0.1) < 0.005
+
+# %% mystnb={"figure": {"caption": "Cost against quality on exact problems. Left: distance of the samples from the data, spacing \"leading\", linear schedule. Right: the share of the samples in a peak that holds a tenth of the data (dotted).", "name": "fig-fewer-cost"}, "image": {"alt": "Two plots against the number of network calls on a logarithmic axis. Left: the error for eta 0 falls in a nearly straight line from about 0.2 at 5 calls to 0.01 at 100; eta 1 stays above it and flattens towards a dotted floor. Right: the share rises towards 10 percent for both, from below, and faster for eta 0."}} tags=["hide-input"]
+fig, (left, right) = figure(2, height=2.6)
+left.loglog(steps, quiet, "o-", label=r"$\eta = 0$")
+left.loglog(steps, list(noisy.values()), "s-", label=r"$\eta = 1$")
+left.axhline(floor, color="gray", linestyle=":", label="5,000 true draws")
+left.set(xlabel="network calls S", ylabel="distance")
+left.legend(fontsize=8)
+for eta, marker in ((0.0, "o-"), (1.0, "s-")):
+    right.semilogx(counts, [100 * share[S, eta] for S in counts], marker)
+right.axhline(10, color="gray", linestyle=":")
+right.semilogx([100], [100 * hundred], "D", color=COLOURS[2], label="chapter 1")
+right.set(xlabel="network calls S", ylabel="share in the peak, %")
+right.legend(fontsize=8);
+
+# %%
+missing = {eta: 0.1 - share[10, eta] for eta in (0.0, 1.0)}
+print("missing at S = 10:", [f"{value:.1%}" for value in missing.values()])
+assert 0 < missing[0.0] < missing[1.0]
+
+# %% [markdown]
+# It was coarseness. With its hundred steps the chain of chapter 1 cannot give 10%, however many samples one draws. Few steps starve the rare peak at either $\eta$, and at $\eta = 1$ more. Rare kinds of data are the first thing
+# that fewer steps lose.
+#
+# ## A trained network
+#
+# The digits model that comes with the package has $T = 1000$ levels on the cosine schedule. A trained network adds a trap that no exact predictor shows. Leave from $t = T$ without precaution:
+
+# %%
+digits_model, data = load("digits"), digits()
+model, schedule = digits_model.model, digits_model.schedule
+real = data.floats(data.train).flatten(1).double()
+
+
+def walk(x_T, S, eta=0.0, spacing="leading", clip=1.0, noise_seed=1):
+    """x_0 of the trained model from a given x_T."""
+    fresh = torch.Generator().manual_seed(noise_seed)
+    tau = make_tau(1000, S, spacing)
+    options = dict(eta=eta, generator=fresh, clip=clip)
+    with torch.no_grad():
+        *_, last = ddim_path(model, x_T, schedule, tau, **options)
+    return last.x_s
+
+# %%
+x_T = torch.randn(256, 1, 8, 8, generator=generator)
+loose = walk(x_T[:16], 10, spacing="linspace", clip=None)
+held = walk(x_T[:16], 10, spacing="linspace", clip=1.0)
+print(f"1 / sqrt(abar_T) = {schedule.alpha_bar[-1] ** -0.5:.0f}")
+assert schedule.alpha_bar[-1] ** -0.5 > 10_000
+assert loose.abs().mean() > 10 and held.abs().max() < 1.1
+assert walk(x_T[:16], 10, clip=None).abs().mean() < 1.1  # leading, from 901
+
+# %% [markdown]
+# The prediction $\hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\, \hat\epsilon)/\sqrt{\bar\alpha_t}$ multiplies the network's error by $1/\sqrt{\bar\alpha_T} \approx 20{,}000$ there, and the pixels leave $[-1, 1]$ by
+# orders of magnitude. Starting below $T$, which the exact problem punished, avoids the worst of this. So does clipping $\hat x_0$ to $[-1, 1]$ at every step, since pixels live there. From here on we use `"leading"` and `clip=1.0`.
+#
+# ### How good are the samples?
+#
+# We need one number, cheap and honest. For independent draws $X, X'$ from the model and $Y, Y'$ from the data, the **energy distance** $2E\lVert X - Y\rVert - E\lVert X - X'\rVert - E\lVert Y - Y'\rVert$ is never
+# negative, and 0 only if both distributions are the same {cite}`szekely2013energy`. Estimated from pairs of *different* images it is unbiased, so its floor is 0, up to its standard error; the estimate may dip below.
+# The norm is taken on the 64 pixels. This is **not FID**, compares with nothing outside this chapter, and sees what pixel distances see. (Chapter 11 is about FID.)
+
+# %%
+among_real = torch.cdist(real, real).sum() / len(real) / (len(real) - 1)
+
+
+def energy(images):
+    """Energy distance to the training images, and its standard error."""
+    x = images.flatten(1).double()
+    to_real = torch.cdist(x, real).mean(1)
+    among = torch.cdist(x, x).sum(1) / (len(x) - 1)
+    error = 2 * (to_real - among).std() / len(x) ** 0.5
+    return (2 * to_real - among).mean().item() - among_real.item(), error.item()
+
+# %%
+few = (5, 10, 20, 50)
+quality = {(eta, S): energy(walk(x_T, S, eta)) for eta in (0.0, 1.0) for S in few}
+quality["held-out digits"] = energy(data.floats(data.heldout))
+for key, (value, error) in quality.items():
+    name = key if isinstance(key, str) else f"eta = {key[0]:.0f}, S = {key[1]:2d}"
+    print(f"{name:16s} {1000 * value:4.0f} ± {1000 * error:.0f} thousandths")
+
+# %% mystnb={"figure": {"caption": "Energy distance of 256 samples of the digits model to the training images, with two standard errors. The band is the same for 200 held-out real digits. All runs of one colour share their starts.", "name": "fig-fewer-quality"}, "image": {"alt": "Plot of energy distance against 5, 10, 20 and 50 network calls. At 5 and 10 calls eta 1 lies clearly above eta 0. From 20 calls on both lie within the grey band around zero of the held-out digits."}} tags=["hide-input"]
+fig, ax = figure(height=2.5)
+for eta, marker, shift in ((0.0, "o", 0.97), (1.0, "s", 1.03)):
+    values, bars = zip(*(quality[eta, S] for S in few))
+    ax.errorbar(
+        [S * shift for S in few], values, [2 * bar for bar in bars],
+        marker=marker, linestyle="-", capsize=3, label=rf"$\eta = {eta:.0f}$",
+    )
+value, bar = quality["held-out digits"]
+ax.axhspan(value - 2 * bar, value + 2 * bar, color="0.88", zorder=0)
+ax.set(xscale="log", xticks=few, xticklabels=few, xlabel="network calls S")
+ax.minorticks_off()
+ax.set_ylabel("energy distance")
+ax.legend();
+
+# %%
+value, error = quality["held-out digits"]
+assert abs(value) < 4 * error
+for S in (5, 10):
+    (a, a_error), (b, b_error) = quality[0.0, S], quality[1.0, S]
+    ahead = (b - a) / (a_error**2 + b_error**2) ** 0.5
+    print(f"S = {S}: eta 0 is ahead by {ahead:.0f} standard errors")
+    assert ahead > 1
+assert quality[1.0, 5][0] > quality[1.0, 50][0] + quality[1.0, 5][1]
+
+# %% [markdown]
+# At five and at ten calls the deterministic sampler is ahead, by about two standard errors each time. From twenty calls on, this statistic with this many images cannot tell the settings apart: the error bars are what they are, and a finer claim would need more
+# images. The paper's Table 1 makes it, with 50,000 images at each setting: on CIFAR-10 at $S = 10$, FID 13.36 for $\eta = 0$ and 41.07 for $\eta = 1$; at $S = 1000$, 4.04 and 4.73.
+#
+# ## The same start, other numbers of steps
+#
+# At $\eta = 0$ all walks, long or short, approximate the same curve. So one $x_T$ should become the same picture, roughly at small $S$ and better as $S$ grows (the paper's section 5.2 calls it
+# *consistency*). At $\eta = 1$ fresh noise enters, and which picture comes out is decided on the way.
+
+# %%
+sizes, from_one = (5, 10, 20, 50, 200), x_T[:32]
+calm = {S: walk(from_one, S) for S in sizes}
+shaken = {S: walk(from_one, S, eta=1.0, noise_seed=S) for S in (20, 50)}
+def apart(a, b):
+    return (a - b).square().flatten(1).mean(1).sqrt().mean().item()
+
+
+to_longest = {S: apart(calm[S], calm[200]) for S in (5, 10, 20, 50)}
+other = apart(shaken[20], shaken[50])
+print("eta = 0, distance to S = 200:", [f"{d:.2f}" for d in to_longest.values()])
+print(f"eta = 1, S = 20 against 50:   {other:.2f}")
+falling = list(to_longest.values())
+assert falling[0] > falling[1] > falling[2] > falling[3]
+assert other > 2 * apart(calm[20], calm[50])
+
+# %% mystnb={"figure": {"caption": "Four starts, one in each row. The first five columns are deterministic: from S = 10 or 20 on, a row shows one digit. The last two start from the same $x_T$ at η = 1 and show others.", "name": "fig-fewer-consistency"}, "image": {"alt": "A grid of small grey handwritten digits with four rows and seven columns. In the five columns for eta 0 with 5, 10, 20, 50 and 200 steps each row keeps the same shape, blurrier at 5 steps. In the two columns for eta 1 the rows show different shapes."}} tags=["hide-input"]
+gap = torch.ones(1, 1, 8)
+columns = [*calm.values(), *shaken.values()]
+tall = torch.stack(
+    [torch.cat([p for im in c[:4] for p in (im, gap)][:-1], 1) for c in columns]
+)
+titles = [f"S = {S}\nη = 0" for S in calm] + [f"S = {S}\nη = 1" for S in shaken]
+image_row(tall, titles);
+
+# %%
+unrelated = apart(calm[200], calm[200].roll(1, 0))
+print(f"for scale, two samples from different starts: {unrelated:.2f}")
+assert falling[3] < 0.3 * unrelated and other > 0.7 * unrelated
+
+# %% [markdown]
+# The distances are root-mean-square differences per pixel, averaged over 32 starts, on a scale from $-1$ to 1. At $\eta = 1$ two runs from the same start are about as far apart as samples from different starts: $x_T$
+# decides little there. At $\eta = 0$ it decides everything. The curve that the steps approximate is a function from $x_T$ to $x_0$; so $x_T$ may be read as a code of the picture.
+# Chapter 7 runs it backwards and chapter 12 moves about in it.
+#
+# ## Counting calls, and seconds
+#
+# The calls are counted exactly, by a predictor that counts. Seconds depend on the machine, so we assert only that they follow the calls within a factor of four.
+
+# %%
+calls = 0
+
+
+def counting(x_t, t):
+    global calls
+    calls += 1
+    return model(x_t, t)
+
+# %%
+seconds = {}
+for S, eta, repeats in ((10, 0.0, 3), (20, 0.0, 3), (50, 0.0, 3), (1000, 1.0, 1)):
+    tau, took = make_tau(1000, S), []
+    for _ in range(repeats):
+        calls, clock = 0, time.perf_counter()
+        sample(counting, (4, 1, 8, 8), schedule, tau, eta=eta, clip=1.0)
+        took.append(time.perf_counter() - clock)
+        assert calls == S
+    seconds[S] = min(took)
+for S in (10, 20, 50):
+    assert 1 / 4 < (seconds[1000] / seconds[S]) / (1000 / S) < 4
+
+# %%
+hours, calls_then, calls_now = 20, 1000, 20
+minutes = hours * 60 * calls_now / calls_then
+print(f"the 20 hours, at 20 calls a picture: {minutes:.0f} minutes")
+assert minutes == 24
+
+# %% [markdown]
+# If calls are all that costs, twenty of them make twenty-four minutes of the twenty hours. That is no GAN's minute, but the network was trained once and serves for both.
+#
+# ## What breaks: one-step formulas on long jumps
+#
+# DDPM's sampler is usually printed for $s = t - 1$:
+#
+# $$
+# x_s = \frac{1}{\sqrt{\alpha}} \Bigl( x_t - \frac{1 - \alpha}{\sqrt{1 - \bar\alpha_t}}\, \epsilon_\theta \Bigr) + \sqrt{\tfrac{1 - \bar\alpha_s}{1 - \bar\alpha_t} (1 - \alpha)}\; z
+# $$ (eq:fewer-ddpm-step)
+#
+# with $\alpha = \alpha_t$. A tempting shortcut to fewer steps is to keep the formula and call it only at the levels of $\tau$. No shape is wrong and no value is out of range. But $\alpha_t$ says what **one** level keeps. A
+# jump from $t$ to $s$ needs the product of all levels in between, $\alpha = \bar\alpha_t/\bar\alpha_s$; with that, the formula is the step at $\eta = 1$, for any jump.
+
+# %%
+# checks eq:fewer-ddpm-step
+mixture, tau = peaks["linear"], make_tau(1000, 50, "trailing").tolist()
+spread, wrong = {}, {}
+for name in ("one level", "product"):
+    x = torch.randn(n, 1, generator=generator, dtype=torch.float64)
+    for s, t in reversed(list(pairwise(tau))):
+        abar_t, abar_s = linear.alpha_bar[t], linear.alpha_bar[s]
+        alpha = linear.alpha_step[t] if name == "one level" else abar_t / abar_s
+        eps, z = mixture.eps(x, t), draw(x, generator)
+        std = ((1 - abar_s) / (1 - abar_t) * (1 - alpha)).sqrt()
+        mean = (x - (1 - alpha) / (1 - abar_t).sqrt() * eps) / alpha.sqrt()
+        same = ddim_step(x, eps, abar_t, abar_s, linear.sigma(t, s, 1.0), z)
+        x = mean + std * z
+        assert name == "one level" or torch.allclose(x, same, atol=1e-9)
+    spread[name], wrong[name] = x.std().item(), distance(x)
+
+# %%
+for name in spread:
+    print(f"{name:9s}: spread {spread[name]:.2f}, distance {wrong[name]:.2f}")
+print(f"the data : spread {truth.std():.2f}")
+assert wrong["one level"] > 4 * wrong["product"]
+
+# %% [markdown]
+# With 50 of 1000 levels, the shortcut makes the change of one level for every twenty that it passes, and goes on to treat the state as if it had made them all. Nothing warns. A test that would have caught
+# it: start from $x_t$ with known $x_0$ and the true $\epsilon$, and compare the variance of $x_s$ with $1 - \bar\alpha_s$.
+#
+# ## Exercises
+#
+# ```{exercise} Derive: a single step
+# :label: ex-fewer-one
+# What does the sampler return for $S = 1$, $\tau = (0, T)$? Show that it does not depend on $\eta$, and that for an exact predictor all samples are close to the mean of the data.
+# ```
+#
+# ````{solution} ex-fewer-one
+# :class: dropdown
+# At $s = 0$, $\bar\alpha_s = 1$ and $\sigma_{T \to 0}(\eta) = 0$, so $x_0 = \hat x_0 = E[x_0 \mid x_T]$. Since $x_T$ says almost nothing about $x_0$, this is nearly $E[x_0]$. One call gives the average of the data: not a
+# sample at all.
+#
+# ```python
+# import torch
+# from ddim_edu.exact import GaussianMixture
+# from ddim_edu.sampler import sample
+# from ddim_edu.schedule import NoiseSchedule
+#
+# schedule = NoiseSchedule.linear()
+# peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
+# g = torch.Generator().manual_seed(0)
+# options = dict(generator=g, dtype=torch.float64)
+# for eta in (0.0, 1.0):
+#     assert schedule.sigma(1000, 0, eta) == 0
+#     x = sample(peaks.eps, (5000, 1), schedule, [0, 1000], eta=eta, **options)
+#     assert abs(x.mean() - 0.12) < 0.01 and x.std() < 0.01  # the data's mean is 0.12
+# ```
+# ````
+#
+# ```{exercise} Code: when the division is kind
+# :label: ex-fewer-official
+# For which $S$ between 1 and 1000 does `range(0, 1000, 1000 // S)` have exactly $S$ elements? How many such $S$ are there?
+# ```
+#
+# ````{solution} ex-fewer-official
+# :class: dropdown
+# Those that divide 1000, and there are 16. With $k = \lfloor 1000/S \rfloor \le 1000/S$ the list has $\lceil 1000/k \rceil \ge 1000/k \ge S$ elements. All three are equal only if $k = 1000/S$ is whole. In
+# every other case there are too many, never too few.
+#
+# ```python
+# good = [S for S in range(1, 1001) if len(range(0, 1000, 1000 // S)) == S]
+# assert good == [S for S in range(1, 1001) if 1000 % S == 0]
+# assert len(good) == 16
+# ```
+# ````
+#
+# ```{exercise} Code: equal steps in log SNR
+# :label: ex-fewer-logsnr
+# Place 20 levels so that the logarithm of the SNR falls in equal steps from level 1 to level $T$ (round to levels). Compare with `"quadratic"` by the mean distance of 400 points from the truth; a run with
+# 1000 steps may stand for the truth. Who wins on the linear schedule?
+# ```
+#
+# ````{solution} ex-fewer-logsnr
+# :class: dropdown
+# Quadratic, by almost a factor of two. Equal steps in log SNR spend many levels very close to the data, where the SNR is far above $1/0.02$: there the noise is narrower than the peaks, $\hat\epsilon$ hardly changes and
+# nothing bends. Data with finer detail would want those levels.
+#
+# ```python
+# import numpy as np
+# import torch
+# from ddim_edu.exact import GaussianMixture
+# from ddim_edu.sampler import ddim_path
+# from ddim_edu.schedule import NoiseSchedule, make_tau
+#
+# schedule = NoiseSchedule.linear()
+# peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
+# x_T = torch.special.ndtri((torch.arange(400, dtype=torch.float64) + 0.5) / 400)
+#
+# def run(tau):
+#     *_, last = ddim_path(peaks.eps, x_T[:, None], schedule, tau)
+#     return last.x_s
+#
+# log_snr = -schedule.snr[1:].log().numpy()  # rising with t
+# wanted = np.linspace(log_snr[0], log_snr[-1], 20)
+# even = np.unique(np.interp(wanted, log_snr, np.arange(1, 1001)).round().astype(int))
+# truth = run(make_tau(1000, 1000))
+# ours = (run([0, *even]) - truth).abs().mean()
+# theirs = (run(make_tau(1000, 20, "quadratic")) - truth).abs().mean()
+# assert len(even) == 20 and ours > 1.5 * theirs
+# ```
+# ````
+#
+# ```{exercise} Break: the index for the level
+# :label: ex-fewer-index
+# A sampler that walks down $\tau$ has an index $i$ and a level $\tau_i$ at hand. Call the predictor with $i$ by mistake, for $S = 50$. What comes out?
+# ```
+#
+# ````{solution} ex-fewer-index
+# :class: dropdown
+# The predictor is told that there is hardly any noise (levels 1 to 50), so it takes most of $x_t$ for data and its $\hat\epsilon$ is wrong throughout. At $S = T$ index and level agree: a test at full length
+# cannot see this.
+#
+# ```python
+# import torch
+# from ddim_edu.exact import GaussianMixture
+# from ddim_edu.sampler import sample
+# from ddim_edu.schedule import NoiseSchedule, make_tau
+#
+# schedule = NoiseSchedule.linear()
+# peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
+# tau = make_tau(1000, 50, "trailing")
+# index = {int(t): i for i, t in enumerate(tau)}
+# by_index = lambda x_t, t: peaks.eps(x_t, torch.full_like(t, index[int(t[0])]))
+#
+# spread = {}
+# for name, eps in (("level", peaks.eps), ("index", by_index)):
+#     g = torch.Generator().manual_seed(0)
+#     x = sample(eps, (2000, 1), schedule, tau, generator=g, dtype=torch.float64)
+#     spread[name] = x.std().item()
+# assert abs(spread["level"] - 0.76) < 0.06
+# assert not 0.5 < spread["index"] < 1.1
+# ```
+# ````
+#
+# ## Summary
+#
+# 1. The family $q_\sigma$ exists on every sub-sequence $\tau$, with the same marginals; its loss is the same squared error with other weights, so one training serves all.
+# 2. A deterministic step is a straight line in $x/\sqrt{\bar\alpha}$ against $\sqrt{(1-\bar\alpha)/\bar\alpha}$; it errs where $\hat\epsilon$ changes, so levels belong where the path bends.
+# 3. The best spacing depends on the schedule: quadratic for the linear one; on the cosine one its start at $0.8\, T$ leaves a floor.
+# 4. At $\eta = 0$ the error falls about as $1/S$ and one $x_T$ keeps its picture; at $\eta = 1$ few steps hurt more, and rare kinds of data go first.
+# 5. A jump needs $\bar\alpha_t/\bar\alpha_s$, the network needs the level, and the sampler needs one list: three places where code goes wrong in silence.
+#
+# **Next.** Chapter 7 takes the limit of ever shorter steps and finds a differential equation. In the package, read {py:func}`~ddim_edu.schedule.make_tau`, then
+# {py:func}`~ddim_edu.sampler.ddim_path`.
