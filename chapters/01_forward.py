@@ -75,6 +75,7 @@ t = 700
 beta_t = schedule.beta[t]
 by_hand = (1 - beta_t).sqrt() * x + beta_t.sqrt() * z
 
+# checks eq:forward-step
 assert torch.allclose(by_hand, q_step(x, t, schedule, z), rtol=1e-12)
 
 # %% [markdown]
@@ -98,6 +99,7 @@ for t in range(1, schedule.T + 1):
     x = q_step(x, t, schedule, draw(x, generator))  # fresh noise of the shape of x
     expected = (1 - schedule.beta[t]) * expected + schedule.beta[t]
     variances.append(x.var(0))
+    # checks eq:variance-pull
     six_errors = 6 * (2 / n) ** 0.5
     assert torch.allclose(variances[-1], expected, rtol=six_errors)
 
@@ -137,6 +139,7 @@ for b in beta.tolist():
     alpha_bar.append(alpha_bar[-1] * (1 - b))
 alpha_bar = torch.tensor(alpha_bar, dtype=torch.float64)
 
+# checks eq:alpha-bar
 assert torch.allclose(alpha_bar, schedule.alpha_bar, rtol=1e-12)
 assert torch.equal(beta, schedule.beta[1:]) and schedule.beta[0] == 0
 for t in (1, 500, 1000):
@@ -335,6 +338,24 @@ cases = {
     "one small step, 200 to 199": reverse(199, 200, -0.1),
     "one giant step, 1000 to 0": reverse(0, 1000, -0.1),
 }
+
+# %% [markdown]
+# First, is the rule right? Count. Of 400,000 pairs $(x_0, x_{300})$ keep those whose $x_{300}$ is within 0.02 of $-1$: how many of them come from the
+# left peak, which holds 35% of the data? The sampling error of this share is about 0.7%.
+
+# %%
+other = torch.Generator().manual_seed(1)
+x_0 = two_peaks.sample(400_000, other)[:, 0]
+kept = schedule.alpha_bar[300]  # one step with beta = 1 - kept, as above
+x_300 = kept.sqrt() * x_0 + (1 - kept).sqrt() * draw(x_0, other)
+behind = x_0[(x_300 + 1).abs() < 0.02]
+counted = (behind < 0).double().mean().item()
+
+density, _, _ = reverse(0, 300, -1.0)
+by_rule = torch.trapezoid(density[fine < 0], fine[fine < 0]).item()
+# checks eq:bayes-step
+assert abs(counted - by_rule) < 4 * (by_rule * (1 - by_rule) / len(behind)) ** 0.5
+print(f"from the left peak: {counted:.0%} by counting, {by_rule:.0%} by the rule")
 
 # %% mystnb={"figure": {"caption": "What lies behind $x_t = -0.1$. For a small step the exact distribution and a Gaussian are one curve. For a giant step the Gaussian with the right mean and variance puts much of its mass where there is no data. The scales differ: the left plot is about 0.4 wide, the right one about 6.", "name": "fig-small-steps"}, "image": {"alt": "Two plots of densities. Left, a small step: the exact density and the dashed Gaussian coincide in one narrow bell. Right, a giant step: the exact density has two separate peaks while the dashed Gaussian is one wide bell with its middle between them."}} tags=["hide-input"]
 fig, axes = figure(2, height=2.3)

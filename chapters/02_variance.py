@@ -63,6 +63,7 @@ independent = (X + Y).var().item()
 dependent = (X + 1.5 * X).var().item()  # the second term has variance 9 as well
 print(f"independent: {independent:.1f} (4 + 9 = 13)")
 print(f"dependent:   {dependent:.1f} (2.5^2 * 4 = 25)")
+# checks eq:variance-sum
 assert abs(independent / 13 - 1) < 4 * error and abs(dependent / 25 - 1) < 4 * error
 
 # %% [markdown]
@@ -96,12 +97,15 @@ assert abs(independent / 13 - 1) < 4 * error and abs(dependent / 25 - 1) < 4 * e
 alpha_1, alpha_2 = 0.8, 0.5
 weight_1 = (alpha_2 * (1 - alpha_1)) ** 0.5  # of z_1 in x_2
 weight_2 = (1 - alpha_2) ** 0.5  # of z_2
+# checks eq:two-steps, eq:two-variances
 assert abs(weight_1**2 + weight_2**2 - (1 - alpha_1 * alpha_2)) < 1e-15
 
 x_0, n = 1.5, 400_000
 z_1, z_2 = torch.randn(2, n, generator=generator, dtype=torch.float64)
 x_1 = alpha_1**0.5 * x_0 + (1 - alpha_1) ** 0.5 * z_1
 x_2 = alpha_2**0.5 * x_1 + (1 - alpha_2) ** 0.5 * z_2
+at_once = (alpha_1 * alpha_2) ** 0.5 * x_0 + weight_1 * z_1 + weight_2 * z_2
+assert torch.allclose(x_2, at_once, atol=1e-12)
 print(f"mean {x_2.mean():.2f}, expected {(alpha_1 * alpha_2) ** 0.5 * x_0:.2f}")
 print(f"variance {x_2.var():.2f}, expected {1 - alpha_1 * alpha_2:.2f}")
 assert abs(x_2.mean() - 0.4**0.5 * x_0) < 4 * (0.6 / n) ** 0.5
@@ -173,6 +177,7 @@ for t in range(1, schedule.T + 1):
     weights *= schedule.alpha_step[t].sqrt()
     weights[t] = schedule.beta[t].sqrt()
     abar = schedule.alpha_bar[t]
+    # checks eq:closed-form
     assert torch.isclose(weights[0], abar.sqrt(), rtol=1e-12)
     assert torch.isclose((weights[1:] ** 2).sum(), 1 - abar, rtol=1e-9)
 print(f"at t = {t}: weight of x_0 {weights[0]:.5f}")
@@ -202,6 +207,7 @@ eps = torch.randn(images.shape, generator=generator)
 
 abar = schedule.alpha_bar[t].view(-1, 1, 1, 1).float()
 by_hand = abar.sqrt() * images + (1 - abar).sqrt() * eps
+# checks eq:closed-form
 assert torch.allclose(by_hand, q_sample(images, t, schedule, eps), atol=1e-6)
 
 # %% mystnb={"figure": {"caption": "One handwritten digit at eight levels, each reached in one jump with the same noise.", "name": "fig-jump"}, "image": {"alt": "A row of eight small grey pictures of a handwritten 1 at levels 1, 50, 100, 200, 300, 500, 700 and 1000, from clear to pure noise. Up to about level 200 the digit can be read."}} tags=["hide-input"]
@@ -250,6 +256,7 @@ assert walk_seconds > 50 * min(jump_seconds)  # 300 steps against one
 
 # %%
 mean, std = schedule.alpha_bar[t].sqrt() * x_0, (1 - schedule.alpha_bar[t]).sqrt()
+# checks eq:closed-form
 for road in (walk, jump):
     assert abs(road.mean() - mean) < 4 * std / n**0.5
     assert abs(road.var() - std**2) < 4 * std**2 * (2 / n) ** 0.5
@@ -281,6 +288,7 @@ x_t = q_sample(x_0, t, schedule, noise)
 abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
 published = x_t / abar_t.sqrt() - noise / abar_s.sqrt()
 
+# checks eq:unmix
 assert torch.allclose(unmix_x0(x_t, noise, abar_t), x_0, atol=1e-12)
 error = (published - x_0).square().mean().sqrt()
 print(f"the sources' formula, given the exact noise, is off by {error:.2f} (rms)")
@@ -309,6 +317,7 @@ for t in range(0, 1001, 50):
     expected.append(abar * v_0 + 1 - abar)
 
 largest = max(abs(m - e) for m, e in zip(measured, expected))
+# checks eq:variance-of-xt
 assert largest < 0.02  # four standard errors of 102,208 numbers, about 0.005 each
 near = int((schedule.alpha_bar * (1 - v_0) < 0.05).nonzero()[0])
 print(f"variance of the data {v_0:.2f}, of x_T {measured[-1]:.2f}")
@@ -361,6 +370,7 @@ ax.legend(loc="lower right");
 # %%
 x_0, abar_T = images.double(), schedule.alpha_bar[-1]
 bound = torch.exp(-schedule.beta.sum())
+# checks eq:abar-bound, eq:prior-kl
 assert abar_T < bound and abs(schedule.beta.sum() - 10.05) < 1e-9
 
 formula = 0.5 * (-abar_T + abar_T * x_0**2 - torch.log1p(-abar_T))
@@ -447,6 +457,7 @@ for t in (50, 150, 260):
         squared = (x_0 - x0_hat) ** 2
         margin = 4 * squared.std() / n**0.5
         print(f"          {name:9s}  {squared.mean():.3f}")
+        # checks eq:best-error
         assert squared.mean() + margin < best or name == "Gaussian"
         assert abs(squared.mean() - best) < margin or name == "two peaks"
 

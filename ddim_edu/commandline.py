@@ -17,6 +17,8 @@ from typing import TypeVar
 
 import tyro
 
+from ddim_edu.lab.processes import is_first_process
+
 Options = TypeVar("Options")
 
 
@@ -63,12 +65,13 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 
 def fail(message: object) -> int:
-    """Print one line to stderr.
+    """Print one line to stderr; of several processes, only the first speaks.
 
     Returns:
         2, the exit code of a command that was called wrongly.
     """
-    print(f"error: {message}", file=sys.stderr)
+    if is_first_process():
+        print(f"error: {message}", file=sys.stderr)
     return 2
 
 

@@ -146,6 +146,8 @@ class Gaussian(GaussianMixture):
         mean: ``(D,)``.
         cov: ``(D, D)``; or ``(D,)`` variances; or a number.
         schedule: the noise schedule.
+
+    Equations: eq:best-error
     """
 
     def __init__(self, mean: Tensor, cov: Tensor | float, schedule: NoiseSchedule) -> None:

@@ -33,6 +33,8 @@ def mix(x_0: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
 
     Returns:
         x_t, same shape as ``x_0``.
+
+    Equations: eq:closed-form
     """
     signal, noise = _roots(abar, x_0)
     return plus(signal * x_0, noise, eps)
@@ -45,6 +47,8 @@ def unmix_x0(x_t: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
         x_t: ``(B, ...)``.
         eps: the noise in x_t, or a prediction of it; same shape.
         abar: in (0, 1].
+
+    Equations: eq:unmix
     """
     signal, noise = _roots(abar, x_t)
     return plus(x_t, -noise, eps) / signal
@@ -73,6 +77,8 @@ def q_sample(x_0: Tensor, t: int | Tensor, schedule: NoiseSchedule, eps: Tensor)
 
     Raises:
         ValueError: if a t is outside 1..T.
+
+    Equations: eq:closed-form
     """
     return mix(x_0, eps, schedule.abar(t))
 
@@ -90,6 +96,8 @@ def q_step(x_s: Tensor, t: int | Tensor, schedule: NoiseSchedule, noise: Tensor)
 
     Raises:
         ValueError: if a t is outside 1..T.
+
+    Equations: eq:forward-step
     """
     schedule.abar(t)  # the check
     return mix(x_s, noise, schedule.alpha_step[torch.as_tensor(t).to(schedule.beta.device)])

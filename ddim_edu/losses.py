@@ -119,3 +119,25 @@ def gamma_of_sigma(schedule: NoiseSchedule, sigma: Tensor) -> Tensor:
     k = abar_s.sqrt() - found.clamp(min=0).sqrt() * (abar_t / (1 - abar_t)).sqrt()
     gamma = k**2 / (2 * variance) * (1 - abar_t) / abar_t
     return torch.cat([gamma.new_zeros(1), gamma])
+
+
+def min_snr_gamma(schedule: NoiseSchedule, cap: float = 5.0) -> Tensor:
+    r"""The weights of min-SNR for a network that predicts noise (Hang et al. 2023, *Efficient Diffusion Training via Min-SNR
+    Weighting Strategy*): :math:`\gamma_t = \min(\operatorname{SNR}(t), c) / \operatorname{SNR}(t)`.
+
+    Nearly clean levels, whose SNR is above the cap c, count less; all others count 1. Give them to :func:`loss_gamma`.
+
+    Args:
+        schedule: the noise schedule.
+        cap: c, positive; the paper's is 5.
+
+    Returns:
+        ``(T+1,)`` float64, ``gamma[0] == 0``.
+
+    Raises:
+        ValueError: if the cap is not positive.
+    """
+    if not cap > 0:
+        raise ValueError(f"cap = {cap}: give a positive number, such as 5")
+    snr = schedule.snr[1:]
+    return torch.cat([snr.new_zeros(1), snr.clamp(max=cap) / snr])

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from ddim_edu.commandline import fail, parse
 from ddim_edu.lab.checkpoint import Checkpoint, load, pick_device
 from ddim_edu.lab.data import check_picture, save_grid
+from ddim_edu.lab.processes import gather, is_first_process, own_device, process_count, process_index
 from ddim_edu.sampler import ddim_path, image_generators
 from ddim_edu.sampler import sample as draw
 from ddim_edu.schedule import check_eta, make_tau
@@ -52,6 +53,8 @@ class SampleOptions:
     # Keep the predicted image within [-clip, clip] at every step; "off" lets it go where it goes. Where the first step leaves from
     # nearly pure noise (cosine schedule, spacings that start at T), samples need it; elsewhere it changes little.
     clip: float | Literal["off"] = 1.0
+    # The class to draw, for models that know classes; otherwise any.
+    label: int | None = None
     # Images in memory at a time.
     batch: int = 256
     # What to compute on: auto, cpu, cuda, cuda:1, mps.
@@ -88,7 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.checkpoint:
             raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} runs/digits")
         check_picture(options.out)
-        model = load(options.checkpoint, pick_device(options.device))
+        model = load(options.checkpoint, own_device(pick_device(options.device)))
+        if options.label is not None and not 0 <= options.label < model.config.classes:
+            known = f"labels 0..{model.config.classes - 1}" if model.config.classes else "no classes"
+            raise ValueError(f"label = {options.label}: {options.checkpoint} knows {known}")
         tau = make_tau(model.schedule.T, options.steps, options.spacing)
         ddim_path(model.model, torch.empty(0), model.schedule, tau, eta=options.eta)  # checks that eta fits; takes no step
     except (ValueError, OSError) as error:
@@ -99,6 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     seconds = time.perf_counter() - started
+    if not is_first_process():
+        return 0
     try:
         save_grid(images, options.out)
     except OSError as error:
@@ -111,23 +119,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def draw_images(model: Checkpoint, tau: Tensor, options: SampleOptions) -> Tensor:
-    """The images of the options, a batch at a time.
+    """The images of the options, a batch at a time; of several processes, each draws its share.
 
     Returns:
-        ``(n, C, H, W)`` on the CPU.
+        ``(n, C, H, W)`` on the CPU, the same in every process.
     """
     device = next(model.model.parameters()).device
     clip = None if options.clip == "off" else options.clip
+    eps_theta = model.eps_theta(options.label)
     parts = []
-    with tqdm(total=options.n, unit="image", disable=None, leave=False) as bar:
-        for start in range(0, options.n, options.batch):
+    with tqdm(total=options.n, unit="image", disable=None if is_first_process() else True, leave=False) as bar:
+        for start in list(range(0, options.n, options.batch))[process_index() :: process_count()]:
             stop = min(start + options.batch, options.n)
             generators = image_generators(options.seed, start, stop)
             shape = (stop - start, *model.image_shape)
-            images = draw(model.model, shape, model.schedule, tau, eta=options.eta, generator=generators, device=device, clip=clip)
-            parts.append(images.cpu())
-            bar.update(stop - start)
-    return torch.cat(parts)
+            images = draw(eps_theta, shape, model.schedule, tau, eta=options.eta, generator=generators, device=device, clip=clip)
+            parts.append((start, images.cpu()))
+            bar.update((stop - start) * process_count())
+    return torch.cat([images for _, images in sorted(gather(parts, device), key=lambda part: part[0])])
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ class NoiseSchedule:
         beta: ``(T+1,)`` float64, the variance added at step t; ``beta[0] == 0`` (the data).
         alpha_bar: ``(T+1,)`` float64, the cumulative product of ``1 - beta`` (DDPM's alpha-bar; the DDIM paper's
             :math:`\alpha_t`); ``alpha_bar[0] == 1``.
+
+    Equations: eq:alpha-bar
     """
 
     beta: Tensor
@@ -92,12 +94,18 @@ class NoiseSchedule:
 
     @property
     def alpha_step(self) -> Tensor:
-        r"""``(T+1,)`` what one step keeps of the variance, DDPM's :math:`\alpha_t = 1 - \beta_t = \bar\alpha_t / \bar\alpha_{t-1}`."""
+        r"""``(T+1,)`` what one step keeps of the variance, DDPM's :math:`\alpha_t = 1 - \beta_t = \bar\alpha_t / \bar\alpha_{t-1}`.
+
+        Equations: eq:alpha-bar
+        """
         return 1 - self.beta
 
     @cached_property
     def snr(self) -> Tensor:
-        r"""``(T+1,)`` signal-to-noise ratio :math:`\bar\alpha_t / (1 - \bar\alpha_t)`; infinite at t = 0."""
+        r"""``(T+1,)`` signal-to-noise ratio :math:`\bar\alpha_t / (1 - \bar\alpha_t)`; infinite at t = 0.
+
+        Equations: eq:snr
+        """
         return self.alpha_bar / (1 - self.alpha_bar)
 
     @cached_property

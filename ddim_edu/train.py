@@ -22,6 +22,7 @@ from tqdm import tqdm
 from ddim_edu.commandline import closest, fail, parse
 from ddim_edu.files import check_writable
 from ddim_edu.lab import checkpoint
+from ddim_edu.lab.processes import is_first_process, once
 from ddim_edu.lab.recipes import RECIPES, Recipe
 from ddim_edu.lab.trainer import Threads, Trainer, read_recipe
 
@@ -39,6 +40,10 @@ class TrainOptions:
     resume: Path | None = None
     # What to compute on: auto, cpu, cuda, cuda:1, mps.
     device: str = "auto"
+    # Where data sets lie, or are downloaded to; $DDIM_EDU_DATA, or else the folder data, if not given.
+    data_dir: Path | None = None
+    # A tracker of accelerate's to log to besides log.csv, such as tensorboard (see it with: tensorboard --logdir RUN).
+    tracker: str | None = None
     # CPU threads; 0 tries out which number is fastest, and again when the machine gets busy. A fixed number repeats a run bit for bit.
     threads: int = 0
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = dataclasses.field(default=RECIPES[DEFAULT], metadata={"flat": True})
@@ -60,11 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"threads = {options.threads}: give a number, or 0 to have it tried out")
         device = checkpoint.pick_device(options.device)
         if options.resume is not None:
-            trainer = Trainer.resume(options.resume, device, options.recipe)
+            trainer = Trainer.resume(options.resume, device, options.recipe, data_dir=options.data_dir, tracker=options.tracker)
         else:
             trainer = start_run(name, options, device)
     except (ValueError, OSError) as error:
         return fail(error)
+    except torch.OutOfMemoryError:
+        return fail(f"not even the network fits into the memory of {options.device}: lower --unet.ch, or train elsewhere")
     try:
         return train(trainer, options.threads)
     except KeyboardInterrupt:  # the second one, or one before the first step
@@ -108,11 +115,11 @@ def start_run(name: str, options: TrainOptions, device: object) -> Trainer:
     Raises:
         ValueError: If the folder can't be made or isn't empty, or the recipe does not fit together.
     """
-    folder = claim_folder(name, options.out)
+    folder = once(lambda: claim_folder(name, options.out), device)
     try:
-        return Trainer.start(options.recipe, folder, device)
+        return Trainer.start(options.recipe, folder, device, data_dir=options.data_dir, tracker=options.tracker)
     except BaseException:
-        if not any(folder.iterdir()):
+        if is_first_process() and not any(folder.iterdir()):
             folder.rmdir()
         raise
 
@@ -155,11 +162,14 @@ def train(trainer: Trainer, threads: int = 0) -> int:
     recipe, folder = trainer.recipe, trainer.folder
     parameters = sum(p.numel() for p in trainer.model.parameters())
     size = f"{parameters:,} parameters, {len(trainer.data.train):,} images"
-    print(f"{folder}: {size}, {recipe.steps:,} steps of {recipe.batch} on {trainer.device}", flush=True)
+    if trainer.writes:
+        processes = trainer.accelerator.num_processes
+        where = f"{trainer.device}" if processes == 1 else f"{processes} x {trainer.device.type}"
+        print(f"{folder}: {size}, {recipe.steps:,} steps of {recipe.batch} on {where}", flush=True)
     started, heldout, loss = time.perf_counter(), None, float("nan")
     threads_before = torch.get_num_threads()
     between = 0.1 if sys.stderr.isatty() else 10.0  # seconds; in a file every refresh is a line
-    bar = tqdm(total=recipe.steps, initial=trainer.step, unit="step", mininterval=between, dynamic_ncols=True)
+    bar = tqdm(total=recipe.steps, initial=trainer.step, unit="step", mininterval=between, dynamic_ncols=True, disable=not trainer.writes)
     try:
         with bar, stop_signals() as stopped:
             if threads:
@@ -176,16 +186,26 @@ def train(trainer: Trainer, threads: int = 0) -> int:
                     heldout = record.heldout_loss
                     bar.write(f"step {record.step:,}/{recipe.steps:,}: loss {loss:.4f}, held-out {heldout:.4f}, {record.grid}")
                     sys.stdout.flush()
-                if stopped:
+                if trainer.agree(bool(stopped)):
+                    stopped = stopped or [signal.SIGINT]
                     trainer.save()
                     break
     except (ValueError, OSError) as error:  # the loss blew up, or the disk is full
         return fail(error)
+    except torch.OutOfMemoryError:
+        return fail(
+            f"out of memory with batch = {recipe.batch}: raise --accumulate (now {recipe.accumulate}), use --precision bf16, "
+            f"or lower --batch or --unet.ch"
+        )
     finally:
         torch.set_num_threads(threads_before)
+    if stopped and not trainer.writes:
+        return 128 + stopped[0]
     if stopped:
         print(f"stopped at step {trainer.step:,}; to go on: {PROG} --resume {folder}", file=sys.stderr)
         return 128 + stopped[0]
+    if not trainer.writes:
+        return 0
     print(f"done in {time.perf_counter() - started:.0f} s: held-out loss {heldout:.4f}")
     print(f"samples     {folder / 'samples.png'}")
     print(f"checkpoint  {folder / checkpoint.NAME}")

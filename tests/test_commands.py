@@ -138,7 +138,7 @@ def test_resuming_refuses(capsys, run):
     refused(capsys, train.main, ["--resume", str(run)], "finished", "--steps")
     refused(capsys, train.main, ["digits", "--resume", str(run)], "leave out 'digits'")
     refused(capsys, train.main, ["--resume", str(run), "--out", "x"], "--out x")
-    refused(capsys, train.main, ["--resume", str(run), "--lr", "1"], "lr can't change")
+    refused(capsys, train.main, ["--resume", str(run), "--lr", "1"], "lr 0.004 -> 1.0")
 
 
 def test_a_loss_that_blows_up(capsys):
@@ -253,3 +253,55 @@ def test_ctrl_c_keeps_what_was_done(tmp_path):
     assert train.main(["--resume", "run", "--steps", str(step + 2)]) == 0
     assert load("run").step == step + 2
     assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]["T"] == 40
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a process is killed by a signal")
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
+    """SIGKILL at some moment; what the resumed run ends with is what a run that was left alone ends with."""
+    # Checkpoints at every second step: the kill falls into the writing of one as likely as not.
+    arguments = [*TINY, "--steps", "40", "--sample-every", "20", "--threads", "1", "--unet.dropout", "0.1", "--device", "cpu"]
+    process = python("ddim_edu.train", *arguments, "--out", "killed")
+    checkpoint, deadline = tmp_path / "killed" / "state.pt", time.monotonic() + 120
+    while not checkpoint.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    step = load("killed").step  # whole, whenever the kill came
+    assert 2 <= step < 40
+    assert train.main(["--resume", "killed", "--threads", "1", "--device", "cpu"]) == 0
+    assert train.main([*arguments, "--out", "whole"]) == 0
+    killed, whole = (load(name).model.state_dict() for name in ("killed", "whole"))
+    assert all(torch.equal(killed[name], value) for name, value in whole.items())
+    logs = [[line.split(",")[:4] for line in (tmp_path / name / "log.csv").read_text().splitlines()] for name in ("killed", "whole")]
+    assert logs[0] == logs[1]
+
+
+def test_out_of_memory_says_what_to_lower(capsys, monkeypatch):
+    def out_of_memory(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    monkeypatch.setattr("ddim_edu.lab.trainer.Trainer._train_step", out_of_memory)
+    assert train.main([*TINY, "--out", "run", "--threads", "1"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: out of memory") and "--accumulate" in last and "--precision bf16" in last and "batch = 8" in last
+
+
+def test_a_gpu_that_is_not_there(capsys):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    refused(capsys, train.main, [*TINY, "--device", "cuda"], "'cuda' is not usable here")
+    assert not Path("runs").exists()
+
+
+def test_a_class_can_be_asked_for(capsys, run):
+    assert train.main([*TINY, "--unet.classes", "0", "--out", "plain"]) == 0
+    capsys.readouterr()
+    refused(capsys, sample.main, ["plain", "--label", "1"], "label = 1", "no classes")
+    refused(capsys, sample.main, [str(run), "--label", "10"], "label = 10", "0..9")
+    pictures = []
+    for label in ([], ["--label", "1"], ["--label", "2"]):
+        assert sample.main([str(run), "-n", "2", "--steps", "4", *label]) == 0
+        pictures.append(np.asarray(Image.open("samples.png")))
+    assert all(not np.array_equal(pictures[i], pictures[j]) for i, j in ((0, 1), (0, 2), (1, 2)))

@@ -28,6 +28,7 @@ def schedule():
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("per_image", [False, True])
 def test_mix_and_its_two_inverses(shape, per_image, schedule):
+    """Equations: eq:closed-form, eq:unmix"""
     g = torch.Generator().manual_seed(0)
     x_0, eps = (torch.randn(shape, generator=g, dtype=torch.float64) for _ in range(2))
     abar = schedule.alpha_bar[torch.tensor([1, 10, 300, 700, 1000])] if per_image else 0.37
@@ -46,6 +47,7 @@ def test_float32_stays_float32(schedule):
 
 
 def test_q_sample_uses_each_examples_level(schedule):
+    """Equations: eq:closed-form"""
     x_0 = torch.ones(3, 2, dtype=torch.float64)
     t = torch.tensor([1, 500, 1000])
     x_t = q_sample(x_0, t, schedule, torch.zeros_like(x_0))
@@ -54,6 +56,7 @@ def test_q_sample_uses_each_examples_level(schedule):
 
 @pytest.mark.parametrize("t", [1, 50, 1000])
 def test_q_sample_moments_within_four_standard_errors(t, schedule):
+    """Equations: eq:closed-form"""
     n, x_0 = 200_000, 0.8
     g = torch.Generator().manual_seed(t)
     eps = torch.randn(n, 1, generator=g, dtype=torch.float64)
@@ -65,7 +68,10 @@ def test_q_sample_moments_within_four_standard_errors(t, schedule):
 
 
 def test_many_single_steps_are_one_jump(schedule):
-    """Chapter 2's theorem by coefficients: the chain is linear in x_0 and in each step's noise."""
+    """Chapter 2's theorem by coefficients: the chain is linear in x_0 and in each step's noise.
+
+    Equations: eq:closed-form
+    """
     T = 40
     x = torch.zeros(T + 1, T + 1, dtype=torch.float64)  # row i: the response to the i-th input alone
     x[0, 0] = 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ddim_edu.exact import Gaussian
-from ddim_edu.losses import draw_t, eps_error, gamma_of_sigma, loss_gamma, loss_simple
+from ddim_edu.losses import draw_t, eps_error, gamma_of_sigma, loss_gamma, loss_simple, min_snr_gamma
 from ddim_edu.posterior import q_sigma
 from ddim_edu.schedule import NoiseSchedule
 
@@ -35,7 +35,10 @@ def test_a_perfect_predictor_has_no_loss_and_zero_has_one():
 
 
 def test_the_exact_predictors_loss_is_the_conditional_variance():
-    """For N(0, 1) data, Var(eps | x_t) = abar_t: the floor under any predictor."""
+    """For N(0, 1) data, Var(eps | x_t) = abar_t: the floor under any predictor.
+
+    Equations: eq:best-error
+    """
     g = torch.Generator().manual_seed(3)
     n = 200_000
     exact = Gaussian(torch.zeros(1), 1.0, LINEAR)
@@ -94,3 +97,16 @@ def test_bad_weights():
         gamma_of_sigma(LINEAR, torch.zeros(1001))
     with pytest.raises(ValueError, match="t = 0"):
         loss_simple(lambda x, t: x, x, torch.tensor([0, 2]), x, LINEAR)
+
+
+def test_min_snr_caps_the_weight_of_clean_levels():
+    gamma = min_snr_gamma(LINEAR, 5.0)
+    assert gamma.shape == LINEAR.beta.shape and gamma[0] == 0
+    for t in (1, 50, 500, 1000):
+        snr = (LINEAR.alpha_bar[t] / (1 - LINEAR.alpha_bar[t])).item()
+        assert gamma[t].item() == pytest.approx(min(snr, 5.0) / snr, rel=1e-12)
+    assert (gamma[1:][LINEAR.snr[1:] <= 5] == 1).all() and gamma[1] < 1e-3
+    # on the prediction of x_0, whose error is that of eps over the SNR, the weight is min(SNR, 5): the paper's name
+    assert torch.allclose(gamma[1:] * LINEAR.snr[1:], LINEAR.snr[1:].clamp(max=5))
+    with pytest.raises(ValueError, match="cap = 0"):
+        min_snr_gamma(LINEAR, 0)

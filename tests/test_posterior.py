@@ -90,6 +90,7 @@ def test_forward_by_bayes():
 
 
 def test_forward_is_markov_at_eta_1_only():
+    """Equations: eq:forward-step"""
     schedule, t = NoiseSchedule.linear(T=50), 20
     abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[t - 1]
     for eta, markov in [(1.0, True), (0.5, False), (0.0, False)]:

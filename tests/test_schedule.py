@@ -19,6 +19,7 @@ SCHEDULES = [
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 def test_alpha_bar_is_the_product(schedule):
+    """Equations: eq:alpha-bar, eq:snr"""
     for array in (schedule.beta, schedule.alpha_bar, schedule.alpha_step, schedule.snr, schedule.nsr):
         assert array.shape == (schedule.T + 1,) and array.dtype == torch.float64
     product = 1.0

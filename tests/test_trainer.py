@@ -1,16 +1,20 @@
 """Training: a run that stops and resumes is the run that didn't, and nothing bad is ever saved."""
 
 import csv
+import errno
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 
 from ddim_edu.lab import checkpoint
+from ddim_edu.lab import trainer as trainer_module
 from ddim_edu.lab.checkpoint import load
 from ddim_edu.lab.recipes import RECIPES
-from ddim_edu.lab.trainer import LOG, STATE, NonFiniteLoss, Threads, Trainer, ema_update, read_recipe
+from ddim_edu.lab.trainer import LOG, STATE, NonFiniteLoss, Threads, Trainer, changes, ema_update, read_recipe
+from ddim_edu.losses import loss_simple
 from ddim_edu.nets.unet import UNetConfig
 
 NET = UNetConfig(image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), dropout=0.2, groups=4)
@@ -190,7 +194,7 @@ def test_what_can_not_be_resumed(whole, tmp_path):
     with pytest.raises(ValueError, match="before its first checkpoint"):
         Trainer.resume(folder)
     steps(trainer, 4)
-    with pytest.raises(ValueError, match="lr can't change"):
+    with pytest.raises(ValueError, match="lr 0.003 -> 1.0"):
         Trainer.resume(folder, recipe=replace(RECIPE, lr=1.0))
     Trainer.resume(folder, recipe=replace(RECIPE, steps=20, log_every=1))
     content = (folder / STATE).read_bytes()
@@ -202,6 +206,141 @@ def test_what_can_not_be_resumed(whole, tmp_path):
     (folder / "config.json").write_text("{")
     with pytest.raises(ValueError, match="can't be understood"):
         Trainer.resume(folder)
+
+
+def test_what_differs_is_named_field_by_field(tmp_path):
+    folder = tmp_path / "run"
+    steps(start(folder), 4)
+    changed = replace(RECIPE, lr=1.0, batch=32, unet=replace(NET, ch=16), steps=99)
+    with pytest.raises(ValueError) as error:
+        Trainer.resume(folder, recipe=changed)
+    for words in ("lr 0.003 -> 1.0", "batch 16 -> 32", "unet.ch 8 -> 16"):
+        assert words in str(error.value)
+    assert "steps 12" not in str(error.value) and "\n" not in str(error.value)
+    assert changes(RECIPE, RECIPE) == []
+
+
+CONDITIONAL = replace(RECIPE, unet=replace(NET, classes=10, dropout=0.0))
+
+
+def seen_labels(tmp_path, monkeypatch, recipe, n=1):
+    """The labels that the network was given in the first n steps, in order of the images."""
+    trainer, seen = start(tmp_path / "run", recipe), []
+    forward = trainer.model.forward
+    monkeypatch.setattr(trainer.model, "forward", lambda x_t, t, labels: (seen.append(labels.clone()), forward(x_t, t, labels))[1])
+    for _ in range(n):
+        trainer._train_step()
+        trainer.step += 1
+    return trainer, seen
+
+
+def test_labels_belong_to_their_images(tmp_path, monkeypatch):
+    trainer, (labels,) = seen_labels(tmp_path, monkeypatch, replace(CONDITIONAL, label_dropout=0.0))
+    assert torch.equal(labels, trainer.data.train_labels[trainer.shuffle(0)])
+
+
+def test_a_share_of_the_labels_is_hidden(tmp_path, monkeypatch):
+    recipe = replace(CONDITIONAL, label_dropout=0.3, batch=400)
+    trainer, seen = seen_labels(tmp_path, monkeypatch, recipe, 2)
+    true = torch.cat([trainer.data.train_labels[trainer.shuffle(step)] for step in (0, 1)])
+    labels = torch.cat(seen)
+    hidden = labels == trainer.model.null_label
+    assert torch.equal(labels[~hidden], true[~hidden])
+    assert abs(hidden.double().mean() - 0.3) < 4 * (0.3 * 0.7 / 800) ** 0.5
+    assert not torch.equal(hidden[:400], hidden[400:])
+
+
+def test_more_labels_than_classes(tmp_path):
+    with pytest.raises(ValueError, match="unet.classes = 9"):
+        start(tmp_path / "run", replace(RECIPE, unet=replace(NET, classes=9)))
+
+
+def first_images(tmp_path, monkeypatch, name, recipe):
+    seen = []
+
+    def watched(eps_theta, x_0, *rest):
+        seen.append(x_0)
+        return loss_simple(eps_theta, x_0, *rest)
+
+    monkeypatch.setattr(trainer_module, "loss_simple", watched)
+    start(tmp_path / name, recipe)._train_step()
+    return seen[0]
+
+
+def test_half_of_the_images_are_mirrored(tmp_path, monkeypatch):
+    recipe = replace(RECIPE, batch=200)
+    plain = first_images(tmp_path, monkeypatch, "plain", recipe)
+    flipped = first_images(tmp_path, monkeypatch, "flipped", replace(recipe, flip=True))
+    as_it_was = (flipped == plain).flatten(1).all(1)
+    mirrored = (flipped == plain.flip(-1)).flatten(1).all(1)
+    assert (as_it_was | mirrored).all()
+    assert abs(mirrored.double().mean() - 0.5) < 4 * 0.5 / 200**0.5
+
+
+def test_min_snr_weights_the_loss(tmp_path):
+    uniform, weighted = (
+        start(tmp_path / name, replace(RECIPE, weighting=name, unet=replace(NET, dropout=0.0)))._train_step()[1]
+        for name in ("uniform", "min-snr")
+    )
+    # A new network predicts 0, so that the loss is the mean square of the noise; the weights are at most 1.
+    assert 0.2 < weighted / uniform < 0.95
+
+
+@pytest.mark.parametrize("change", [{"optimizer": "adamw", "weight_decay": 0.5}, {"precision": "bf16"}, {"compile": "on"}])
+def test_other_ways_to_train(tmp_path, change):
+    if "compile" in change and shutil.which("c++") is None:
+        pytest.skip("torch.compile needs a compiler here")
+    recipe = replace(RECIPE, steps=3, sample_every=3, save_every=3, unet=replace(NET, dropout=0.0))
+    plain = [float(r.loss) for r in steps(start(tmp_path / "plain", recipe))]
+    other = [float(r.loss) for r in steps(start(tmp_path / "other", replace(recipe, **change)))]
+    tolerance = {"precision": 2e-2, "compile": 1e-4, "optimizer": 1e-6}[next(iter(change))]
+    assert other[0] == pytest.approx(plain[0], rel=tolerance)  # the first loss is the same, but for rounding
+    assert all(v < 2 for v in other)
+    names = load(tmp_path / "other").model.state_dict().keys()
+    assert names == load(tmp_path / "plain").model.state_dict().keys()
+    one, two = (load(tmp_path / name).model.conv_in.weight for name in ("plain", "other"))
+    assert not torch.equal(one, two)
+
+
+def test_weight_decay_is_adamws(tmp_path):
+    trainer = start(tmp_path / "run", replace(RECIPE, optimizer="adamw", weight_decay=0.25))
+    assert type(trainer.optimizer) is torch.optim.AdamW and trainer.optimizer.param_groups[0]["weight_decay"] == 0.25
+    assert type(start(tmp_path / "adam").optimizer) is torch.optim.Adam
+
+
+def test_a_tracker_gets_the_log_and_the_samples(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    records = steps(Trainer.start(RECIPE, folder, tracker="tensorboard"))
+    (events,) = {path.parent for path in folder.rglob("events.out.tfevents*")}
+    found = EventAccumulator(str(events)).Reload()
+    assert [event.step for event in found.Scalars("loss")] == [3, 6, 9, 12]
+    assert found.Scalars("heldout_loss")[0].value == pytest.approx(records[-1].heldout_loss, rel=1e-5)
+    assert [event.step for event in found.Images("samples")] == [12]
+    with pytest.raises(ValueError, match="tracker 'nosuch'"):
+        Trainer.start(RECIPE, folder, tracker="nosuch")
+
+
+def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    trainer = start(folder)
+    steps(trainer, 4)
+    good = {name: (folder / name).read_bytes() for name in (checkpoint.NAME, STATE)}
+
+    def full(what, path, **_):
+        with open(path, "wb") as file:
+            file.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        steps(trainer)
+    assert good == {name: (folder / name).read_bytes() for name in good}
+    assert not list(folder.glob(".*tmp*"))
 
 
 @pytest.fixture

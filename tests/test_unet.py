@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ddim_edu.lab.convert import to_diffusers
 from ddim_edu.nets.unet import UNet, UNetConfig, time_embedding
 
 TINY = UNetConfig(image_size=8, image_channels=2, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,), dropout=0.0, groups=4)
@@ -45,69 +46,6 @@ def test_parameter_counts_of_the_published_models(published, config):
     assert parameters(config) == published
 
 
-def diffusers_twin(config):
-    diffusers = pytest.importorskip("diffusers")
-    attends = [r in config.attn_resolutions for r in config.resolutions]
-    return diffusers.UNet2DModel(
-        sample_size=config.image_size,
-        in_channels=config.image_channels,
-        out_channels=config.image_channels,
-        block_out_channels=tuple(config.ch * m for m in config.ch_mult),
-        layers_per_block=config.num_res_blocks,
-        down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
-        up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
-        attention_head_dim=None,
-        norm_num_groups=config.groups,
-        norm_eps=1e-6,
-        downsample_padding=0,
-        flip_sin_to_cos=False,
-        freq_shift=1,
-    )
-
-
-def copy_into_twin(net, twin):
-    """Our weights under diffusers' names; returns how many tensors there were."""
-    ours, theirs = dict(net.state_dict()), {}
-
-    def move(a, b):
-        for kind in ("weight", "bias"):
-            theirs[f"{b}.{kind}"] = ours.pop(f"{a}.{kind}")
-
-    def res(a, b):
-        for mine, other in {"norm1": "norm1", "conv1": "conv1", "time": "time_emb_proj", "norm2": "norm2", "conv2": "conv2"}.items():
-            move(f"{a}.{mine}", f"{b}.{other}")
-        if f"{a}.shortcut.weight" in ours:
-            move(f"{a}.shortcut", f"{b}.conv_shortcut")
-
-    def attention(a, b):
-        if f"{a}.qkv.weight" not in ours:
-            return
-        move(f"{a}.norm", f"{b}.group_norm")
-        for kind in ("weight", "bias"):
-            for name, part in zip("qkv", ours.pop(f"{a}.qkv.{kind}").chunk(3)):
-                theirs[f"{b}.to_{name}.{kind}"] = part.flatten(1) if part.ndim > 1 else part
-            part = ours.pop(f"{a}.project.{kind}")
-            theirs[f"{b}.to_out.0.{kind}"] = part.flatten(1) if part.ndim > 1 else part
-
-    move("time_mlp.0", "time_embedding.linear_1")
-    move("time_mlp.2", "time_embedding.linear_2")
-    for name, other in {"conv_in": "conv_in", "norm_out": "conv_norm_out", "conv_out": "conv_out"}.items():
-        move(name, other)
-    for way, stages in (("down", net.down), ("up", net.up)):
-        for i, stage in enumerate(stages):
-            for j in range(len(stage)):
-                if f"{way}.{i}.{j}.conv.weight" in ours:
-                    move(f"{way}.{i}.{j}.conv", f"{way}_blocks.{i}.{way}samplers.0.conv")
-                else:
-                    res(f"{way}.{i}.{j}.res", f"{way}_blocks.{i}.resnets.{j}")
-                    attention(f"{way}.{i}.{j}.attention", f"{way}_blocks.{i}.attentions.{j}")
-    res("middle.0.res", "mid_block.resnets.0")
-    attention("middle.0.attention", "mid_block.attentions.0")
-    res("middle.1", "mid_block.resnets.1")
-    assert not ours, f"not copied: {list(ours)}"
-    twin.load_state_dict(theirs)
-
-
 @pytest.mark.parametrize(
     "config",
     [
@@ -117,9 +55,11 @@ def copy_into_twin(net, twin):
     ids=["tiny", "three levels"],
 )
 def test_equals_an_independent_implementation(config):
+    diffusers = pytest.importorskip("diffusers")
     net = randomised(config)
-    twin = diffusers_twin(config).double().eval()
-    copy_into_twin(net, twin)
+    arguments, weights = to_diffusers(config, net.state_dict())
+    twin = diffusers.UNet2DModel(**arguments).double().eval()
+    twin.load_state_dict(weights)
     x, t = batch(config)
     with torch.no_grad():
         ours, theirs = net(x, t), twin(x, t).sample

@@ -1,12 +1,22 @@
 """Data sets, batches of them, and pictures of what comes out (floor 4).
 
-A data set is decoded once and kept whole, as whole numbers, on the device that trains on it; a batch becomes floats in [-1, 1]
-only when it is drawn.
+A data set is decoded once and kept as whole numbers: on the device that trains on it where it fits, otherwise in a file that is
+mapped into memory. A batch becomes floats in [-1, 1] only when it is drawn.
+
+Data sets with a name are looked for in a folder, ``data_dir``, and downloaded there if they are not in it: ``$DDIM_EDU_DATA``, or
+else ``data`` in the working directory. A folder of images is read where it is; :mod:`ddim_edu.lab.folder` says how.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import math
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +24,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from ddim_edu.files import check_writable, replacing
+from ddim_edu.lab.folder import fit, read_folder
 from ddim_edu.sampler import generator_for
 
 
@@ -24,11 +36,12 @@ class ImageData:
     """Images with their labels, in a part to train on and a part held out.
 
     Attributes:
-        train: ``(N, C, H, W)`` uint8, values in 0..``top``.
+        train: ``(N, C, H, W)`` uint8, values in 0..``top``. Only to be read: it may be a file mapped into memory.
         heldout: ``(M, C, H, W)`` uint8; never trained on.
         train_labels: ``(N,)`` int64.
         heldout_labels: ``(M,)`` int64.
         top: The value of white: 255 for most images, 16 for the digits.
+        classes: Names of the labels 0, 1, ...; empty if they have none.
     """
 
     train: Tensor
@@ -36,15 +49,66 @@ class ImageData:
     train_labels: Tensor
     heldout_labels: Tensor
     top: int = 255
+    classes: tuple[str, ...] = ()
 
     def floats(self, images: Tensor) -> Tensor:
         """Images of this data set as float32 in [-1, 1]: what every network here takes."""
         return images.float() * (2 / self.top) - 1
 
-    def to(self, device: torch.device | str) -> ImageData:
-        """The same data on another device."""
+    def to(self, device: torch.device | str, limit: int | None = None) -> ImageData:
+        """The same data on another device if they fit there; otherwise these, where they are.
+
+        Args:
+            device: Where to.
+            limit: The most bytes of images that may be moved there. By default a third of the memory that is free on a CUDA device
+                (training needs the rest), 2 GiB on other accelerators, and any number on the CPU.
+        """
+        device = torch.device(device)
+        if limit is None:
+            limit = _room(device)
+        if self.train.nbytes + self.heldout.nbytes > limit:
+            return self
         tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         return replace(self, **tensors)
+
+    def batch(self, indices: Tensor, device: torch.device | str | None = None) -> Tensor:
+        """Some of the images to train on, gathered where they lie and then moved.
+
+        On the way from the CPU to a CUDA device this does not wait for the device.
+
+        Args:
+            indices: ``(B,)`` int64 in 0..N-1, on any device.
+            device: Where the batch is wanted; where the images lie if None.
+
+        Returns:
+            ``(B, C, H, W)`` uint8 on ``device``.
+        """
+        images = self.train[indices.to(self.train.device)]
+        if device is None:
+            return images
+        if images.device.type == "cpu" and torch.device(device).type == "cuda":
+            images = images.pin_memory()
+        return images.to(device, non_blocking=True)
+
+
+def _room(device: torch.device) -> int:
+    if device.type == "cpu":
+        return sys.maxsize
+    return torch.cuda.mem_get_info(device)[0] // 3 if device.type == "cuda" else 2**31
+
+
+def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror each image left to right, or not, with probability 1/2.
+
+    Args:
+        images: ``(B, C, H, W)``, of any type and on any device.
+        generator: Where the coins are drawn from: B uniform numbers, whatever the images are.
+
+    Returns:
+        ``(B, C, H, W)``, a new tensor.
+    """
+    coins = torch.rand(len(images), generator=generator, device=generator.device) < 0.5
+    return torch.where(coins.to(images.device)[:, None, None, None], images.flip(-1), images)
 
 
 def digits() -> ImageData:
@@ -61,21 +125,211 @@ def digits() -> ImageData:
     images = torch.from_numpy(bunch.images.astype(np.uint8))[:, None]
     labels = torch.from_numpy(bunch.target.astype(np.int64))
     held = torch.arange(len(images)) % 9 == 0
-    return ImageData(images[~held], images[held], labels[~held], labels[held], top=16)
+    return ImageData(images[~held], images[held], labels[~held], labels[held], top=16, classes=tuple("0123456789"))
 
 
-DATA = {"digits": digits}
+def fashion_mnist(data_dir: Path | str | None = None, *, size: int = 28, channels: int = 1) -> ImageData:
+    """Fashion-MNIST: 60,000 grey images of clothes to train on and 10,000 held out, 28 x 28, labels 0..9.
 
+    Source: H. Xiao, K. Rasul and R. Vollgraf, *Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms*,
+    arXiv 1708.07747, 2017.
 
-def load_data(name: str) -> ImageData:
-    """A data set by its name.
+    The four files, as published (.gz) or unpacked, are looked for in ``data_dir``, in its sub-folders ``fashion-mnist``,
+    ``FashionMNIST`` and ``FashionMNIST/raw`` (where torchvision puts them), and where Debian's package dataset-fashion-mnist puts
+    them. If they are nowhere, torchvision downloads them.
+
+    Args:
+        data_dir: The folder of data sets.
+        size: Width and height; other than 28, images are resized by :func:`ddim_edu.lab.folder.fit`.
+        channels: 1, or 3 for the same grey in three channels.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If the files are damaged, or are not there and can't be downloaded.
     """
-    if name not in DATA:
-        raise ValueError(f"there is no data set {name!r}; known: {', '.join(DATA)}")
-    return DATA[name]()
+    from torchvision.datasets import FashionMNIST
+    from torchvision.datasets.mnist import read_image_file, read_label_file
+
+    root = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
+    downloaded = root / "FashionMNIST" / "raw"
+    places = [root, root / "fashion-mnist", root / "FashionMNIST", downloaded, DEBIAN_FASHION_MNIST]
+
+    def files() -> list[Path] | None:
+        for place in places:
+            for ending in ("", ".gz"):
+                found = [place / f"{part}-{kind}-ubyte{ending}" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+                if all(file.is_file() for file in found):
+                    return found
+        return None
+
+    found = files()
+    if found is None:
+        with _download("fashion-mnist", root, "the four files *-ubyte.gz"):
+            FashionMNIST(str(root), download=True)
+        found = files() or []
+    parts: list[Tensor] = []
+    for file, read in zip(found, (read_image_file, read_label_file) * 2):
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                if file.suffix == ".gz":
+                    unpacked = Path(folder) / file.stem
+                    unpacked.write_bytes(gzip.decompress(file.read_bytes()))
+                    parts.append(read(str(unpacked)))
+                else:
+                    parts.append(read(str(file)))
+        except Exception as error:  # the reader asserts, indexes and reshapes
+            raise ValueError(f"{file} is damaged ({_line(error)}): delete it, and it will be downloaded") from None
+    train, train_labels, heldout, heldout_labels = parts
+    shapes = tuple(tuple(part.shape) for part in parts)
+    if shapes != FASHION_MNIST_SHAPES:
+        raise ValueError(f"the files in {found[0].parent} are not those of Fashion-MNIST, 60,000 + 10,000 images of 28 x 28")
+    images = [_fit_all(part.numpy(), size, channels) for part in (train, heldout)]
+    return ImageData(*images, train_labels, heldout_labels, classes=tuple(FashionMNIST.classes))
+
+
+def cifar10(data_dir: Path | str | None = None, *, size: int = 32, channels: int = 3, cache_dir: Path | str | None = None) -> ImageData:
+    """CIFAR-10: 50,000 colour photographs to train on and 10,000 held out, 32 x 32, labels 0..9.
+
+    Source: A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009.
+
+    In ``data_dir`` either of two layouts is taken: ``cifar10/{train,test}/<class>/`` with image files in any lossless format, or
+    ``cifar-10-batches-py`` as published. If neither is there, torchvision downloads the second. They hold the same images in a
+    different order, so that the same seed trains on different batches.
+
+    Args:
+        data_dir: The folder of data sets.
+        size: Width and height; other than 32, images are resized by :func:`ddim_edu.lab.folder.fit`.
+        channels: 3, or 1 for grey.
+        cache_dir: See :func:`ddim_edu.lab.folder.read_folder`; of the first layout only.
+
+    Raises:
+        ValueError: If files are damaged or missing, or are not there and can't be downloaded.
+    """
+    root = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
+    if (root / "cifar10" / "train").is_dir():
+        data = image_folder(root / "cifar10", size=size, channels=channels, cache_dir=cache_dir)
+        found = (len(data.train), len(data.heldout), len(data.classes))
+        if found != CIFAR10_COUNTS:
+            raise ValueError(
+                f"{root / 'cifar10'} holds {found[0]:,} + {found[1]:,} images of {found[2]} classes, and CIFAR-10 has "
+                f"{CIFAR10_COUNTS[0]:,} + {CIFAR10_COUNTS[1]:,} of {CIFAR10_COUNTS[2]}: unpack all of it there"
+            )
+        return data
+    from torchvision.datasets import CIFAR10
+
+    with _download("cifar10", root, "cifar-10-batches-py or cifar10/{train,test}/<class>/"):
+        train = CIFAR10(str(root), train=True, download=True)
+        heldout = CIFAR10(str(root), train=False)
+    images = [_fit_all(part.data, size, channels) for part in (train, heldout)]
+    return ImageData(*images, torch.tensor(train.targets), torch.tensor(heldout.targets), classes=tuple(train.classes))
+
+
+def image_folder(
+    path: Path | str,
+    *,
+    size: int,
+    channels: int = 3,
+    crop: str | None = None,
+    max_bad: float = 0.0,
+    cache_dir: Path | str | None = None,
+) -> ImageData:
+    """Any folder of images; layouts, conversion and the cache are those of :func:`ddim_edu.lab.folder.read_folder`.
+
+    A set of more than 1 GiB is a mapped file. Each batch then reads its images from there, which costs little while the operating
+    system keeps the file in free memory, and a read from the disk for each image when it doesn't.
+    """
+    found = read_folder(path, size=size, channels=channels, crop=crop, max_bad=max_bad, cache_dir=cache_dir)
+    n = found.n_train
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writable")  # a mapped file: nothing here writes to its images
+        images = torch.from_numpy(found.pixels)
+    labels = torch.from_numpy(found.labels)
+    return ImageData(images[:n], images[n:], labels[:n], labels[n:], classes=found.classes)
+
+
+DATA = {"digits": digits, "fashion-mnist": fashion_mnist, "cifar10": cifar10}
+FASHION_MNIST_SHAPES = ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,))
+CIFAR10_COUNTS = (50_000, 10_000, 10)  # to train on, held out, classes
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+
+
+def default_data_dir() -> Path:
+    """Where data sets with a name are looked for and downloaded to: ``$DDIM_EDU_DATA``, or else ``data``."""
+    return Path(os.environ.get("DDIM_EDU_DATA") or "data").expanduser()
+
+
+def load_data(
+    name: Path | str,
+    *,
+    data_dir: Path | str | None = None,
+    size: int | None = None,
+    channels: int | None = None,
+    crop: str | None = None,
+    max_bad: float = 0.0,
+    cache_dir: Path | str | None = None,
+) -> ImageData:
+    """A data set by its name, or a folder of images by its path.
+
+    Args:
+        name: A key of ``DATA``, or a path. A folder called like a data set is named with ``./``.
+        data_dir: Where data sets with a name are, or are downloaded to; by default ``$DDIM_EDU_DATA``, or else ``data``.
+        size: Width and height of the images in pixels; None takes the data set's own. A folder needs one.
+        channels: 1 for grey, 3 for RGB; None takes the data set's own, and 3 for a folder.
+        crop: ``"celeba"`` cuts out the part of CelebA's aligned images that the DDIM paper trains on; folders only.
+        max_bad: Largest share of unreadable images to put up with, in [0, 1); folders only.
+        cache_dir: Where decoded folders are kept; see :mod:`ddim_edu.lab.folder`.
+
+    Raises:
+        ValueError: One line, if there is nothing of that name, or it can't be had in that form.
+    """
+    if name in DATA and crop is not None:
+        raise ValueError(f"crop {crop!r} is for folders of images; {name} has none")
+    for what, value in (("size", size), ("channels", channels)):
+        if value is not None and value < 1:
+            raise ValueError(f"{what} = {value}: give at least 1")
+    form = {key: value for key, value in (("size", size), ("channels", channels)) if value is not None}
+    if form.get("channels", 1) not in (1, 3):
+        raise ValueError(f"channels = {channels}: images have 1 (grey) or 3 (red, green, blue)")
+    if name == "digits":
+        if form.get("size", 8) != 8 or form.get("channels", 1) != 1:
+            raise ValueError(f"the digits are 8 x 8 in grey, and can't be had with size = {size}, channels = {channels}")
+        return digits()
+    if name == "fashion-mnist":
+        return fashion_mnist(data_dir, **form)
+    if name == "cifar10":
+        return cifar10(data_dir, **form, cache_dir=cache_dir)
+    path = Path(name).expanduser()
+    if not str(name) or not path.exists():
+        raise ValueError(f"there is no data set {str(name)!r}, and no folder of that name; known: {', '.join(DATA)}")
+    if size is None:
+        raise ValueError(f"to which size are the images in {path} to be brought? give one, such as size = 64")
+    return image_folder(path, **form, crop=crop, max_bad=max_bad, cache_dir=cache_dir)
+
+
+def _fit_all(images: np.ndarray, size: int, channels: int) -> Tensor:
+    """``(N, H, W)`` or ``(N, H, W, 3)`` uint8 as ``(N, channels, size, size)``."""
+    own = 1 if images.ndim == 3 else images.shape[-1]
+    if images.shape[1:3] == (size, size) and channels == own:
+        return torch.from_numpy(images.reshape(len(images), size, size, own)).permute(0, 3, 1, 2).contiguous()
+    result = np.empty((len(images), channels, size, size), np.uint8)
+    for i, image in enumerate(tqdm(images, desc=f"resizing to {size}", unit=" images", disable=None)):
+        result[i] = fit(image, size, channels)
+    return torch.from_numpy(result)
+
+
+@contextlib.contextmanager
+def _download(name: str, root: Path, what: str) -> Iterator[None]:
+    """What torchvision prints while it downloads goes to stderr; what goes wrong becomes one line."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except Exception as error:  # of the network, the archive, the disk, or pickles that hold something else
+        raise ValueError(
+            f"{name} is not in {root} and can't be downloaded ({_line(error)}): put {what} there, or name the folder that holds it"
+        ) from None
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:150]
 
 
 class Shuffle:

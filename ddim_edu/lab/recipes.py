@@ -22,8 +22,14 @@ class Recipe:
         ValueError: If a field is out of range.
     """
 
-    # What to train on.
-    data: Literal["digits"] = "digits"
+    # What to train on: digits, fashion-mnist, cifar10, or a folder of images.
+    data: str = "digits"
+    # What is cut out of each image before it is brought to size: celeba takes the faces as the DDIM paper does; folders only.
+    crop: Literal["celeba"] | None = None
+    # Largest share of unreadable images to put up with; with 0, any is an error. Folders only.
+    max_bad: float = 0.0
+    # Mirror every other image left to right, by a coin for each.
+    flip: bool = False
     # How the noise grows from level 1 to level T.
     schedule: Literal["linear", "scaled-linear", "cosine"] = "linear"
     # Number of noise levels.
@@ -34,7 +40,11 @@ class Recipe:
     steps: int = 800_000
     # Images per step.
     batch: int = 128
-    # Adam's learning rate, at its highest.
+    # The optimiser; adamw shrinks the weights apart from the gradient.
+    optimizer: Literal["adam", "adamw"] = "adam"
+    # Weight decay of that optimiser.
+    weight_decay: float = 0.0
+    # The learning rate, at its highest.
     lr: float = 2e-4
     # Steps over which the learning rate rises to lr in a straight line.
     warmup: int = 5000
@@ -46,6 +56,16 @@ class Recipe:
     ema: float = 0.9999
     # Draw noise levels in mirrored pairs t, T+1-t, as the official DDIM code does.
     antithetic: bool = True
+    # How levels are weighed in the loss: all alike (L_simple), or min-SNR (Hang et al. 2023) with a cap of 5.
+    weighting: Literal["uniform", "min-snr"] = "uniform"
+    # Arithmetic of the network: float32, or mixed with bf16 or with fp16 (whose loss is scaled). auto: bf16 on GPUs that have it.
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    # Compile the network with torch.compile: a minute at the start, faster steps after it. auto: on CUDA only.
+    compile: Literal["auto", "on", "off"] = "auto"
+    # Parts that a process works a batch off in, one after the other: the same step with less memory.
+    accumulate: int = 1
+    # Share of the labels that training hides, so that the network also learns to do without; for networks with classes.
+    label_dropout: float = 0.1
     # Seed of everything random: first weights, order of the images, noise levels, noise, dropout.
     seed: int = 0
     # Steps between lines of log.csv.
@@ -56,7 +76,7 @@ class Recipe:
     save_every: int = 5000
 
     def __post_init__(self) -> None:
-        for name in ("T", "steps", "batch", "log_every", "sample_every", "save_every"):
+        for name in ("T", "steps", "batch", "accumulate", "log_every", "sample_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: give at least 1")
         for name in ("warmup", "seed"):
@@ -69,6 +89,12 @@ class Recipe:
             raise ValueError(f"lr_final = {self.lr_final}: give a share in [0, 1]")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema = {self.ema}: give a decay in [0, 1), such as 0.999")
+        if not 0 <= self.max_bad < 1:
+            raise ValueError(f"max_bad = {self.max_bad}: give a share in [0, 1)")
+        if not 0 <= self.label_dropout <= 1:
+            raise ValueError(f"label_dropout = {self.label_dropout}: give a share in [0, 1]")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay = {self.weight_decay}: give at least 0")
 
     def noise_schedule(self) -> NoiseSchedule:
         """The schedule that the recipe names."""
@@ -122,7 +148,9 @@ RECIPES: dict[str, Recipe] = {
             attn_resolutions=(),  # in the middle only
             dropout=0.0,
             groups=8,
+            classes=10,
         ),
+        label_dropout=0.2,
         steps=1500,
         batch=64,
         lr=4e-3,
@@ -132,5 +160,79 @@ RECIPES: dict[str, Recipe] = {
         log_every=10,
         sample_every=300,
         save_every=300,
+    ),
+    # The full resolution is where the time goes, so it has few channels; the coarser levels hold most of the weights.
+    "fashion-mnist": Recipe(
+        data="fashion-mnist",
+        schedule="cosine",
+        unet=UNetConfig(
+            image_size=28,
+            image_channels=1,
+            ch=24,
+            ch_mult=(1, 2, 4),
+            num_res_blocks=1,
+            attn_resolutions=(),
+            dropout=0.0,
+            groups=8,
+            classes=10,
+        ),
+        label_dropout=0.2,
+        steps=8000,
+        batch=64,
+        lr=2e-3,
+        warmup=200,
+        lr_final=0.0,
+        ema=0.998,
+        log_every=25,
+        sample_every=500,
+        save_every=250,
+    ),
+    # Colour on a laptop: 16x16 pixels, so that two CPU cores see each image several times in an hour.
+    "cifar10-tiny": Recipe(
+        data="cifar10",
+        flip=True,
+        schedule="cosine",
+        unet=UNetConfig(
+            image_size=16,
+            image_channels=3,
+            ch=32,
+            ch_mult=(1, 2, 4),
+            num_res_blocks=1,
+            attn_resolutions=(),
+            dropout=0.0,
+            groups=8,
+            classes=10,
+        ),
+        label_dropout=0.2,
+        steps=15_000,
+        batch=64,
+        lr=2e-3,
+        warmup=200,
+        lr_final=0.0,
+        ema=0.998,
+        log_every=25,
+        sample_every=500,
+        save_every=250,
+    ),
+    # The sources' model with 64 channels, trained as DDPM and the DDIM authors trained theirs with 128.
+    "cifar10-64": Recipe(data="cifar10", flip=True, unet=UNetConfig(ch=64, ch_mult=(1, 2, 2, 2))),
+    # The paper's model for CIFAR-10; the defaults of Recipe and UNetConfig are its settings.
+    "cifar10-128": Recipe(data="cifar10", flip=True, unet=UNetConfig(ch=128, ch_mult=(1, 2, 2, 2))),
+    # The paper's model for CelebA: the aligned images (178 x 218) in a folder, cropped as the paper does.
+    "celeba-64": Recipe(
+        data="data/celeba",
+        crop="celeba",
+        flip=True,
+        unet=UNetConfig(image_size=64, ch=128, ch_mult=(1, 2, 2, 2, 4)),
+        steps=500_000,
+    ),
+    # DDPM's model for CelebA-HQ: 30,000 faces of 256 x 256 pixels in a folder.
+    "celeba-hq-256": Recipe(
+        data="data/celeba-hq",
+        flip=True,
+        unet=UNetConfig(image_size=256, ch=128, ch_mult=(1, 1, 2, 2, 4, 4), dropout=0.0),
+        steps=500_000,
+        batch=64,
+        lr=2e-5,
     ),
 }

@@ -9,33 +9,46 @@ iterates decides what to print and when to stop. A run folder holds::
     state.pt                the rest of the state, for resuming
     samples.png             the latest grid of samples; samples/ has all of them
 
-All that is random at a step is a function of (seed, step). So a run that was stopped and resumed makes the same weights as one that
-never stopped: bit for bit, on the same machine and with the same number of threads.
+All that is random at a step is a function of (seed, step), and drawn for the whole batch, of which each process then takes its part.
+So a run that was stopped and resumed makes the same weights as one that never stopped, bit for bit on the same machine with the same
+number of threads; and several processes make the same weights as one, but for the order of additions. (Dropout is the exception to
+the second: each process drops its own.) Processes, mixed precision and trackers are accelerate's.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
 import platform
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+
+with warnings.catch_warnings():  # accelerate warns of optional packages that nobody asked for
+    warnings.simplefilter("ignore")
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from accelerate.tracking import get_available_trackers
 
 from ddim_edu import __version__
 from ddim_edu.files import replacing
-from ddim_edu.forward import q_sample
+from ddim_edu.forward import EpsTheta, q_sample
 from ddim_edu.lab import checkpoint
 from ddim_edu.lab.data import Shuffle, load_data, save_grid
 from ddim_edu.lab.recipes import Recipe, recipe_from_dict, recipe_to_dict
-from ddim_edu.losses import draw_t, loss_simple
+from ddim_edu.losses import draw_t, loss_gamma, loss_simple, min_snr_gamma
 from ddim_edu.nets.unet import UNet
 from ddim_edu.sampler import generator_for, sample
 from ddim_edu.schedule import make_tau
@@ -44,6 +57,7 @@ STATE = "state.pt"
 LOG = ("step", "loss", "lr", "grad_norm", "images_per_s", "heldout_loss", "seconds")
 GRID_IMAGES = 64
 GRID_STEPS = 20  # S of the sample grids, eta = 0
+HELDOUT_MOST = 400  # held-out images in the loss: a look at it should cost seconds
 HELDOUT_DRAWS = 5  # (t, eps) pairs per held-out image
 
 # Second word of the random streams' keys, after the seed; 0 is the shuffling of Shuffle.
@@ -98,37 +112,72 @@ def ema_update(decay: float) -> Any:
 class Trainer:
     """A training run and its folder.
 
-    Make one with :meth:`start` or :meth:`resume`.
+    Make one with :meth:`start` or :meth:`resume`. Under ``accelerate launch`` or ``torchrun`` every process makes one, with the same
+    arguments; only the main process writes.
 
     Args:
         recipe: What to train.
         folder: The run folder, which exists.
-        device: Where to train.
+        device: Where to train; with several processes on GPUs each takes its own, whatever the index here.
+        data_dir: Where data sets lie, or are downloaded to.
+        tracker: A tracker that accelerate knows, such as ``"tensorboard"``, to log to besides log.csv; it writes into the folder.
 
     Raises:
-        ValueError: If the network does not fit the data.
+        ValueError: If the network does not fit the data, the batch can't be shared out evenly, or the tracker is not installed.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, device: torch.device) -> None:
-        self.recipe, self.folder, self.device = recipe, folder, device
-        self.data = load_data(recipe.data).to(device)
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        device: torch.device,
+        data_dir: Path | str | None = None,
+        tracker: str | None = None,
+    ) -> None:
+        self.recipe, self.folder, self.data_dir = recipe, folder, data_dir
+        self.accelerator = _accelerator(recipe, folder, device, tracker)
+        self.device = device = self.accelerator.device
+        self.writes = self.accelerator.is_main_process
+        parts = self.accelerator.num_processes * recipe.accumulate
+        if recipe.batch % parts:
+            raise ValueError(
+                f"batch = {recipe.batch} can't be shared out evenly: {self.accelerator.num_processes} processes times "
+                f"accumulate = {recipe.accumulate} is {parts}"
+            )
+        with self.accelerator.main_process_first():  # it fills the cache that the others then read
+            net = recipe.unet
+            self.data = load_data(
+                recipe.data,
+                data_dir=data_dir,
+                size=net.image_size if recipe.data != "digits" else None,
+                channels=net.image_channels if recipe.data != "digits" else None,
+                crop=recipe.crop,
+                max_bad=recipe.max_bad,
+            ).to(device)
         shape = tuple(self.data.train.shape[1:])
-        net = recipe.unet
         if shape != (net.image_channels, net.image_size, net.image_size):
             raise ValueError(
                 f"unet.image_channels = {net.image_channels} and unet.image_size = {net.image_size} don't fit the data set "
                 f"{recipe.data!r}, whose images are {shape[0]} x {shape[1]} x {shape[2]}"
             )
+        if net.classes and int(self.data.train_labels.max()) >= net.classes:
+            raise ValueError(f"unet.classes = {net.classes}, but the data set has labels up to {int(self.data.train_labels.max())}")
         self.schedule = recipe.noise_schedule()
         if device.type != "mps":  # which has no float64
             self.schedule = self.schedule.to(device)
+        self.weights = None if recipe.weighting == "uniform" else min_snr_gamma(self.schedule)
         with torch.random.fork_rng(devices=[]):  # layers draw their first weights from torch's own generator
             torch.manual_seed(generator_for(recipe.seed, _STREAM_INIT).initial_seed())
             model = UNet(net)
         # Measured on two cores with the digits' network: channels-last convolutions are a third faster.
         self.model = model.to(device, memory_format=torch.channels_last).train()
         self.averaged = AveragedModel(self.model, multi_avg_fn=ema_update(recipe.ema)).requires_grad_(False).eval()
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.lr, fused=device.type in ("cpu", "cuda"))
+        self.optimizer = _optimizer(recipe, self.model)
+        if recipe.compile == "on" or (recipe.compile == "auto" and device.type == "cuda"):
+            self.model.compile()
+        # What is called in training, perhaps shared between processes; `model` stays the plain network inside of it.
+        self.network, self.stepper = self.accelerator.prepare(self.model, self.optimizer)
+        self.train_labels = self.data.train_labels.cpu()  # looked up by the shuffle's indices, which are there
         self.shuffle = Shuffle(len(self.data.train), recipe.batch, recipe.seed)
         self.step = 0
         self.step_seconds = 0.0  # how long the latest step took
@@ -137,22 +186,39 @@ class Trainer:
         self._heldout = self._fixed_draws()
 
     @classmethod
-    def start(cls, recipe: Recipe, folder: Path | str, device: torch.device | str = "cpu") -> Trainer:
-        """Begin a run in an existing, empty folder, and describe it in ``config.json``."""
-        trainer = cls(recipe, Path(folder), torch.device(device))
+    def start(
+        cls,
+        recipe: Recipe,
+        folder: Path | str,
+        device: torch.device | str = "cpu",
+        *,
+        data_dir: Path | str | None = None,
+        tracker: str | None = None,
+    ) -> Trainer:
+        """Begin a run in an existing, empty folder, and describe it in ``config.json``; arguments as for the class."""
+        trainer = cls(recipe, Path(folder), torch.device(device), data_dir, tracker)
         trainer._write_config()
-        (trainer.folder / "samples").mkdir(exist_ok=True)
         trainer._write_log([])
         return trainer
 
     @classmethod
-    def resume(cls, folder: Path | str, device: torch.device | str = "cpu", recipe: Recipe | None = None) -> Trainer:
+    def resume(
+        cls,
+        folder: Path | str,
+        device: torch.device | str = "cpu",
+        recipe: Recipe | None = None,
+        *,
+        data_dir: Path | str | None = None,
+        tracker: str | None = None,
+    ) -> Trainer:
         """Go on with a run from its last checkpoint.
 
         Args:
             folder: The run folder.
             device: Where to train.
             recipe: The run's recipe, changed in fields of ``MAY_CHANGE``; None leaves it as it is.
+            data_dir: Where data sets lie; by default where they lay when the run began.
+            tracker: As for the class.
 
         Raises:
             ValueError: If the folder holds no run, its state can't be read, or the recipe changes what may not change.
@@ -160,10 +226,11 @@ class Trainer:
         folder = Path(folder)
         old = read_recipe(folder)
         recipe = recipe or old
-        if replace(recipe, **{name: getattr(old, name) for name in MAY_CHANGE}) != old:
-            changed = [n for n in vars(old) if n not in MAY_CHANGE and getattr(old, n) != getattr(recipe, n)]
-            raise ValueError(f"{changed[0]} can't change on resuming; {', '.join(MAY_CHANGE)} may. Start a new run instead")
-        trainer = cls(recipe, folder, torch.device(device))
+        like_old = replace(recipe, **{name: getattr(old, name) for name in MAY_CHANGE})
+        if like_old != old:
+            changed = "; ".join(changes(old, like_old))
+            raise ValueError(f"on resuming, only {', '.join(MAY_CHANGE)} may change, not {changed}: start a new run instead")
+        trainer = cls(recipe, folder, torch.device(device), data_dir or _read_config(folder).get("data_dir"), tracker)
         trainer._read_state()
         if trainer.step >= recipe.steps:
             raise ValueError(
@@ -171,7 +238,6 @@ class Trainer:
             )
         trainer._write_config()
         trainer._write_log([row for row in trainer._read_log() if int(row["step"]) <= trainer.step])
-        (folder / "samples").mkdir(exist_ok=True)
         return trainer
 
     def run(self) -> Iterator[Progress]:
@@ -204,16 +270,18 @@ class Trainer:
                 mean_loss, mean_norm = self._check_window()
                 self._window.clear()
                 elapsed = time.perf_counter() - since  # the check has waited for the device
-                if shows:
+                if shows and self.writes:
                     heldout, grid = self.heldout_loss(), self._draw_grid()
                 rate = images / elapsed
                 seconds += time.perf_counter() - since
                 values = (self.step, mean_loss, lr, mean_norm, rate, "" if heldout is None else heldout, seconds)
                 self._append_log([f"{v:.6g}" if isinstance(v, float) else str(v) for v in values])
+                self._track(values, grid)
                 images, since = 0, time.perf_counter()
             if last or self.step % recipe.save_every == 0:
                 self.save()
             yield Progress(self.step, loss, lr, mean_loss, rate, heldout, grid)
+        self.accelerator.end_training()
 
     def save(self) -> None:
         """Write the checkpoint and the state for resuming, each whole or not at all.
@@ -222,6 +290,9 @@ class Trainer:
             NonFiniteLoss: If a loss or a weight is not finite; nothing is written then.
         """
         self._check_window()
+        if not self.writes:
+            self.saved_step = self.step
+            return
         weights = self.averaged.module.state_dict()
         for state in (weights, self.model.state_dict()):
             if not all(bool(w.isfinite().all()) for w in state.values()):
@@ -235,10 +306,13 @@ class Trainer:
             step=self.step,
         )
         state = {
-            "step": self.step,
+            "version": __version__,
+            "recipe": recipe_to_dict(self.recipe),
+            "step": self.step,  # with the seed, the state of all random streams
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
         }
         with replacing(self.folder / STATE) as temporary:
             torch.save(state, temporary)
@@ -247,12 +321,13 @@ class Trainer:
     @torch.no_grad()
     def heldout_loss(self) -> float:
         """Loss of the averaged weights on held-out images, with noise and levels that are the same at every call."""
-        x, t, eps = self._heldout
+        x, t, eps, labels = self._heldout
         total = 0.0
         for i in range(0, len(x), 512):
             part = slice(i, i + 512)
             x_t = q_sample(x[part], t[part], self.schedule, eps[part])
-            total += F.mse_loss(self.averaged(x_t, t[part]), eps[part], reduction="sum").item()
+            given = None if labels is None else labels[part]
+            total += F.mse_loss(with_labels(self.averaged, given)(x_t, t[part]), eps[part], reduction="sum").item()
         return total / x.numel()
 
     def samples(self, n: int = GRID_IMAGES, S: int = GRID_STEPS) -> Tensor:
@@ -264,32 +339,67 @@ class Trainer:
         tau = make_tau(self.schedule.T, min(S, self.schedule.T))
         shape = (n, *self.data.train.shape[1:])
         generator = generator_for(self.recipe.seed, _STREAM_GRID)
-        return sample(self.averaged, shape, self.schedule, tau, generator=generator, device=self.device, clip=1.0)
+        labels = torch.arange(n, device=self.device) * 8 // n if self.recipe.unet.classes else None
+        return sample(with_labels(self.averaged, labels), shape, self.schedule, tau, generator=generator, device=self.device, clip=1.0)
+
+    def agree(self, stop: bool) -> bool:
+        """Whether any process wants to stop. A process alone knows; several ask each other, every tenth step."""
+        if self.accelerator.num_processes == 1:
+            return stop
+        if self.step % 10:
+            return False
+        return bool(self.accelerator.reduce(torch.tensor(float(stop), device=self.device), "sum") > 0)
 
     def _train_step(self) -> tuple[float, Tensor, Tensor]:
         recipe, device = self.recipe, self.device
         generator = generator_for(recipe.seed, _STREAM_STEP, self.step, device=device)
-        x_0 = self.data.floats(self.data.train[self.shuffle(self.step).to(device)])
         t = draw_t(recipe.batch, recipe.T, generator=generator, antithetic=recipe.antithetic, device=device)
-        eps = torch.randn(x_0.shape, generator=generator, device=device)
+        eps = torch.randn((recipe.batch, *self.data.train.shape[1:]), generator=generator, device=device)
+        chosen = self.shuffle(self.step)
+        labels = hidden = None
+        if recipe.unet.classes:
+            hidden = torch.rand(recipe.batch, generator=generator, device=device) < recipe.label_dropout
+        mirrored = None
+        if recipe.flip:
+            mirrored = torch.rand((recipe.batch, 1, 1, 1), generator=generator, device=device) < 0.5
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         if recipe.unet.dropout:  # dropout draws from torch's own generator and can't be given another
-            torch.manual_seed(generator.initial_seed())
+            torch.manual_seed(generator.initial_seed() + rank)
         lr = recipe.lr_at(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        loss = loss_simple(self.model, x_0, t, eps, self.schedule)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.grad_clip)
-        self.optimizer.step()
-        self.averaged.update_parameters(self.model)
-        return lr, loss.detach(), norm
+        self.stepper.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=device)
+        for i in range(recipe.accumulate):
+            # Every n-th image, not a run of them: draw_t puts mirrored levels half a batch apart.
+            part = slice(rank * recipe.accumulate + i, None, processes * recipe.accumulate)
+            images = self.data.batch(chosen[part], device)
+            x_0 = self.data.floats(images if mirrored is None else torch.where(mirrored[part], images.flip(-1), images))
+            if hidden is not None:
+                labels = self.train_labels[chosen[part]].to(device).masked_fill(hidden[part], self.model.null_label)
+            eps_theta, last = with_labels(self.network, labels), i == recipe.accumulate - 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.network):  # gradients meet once a step
+                if self.weights is None:
+                    loss = loss_simple(eps_theta, x_0, t[part], eps[part], self.schedule)
+                else:
+                    loss = loss_gamma(eps_theta, x_0, t[part], eps[part], self.schedule, self.weights)
+                self.accelerator.backward(loss / recipe.accumulate)
+            total = total + loss.detach() / recipe.accumulate
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), recipe.grad_clip)
+        self.stepper.step()
+        if self.stepper.step_was_skipped:  # float16's way: gradients overflowed, so the loss is scaled down and nothing moves
+            norm = torch.zeros_like(norm)
+        else:
+            self.averaged.update_parameters(self.model)
+        return lr, total, norm
 
     def _check_window(self) -> tuple[float, float]:
         """Means of loss and gradient norm since the last line of the log; raises if one of them is not finite."""
         if not self._window:
             return float("nan"), float("nan")
-        losses, norms = torch.tensor([[float(v) for v in pair] for pair in self._window], dtype=torch.float64).T
+        window = torch.stack([torch.stack([v.float() for v in pair]) for pair in self._window])
+        window = self.accelerator.reduce(window, "mean").double().cpu()  # every process decides the same
+        losses, norms = window.T
         for name, values in (("loss", losses), ("gradient", norms)):
             if not values.isfinite().all():
                 raise self._blown_up(f"the {name} is {values[~values.isfinite()][0]:g}")
@@ -304,13 +414,14 @@ class Trainer:
             f"{what} near step {self.step}, so training stopped; {kept}. Try a lower learning rate, such as --lr {self.recipe.lr / 4:g}"
         )
 
-    def _fixed_draws(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _fixed_draws(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Held-out images, each at several levels that together cover 1..T evenly, with their noise."""
-        x = self.data.floats(self.data.heldout)
+        x = self.data.floats(self.data.heldout[:HELDOUT_MOST].to(self.device))
         x = x.repeat(HELDOUT_DRAWS, *[1] * (x.ndim - 1))
         generator = generator_for(0, _STREAM_HELDOUT)  # not the recipe's seed: runs are to be compared
         t = torch.linspace(1, self.recipe.T, len(x)).round().long()[torch.randperm(len(x), generator=generator)]
-        return x, t.to(self.device), torch.randn(x.shape, generator=generator).to(self.device)
+        labels = self.data.heldout_labels[:HELDOUT_MOST].repeat(HELDOUT_DRAWS).to(self.device) if self.recipe.unet.classes else None
+        return x, t.to(self.device), torch.randn(x.shape, generator=generator).to(self.device), labels
 
     def _draw_grid(self) -> Path:
         images = self.samples()
@@ -328,6 +439,8 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.averaged.load_state_dict(state["averaged"])
             self.optimizer.load_state_dict(state["optimizer"])
+            if self.accelerator.scaler is not None:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
             self.step = self.saved_step = int(state["step"])
         except Exception as error:  # a damaged pickle can raise nearly anything
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -341,26 +454,50 @@ class Trainer:
             return [row for row in csv.DictReader(file) if row["seconds"]]
 
     def _write_log(self, rows: list[dict[str, str]]) -> None:
+        if not self.writes:
+            return
         with replacing(self.folder / "log.csv") as temporary, open(temporary, "w", newline="", encoding="utf8") as file:
             writer = csv.DictWriter(file, LOG)
             writer.writeheader()
             writer.writerows(rows)
 
     def _append_log(self, values: list[str]) -> None:
+        if not self.writes:
+            return
         with open(self.folder / "log.csv", "a", newline="", encoding="utf8") as file:
             csv.writer(file).writerow(values)
 
+    def _track(self, values: tuple[Any, ...], grid: Path | None) -> None:
+        """Give a line of the log to the tracker, if there is one."""
+        if self.accelerator.log_with:
+            self.accelerator.log({k: v for k, v in zip(LOG[1:], values[1:]) if v != ""}, step=self.step)
+            if grid is not None:
+                for tracker in self.accelerator.trackers:
+                    if tracker.name == "tensorboard":  # the others take images in ways of their own
+                        with Image.open(grid) as picture:
+                            tracker.log_images({"samples": np.asarray(picture)[None]}, step=self.step, dataformats="NHWC")
+
     def _write_config(self) -> None:
+        if not self.writes:
+            return
+        (self.folder / "samples").mkdir(exist_ok=True)
         config = {
             "recipe": recipe_to_dict(self.recipe),
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "train_images": len(self.data.train),
             "heldout_images": len(self.data.heldout),
+            "data_dir": None if self.data_dir is None else str(self.data_dir),
             "device": str(self.device),
+            "processes": self.accelerator.num_processes,
             "versions": {"ddim_edu": __version__, "torch": torch.__version__, "python": platform.python_version()},
         }
         with replacing(self.folder / "config.json") as temporary:
             temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf8")
+
+
+def with_labels(model: nn.Module, labels: Tensor | None) -> EpsTheta:
+    """The model as an ``eps_theta(x_t, t)`` that knows each image's class; None leaves it as it is."""
+    return model if labels is None else lambda x_t, t: model(x_t, t, labels)
 
 
 class Threads:
@@ -420,16 +557,66 @@ class Threads:
         return min(times[1:])
 
 
+def changes(old: Recipe, new: Recipe) -> list[str]:
+    """What differs between two recipes, a field each: ``"lr 0.004 -> 0.001"``."""
+
+    def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in values.items():
+            found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        return found
+
+    before, after = flat(recipe_to_dict(old)), flat(recipe_to_dict(new))
+    return [f"{name} {before[name]} -> {value}" for name, value in after.items() if before[name] != value]
+
+
 def read_recipe(folder: Path | str) -> Recipe:
     """The recipe of a run, from its ``config.json``.
 
     Raises:
         ValueError: If the folder holds no run, or the file can't be understood.
     """
+    try:
+        return recipe_from_dict(_read_config(folder)["recipe"])
+    except (KeyError, TypeError, ValueError) as error:
+        if "run folder" in str(error):
+            raise
+        raise ValueError(f"{Path(folder) / 'config.json'} can't be understood ({error}): start a new run") from None
+
+
+def _read_config(folder: Path | str) -> dict[str, Any]:
     path = Path(folder) / "config.json"
     try:
-        return recipe_from_dict(json.loads(path.read_text(encoding="utf8"))["recipe"])
+        return json.loads(path.read_text(encoding="utf8"))
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{folder} is not a run folder: it holds no config.json") from None
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} can't be understood ({error}): start a new run") from None
+
+
+def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    fused = next(model.parameters()).device.type in ("cpu", "cuda")
+    return kind(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
+
+
+def _accelerator(recipe: Recipe, folder: Path, device: torch.device, tracker: str | None) -> Accelerator:
+    """The processes that take part, their devices and their arithmetic."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    if "WORLD_SIZE" not in os.environ:  # alone: forget the settings of an earlier trainer of this process
+        AcceleratorState._reset_state(reset_partial_state=True)
+    if tracker is not None and tracker not in {str(t) for t in get_available_trackers()}:
+        raise ValueError(f"tracker {tracker!r} is not installed or not known to accelerate: pip install {tracker}")
+    precision = recipe.precision
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    accelerator = Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision={"float32": "no"}.get(precision, precision),
+        log_with=tracker,
+        project_dir=folder,
+    )
+    if tracker is not None:
+        accelerator.init_trackers("tracker")
+    return accelerator

@@ -43,6 +43,8 @@ class UNetConfig:
     dropout: float = 0.1
     # Groups of every GroupNorm; must divide the channels of every level.
     groups: int = 32
+    # Number of classes whose labels the network takes; 0 for a network without labels.
+    classes: int = 0
 
     def __post_init__(self) -> None:
         # Lists come from JSON; tuples keep the configuration hashable and comparable.
@@ -53,6 +55,8 @@ class UNetConfig:
                 raise ValueError(f"{name} = {getattr(self, name)}: give at least 1")
         if not self.ch_mult or min(self.ch_mult) < 1:
             raise ValueError(f"ch_mult = {self.ch_mult}: give one multiplier >= 1 per level")
+        if self.classes < 0:
+            raise ValueError(f"classes = {self.classes}: give the number of classes, or 0 for none")
         if self.ch < 4:
             raise ValueError(f"ch = {self.ch}: give at least 4, the time embedding needs sin and cos")
         if not 0 <= self.dropout < 1:
@@ -106,6 +110,8 @@ class UNet(nn.Module):
             return Attention(c, config.groups) if here else nn.Identity()
 
         self.time_mlp = nn.Sequential(nn.Linear(ch, time_ch), nn.SiLU(), nn.Linear(time_ch, time_ch))
+        # One row more than there are classes: the last is the null label, "any class".
+        self.label_embedding = nn.Embedding(config.classes + 1, time_ch) if config.classes else None
         self.conv_in = nn.Conv2d(config.image_channels, ch, 3, padding=1)
 
         # Way down. `skips` lists the channels of every feature map that the way up will read again.
@@ -154,13 +160,22 @@ class UNet(nn.Module):
                     nn.init.xavier_uniform_(part)
                 nn.init.zeros_(module.project.weight)
         nn.init.zeros_(self.conv_out.weight)
+        if self.label_embedding is not None:  # a new network treats all classes alike
+            nn.init.zeros_(self.label_embedding.weight)
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+    @property
+    def null_label(self) -> int:
+        """The label that stands for "any class": the number of classes, since labels begin at 0."""
+        return self.config.classes
+
+    def forward(self, x_t: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
         """Predict the noise in ``x_t``.
 
         Args:
             x_t: Noisy images, shape (B, C, H, W), with C, H and W as configured.
             t: The noise level of each image, shape (B,), integers in 1..T.
+            labels: The class of each image, shape (B,), integers in 0..classes; :attr:`null_label` is any class, and None is that for
+                all of them. Only for networks with classes.
 
         Returns:
             The predicted noise, shape (B, C, H, W).
@@ -175,8 +190,16 @@ class UNet(nn.Module):
             )
         if t.shape != x_t.shape[:1]:
             raise ValueError(f"t has shape {tuple(t.shape)}: give one level per image, shape ({len(x_t)},)")
+        emb = self.time_mlp(time_embedding(t, cfg.ch).to(x_t.dtype))
+        if self.label_embedding is not None:
+            labels = torch.full_like(t, self.null_label) if labels is None else labels
+            if labels.shape != t.shape:
+                raise ValueError(f"labels have shape {tuple(labels.shape)}: give one label per image, shape ({len(x_t)},)")
+            emb = emb + self.label_embedding(labels)
+        elif labels is not None:
+            raise ValueError("labels given to a network without classes: leave them out, or set classes in its configuration")
         # Every residual block starts by the same SiLU of the embedding: apply it once.
-        emb = F.silu(self.time_mlp(time_embedding(t, cfg.ch).to(x_t.dtype)))
+        emb = F.silu(emb)
 
         h = self.conv_in(x_t)
         skips = [h]

@@ -1,0 +1,70 @@
+"""Several processes, as torchrun and ``accelerate launch`` start them (floor 4). What they share is accelerate's business."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+def process_count() -> int:
+    """How many processes were started together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def process_index() -> int:
+    """Which of them this is, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def is_first_process() -> bool:
+    """Whether this process writes files and speaks."""
+    return process_index() == 0
+
+
+def own_device(device: torch.device) -> torch.device:
+    """The device of this process: of several on GPUs, each has its own."""
+    if device.type == "cuda" and process_count() > 1:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return device
+
+
+def once(make: Callable[[], T], device: torch.device) -> T:
+    """Call a function in the first process only, and give its result to all.
+
+    Args:
+        make: What to call; its result can be pickled.
+        device: The kind of device that the processes compute on.
+
+    Raises:
+        ValueError: In every process, if it raised one in the first.
+    """
+    if process_count() == 1:
+        return make()
+    gathered = gather([_attempt(make)] if is_first_process() else [], device)
+    result, error = gathered[0]
+    if error is not None:
+        raise ValueError(error)
+    return result
+
+
+def gather(values: list[T], device: torch.device) -> list[T]:
+    """Put the lists of all processes one behind the other, in every process."""
+    if process_count() == 1:
+        return values
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+
+    PartialState(cpu=device.type == "cpu")
+    return gather_object(values)
+
+
+def _attempt(make: Callable[[], T]) -> tuple[T | None, str | None]:
+    try:
+        return make(), None
+    except (ValueError, OSError) as error:
+        return None, str(error)
