@@ -350,17 +350,17 @@ plane = GaussianMixture(
 )
 x_T = draw(torch.empty(200, 2, dtype=torch.float64), generator)
 truth = flow(plane, x_T / alpha_bar[-1].sqrt(), nsr[-1].item())
-steps, error = (10, 20, 50, 100, 200, 500, 1000), {}
+steps, error = (10, 20, 50, 100, 200, 500), {}
 for clock in ("nu", "nu^2", "t"):
     error[clock] = []
     for S in steps:
         x = euler(plane, x_T, make_tau(1000, S, "trailing"), clock)
         error[clock].append((x - truth).norm(dim=1).median().item())
-    fit = linregress(np.log(steps[3:]), np.log(error[clock][3:]))
+    fit = linregress(np.log(steps[2:]), np.log(error[clock][2:]))
     print(f"{clock:4s}  slope {fit.slope:.2f} ± {fit.stderr:.2f}  S = 10: {error[clock][0]:.2f}")
     assert abs(fit.slope + 1) < 0.2
 
-# %% mystnb={"figure": {"caption": "Median distance between a solver's $x_0$ and the ODE's, against the number of steps: three clocks, one equation. All have order 1 (the dotted line falls as $1/S$), with very different constants.", "name": "fig-ode-order"}, "image": {"alt": "Log-log plot of error against steps from 10 to 1000. Three falling lines, in the end parallel to a dotted line of slope minus one. Euler in nu squared lies highest, starting above 1; DDIM lies more than ten times lower at 10 steps; Euler in t lies lowest, about half of DDIM."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Median distance between a solver's $x_0$ and the ODE's, against the number of steps: three clocks, one equation. All have order 1 (the dotted line falls as $1/S$), with very different constants.", "name": "fig-ode-order"}, "image": {"alt": "Log-log plot of error against steps from 10 to 500. Three falling lines, in the end parallel to a dotted line of slope minus one. Euler in nu squared lies highest, starting above 1; DDIM lies more than ten times lower at 10 steps; Euler in t lies lowest, about half of DDIM."}} tags=["hide-input"]
 fig, ax = figure(height=2.8)
 names = {"nu^2": r"Euler in $\nu^2$ (eq. 15)", "nu": r"Euler in $\nu$: DDIM", "t": "Euler in t"}
 for (clock, name), marker in zip(names.items(), "s^o"):
@@ -370,13 +370,13 @@ ax.set(xscale="log", yscale="log", xlabel="steps S", ylabel="error at t = 0")
 ax.legend();
 
 # %% [markdown]
-# The fit covers $S \ge 100$; its ± is the standard error of a straight line through the four points. The measured order is 1 for all three. The paper expects its step to differ from equation 15 "in fewer
+# The fit covers $S \ge 50$; its ± is the standard error of a straight line through the four points. The measured order is 1 for all three. The paper expects its step to differ from equation 15 "in fewer
 # sampling steps", and it does: with ten steps equation 15 is more than ten times worse. It takes $\epsilon_\theta/\nu$ for constant, which is wrong even for a single point.
 #
 # The bottom line is the surprise: Euler in $t$ beats DDIM here. Is that a law? In {eq}`eq:flow-in-t`, the bracket vanishes for data
 # $\mathcal N(0, I)$, where $\epsilon^* = \sqrt{1 - \bar\alpha}\, x$: nothing moves and Euler in $t$ is exact in one step. DDIM is exact for a single point.
 # Our mixture has variance near 1. The 1,597 training digits are a set of isolated points in 64 dimensions, and nearly constant in some of them. Ten steps on each; the error
-# is the median over 60 starts of the root mean square over coordinates.
+# is the median over 40 starts of the root mean square over coordinates.
 
 # %%
 data = digits()
@@ -389,7 +389,7 @@ sources = {
 }
 ten, off = make_tau(1000, 10, "trailing"), {}
 for name, source in sources.items():
-    start = draw(torch.empty(60, 64 if name == "digits" else 2).double(), generator)
+    start = draw(torch.empty(40, 64 if name == "digits" else 2).double(), generator)
     exact = flow(source, start / alpha_bar[-1].sqrt(), nsr[-1].item())
     rms = {c: (euler(source, start, ten, c) - exact).square().mean(1).sqrt() for c in error}
     off[name] = {c: rms[c].median().item() for c in error}
@@ -404,8 +404,8 @@ assert off["mixture"]["t"] < off["mixture"]["nu"] < 0.2 * off["mixture"]["nu^2"]
 assert off["digits"]["nu"] < 0.1 * off["digits"]["t"] and wrong["nu"] < 0.3
 
 # %% [markdown]
-# So neither clock wins by law. On isolated points DDIM is ahead: its last step goes straight to $E[x_0 \mid x_t]$, which there is one of the points, and most starts
-# hit the right one after ten steps. On the smooth mixture it is not ahead. Equation 15 is far behind everywhere. What all three share is order 1; methods of higher order on this ODE are a matter for chapter 16.
+# So neither clock wins by law. On the digits DDIM's typical start hits the right one almost exactly, since its last step goes straight to $E[x_0 \mid x_t]$, where Euler in $t$ stops a little beside it;
+# a few starts of either end at another digit. On the smooth mixture Euler in $t$ is ahead. Equation 15 is far behind everywhere. What all three share is order 1; methods of higher order on this ODE are a matter for chapter 16.
 #
 # ## Up again: inversion
 #
@@ -425,7 +425,7 @@ def round_trip(eps_theta, x_0, schedule, tau, **how):
 
 
 x_0 = plane.sample(400, generator)
-trips = (10, 20, 50, 100, 200, 500, 1000)
+trips = (10, 20, 50, 100, 200, 500)
 mean_error, median_error = [], []
 for S in trips:
     _, back = round_trip(plane.eps, x_0, schedule, make_tau(1000, S, "trailing"))
@@ -435,7 +435,7 @@ for S in trips:
 for name, errors in (("median", median_error), ("mean", mean_error)):
     fit = linregress(np.log(trips[2:]), np.log(errors[2:]))  # S >= 50
     print(f"squared error, {name:6s}: slope {fit.slope:.2f} ± {fit.stderr:.2f}")
-    assert fit.slope < -1.2
+    assert name == "mean" or abs(fit.slope + 2) < 0.3
 
 # %% [markdown]
 # For the typical point the exponent is near $-2$. The mean falls less regularly, since it is ruled by a few points near the watershed. For them the way up has a second fault, which
@@ -461,8 +461,8 @@ cosine, eps_theta = trained.schedule, trained.model
 for t in (900, 998, 999, 1000):
     print(f"level {t:4d}: clock {cosine.nsr[t]:8.1f}")
 
-pictures = data.floats(data.heldout)[::5]  # 40 of them
-_, back = round_trip(eps_theta, pictures, cosine, make_tau(1000, 50, "trailing"))
+pictures = data.floats(data.heldout)[::8]  # 25 of them
+_, back = round_trip(eps_theta, pictures, cosine, make_tau(1000, 20, "trailing"))
 error = ((back - pictures) / 2).square().mean()
 assert error > 10
 
@@ -492,9 +492,9 @@ print(f"digits, S = 20 to 200: slope {fit.slope:.1f} ± {fit.stderr:.1f}")
 print(f"paper,  S = 10 to 200: slope {theirs.slope:.1f} ± {theirs.stderr:.1f}")
 assert fit.slope < -1.5 and -1.5 < theirs.slope < -0.9
 
-# %% mystnb={"figure": {"caption": "Squared error of a round trip against the number of steps. The mixture's median and the digits fall about as $1/S^2$ (dotted), the paper's CIFAR-10 numbers (from memory) more slowly. Bars on the digits are one standard error over 40 images.", "name": "fig-ode-roundtrip"}, "image": {"alt": "Log-log plot of squared error against steps from 10 to 1000. The curves of the mixture and of the digits fall parallel to a dotted line of slope minus two; the paper's points fall along a flatter line and level out at 0.0001."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Squared error of a round trip against the number of steps. The mixture's median and the digits fall about as $1/S^2$ (dotted), the paper's CIFAR-10 numbers (from memory) more slowly. Bars on the digits are one standard error over 25 images.", "name": "fig-ode-roundtrip"}, "image": {"alt": "Log-log plot of squared error against steps from 10 to 1000. The curves of the mixture and of the digits fall parallel to a dotted line of slope minus two; the paper's points fall along a flatter line and level out at 0.0001."}} tags=["hide-input"]
 fig, ax = figure(height=2.8)
-bars = [((returned[S] - pictures) / 2).square().flatten(1).mean(1).std() / 40**0.5 for S in ours]
+bars = [((returned[S] - pictures) / 2).square().flatten(1).mean(1).std() / 25**0.5 for S in ours]
 ax.plot(list(paper), list(paper.values()), marker="s", markersize=4, label="CIFAR-10, paper")
 ax.plot(trips, median_error, marker="^", markersize=4, label="mixture, median")
 ax.errorbar(list(ours), list(ours.values()), bars, marker="o", markersize=4, label="held-out digits")
@@ -517,7 +517,7 @@ image_row(torch.stack(shown), ["digit", "latent", "S=10", "S=20", "S=200"] * 2);
 # ### Is the latent noise?
 #
 # If the network were $\epsilon^*$ and the steps infinitely short, {prf:ref}`thm-ode-marginals` read upwards would make the latents of data a sample of $q_{900}$, nearly standard normal. Compare them with
-# the real thing: the same pictures sent up by {eq}`eq:closed-form` with fresh noise. Each number below is a mean over the 40 images with its standard error; the neighbour is the pixel to the right.
+# the real thing: the same pictures sent up by {eq}`eq:closed-form` with fresh noise. Each number below is a mean over the 25 images with its standard error; the neighbour is the pixel to the right.
 
 # %%
 def describe(x):
@@ -542,8 +542,8 @@ for row in found["S = 20"]:
 assert found["S = 200"]["square, quiet pixels"][0] < 0.8 * found["q(x_900)"]["mean square"][0]
 
 # %% [markdown]
-# The mean is right, neighbours are uncorrelated within the error, and the lively pixels (those whose variance over the 40 pictures exceeds 0.1) have about the right size. But the latents are **not**
-# standard normal: they are too short, and all that is missing is missing in the quiet pixels, near the edge, which are black in almost every digit. {eq}`eq:gaussian-flow` says why. A coordinate of variance
+# With 200 steps the mean is nearly right, neighbours are hardly correlated, and the lively pixels (those whose variance over the 25 pictures exceeds 0.1) have about the right size. But the latents are **not**
+# standard normal: they are too short, and most of what is missing is missing in the quiet pixels, near the edge, which are black in almost every digit. {eq}`eq:gaussian-flow` says why. A coordinate of variance
 # $v$ must be stretched by about $\nu_T/\sqrt v$, and where $v$ is tiny, nearly all of this happens at $\nu$ of the size of $\sqrt v$, before the first steps of the sampler have ended. Euler on the way up steps over it. For one
 # Gaussian coordinate that starts one standard deviation from its mean, the exact latent lies at 1:
 
@@ -594,11 +594,11 @@ for S in (10, 50):
     *_, last = ddim_path(eps_theta, latents[S], cosine, tau, **noisy)
     gone = ((last.x_s - pictures) / 2).square().mean().item()
     print(f"digits,  S = {S:4d}: {gone:.2f}, unrelated {unrelated:.2f}")
-    assert gone > 0.4 * unrelated > 20 * ours[S]
+    assert gone > 0.4 * unrelated > 5 * ours[S]
 
 x_0 = plane.sample(1000, generator)
 apart = (x_0 - x_0.roll(1, 0)).square().mean().item()
-for S in (10, 100, 1000):
+for S in (10, 100, 500):
     tau = make_tau(1000, S, "trailing")
     _, back = round_trip(plane.eps, x_0, schedule, tau, **noisy)
     print(f"mixture, S = {S:4d}: {(back - x_0).square().mean():.1f}, unrelated {apart:.1f}")
@@ -626,10 +626,10 @@ assert broken > 0.4 * unrelated and broken > 100 * ours[50]
 # points beyond 1, and no number of steps brings them back; pixels live inside $[-1, 1]$.
 
 # %%
-for S in (100, 1000):
-    steps_ = make_tau(1000, S, "trailing")
-    _, clipped = round_trip(plane.eps, x_0, schedule, steps_, clip=1.0)
-    _, free = round_trip(plane.eps, x_0, schedule, steps_)
+for S in (50, 500):
+    levels = make_tau(1000, S, "trailing")
+    _, clipped = round_trip(plane.eps, x_0, schedule, levels, clip=1.0)
+    _, free = round_trip(plane.eps, x_0, schedule, levels)
     clipped, free = ((y - x_0).square().mean().item() for y in (clipped, free))
     print(f"mixture, S = {S:4d}: {free:.0e} without clipping, {clipped:.0e} with")
 assert clipped > 10 * free
