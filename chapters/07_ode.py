@@ -70,7 +70,7 @@ for t in range(1, schedule.T + 1):
     assert torch.allclose(x, xbar / (1 + nsr[t] ** 2).sqrt(), atol=1e-10)
 
 assert torch.allclose(alpha_bar, 1 / (1 + nsr**2), rtol=1e-10)
-print(f"at t = 1000: std of x {x.std():.1f}, of xbar {xbar.std():.0f}; nsr {nsr[-1]:.0f}")
+print(f"std at t = 1000: x {x.std():.1f}, xbar {xbar.std():.0f}; nsr {nsr[-1]:.0f}")
 
 # %% [markdown]
 # ## A step of the sampler is a step of Euler
@@ -112,7 +112,7 @@ for step in ddim_path(one.eps, x_T, schedule, tau):  # eta = 0
     by_package = ddim_step(x, eps, alpha_bar[step.t], alpha_bar[step.s])
     assert torch.allclose(by_package, xbar * alpha_bar[step.s].sqrt(), atol=1e-12)
     assert torch.allclose(step.x_s, xbar * alpha_bar[step.s].sqrt(), atol=1e-12)
-print(f"{len(tau) - 1} steps, the same to 12 decimals; x_0 of the first: {xbar[0, 0]:.3f}")
+print(f"{len(tau) - 1} steps agree to 12 decimals; the first x_0: {xbar[0, 0]:.3f}")
 
 # %% [markdown]
 # Two things follow at once. If the data is a single point $m$, the noise in $\bar x_t = m + \nu_t \epsilon$ is known exactly, the right-hand side of
@@ -154,7 +154,8 @@ print(f"{len(tau) - 1} steps, the same to 12 decimals; x_0 of the first: {xbar[0
 # checks eq:velocity, eq:heat
 def density(x, nu):
     """Of x_0 + nu eps, for the mixture on the line."""
-    parts = torch.distributions.Normal(one.means[:, 0], (one.covs[:, 0, 0] + nu**2).sqrt())
+    std = (one.covs[:, 0, 0] + nu**2).sqrt()
+    parts = torch.distributions.Normal(one.means[:, 0], std)
     return (one.weights * parts.log_prob(x[:, None]).exp()).sum(1)
 
 
@@ -202,10 +203,10 @@ x_T = draw(torch.empty(400, 2, dtype=torch.float64), generator)
 xbar_T = x_T / alpha_bar[-1].sqrt()
 closed = m + (xbar_T - m) * (v / (v + nsr[-1] ** 2)).sqrt()
 
-print(f"solver: off by {(flow(gaussian, xbar_T, nsr[-1].item()) - closed).abs().max():.0e}")
 assert torch.allclose(flow(gaussian, xbar_T, nsr[-1].item()), closed, atol=1e-6)
 for S in (100, 1000):
-    *_, last = ddim_path(gaussian.eps, x_T, schedule, make_tau(1000, S, "trailing"))
+    tau = make_tau(1000, S, "trailing")
+    *_, last = ddim_path(gaussian.eps, x_T, schedule, tau)
     print(f"DDIM, S = {S:4d}: off by {(last.x_s - closed).abs().max():.4f}")
 assert torch.allclose(last.x_s, closed, atol=0.01)
 
@@ -242,23 +243,31 @@ for S in (3, 10, 100, 1000):
 assert off < 0.005
 
 # %% mystnb={"figure": {"caption": "Thirteen starts, sent down by DDIM (left) and by DDPM (middle), all 1,000 levels, data with peaks at −1 and 0.6. DDIM's paths never cross, and three tenths of them end in the left peak. DDPM's wander, and where one ends is not decided by its start. Right: DDIM's paths in the ODE's own units; seen from far away they are nearly straight.", "name": "fig-ode-paths"}, "image": {"alt": "Three plots of paths. Left, against t: thirteen smooth curves that keep their order and split into two bundles near 0. Middle, against t: thirteen jagged, tangled lines that end in the same two bundles. Right, rescaled state against the clock: a fan of curves, nearly straight lines beyond 1, that bend into two points at 0."}} tags=["hide-input"]
-starts = torch.special.ndtri((torch.arange(13, dtype=torch.float64)[:, None] + 0.5) / 13)
+shares = (torch.arange(13, dtype=torch.float64)[:, None] + 0.5) / 13
+starts = torch.special.ndtri(shares)
 paths = {}
 for eta in (0.0, 1.0):
     seed = torch.Generator().manual_seed(1)
-    walk = ddim_path(one.eps, starts, schedule, make_tau(1000, 1000), eta=eta, generator=seed)
-    paths[eta] = torch.cat([starts] + [step.x_s for step in walk], 1).T.flip(0)  # [t] is at level t
+    tau = make_tau(1000, 1000)
+    walk = ddim_path(one.eps, starts, schedule, tau, eta=eta, generator=seed)
+    states = [starts] + [step.x_s for step in walk]
+    paths[eta] = torch.cat(states, 1).T.flip(0)  # [t] is at level t
 fig, (left, middle, right) = figure(3, height=2.6)
 for ax, eta, name in ((left, 0.0, "DDIM"), (middle, 1.0, "DDPM")):
     ax.plot(paths[eta], linewidth=0.9)
-    ax.set(title=name, xlabel="level t", ylabel="$x_t$", ylim=(-3.2, 3.2), xticks=(0, 500, 1000))
+    ax.set(title=name, xlabel="level t", ylabel="$x_t$")
+    ax.set(ylim=(-3.2, 3.2), xticks=(0, 500, 1000))
 near = nsr < 3
-right.plot(nsr[near], (paths[0.0] / alpha_bar.sqrt()[:, None])[near], linewidth=0.9)
-right.set(title="DDIM, rescaled", xlabel=r"clock $\nu$", ylabel=r"$\bar x$", ylim=(-6, 6));
+rescaled = paths[0.0] / alpha_bar.sqrt()[:, None]
+right.plot(nsr[near], rescaled[near], linewidth=0.9)
+right.set(title="DDIM, rescaled", ylim=(-6, 6))
+right.set(xlabel=r"clock $\nu$", ylabel=r"$\bar x$");
 
 # %%
-crossings = {eta: int((p.diff(dim=1) < 0).any(0).sum()) for eta, p in paths.items()}
-print("neighbouring pairs that cross:", crossings[0.0], "with DDIM,", crossings[1.0], "with DDPM")
+crossings = {}
+for eta, path in paths.items():
+    crossings[eta] = int((path.diff(dim=1) < 0).any(0).sum())
+    print(f"eta = {eta:.0f}: {crossings[eta]} of 12 neighbouring pairs cross")
 assert crossings[0.0] == 0 and crossings[1.0] > 6
 
 # %% [markdown]
@@ -280,22 +289,27 @@ assert crossings[0.0] == 0 and crossings[1.0] > 6
 # dimensions**. Going up, $r > 1$, the second term is negative, and a long step can fold.
 
 # %%
-# checks eq:weighted-step, eq:step-jacobian
 t, x_0 = 300, torch.linspace(-3, 3, 6001, dtype=torch.float64)
 xbar = torch.tensor([-0.4, -0.2, 0.1]).double()
 bell = -((xbar[:, None] - x_0) ** 2) / (2 * nsr[t] ** 2)
 given = (bell + one.log_prob(x_0[:, None])).softmax(1)  # of x_0, given xbar
 mean = (given * x_0).sum(1)
 variance = (given * x_0**2).sum(1) - mean**2
+
+def go(y, s):
+    x = y[:, None] * alpha_bar[t].sqrt()
+    x = ddim_step(x, one.eps(x, t), alpha_bar[t], alpha_bar[s])
+    return x[:, 0] / alpha_bar[s].sqrt()
+
+# %%
+# checks eq:weighted-step, eq:step-jacobian
+h = 1e-5
 for s in (100, 600):  # down and up
-    def go(y):
-        x = y[:, None] * alpha_bar[t].sqrt()
-        return (ddim_step(x, one.eps(x, t), alpha_bar[t], alpha_bar[s]) / alpha_bar[s].sqrt())[:, 0]
-    r, h = nsr[s] / nsr[t], 1e-5
-    assert torch.allclose(go(xbar), r * xbar + (1 - r) * mean, atol=1e-9)
-    slope = (go(xbar + h) - go(xbar - h)) / (2 * h)
+    r = nsr[s] / nsr[t]
+    assert torch.allclose(go(xbar, s), r * xbar + (1 - r) * mean, atol=1e-9)
+    slope = (go(xbar + h, s) - go(xbar - h, s)) / (2 * h)
     assert torch.allclose(slope, r + (1 - r) * variance / nsr[t] ** 2, atol=1e-6)
-    print(f"300 to {s}: slopes {slope.min():5.2f} to {slope.max():5.2f}, r = {r:.2f}")
+    print(f"300 to {s}: slopes {slope.min():.2f} to {slope.max():.2f}, r = {r:.2f}")
 
 # %% [markdown]
 # ## The same ODE in another clock
@@ -357,12 +371,14 @@ for clock in ("nu", "nu^2", "t"):
         x = euler(plane, x_T, make_tau(1000, S, "trailing"), clock)
         error[clock].append((x - truth).norm(dim=1).median().item())
     fit = linregress(np.log(steps[2:]), np.log(error[clock][2:]))
-    print(f"{clock:4s}  slope {fit.slope:.2f} ± {fit.stderr:.2f}  S = 10: {error[clock][0]:.2f}")
+    print(f"{clock:4s}  slope {fit.slope:.2f} ± {fit.stderr:.2f}", end="")
+    print(f"   error at S = 10: {error[clock][0]:.2f}")
     assert abs(fit.slope + 1) < 0.2
 
 # %% mystnb={"figure": {"caption": "Median distance between a solver's $x_0$ and the ODE's, against the number of steps: three clocks, one equation. All have order 1 (the dotted line falls as $1/S$), with very different constants.", "name": "fig-ode-order"}, "image": {"alt": "Log-log plot of error against steps from 10 to 500. Three falling lines, in the end parallel to a dotted line of slope minus one. Euler in nu squared lies highest, starting above 1; DDIM lies more than ten times lower at 10 steps; Euler in t lies lowest, about half of DDIM."}} tags=["hide-input"]
 fig, ax = figure(height=2.8)
-names = {"nu^2": r"Euler in $\nu^2$ (eq. 15)", "nu": r"Euler in $\nu$: DDIM", "t": "Euler in t"}
+names = {"nu^2": r"Euler in $\nu^2$ (eq. 15)", "nu": r"Euler in $\nu$: DDIM"}
+names["t"] = "Euler in t"
 for (clock, name), marker in zip(names.items(), "s^o"):
     ax.plot(steps, error[clock], marker=marker, markersize=4, label=name)
 ax.plot(steps, [0.3 / S for S in steps], ":", color="gray", label="slope −1")
@@ -387,15 +403,20 @@ sources = {
     "mixture": plane,
     "digits": EmpiricalData(points, schedule),
 }
+
+# %%
 ten, off = make_tau(1000, 10, "trailing"), {}
 for name, source in sources.items():
-    start = draw(torch.empty(40, 64 if name == "digits" else 2).double(), generator)
+    dim = 64 if name == "digits" else 2
+    start = draw(torch.empty(40, dim, dtype=torch.float64), generator)
     exact = flow(source, start / alpha_bar[-1].sqrt(), nsr[-1].item())
-    rms = {c: (euler(source, start, ten, c) - exact).square().mean(1).sqrt() for c in error}
+    rms = {}
+    for c in error:
+        rms[c] = (euler(source, start, ten, c) - exact).square().mean(1).sqrt()
     off[name] = {c: rms[c].median().item() for c in error}
     print(f"{name:9s}", "  ".join(f"{c}: {off[name][c]:5.3f}" for c in error))
-wrong = {c: (rms[c] > 0.2).double().mean().item() for c in error}  # rms: of the digits
-print("starts that end at another digit:", {c: f"{w:.0%}" for c, w in wrong.items()})
+wrong = {c: (rms[c] > 0.2).double().mean().item() for c in error}  # of the digits
+print("end at another digit:", {c: f"{w:.0%}" for c, w in wrong.items()})
 
 # %%
 assert off["one point"]["nu"] < 1e-6 < 0.01 < off["one point"]["t"]
@@ -423,7 +444,7 @@ def round_trip(eps_theta, x_0, schedule, tau, **how):
     *_, last = ddim_path(eps_theta, latent, schedule, tau, **how)
     return latent, last.x_s
 
-
+# %%
 x_0 = plane.sample(400, generator)
 trips = (10, 20, 50, 100, 200, 500)
 mean_error, median_error = [], []
@@ -472,16 +493,21 @@ assert error > 10
 # paper's Table 2, per pixel with images in $[0, 1]$; the paper's numbers are for the CIFAR-10 test set, quoted from memory.
 
 # %%
+def per_picture(x):
+    """The squared error of each picture, per pixel, in grey values of [0, 1]."""
+    return ((x - pictures) / 2).square().flatten(1).mean(1)
+
+
 paper = {10: 0.014, 20: 0.0065, 50: 0.0023, 100: 0.0009, 200: 0.0004}
 paper |= {500: 0.0001, 1000: 0.0001}
 ours, latents, returned = {}, {}, {}
 for S in (10, 20, 50, 100, 200):
     tau = torch.linspace(0, 900, S + 1).round().long()
     latents[S], returned[S] = round_trip(eps_theta, pictures, cosine, tau)
-    each = ((returned[S] - pictures) / 2).square().flatten(1).mean(1)
+    each = per_picture(returned[S])
     ours[S] = each.mean().item()
     error = each.std().item() / len(each) ** 0.5
-    print(f"S = {S:3d}   digits {ours[S]:.1e} ± {error:.0e}   paper {paper[S]:.1e}")
+    print(f"S = {S:3d}  digits {ours[S]:.1e} ± {error:.0e}  paper {paper[S]:.1e}")
 assert ours[200] < ours[50] < ours[20] and ours[200] < 1e-3
 
 # %%
@@ -494,10 +520,11 @@ assert fit.slope < -1.5 and -1.5 < theirs.slope < -0.9
 
 # %% mystnb={"figure": {"caption": "Squared error of a round trip against the number of steps. The mixture's median and the digits fall about as $1/S^2$ (dotted), the paper's CIFAR-10 numbers (from memory) more slowly. Bars on the digits are one standard error over 25 images.", "name": "fig-ode-roundtrip"}, "image": {"alt": "Log-log plot of squared error against steps from 10 to 1000. The curves of the mixture and of the digits fall parallel to a dotted line of slope minus two; the paper's points fall along a flatter line and level out at 0.0001."}} tags=["hide-input"]
 fig, ax = figure(height=2.8)
-bars = [((returned[S] - pictures) / 2).square().flatten(1).mean(1).std() / 25**0.5 for S in ours]
-ax.plot(list(paper), list(paper.values()), marker="s", markersize=4, label="CIFAR-10, paper")
-ax.plot(trips, median_error, marker="^", markersize=4, label="mixture, median")
-ax.errorbar(list(ours), list(ours.values()), bars, marker="o", markersize=4, label="held-out digits")
+bars = [per_picture(returned[S]).std() / 25**0.5 for S in ours]
+ax.plot(list(paper), list(paper.values()), "s-", ms=4, label="CIFAR-10, paper")
+ax.plot(trips, median_error, "^-", ms=4, label="mixture, median")
+digit_errors = list(ours.values())
+ax.errorbar(list(ours), digit_errors, bars, fmt="o-", ms=4, label="held-out digits")
 ax.plot(trips, [0.3 / S**2 for S in trips], ":", color="gray", label="slope −2")
 ax.set(xscale="log", yscale="log", xlabel="steps S", ylabel="squared error")
 ax.legend();
@@ -510,7 +537,7 @@ ax.legend();
 # %% mystnb={"figure": {"caption": "Two held-out digits, their latents at level 900 (200 steps), and what comes back after 10, 20 and 200 steps each way.", "name": "fig-ode-latents"}, "image": {"alt": "A row of ten small grey pictures, five for each of two handwritten digits: the digit, a picture that looks like noise, and three reconstructions that look like the digit, the first slightly off."}} tags=["hide-input"]
 shown = []
 for i in (3, 6):
-    shown += [pictures[i], latents[200][i], returned[10][i], returned[20][i], returned[200][i]]
+    shown += [pictures[i], latents[200][i]] + [returned[S][i] for S in (10, 20, 200)]
 image_row(torch.stack(shown), ["digit", "latent", "S=10", "S=20", "S=200"] * 2);
 
 # %% [markdown]
@@ -530,8 +557,9 @@ def describe(x):
         "square, lively pixels": x[:, wide].square().mean(1),
         "square, quiet pixels": x[:, ~wide].square().mean(1),
     }
-    return {k: (r.mean().item(), r.std().item() / len(r) ** 0.5) for k, r in rows.items()}
+    return {k: (r.mean().item(), r.std().item() / 25**0.5) for k, r in rows.items()}
 
+# %%
 fresh = q_sample(pictures, 900, cosine, draw(pictures, generator))
 found = {"S = 20": describe(latents[20]), "S = 200": describe(latents[200])}
 found["q(x_900)"] = describe(fresh)
@@ -539,7 +567,8 @@ print(f"{'':22s}" + "".join(f"{name:>16s}" for name in found))
 for row in found["S = 20"]:
     cells = (f"{f[row][0]:.2f} ± {f[row][1]:.2f}" for f in found.values())
     print(f"{row:22s}" + "".join(f"{cell:>16s}" for cell in cells))
-assert found["S = 200"]["square, quiet pixels"][0] < 0.8 * found["q(x_900)"]["mean square"][0]
+quiet = {name: f["square, quiet pixels"][0] for name, f in found.items()}
+assert quiet["S = 200"] < 0.7 * quiet["q(x_900)"]
 
 # %% [markdown]
 # With 200 steps the mean is nearly right, neighbours are hardly correlated, and the lively pixels (those whose variance over the 25 pictures exceeds 0.1) have about the right size. But the latents are **not**
@@ -566,7 +595,7 @@ noise = draw(pictures, generator)
 *_, last = ddim_path(eps_theta, noise, cosine, tau)
 again = invert(eps_theta, last.x_s, cosine, tau)
 missed = (again - noise).square().mean().item()
-print(f"50 steps: picture to picture {ours[50] * 4:.0e}, noise to noise {missed:.1f}")
+print(f"picture to picture {ours[50] * 4:.0e}, noise to noise {missed:.1f}")
 assert missed > 100 * ours[50]
 
 # %% [markdown]
@@ -581,7 +610,8 @@ latent = latents[50][3:4]
 *_, kept = ddim_path(eps_theta, latent, cosine, tau)
 copies = latent.expand(6, -1, -1, -1).clone()
 *_, lost = ddim_path(eps_theta, copies, cosine, tau, eta=1.0, generator=generator)
-image_row(torch.cat([pictures[3:4], kept.x_s, lost.x_s]), ["digit", "η = 0"] + ["η = 1"] * 6);
+titles = ["digit", "η = 0"] + ["η = 1"] * 6
+image_row(torch.cat([pictures[3:4], kept.x_s, lost.x_s]), titles);
 
 # %% [markdown]
 # More steps do not help. As a yardstick, the mean squared difference of two unrelated digits of the data set; for the mixture, of two unrelated draws.
@@ -601,8 +631,9 @@ apart = (x_0 - x_0.roll(1, 0)).square().mean().item()
 for S in (10, 100, 500):
     tau = make_tau(1000, S, "trailing")
     _, back = round_trip(plane.eps, x_0, schedule, tau, **noisy)
-    print(f"mixture, S = {S:4d}: {(back - x_0).square().mean():.1f}, unrelated {apart:.1f}")
-    assert (back - x_0).square().mean() > 0.7 * apart
+    gone = (back - x_0).square().mean().item()
+    print(f"mixture, S = {S:4d}: {gone:.1f}, unrelated {apart:.1f}")
+    assert gone > 0.7 * apart
 
 # %% [markdown]
 # The encoding is lost. It can be kept with some effort: record the noise of every step beside $x_T$ and replay it. Then $S$ latents of the size of the picture stand for one picture, and editing methods
@@ -617,8 +648,8 @@ for S in (10, 100, 500):
 tau = torch.linspace(0, 900, 51).round().long()
 slip = invert(eps_theta, pictures, schedule, tau)  # linear
 *_, last = ddim_path(eps_theta, slip, cosine, tau)
-broken = ((last.x_s - pictures) / 2).square().mean().item()
-print(f"same clock {ours[50]:.0e}, wrong clock {broken:.2f}, unrelated digits {unrelated:.2f}")
+broken = per_picture(last.x_s).mean().item()
+print(f"same clock {ours[50]:.0e}, wrong {broken:.2f}, unrelated {unrelated:.2f}")
 assert broken > 0.4 * unrelated and broken > 100 * ours[50]
 
 # %% [markdown]
@@ -635,7 +666,7 @@ for S in (50, 500):
 assert clipped > 10 * free
 
 *_, last = ddim_path(eps_theta, latents[50], cosine, tau, clip=1.0)
-clipped = ((last.x_s - pictures) / 2).square().mean().item()
+clipped = per_picture(last.x_s).mean().item()
 print(f"digits,  S =   50: {ours[50]:.1e} without clipping, {clipped:.1e} with")
 assert 0.3 < clipped / ours[50] < 3
 
