@@ -70,7 +70,7 @@ for t in range(1, schedule.T + 1):
     assert torch.allclose(x, xbar / (1 + nsr[t] ** 2).sqrt(), atol=1e-10)
 
 assert torch.allclose(alpha_bar, 1 / (1 + nsr**2), rtol=1e-10)
-print(f"std at t = 1000: x {x.std():.1f}, xbar {xbar.std():.0f}; nsr {nsr[-1]:.0f}")
+print(f"t = 1000: std x {x.std():.1f}, xbar {xbar.std():.0f}, nsr {nsr[-1]:.0f}")
 
 # %% [markdown]
 # ## A step of the sampler is a step of Euler
@@ -112,7 +112,7 @@ for step in ddim_path(one.eps, x_T, schedule, tau):  # eta = 0
     by_package = ddim_step(x, eps, alpha_bar[step.t], alpha_bar[step.s])
     assert torch.allclose(by_package, xbar * alpha_bar[step.s].sqrt(), atol=1e-12)
     assert torch.allclose(step.x_s, xbar * alpha_bar[step.s].sqrt(), atol=1e-12)
-print(f"{len(tau) - 1} steps agree to 12 decimals; the first x_0: {xbar[0, 0]:.3f}")
+print(f"{len(tau) - 1} steps agree to 12 decimals; first x_0: {xbar[0, 0]:.3f}")
 
 # %% [markdown]
 # Two things follow at once. If the data is a single point $m$, the noise in $\bar x_t = m + \nu_t \epsilon$ is known exactly, the right-hand side of
@@ -309,7 +309,7 @@ for s in (100, 600):  # down and up
     assert torch.allclose(go(xbar, s), r * xbar + (1 - r) * mean, atol=1e-9)
     slope = (go(xbar + h, s) - go(xbar - h, s)) / (2 * h)
     assert torch.allclose(slope, r + (1 - r) * variance / nsr[t] ** 2, atol=1e-6)
-    print(f"300 to {s}: slopes {slope.min():.2f} to {slope.max():.2f}, r = {r:.2f}")
+    print(f"300 to {s}: slope {slope.min():.2f} to {slope.max():.2f}, r {r:.2f}")
 
 # %% [markdown]
 # ## The same ODE in another clock
@@ -524,7 +524,7 @@ bars = [per_picture(returned[S]).std() / 25**0.5 for S in ours]
 ax.plot(list(paper), list(paper.values()), "s-", ms=4, label="CIFAR-10, paper")
 ax.plot(trips, median_error, "^-", ms=4, label="mixture, median")
 digit_errors = list(ours.values())
-ax.errorbar(list(ours), digit_errors, bars, fmt="o-", ms=4, label="held-out digits")
+ax.errorbar(list(ours), digit_errors, bars, fmt="o-", ms=4, label="digits")
 ax.plot(trips, [0.3 / S**2 for S in trips], ":", color="gray", label="slope −2")
 ax.set(xscale="log", yscale="log", xlabel="steps S", ylabel="squared error")
 ax.legend();
@@ -537,7 +537,8 @@ ax.legend();
 # %% mystnb={"figure": {"caption": "Two held-out digits, their latents at level 900 (200 steps), and what comes back after 10, 20 and 200 steps each way.", "name": "fig-ode-latents"}, "image": {"alt": "A row of ten small grey pictures, five for each of two handwritten digits: the digit, a picture that looks like noise, and three reconstructions that look like the digit, the first slightly off."}} tags=["hide-input"]
 shown = []
 for i in (3, 6):
-    shown += [pictures[i], latents[200][i]] + [returned[S][i] for S in (10, 20, 200)]
+    shown += [pictures[i], latents[200][i]]
+    shown += [returned[S][i] for S in (10, 20, 200)]
 image_row(torch.stack(shown), ["digit", "latent", "S=10", "S=20", "S=200"] * 2);
 
 # %% [markdown]
@@ -557,7 +558,7 @@ def describe(x):
         "square, lively pixels": x[:, wide].square().mean(1),
         "square, quiet pixels": x[:, ~wide].square().mean(1),
     }
-    return {k: (r.mean().item(), r.std().item() / 25**0.5) for k, r in rows.items()}
+    return {k: (r.mean().item(), r.std().item() / 5) for k, r in rows.items()}
 
 # %%
 fresh = q_sample(pictures, 900, cosine, draw(pictures, generator))
@@ -626,6 +627,7 @@ for S in (10, 50):
     print(f"digits,  S = {S:4d}: {gone:.2f}, unrelated {unrelated:.2f}")
     assert gone > 0.4 * unrelated > 5 * ours[S]
 
+# %%
 x_0 = plane.sample(1000, generator)
 apart = (x_0 - x_0.roll(1, 0)).square().mean().item()
 for S in (10, 100, 500):
