@@ -88,7 +88,7 @@ class GaussianMixture:
         Returns:
             ``(B,)`` float64.
         """
-        return torch.logsumexp(self._components(x, t)[0], 1)
+        return torch.logsumexp(self._components(x, self.schedule.abar(t, lowest=0))[0], 1)
 
     def eps(self, x_t: Tensor, t: int | Tensor) -> Tensor:
         r"""The exact :math:`\epsilon^*(x_t, t)`.
@@ -103,17 +103,32 @@ class GaussianMixture:
         Raises:
             ValueError: if a t is outside 1..T.
         """
-        abar = self.schedule.abar(t)
-        log_parts, pull = self._components(x_t, t)
-        score = torch.einsum("bk,bkd->bd", log_parts.softmax(1), pull)
-        return (-over_batch((1 - abar).sqrt(), score) * score).to(x_t.dtype)
+        return self.eps_at(x_t, self.schedule.abar(t))
 
-    def _components(self, x: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
+    def eps_at(self, x: Tensor, abar: float | Tensor) -> Tensor:
+        r""":math:`\epsilon^*` between the levels too, where a level is named by its :math:`\bar\alpha`: what a solver of the ODE asks for.
+
+        Args:
+            x: ``(B, D)``.
+            abar: in [0, 1), a number or ``(B,)``. At level t it is ``schedule.alpha_bar[t]``, and this is :meth:`eps`.
+
+        Returns:
+            ``(B, D)``, of the type of ``x``.
+
+        Raises:
+            ValueError: if an abar is outside [0, 1), or the shapes don't fit.
+        """
+        abar = _inside(abar, x)
+        log_parts, pull = self._components(x, abar)
+        score = torch.einsum("bk,bkd->bd", log_parts.softmax(1), pull)
+        return (-over_batch((1 - abar).sqrt(), score) * score).to(x.dtype)
+
+    def _components(self, x: Tensor, abar: Tensor) -> tuple[Tensor, Tensor]:
         """Log of each component's share of the density (B, K), and the gradient of each one's log density (B, K, D)."""
         x = x.to(torch.float64)
         if x.ndim != 2 or x.shape[1] != self.dim:
             raise ValueError(f"points of shape {tuple(x.shape)}; this distribution needs (B, {self.dim})")
-        abar = self.schedule.abar(t, lowest=0).reshape(-1, 1, 1)
+        abar = abar.reshape(-1, 1, 1)
         variances = abar * self._variances + (1 - abar)  # (B or 1, K, D)
         away = torch.einsum("kde,bkd->bke", self._axes, x[:, None] - abar.sqrt() * self.means)
         log_parts = self.weights.log() - 0.5 * (
@@ -181,9 +196,7 @@ class EmpiricalData:
 
     def x0_mean(self, x_t: Tensor, t: int | Tensor) -> Tensor:
         r""":math:`E[x_0 \mid x_t]`, ``(B, ...)``; arguments as for :meth:`eps`."""
-        flat = x_t.reshape(len(x_t), -1).to(torch.float64)
-        near = self._logits(flat, self.schedule.abar(t).reshape(-1, 1)).softmax(1)
-        return (near @ self._flat).reshape(x_t.shape).to(x_t.dtype)
+        return self._x0_mean_at(x_t, self.schedule.abar(t))
 
     def eps(self, x_t: Tensor, t: int | Tensor) -> Tensor:
         r"""The exact :math:`\epsilon^*(x_t, t)`.
@@ -198,7 +211,28 @@ class EmpiricalData:
         Raises:
             ValueError: if a t is outside 1..T, or the shapes don't fit.
         """
-        return unmix_eps(x_t, self.x0_mean(x_t, t), self.schedule.abar(t))
+        return self.eps_at(x_t, self.schedule.abar(t))
+
+    def eps_at(self, x: Tensor, abar: float | Tensor) -> Tensor:
+        r""":math:`\epsilon^*` between the levels too, as :meth:`GaussianMixture.eps_at`.
+
+        Args:
+            x: ``(B, ...)``, each of the shape of a point.
+            abar: in [0, 1), a number or ``(B,)``.
+
+        Returns:
+            ``(B, ...)``, of the type of ``x``.
+
+        Raises:
+            ValueError: if an abar is outside [0, 1), or the shapes don't fit.
+        """
+        abar = _inside(abar, x)
+        return unmix_eps(x, self._x0_mean_at(x, abar), abar)
+
+    def _x0_mean_at(self, x: Tensor, abar: Tensor) -> Tensor:
+        flat = x.reshape(len(x), -1).to(torch.float64)
+        near = self._logits(flat, abar.reshape(-1, 1)).softmax(1)
+        return (near @ self._flat).reshape(x.shape).to(x.dtype)
 
     def _logits(self, flat: Tensor, abar: Tensor) -> Tensor:
         """(B, N): -|x - sqrt(abar) x_i|^2 / (2 (1 - abar)) but for the part that all points share."""
@@ -206,3 +240,14 @@ class EmpiricalData:
             raise ValueError(f"{flat.shape[1]} numbers a point; the data has {self._flat.shape[1]}")
         norms = (self._flat**2).sum(1)
         return (abar.sqrt() * (flat @ self._flat.T) - 0.5 * abar * norms) / (1 - abar)
+
+
+def _inside(abar: float | Tensor, x: Tensor) -> Tensor:
+    """An abar as float64, after a check that it fits the batch and that there is noise at it to predict."""
+    abar = torch.as_tensor(abar, dtype=torch.float64)
+    # On a GPU the check would wait for the device at every step, as in NoiseSchedule.abar.
+    if abar.device.type == "cpu" and not bool(((abar >= 0) & (abar < 1)).all()):  # written so that nan is outside too
+        wrong = abar[~((abar >= 0) & (abar < 1))].flatten()[0].item()
+        raise ValueError(f"abar = {wrong:g} is outside [0, 1); at 1, the data, there is no noise to predict")
+    over_batch(abar, x)  # the check of their number
+    return abar

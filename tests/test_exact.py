@@ -45,6 +45,37 @@ def test_mixture_takes_a_level_for_each_point():
     assert torch.allclose(gm.log_prob(x, t)[1], gm.log_prob(x[1:2], 400)[0])
 
 
+@pytest.mark.parametrize("make", [mixture, lambda: EmpiricalData(mixture().sample(6, torch.Generator().manual_seed(6)), LINEAR)])
+def test_eps_at_is_eps_at_the_levels(make):
+    exact, x = make(), torch.randn(5, 3, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    t = torch.tensor([1, 2, 400, 999, 1000])
+    assert torch.equal(exact.eps_at(x, LINEAR.alpha_bar[t]), exact.eps(x, t))
+    assert torch.equal(exact.eps_at(x, LINEAR.alpha_bar[77].item()), exact.eps(x, 77))
+    assert exact.eps_at(x.float(), 0.5).dtype == torch.float32
+    assert torch.allclose(exact.eps_at(x, 0.0), x)  # no data left: all of it is noise
+
+
+@pytest.mark.parametrize("abar", [0.99971, 0.6, 0.0123])  # between the levels
+def test_eps_at_is_a_gradient_of_a_log_density(abar):
+    """By central differences of densities written with torch.distributions."""
+    gm, eye, h = mixture(), torch.eye(3, dtype=torch.float64), 1e-4
+    points = gm.sample(6, torch.Generator().manual_seed(6))
+    x = abar**0.5 * gm.sample(9, torch.Generator().manual_seed(8)) + (1 - abar) ** 0.5 * torch.randn(
+        9, 3, generator=torch.Generator().manual_seed(9), dtype=torch.float64
+    )
+
+    def gradient(weights, means, covs):
+        parts = torch.distributions.MultivariateNormal(abar**0.5 * means, abar * covs + (1 - abar) * eye)
+        log_q = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(weights), parts).log_prob
+        return torch.stack([(log_q(x + h * e) - log_q(x - h * e)) / (2 * h) for e in eye], 1)
+
+    expected = -((1 - abar) ** 0.5) * gradient(gm.weights, gm.means, gm.covs)
+    assert torch.allclose(gm.eps_at(x, abar), expected, rtol=1e-4, atol=1e-5)
+    expected = -((1 - abar) ** 0.5) * gradient(torch.ones(6, dtype=torch.float64), points, 0 * eye.expand(6, 3, 3))
+    found = EmpiricalData(points, LINEAR).eps_at(x.reshape(9, 1, 3), abar)  # any shape
+    assert torch.allclose(found, expected.reshape(9, 1, 3), rtol=1e-3, atol=1e-4)
+
+
 def test_mixture_log_prob_at_0_is_the_datas():
     gm = mixture()
     x = gm.sample(20, torch.Generator().manual_seed(2))
@@ -122,6 +153,10 @@ def test_empirical_data_keeps_image_shape_and_type():
         (lambda: mixture().eps(torch.zeros(2, 3), 0), "t = 0"),
         (lambda: mixture().eps(torch.zeros(2, 3), 1001), "t = 1001"),
         (lambda: mixture().eps(torch.zeros(2, 2), 5), "(2, 2)"),
+        (lambda: mixture().eps_at(torch.zeros(2, 3), 1.0), "abar = 1 "),
+        (lambda: mixture().eps_at(torch.zeros(2, 3), torch.tensor([0.5, -0.5])), "abar = -0.5"),
+        (lambda: mixture().eps_at(torch.zeros(2, 3), torch.tensor([0.5, 0.5, 0.5])), "3 levels"),
+        (lambda: EmpiricalData(torch.zeros(3, 2), LINEAR).eps_at(torch.zeros(1, 2), float("nan")), "abar = nan"),
         (lambda: GaussianMixture([1, 1], torch.zeros(3, 2), 1.0, LINEAR), "don't fit"),
         (lambda: GaussianMixture([1, -1], torch.zeros(2, 2), 1.0, LINEAR), "positive"),
         (lambda: GaussianMixture([1], torch.zeros(1, 2), [[[1.0, 0.5], [0.0, 1.0]]], LINEAR), "symmetric"),
