@@ -236,11 +236,13 @@ def bound(eps_theta, sigma):
     return total.item()
 
 
+# %%
 def weighted(eps_theta, gamma):
     """L_gamma, a sum over t of the package's estimate."""
-    full = torch.ones(2_000, dtype=torch.int64)
-    each = (loss_gamma(eps_theta, x_0, t * full, noises[t], short, gamma) for t in range(1, 11))
-    return sum(each).item()
+    total, full = 0.0, torch.ones(2_000, dtype=torch.int64)
+    for t in range(1, 11):
+        total += loss_gamma(eps_theta, x_0, t * full, noises[t], short, gamma)
+    return total.item()
 
 
 # %%
@@ -249,7 +251,8 @@ t, printed = torch.arange(2, 11), {}
 for eta in (1.0, 0.3):
     sigma = torch.cat([first, short.sigma(t, t - 1, eta)])
     abar = short.alpha_bar
-    k = abar[:-1].sqrt() - ((1 - abar[:-1] - sigma[1:] ** 2).clamp(min=0) * short.snr[1:]).sqrt()
+    found = (1 - abar[:-1] - sigma[1:] ** 2).clamp(min=0)
+    k = abar[:-1].sqrt() - (found * short.snr[1:]).sqrt()
     gamma = gamma_of_sigma(short, sigma)
     by_hand = k**2 / (2 * sigma[1:] ** 2) / short.snr[1:]
     assert torch.allclose(gamma[1:], by_hand) and k[0] == 1
@@ -269,7 +272,10 @@ for eta in (1.0, 0.3):
 
 # %%
 sigma = torch.cat([first, short.sigma(t, t - 1, 1.0)])
-gaps = {name: bound(f, sigma) - weighted(f, printed[1.0]) for name, f in predictors.items()}
+gaps = {
+    name: bound(f, sigma) - weighted(f, printed[1.0])
+    for name, f in predictors.items()
+}
 print({name: round(gap, 1) for name, gap in gaps.items()})
 assert max(gaps.values()) - min(gaps.values()) > 50  # no constant
 
@@ -384,7 +390,9 @@ share = torch.searchsorted(ordered, x) / n
 assert (share - cdf).abs().max() < 1.95 / n**0.5  # Kolmogorov–Smirnov, as in chapter 1
 
 counts = (10, 20, 50, 100, 200)
-exact = {eta: [w1(peaks, *outcome(peaks.eps, S, eta)) for S in counts] for eta in (0.0, 0.5, 1.0)}
+exact, etas = {}, (0.0, 0.5, 1.0)
+for eta in etas:
+    exact[eta] = [w1(peaks, *outcome(peaks.eps, S, eta)) for S in counts]
 
 
 # %% [markdown]
@@ -398,9 +406,10 @@ def wavy(x, t):
     return peaks.eps(x, t) + 0.05 * torch.sin(4 * x)
 
 
-etas = (0.0, 0.5, 1.0)
-wave = {eta: [w1(peaks, *outcome(wavy, S, eta)) for S in counts] for eta in etas}
-shifted = {eta: [w1(peaks, *outcome(peaks.eps, S, eta, 0.3)) for S in counts] for eta in etas}
+wave, shifted = {}, {}
+for eta in etas:
+    wave[eta] = [w1(peaks, *outcome(wavy, S, eta)) for S in counts]
+    shifted[eta] = [w1(peaks, *outcome(peaks.eps, S, eta, 0.3)) for S in counts]
 
 # %% mystnb={"figure": {"caption": "Distance of the sampler's output from the data against the number of steps, computed without samples. Left: exact predictor. Middle: predictor with a systematic error. Right: exact predictor, start shifted by 0.3.", "name": "fig-sigma-errors"}, "image": {"alt": "Three log-log plots of the distance against S from 10 to 200, each with three curves. Left: all fall, eta 1 lies above eta 0 and eta 0.5 everywhere. Middle: eta 0 stays almost flat above 0.1, eta 0.5 and eta 1 fall and cross it. Right: eta 0 is flat near 0.2, eta 1 falls steadily to below 0.02."}} tags=["hide-input"]
 fig, axes = figure(3, height=2.5, sharey=True)
@@ -446,7 +455,8 @@ for S in (10, 20, 50, 100, 1000):
     variance = found**2 * (1 - abar_t) + larger**2
     excess = larger**2 - sigma**2
     assert torch.isclose(variance, 1 - abar_s + excess, rtol=1e-10)
-    print(f"S {S:4d}: step {t} to {s}, noise {variance**0.5:.3f}, expected {(1 - abar_s)**0.5:.3f}")
+    told = (1 - abar_s) ** 0.5
+    print(f"S {S:4d}: step {t} to {s}, noise {variance**0.5:.3f}, told {told:.3f}")
 
 # %% [markdown]
 # With $S = 10$ the last prediction is made on a state with noise of standard deviation 0.32, by a network that is told 0.01. At $S = 1000$ it is 0.013 against 0.01, and one grey level of 256 is 0.008.
@@ -498,8 +508,10 @@ assert wide[0] > exact[1.0][0] and all(a < b for a, b in zip(wide[1:], exact[1.0
 digits = load("digits")
 tau, made = make_tau(digits.schedule.T, 10), {}
 for eta in (0.0, 1.0, "hat"):
-    fresh = torch.Generator().manual_seed(0)
-    made[eta] = sample(digits.model, (100, 1, 8, 8), digits.schedule, tau, eta=eta, generator=fresh)
+    fresh, shape = torch.Generator().manual_seed(0), (100, 1, 8, 8)
+    made[eta] = sample(
+        digits.model, shape, digits.schedule, tau, eta=eta, generator=fresh
+    )
 
 # %% mystnb={"figure": {"caption": "Digits in ten steps by one network: DDIM, DDPM, and DDPM with the larger noise, from top to bottom.", "name": "fig-sigma-digits"}, "image": {"alt": "Three rows of ten small grey digits. The rows for eta 0 and eta 1 show clean digits on a black ground, the row for sigma-hat shows digits with visible grain on the ground."}} tags=["hide-input"]
 rows = [torch.cat(list(x[:10]), dim=2) for x in made.values()]
@@ -536,7 +548,8 @@ assert beyond[:40].all() and slip[0] ** 2 > 50 * (1 - abar_s[0])
 
 refused = False
 try:
-    ddim_step(x_t, eps_hat, schedule.alpha_bar[2], schedule.alpha_bar[1], slip[0], 0 * x_t)
+    abar = schedule.alpha_bar
+    ddim_step(x_t, eps_hat, abar[2], abar[1], slip[0], 0 * x_t)
 except ValueError:
     refused = True
 assert refused
