@@ -262,7 +262,7 @@ for eta in (1.0, 0.3):
     printed[eta] = torch.cat([first[:1], 1 / (2 * sigma[1:] ** 2 * abar[1:])])
     for name, f in predictors.items():
         J, L = bound(f, sigma), weighted(f, gamma)
-        print(f"eta {eta:g}  {name:11s}  J {J:7.3f}  L {L:7.3f}  J - L {J - L:.6f}")
+        print(f"eta {eta:g} {name:11s} J {J:7.3f}  L {L:7.3f}  J - L {J - L:.6f}")
         assert abs(J - L - np.log(2 * np.pi * 0.1**2) / 2) < 1e-9
 
 # %% [markdown]
