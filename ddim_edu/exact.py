@@ -102,6 +102,8 @@ class GaussianMixture:
 
         Raises:
             ValueError: if a t is outside 1..T.
+
+        Equations: eq:tweedie
         """
         return self.eps_at(x_t, self.schedule.abar(t))
 

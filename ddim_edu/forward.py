@@ -61,6 +61,8 @@ def unmix_eps(x_t: Tensor, x_0: Tensor, abar: float | Tensor) -> Tensor:
         x_t: ``(B, ...)``.
         x_0: the data, or a prediction of it; same shape.
         abar: in [0, 1).
+
+    Equations: eq:found-noise
     """
     signal, noise = _roots(abar, x_t)
     return plus(x_t, -signal, x_0) / noise
@@ -104,7 +106,10 @@ def q_step(x_s: Tensor, t: int | Tensor, schedule: NoiseSchedule, noise: Tensor)
 
 
 def eps_to_score(eps: Tensor, abar: float | Tensor) -> Tensor:
-    r"""The score :math:`\nabla_x \log q_t(x_t) = -\epsilon^*(x_t)/\sqrt{1 - \bar\alpha}` that a noise prediction stands for."""
+    r"""The score :math:`\nabla_x \log q_t(x_t) = -\epsilon^*(x_t)/\sqrt{1 - \bar\alpha}` that a noise prediction stands for.
+
+    Equations: eq:tweedie
+    """
     return -eps / _roots(abar, eps)[1]
 
 

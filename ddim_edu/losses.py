@@ -62,6 +62,8 @@ def loss_simple(eps_theta: EpsTheta, x_0: Tensor, t: Tensor, eps: Tensor, schedu
 
     The mean over the batch of :func:`eps_error`, which has the arguments. (Eq. 14 and the official DDIM code
     sum over the coordinates; the mean is what DDPM's code takes, and its size does not depend on the number of pixels.)
+
+    Equations: eq:l-simple
     """
     return eps_error(eps_theta, x_0, t, eps, schedule).mean()
 
@@ -110,6 +112,8 @@ def gamma_of_sigma(schedule: NoiseSchedule, sigma: Tensor) -> Tensor:
 
     Raises:
         ValueError: if a sigma is not positive or too large.
+
+    Equations: eq:gamma-of-sigma, eq:kl-to-mse, eq:fewer-kl
     """
     abar_t, abar_s = schedule.alpha_bar[1:], schedule.alpha_bar[:-1]
     variance = sigma[1:].to(torch.float64) ** 2

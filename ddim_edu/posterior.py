@@ -44,6 +44,8 @@ def q_sigma(
 
     Raises:
         ValueError: if sigma is negative or too large for the level s.
+
+    Equations: eq:q-sigma-step
     """
     return Normal(place(x_0, unmix_eps(x_t, x_0, abar_t), abar_s, sigma), *_float64(sigma))
 
@@ -62,6 +64,8 @@ def place(x_0: Tensor, eps: Tensor, abar_s: float | Tensor, sigma: float | Tenso
 
     Raises:
         ValueError: if sigma is outside that range.
+
+    Equations: eq:reuse-noise
     """
     abar_s, sigma = in_float64(abar_s), in_float64(sigma)
     return plus(root(abar_s, x_0) * x_0, root(_room_beside(sigma, abar_s), eps), eps)
@@ -84,6 +88,8 @@ def q_sigma_forward(
         abar_t: level to reach, ``abar_t < abar_s``.
         abar_s: level of ``x_s``.
         sigma: standard deviation in :func:`q_sigma`, ``0 <= sigma**2 <= 1 - abar_s``.
+
+    Equations: eq:q-sigma-forward
     """
     abar_t, abar_s, sigma = _float64(abar_t, abar_s, sigma)
     rho = (_room_beside(sigma, abar_s) / (1 - abar_s)).sqrt()  # correlation of the noise in x_s with the noise in x_t
@@ -107,6 +113,8 @@ def ddpm_posterior(x_t: Tensor, x_0: Tensor, abar_t: float | Tensor, abar_s: flo
         x_0: the data, same shape.
         abar_t: level of ``x_t``.
         abar_s: level of x_s, ``abar_t < abar_s <= 1``.
+
+    Equations: eq:posterior-given-x0
     """
     abar_t, abar_s = _float64(abar_t, abar_s)
     alpha_step = abar_t / abar_s

@@ -69,6 +69,8 @@ def ddim_step(
 
     Raises:
         ValueError: if sigma is outside its range, or positive without ``noise``.
+
+    Equations: eq:generative-step, eq:clock-step
     """
     return _arrive(unmix_x0(x_t, eps, abar_t), eps, abar_s, sigma, noise)
 
@@ -198,6 +200,8 @@ def invert(eps_theta: EpsTheta, x_0: Tensor, schedule: NoiseSchedule, tau: Tenso
 
     Returns:
         ``(B, ...)`` x at level ``tau[-1]``.
+
+    Equations: eq:clock-step
     """
     levels = _check_tau(tau, schedule)
     abar = schedule.alpha_bar.tolist()

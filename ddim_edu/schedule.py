@@ -129,6 +129,8 @@ class NoiseSchedule:
 
         Raises:
             ValueError: if eta < 0, or not 0 <= s < t <= T.
+
+        Equations: eq:sigma-eta, eq:ddpm-sigma
         """
         check_eta(eta)
         abar_t, abar_s = self._pair(t, s)

@@ -29,6 +29,7 @@ def log_q_t(gm, x, t):
 
 @pytest.mark.parametrize("t", [1, 30, 500, 1000])
 def test_mixture_eps_is_the_gradient_of_log_q_t(t):
+    """Equations: eq:tweedie"""
     gm = mixture()
     x = torch.randn(50, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
     log_q = log_q_t(gm, x, t)
@@ -96,7 +97,10 @@ def test_mixture_sample_has_its_moments():
 
 @pytest.mark.parametrize("t", [1, 100, 1000])
 def test_eps_is_the_conditional_mean_of_the_noise(t):
-    """E[eps* . f(x_t)] = E[eps . f(x_t)] for test functions f: what "best predictor" means, by Monte Carlo."""
+    """E[eps* . f(x_t)] = E[eps . f(x_t)] for test functions f: what "best predictor" means, by Monte Carlo.
+
+    Equations: eq:tweedie
+    """
     gm, n = mixture(D=2), 200_000
     g = torch.Generator().manual_seed(4)
     x_0 = gm.sample(n, g)

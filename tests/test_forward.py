@@ -28,7 +28,7 @@ def schedule():
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("per_image", [False, True])
 def test_mix_and_its_two_inverses(shape, per_image, schedule):
-    """Equations: eq:closed-form, eq:unmix"""
+    """Equations: eq:closed-form, eq:unmix, eq:found-noise"""
     g = torch.Generator().manual_seed(0)
     x_0, eps = (torch.randn(shape, generator=g, dtype=torch.float64) for _ in range(2))
     abar = schedule.alpha_bar[torch.tensor([1, 10, 300, 700, 1000])] if per_image else 0.37
@@ -85,6 +85,7 @@ def test_many_single_steps_are_one_jump(schedule):
 
 
 def test_conversions(schedule):
+    """Equations: eq:tweedie"""
     g = torch.Generator().manual_seed(1)
     x_0, eps = (torch.randn(6, 2, generator=g, dtype=torch.float64) for _ in range(2))
     abar = schedule.alpha_bar[torch.tensor([1, 2, 30, 400, 900, 1000])]

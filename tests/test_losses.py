@@ -27,6 +27,7 @@ def test_antithetic_levels_are_mirror_images():
 
 
 def test_a_perfect_predictor_has_no_loss_and_zero_has_one():
+    """Equations: eq:l-simple"""
     g = torch.Generator().manual_seed(2)
     x_0, eps = torch.randn(4000, 3, generator=g), torch.randn(4000, 3, generator=g)
     t = draw_t(4000, 1000, generator=g)
@@ -68,7 +69,10 @@ def test_loss_gamma_weighs_by_level():
 
 @pytest.mark.parametrize("eta", [0.2, 0.7, 1.0])
 def test_gamma_of_sigma_turns_eps_error_into_the_kl_divergence(eta):
-    """KL between q_sigma with the true x_0 and with the x_0 that a wrong eps implies, against gamma_t |eps - eps_hat|^2."""
+    """KL between q_sigma with the true x_0 and with the x_0 that a wrong eps implies, against gamma_t |eps - eps_hat|^2.
+
+    Equations: eq:gamma-of-sigma, eq:kl-to-mse
+    """
     schedule = NoiseSchedule.linear(T=30)
     t_all = torch.arange(1, 31)
     sigma = torch.cat([torch.ones(1).double(), schedule.sigma(t_all, t_all - 1, eta)])

@@ -28,7 +28,10 @@ def coefficients(mean):
 
 
 def test_lemma_1_the_marginals_do_not_depend_on_sigma():
-    """x_t = sqrt(abar_t) x_0 + noise of variance 1 - abar_t, then x_s by q_sigma: the same form at s, for every sigma."""
+    """x_t = sqrt(abar_t) x_0 + noise of variance 1 - abar_t, then x_s by q_sigma: the same form at s, for every sigma.
+
+    Equations: eq:same-marginals, eq:reuse-noise, eq:q-sigma-step
+    """
     for schedule, t, s, eta in cases():
         abar_t, abar_s = schedule.alpha_bar[t].item(), schedule.alpha_bar[s].item()
         sigma = schedule.sigma(t, s, eta)
@@ -38,6 +41,7 @@ def test_lemma_1_the_marginals_do_not_depend_on_sigma():
 
 
 def test_eta_1_is_ddpms_posterior():
+    """Equations: eq:ddpm-sigma, eq:sigma-eta"""
     for schedule, t, s, _ in cases():
         abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
         sigma = schedule.sigma(t, s, 1.0)
@@ -48,7 +52,10 @@ def test_eta_1_is_ddpms_posterior():
 
 
 def test_ddpms_posterior_is_the_chain_conditioned():
-    """Against Gaussian conditioning by linear algebra, with a chain of single steps built from beta alone."""
+    """Against Gaussian conditioning by linear algebra, with a chain of single steps built from beta alone.
+
+    Equations: eq:posterior-given-x0, eq:bayes-step
+    """
     schedule = NoiseSchedule.from_betas([0.02, 0.1, 0.3, 0.05, 0.4])
     T = schedule.T
     W = torch.zeros(T + 1, T + 1, dtype=torch.float64)  # x_t = W[t, 0] x_0 + sum of W[t, i] z_i
@@ -68,7 +75,10 @@ def test_ddpms_posterior_is_the_chain_conditioned():
 
 
 def test_forward_by_bayes():
-    """log q(x_s|x_t,x_0) + log q(x_t|x_0) - log q(x_s|x_0) is the log density of q_sigma_forward, at any points."""
+    """log q(x_s|x_t,x_0) + log q(x_t|x_0) - log q(x_s|x_0) is the log density of q_sigma_forward, at any points.
+
+    Equations: eq:q-sigma-forward, eq:q-sigma-bayes
+    """
     r = random.Random(1)
 
     def log_normal(x, mean, std):
@@ -90,7 +100,7 @@ def test_forward_by_bayes():
 
 
 def test_forward_is_markov_at_eta_1_only():
-    """Equations: eq:forward-step"""
+    """Equations: eq:forward-step, eq:no-pull"""
     schedule, t = NoiseSchedule.linear(T=50), 20
     abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[t - 1]
     for eta, markov in [(1.0, True), (0.5, False), (0.0, False)]:
@@ -127,6 +137,7 @@ def test_sigma_that_does_not_fit(sigma):
 
 
 def test_sigma_may_fill_the_whole_room():
+    """Equations: eq:sigma-range"""
     assert place(ZERO, ONE, 0.5, math.sqrt(0.5)).item() == pytest.approx(0, abs=1e-7)
 
 

@@ -21,6 +21,7 @@ def normal(*shape, seed=0):
 
 
 def test_a_step_is_equation_12():
+    """Equations: eq:generative-step"""
     x_t, eps, z = normal(3, 4, seed=1), normal(3, 4, seed=2), normal(3, 4, seed=3)
     abar_t, abar_s, sigma = 0.2, 0.6, 0.3
     x0_hat = (x_t - math.sqrt(0.8) * eps) / math.sqrt(0.2)
@@ -97,7 +98,10 @@ def test_one_step_equals_diffusers_without_the_recomputed_noise():
 
 
 def test_sigma_hat_is_ddpms_ancestral_step():
-    """eta = "hat" with tau = 0..T: x_{t-1} = (x_t - beta_t / sqrt(1 - abar_t) eps) / sqrt(1 - beta_t) + sqrt(beta_t) z."""
+    """eta = "hat" with tau = 0..T: x_{t-1} = (x_t - beta_t / sqrt(1 - abar_t) eps) / sqrt(1 - beta_t) + sqrt(beta_t) z.
+
+    Equations: eq:mean-from-eps
+    """
     schedule = NoiseSchedule.linear(T=20)
     x, noise = normal(3, 2, seed=11), generator(12)
     for step in ddim_path(a_model, x, schedule, range(21), eta="hat", generator=generator(12)):
@@ -130,7 +134,10 @@ def gaussian_flow(x_T, abar_T, mean, cov):
 
 @pytest.mark.parametrize("spacing", ["linspace", "trailing", "quadratic-full"])
 def test_ddim_converges_at_first_order_to_the_closed_form(spacing):
-    """Halving the step halves the error. T is large, so that levels are not what limits it."""
+    """Halving the step halves the error. T is large, so that levels are not what limits it.
+
+    Equations: eq:gaussian-flow, eq:clock-step
+    """
     schedule = NoiseSchedule.linear(T=16000, beta_start=1e-4 / 16, beta_end=0.02 / 16)
     mean, cov = torch.tensor([0.5, -0.3], dtype=torch.float64), torch.tensor([[0.5, 0.2], [0.2, 0.3]], dtype=torch.float64)
     exact = Gaussian(mean, cov, schedule)

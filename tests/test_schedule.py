@@ -53,6 +53,7 @@ def test_cosine_is_the_cosine_below_the_cut():
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 @pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
 def test_sigma_is_equation_16(schedule, eta):
+    """Equations: eq:sigma-eta"""
     abar = schedule.alpha_bar.tolist()
     for t in range(1, schedule.T + 1, max(1, schedule.T // 7)):
         for s in range(0, t, max(1, t // 3)):
