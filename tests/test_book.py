@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from docutils import nodes
+from docutils.utils import new_document
 
 import ddim_edu
 
@@ -30,6 +32,7 @@ def load(path: Path):
 check_offline = load(BOOK / "_tools" / "check_offline.py")
 execute = load(BOOK / "_tools" / "execute.py")
 mount_chapters = load(BOOK / "_ext" / "mount_chapters.py")
+math_punctuation = load(BOOK / "_ext" / "math_punctuation.py")
 
 # ---------------------------------------------------------------- the offline check
 
@@ -266,3 +269,17 @@ def own_doc(value) -> str:
     """The docstring that someone wrote: a dataclass without one gets its signature."""
     doc = value.__doc__ or ""
     return "" if doc.startswith(f"{value.__name__}(") else doc
+
+
+# ---------------------------------------------------------------- formulas
+
+
+def test_what_is_attached_to_a_formula_stays_with_it():
+    text, math = nodes.Text, lambda: nodes.math("", "x")
+    line = nodes.paragraph("", "", text("so ("), math(), text("), and "), math(), text("-axis, "), math(), text(" alone"), math())
+    document = new_document("page")
+    document += line
+    before = line.astext()
+    math_punctuation.attach(None, document, "page")
+    assert [piece.astext() for piece in document.findall(nodes.inline)] == ["(x),", "x-"]
+    assert line.astext() == before and len(list(document.findall(nodes.math))) == 4
