@@ -359,7 +359,8 @@ q_paths = over_paths(lambda x: ln_q([one, *x]))
 for model in models.values():
     p_paths = over_paths(lambda x, model=model: ln_p(*model, [one, *x]))
     gap = log_likelihood(*model, one) + terms(*model, one).sum()
-    assert torch.isclose(gap, kl_divergence(q_paths, p_paths), rtol=1e-9, atol=1e-12)
+    apart = kl_divergence(q_paths, p_paths)
+    assert torch.isclose(gap, apart, rtol=1e-9, atol=1e-12)
 
 # %% [markdown]
 # The two formulas used on the way, at single points:
@@ -503,7 +504,7 @@ assert gamma[1:10].min() > 5 * gamma[100:].max()
 #
 # The **floor** is a property of the data and the level; no network gets below it. Only the **excess** can be trained away, and it is 0 for $g = \epsilon^*$ alone.
 #
-# This conditional mean is an old acquaintance. The density of $x_t$ is $q_t(x) = \int q(x_0)\, \mathcal N(x;\, \sqrt{\bar\alpha_t}\, x_0,\, (1 - \bar\alpha_t) I)\, dx_0$. Differentiate under the
+# This conditional mean is also the gradient of a log density. The density of $x_t$ is $q_t(x) = \int q(x_0)\, \mathcal N(x;\, \sqrt{\bar\alpha_t}\, x_0,\, (1 - \bar\alpha_t) I)\, dx_0$. Differentiate under the
 # integral: the Gaussian gets a factor $-(x - \sqrt{\bar\alpha_t}\, x_0)/(1 - \bar\alpha_t)$, which is $-\epsilon/\sqrt{1 - \bar\alpha_t}$ for the noise that leads from $x_0$ to $x$. Divide by $q_t(x)$, and the integral is an expectation over $x_0$ given $x_t = x$:
 #
 # $$
@@ -514,7 +515,7 @@ assert gamma[1:10].min() > 5 * gamma[100:].max()
 # {cite:t}`vincent2011connection`, and diffusion models were built on it by {cite:t}`song2019score`. A noise predictor points *away* from the data, the score towards it.
 #
 # The two sides can be computed independently of each other. On a line, the mean of $\epsilon = (x - \sqrt{\bar\alpha_t}\, x_0)/\sqrt{1 - \bar\alpha_t}$ given $x_t = x$ is a sum over a fine grid of $x_0$, with weights
-# $q(x_0)\, q(x \mid x_0)$. The gradient is left to automatic differentiation.
+# $q(x_0)\, q(x_t = x \mid x_0)$. The gradient is left to automatic differentiation.
 
 # %%
 # checks eq:tweedie
@@ -527,7 +528,8 @@ for t in (1, 100, 500, 1000):
     behind = ((x - abar_t.sqrt() * grid) / (1 - abar_t).sqrt()).detach()
     weights = (peaks.log_prob(grid[:, None]) - behind**2 / 2).softmax(1)
     mean = (weights * behind).sum(1, keepdim=True)
-    assert torch.allclose(score, -mean / (1 - abar_t).sqrt(), rtol=1e-7, atol=1e-9)
+    by_mean = -mean / (1 - abar_t).sqrt()
+    assert torch.allclose(score, by_mean, rtol=1e-7, atol=1e-9)
 
 # %% [markdown]
 # The package's exact predictors use {eq}`eq:tweedie`: a mixture's score has a short formula. For the three clusters:
@@ -770,6 +772,7 @@ def cluster_shares(x):
     return share, (share * (1 - share) / len(x)).sqrt(), width
 
 
+# %%
 for name, x in walks.items():
     share, error, width = cluster_shares(x)
     off = (share - points.weights).abs()
