@@ -5,11 +5,11 @@
 # **Question.** The forward process ruins data. How is a network to learn the way back, and why does it end up being trained to predict
 # noise, with a plain mean squared error?
 #
-# The road from "make the data likely" to "predict the noise" has six steps, and each of them can be checked on a line, where every
+# Every step of the road from "make the data likely" to "predict the noise" can be checked on a line or in the plane, with data for which every
 # distribution has a formula. At the end of this chapter you will have derived, and checked by running it,
 #
 # - where $x_{t-1}$ was, given $x_t$ **and** $x_0$: a Gaussian, by completing one square;
-# - a lower bound on the log-likelihood that splits into one divergence per level, and what it lacks;
+# - a lower bound on the log-likelihood that splits into one divergence per level, and how far below it lies;
 # - how each divergence becomes a squared error of the noise, with a weight that training then drops;
 # - that the best noise prediction is a conditional mean, and the same thing as the score;
 # - how close a network comes to it after some seconds of training, and what it samples;
@@ -19,7 +19,7 @@
 
 # %%
 import torch
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.forward import eps_to_score, eps_to_v, mix, q_sample, unmix_x0
@@ -110,8 +110,8 @@ for t, s in ((500, 499), (500, 200), (2, 1), (1000, 1)):
 
 # %% [markdown]
 # That compares algebra with algebra. Samples are an independent witness: walk from $x_0 = 0.7$ to $x_{200}$ and on to $x_{500}$, and subtract from $x_{200}$ the straight line in
-# $x_{500}$ that the lemma gives for its mean. If the lemma is right, what is left has mean 0, no correlation with $x_{500}$, and the lemma's variance. (The slide deck S4 prints the *root* of this
-# variance as the variance. The samples decide that, too.)
+# $x_{500}$ that the lemma gives for its mean. If the lemma is right, what is left has mean 0, no correlation with $x_{500}$, and the lemma's variance. ($x_{200}$ and $x_{500}$ are jointly Gaussian, so no
+# correlation means independence: the line has taken out all that $x_{500}$ tells.) One of this book's sources, the slide deck S4, prints the *root* of this variance as the variance. The samples decide that, too.
 
 # %%
 n, t, s = 200_000, 500, 200
@@ -187,7 +187,7 @@ assert posterior.std < min(others)
 # \end{aligned}
 # $$ (eq:elbo-gap)
 #
-# never negative, and zero if the model, too, would have come to $x_0$ along the paths of the forward process. So pushing the bound up does one of two good things: the
+# never negative, and zero exactly if those of the model's walks that end in $x_0$ are distributed like the forward process's paths from $x_0$. So pushing the bound up does one of two good things: the
 # data becomes more likely, or the model's way becomes the forward process's way reversed.
 #
 # ### One divergence per level
@@ -206,7 +206,7 @@ assert posterior.std < min(others)
 # $$
 #
 # Put this and $p_\theta(x_{0:T}) = p(x_T) \prod_t p_\theta(x_{t-1} \mid x_t)$ into {eq}`eq:elbo` and pair factors of the same variable. In each pair take the expectation over $x_{t-1}$ first,
-# with $x_t$ held: that is a divergence. This is equation 5 of {cite:t}`ho2020ddpm`:
+# with $x_t$ held: that is a divergence, and what is left is an expectation $E$ over $x_t$ given $x_0$. This is equation 5 of {cite:t}`ho2020ddpm`:
 #
 # $$
 # \begin{aligned}
@@ -221,17 +221,17 @@ assert posterior.std < min(others)
 # Gaussian. For $X \sim \mathcal N(m_1, v_1)$ the mean of the difference of the log densities is, since $E(X - m_2)^2 = v_1 + (m_1 - m_2)^2$,
 #
 # $$
-# \begin{aligned}
-# \operatorname{KL}\bigl(\mathcal N(m_1, v_1) &\,\Vert\, \mathcal N(m_2, v_2)\bigr) \\
-#   &= \frac12 \Bigl(\ln \frac{v_2}{v_1} + \frac{v_1 + (m_1 - m_2)^2}{v_2} - 1\Bigr) .
-# \end{aligned}
+# \begin{gathered}
+# \operatorname{KL}\bigl(\mathcal N(m_1, v_1) \,\Vert\, \mathcal N(m_2, v_2)\bigr) \\
+# = \frac12 \Bigl(\ln \frac{v_2}{v_1} + \frac{v_1 + (m_1 - m_2)^2}{v_2} - 1\Bigr) .
+# \end{gathered}
 # $$ (eq:kl-gaussians)
 #
 # ### The bound on a line, to the last digit
 #
 # Take data $x_0 \sim \mathcal N(0.5, 0.3)$ and six large steps. Now {prf:ref}`lem-two-gaussians` also gives the **true** reverse step $q(x_{t-1} \mid x_t)$: use it with the mean and variance
 # of $x_{t-1}$ itself, from {eq}`eq:closed-form` and {eq}`eq:variance-of-xt`. Its mean is a straight line in $x_t$. Let four models share that line. They differ in the variance of their steps
-# ($\tilde\beta_t$; $\beta_t$; the true one) and the last also in its start, which is $q(x_T)$ instead of $\mathcal N(0, 1)$. At $t = 1$ we have $\tilde\beta_1 = 0$, a step without a density, so the
+# ("small" has $\tilde\beta_t$, "large" $\beta_t$, the other two the true one), and the last also in its start, which is $q(x_T)$ instead of $\mathcal N(0, 1)$. At $t = 1$ we have $\tilde\beta_1 = 0$, a step without a density, so the
 # first model uses $\beta_1$ there.
 
 # %%
@@ -271,16 +271,30 @@ def log_likelihood(steps, start, x_0):
 
 
 # %%
+def ln_p(steps, start, x):
+    """Of the model's walk down x[6], ..., x[0]."""
+    total = start.log_prob(x[6])
+    for t in range(1, 7):
+        slope, offset, fresh = steps[t]
+        bell = Normal(slope * x[t] + offset, fresh.sqrt())
+        total = total + bell.log_prob(x[t - 1])
+    return total
+
+
+def ln_q(x):
+    """Of the forward process's walk up x[1], ..., x[6], given x[0]."""
+    kept = (1 - beta).sqrt()
+    bells = [Normal(kept[t] * x[t - 1], beta[t].sqrt()) for t in range(1, 7)]
+    return sum(bell.log_prob(state) for bell, state in zip(bells, x[1:]))
+
+
+# %%
 def along_paths(steps, start, x_0):
     """ln p/q for one forward path from each x_0."""
-    x, total = x_0, 0.0
+    x = [x_0]
     for t in range(1, 7):
-        x_t = mix(x, draw(x, generator), 1 - beta[t])  # one forward step
-        slope, offset, fresh = steps[t]
-        down = Normal(slope * x_t + offset, fresh.sqrt()).log_prob(x)
-        up = Normal((1 - beta[t]).sqrt() * x, beta[t].sqrt()).log_prob(x_t)
-        total, x = total + down - up, x_t
-    return total + start.log_prob(x)
+        x.append(mix(x[-1], draw(x_0, generator), 1 - beta[t]))  # a forward step
+    return ln_p(steps, start, x) - ln_q(x)
 
 
 # %% [markdown]
@@ -306,7 +320,7 @@ def terms(steps, start, x_0):
 
 
 # %%
-# checks eq:elbo, eq:elbo-gap, eq:three-terms
+# checks eq:elbo, eq:three-terms
 x_0 = toy_data.sample(50_000, generator)[:, 0]
 print("                  ln p(x_0)   by terms   by paths           gap")
 for name, (steps, start) in models.items():
@@ -324,8 +338,32 @@ assert (paths - toy_data.log_prob(x_0[:, None])).abs().max() < 1e-12
 # %% [markdown]
 # Two computations of the bound agree within the sampling error (it is that of the mean over paths; the assertion allows four of them), and no gap is negative, for any of
 # the 50,000 points. The last row is the surprise: its standard error is 0. If the model is the forward process reversed, the ratio $p_\theta(x_{0:T})/q(x_{1:T} \mid x_0)$
-# is $q(x_0)$ on *every* path, and the bound is tight path by path, as {eq}`eq:elbo-gap` says it must be. The first row shows the price of a step that is too sure of itself: a variance that is too small
-# costs more than one that is too large.
+# is $q(x_0)$ on *every* path, so the bound is tight path by path. The first row shows the price of a step that is too sure of itself: here the variance that is too small
+# costs four times as much as the one that is too large.
+#
+# Is the gap the divergence that {eq}`eq:elbo-gap` says? Given $x_0$, a path $x_1, \dots, x_6$ has a Gaussian density in six dimensions under $q$ and under $p_\theta$ alike (there $p_\theta(x_{0:T})$ up to a
+# factor without $x_{1:T}$). The logarithm of a Gaussian density is a quadratic function, and its slope and curvature at 0 give its mean and covariance.
+
+# %%
+# checks eq:elbo-gap
+def over_paths(ln_density):
+    zero = torch.zeros(6, dtype=torch.float64)
+    slope = torch.autograd.functional.jacobian(ln_density, zero)
+    curve = -torch.autograd.functional.hessian(ln_density, zero)
+    mean = torch.linalg.solve(curve, slope)
+    return MultivariateNormal(mean, precision_matrix=curve)
+
+
+one = number(0.7)  # x_0
+q_paths = over_paths(lambda x: ln_q([one, *x]))
+for model in models.values():
+    p_paths = over_paths(lambda x, model=model: ln_p(*model, [one, *x]))
+    gap = log_likelihood(*model, one) + terms(*model, one).sum()
+    apart = kl_divergence(q_paths, p_paths)
+    assert torch.isclose(gap, apart, rtol=1e-9, atol=1e-12)
+
+# %% [markdown]
+# The two formulas used on the way, at single points:
 
 # %%
 # checks eq:step-turned, eq:kl-gaussians
@@ -349,7 +387,7 @@ for t in (2, 4, 6):
 # With both variances equal to $\sigma_t^2 = \tilde\beta_t$, {eq}`eq:kl-gaussians` keeps only the means, $L_{t-1} = E \lVert \tilde\mu - \mu_\theta \rVert^2 / 2\sigma_t^2$. With another fixed
 # $\sigma_t$ a constant is added that no training can change. So the network has to match a mean (DDPM, equation 8).
 #
-# Which part of that mean is unknown? $\tilde\mu$ mixes $x_t$, which the network is given, and $x_0$, which it is not. By {eq}`eq:unmix`, $x_0$ is $x_t$ and the noise. Put that in; the factor
+# Which part of that mean is unknown? $\tilde\mu$ mixes $x_t$, which the network is given, and $x_0$, which it is not. By {eq}`eq:unmix`, $x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\, \epsilon)/\sqrt{\bar\alpha_t}$. Put that in; the factor
 # on $x_t$ becomes $(\beta_t + \alpha_t - \bar\alpha_t)/\bigl(\sqrt{\alpha_t}(1 - \bar\alpha_t)\bigr) = 1/\sqrt{\alpha_t}$, and
 #
 # $$
@@ -415,7 +453,8 @@ print(f"L_simple of the best possible prediction, per coordinate: {simple:.3f}")
 # %% [markdown]
 # ### What was dropped
 #
-# $L_{\text{simple}}$ is not the bound. How different are they? Take the data just drawn, three clusters in the plane under DDPM's schedule, and the best possible predictor, and ask how much each level contributes to either.
+# $L_{\text{simple}}$ is not the bound. How different are they? Take the data just drawn, three clusters in the plane under DDPM's schedule, and the best possible predictor, and ask how much each level contributes to the sum of the
+# squared errors, weighted as in the bound or not. (The bound's constants are the same for every network and are left out.)
 
 # %%
 levels = torch.arange(2, 1001)
@@ -426,7 +465,7 @@ floor = (eps - best).square().mean(1).view(1000, each).mean(1)  # of each level
 shares = {"bound": (gamma * floor).cumsum(0), "L_simple": floor.cumsum(0)}
 shares = {name: total / total[-1] for name, total in shares.items()}
 
-# %% mystnb={"figure": {"caption": "Left: the weight that the bound gives to the squared error of each level. Right: share of the levels up to $t$ in the whole sum, for the best possible predictor on three clusters.", "name": "fig-weights"}, "image": {"alt": "Two line plots against t on logarithmic axes. Left: the weight is about 0.5 at the first levels, falls to 0.005 near level 350 and rises a little to 0.01. Right: the bound's cumulative share reaches one half before level 10, that of L simple only between 100 and 200."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Left: the weight that the bound gives to the squared error of each level. Right: share of the levels up to $t$ in the sum of all squared errors, weighted (bound) or not ($L_{\\text{simple}}$), for the best possible predictor on three clusters.", "name": "fig-weights"}, "image": {"alt": "Two line plots against t on logarithmic axes. Left: the weight is about 0.5 at the first levels, falls to 0.005 near level 350 and rises a little to 0.01. Right: the bound's cumulative share reaches one half before level 10, that of L simple only between 100 and 200."}} tags=["hide-input"]
 fig, (left, right) = figure(2, height=2.4)
 left.plot(range(1, 1001), gamma)
 left.set(xlabel="level t", ylabel=r"$\gamma_t$", xscale="log", yscale="log")
@@ -445,12 +484,12 @@ assert shares["bound"][9] > 0.5 > 5 * shares["L_simple"][9]
 assert gamma[1:10].min() > 5 * gamma[100:].max()
 
 # %% [markdown]
-# More than half of the bound sits in the first ten levels, where the eye would hardly see the noise. $L_{\text{simple}}$ counts every level the same, so relative to the bound it gives small $t$ far
+# More than half of the bound's weighted error sits in the first ten levels, where the eye would hardly see the noise. $L_{\text{simple}}$ counts every level the same, so relative to the bound it gives small $t$ far
 # less weight. What that means, fairly stated:
 #
 # - At each level the best prediction is the same under both. With a network that could fit every level perfectly, the weights would not matter. They decide where a network of limited size and a
 #   training of limited length spend themselves.
-# - A lower $L_{\text{simple}}$ is no promise of a higher likelihood. In DDPM's own table 1, training on the bound gives the better code length on CIFAR-10 (at most 3.70 bits per dimension, against 3.75) and
+# - A lower $L_{\text{simple}}$ is no promise of a higher likelihood. In DDPM's own table 1, training on the bound gives the better code length on CIFAR-10 (the bound in bits for each number of the picture: 3.70, against 3.75) and
 #   $L_{\text{simple}}$ by far the better FID, the usual distance between sets of images (3.17, against 13.51).
 # - So the derivation explains *what* is predicted and why a squared error. That all levels count the same is a choice that turned out well for pictures.
 #
@@ -465,7 +504,7 @@ assert gamma[1:10].min() > 5 * gamma[100:].max()
 #
 # The **floor** is a property of the data and the level; no network gets below it. Only the **excess** can be trained away, and it is 0 for $g = \epsilon^*$ alone.
 #
-# This conditional mean is an old acquaintance. The density of $x_t$ is $q_t(x) = \int q(x_0)\, \mathcal N(x;\, \sqrt{\bar\alpha_t}\, x_0,\, (1 - \bar\alpha_t) I)\, dx_0$. Differentiate under the
+# This conditional mean is also the gradient of a log density. The density of $x_t$ is $q_t(x) = \int q(x_0)\, \mathcal N(x;\, \sqrt{\bar\alpha_t}\, x_0,\, (1 - \bar\alpha_t) I)\, dx_0$. Differentiate under the
 # integral: the Gaussian gets a factor $-(x - \sqrt{\bar\alpha_t}\, x_0)/(1 - \bar\alpha_t)$, which is $-\epsilon/\sqrt{1 - \bar\alpha_t}$ for the noise that leads from $x_0$ to $x$. Divide by $q_t(x)$, and the integral is an expectation over $x_0$ given $x_t = x$:
 #
 # $$
@@ -473,11 +512,29 @@ assert gamma[1:10].min() > 5 * gamma[100:].max()
 # $$ (eq:tweedie)
 #
 # The left side is called the **score**: the direction in which the density of noisy data grows. The formula is named after Tweedie {cite}`efron2011tweedie`; that regression on noise learns the score was found by
-# {cite:t}`vincent2011connection`, and diffusion models were built on it by {cite:t}`song2019score`. A noise predictor points *away* from the data, the score towards it. Automatic differentiation of the density is the independent
-# check.
+# {cite:t}`vincent2011connection`, and diffusion models were built on it by {cite:t}`song2019score`. A noise predictor points *away* from the data, the score towards it.
+#
+# The two sides can be computed independently of each other. On a line, the mean of $\epsilon = (x - \sqrt{\bar\alpha_t}\, x_0)/\sqrt{1 - \bar\alpha_t}$ given $x_t = x$ is a sum over a fine grid of $x_0$, with weights
+# $q(x_0)\, q(x_t = x \mid x_0)$. The gradient is left to automatic differentiation.
 
 # %%
 # checks eq:tweedie
+peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
+grid = torch.linspace(-3, 3, 20_001, dtype=torch.float64)  # of x_0
+for t in (1, 100, 500, 1000):
+    abar_t = schedule.alpha_bar[t]
+    x = torch.linspace(-2, 2, 41, dtype=torch.float64)[:, None].requires_grad_()
+    (score,) = torch.autograd.grad(peaks.log_prob(x, t).sum(), x)
+    behind = ((x - abar_t.sqrt() * grid) / (1 - abar_t).sqrt()).detach()
+    weights = (peaks.log_prob(grid[:, None]) - behind**2 / 2).softmax(1)
+    mean = (weights * behind).sum(1, keepdim=True)
+    by_mean = -mean / (1 - abar_t).sqrt()
+    assert torch.allclose(score, by_mean, rtol=1e-7, atol=1e-9)
+
+# %% [markdown]
+# The package's exact predictors use {eq}`eq:tweedie`: a mixture's score has a short formula. For the three clusters:
+
+# %%
 for t in (1, 100, 500, 1000):
     x = points.sample(500, generator)
     x = q_sample(x, t, schedule, draw(x, generator)).requires_grad_()
@@ -485,13 +542,13 @@ for t in (1, 100, 500, 1000):
     abar_t = schedule.alpha_bar[t]
     by_mean = -points.eps(x, t) / (1 - abar_t).sqrt()
     assert torch.allclose(score, by_mean, rtol=1e-8, atol=1e-10)
-    assert torch.equal(eps_to_score(points.eps(x, t), abar_t), by_mean)
+    assert torch.allclose(eps_to_score(points.eps(x, t), abar_t), by_mean)
 
 # %% [markdown]
 # ### Four targets, one function
 #
 # Instead of the noise a network may predict $x_0$, the score, or the velocity $v = \sqrt{\bar\alpha_t}\, \epsilon - \sqrt{1 - \bar\alpha_t}\, x_0$ {cite}`salimans2022distillation`. Given $x_t$, each is a straight line in
-# $\epsilon$, so a prediction of one is a prediction of all, and their squared errors differ by a known factor:
+# $\epsilon$, so a prediction of one (written with a hat) is a prediction of all, and their squared errors differ by a known factor:
 #
 # $$
 # \begin{aligned}
@@ -502,6 +559,8 @@ for t in (1, 100, 500, 1000):
 # $$ (eq:error-scale)
 #
 # (The score error is that of $-\hat\epsilon/\sqrt{1 - \bar\alpha_t}$ against $-\epsilon/\sqrt{1 - \bar\alpha_t}$.)
+#
+# Seen from $x_t$, the targets at the two ends are:
 #
 # | target | package | near $t = 0$ | near $t = T$ |
 # |---|---|---|---|
@@ -534,8 +593,8 @@ slip = 0.01 / schedule.snr[1000].sqrt()
 print(f"a slip of 0.01 in eps is then one of {slip:.1f} in x_0")
 
 # %% [markdown]
-# Read the columns. At $t = 1$ the noise is a hundredth of a unit in clusters of width 0.17: nothing distinguishes it from the data, and the floor of $\epsilon$ is nearly 1, its variance. At $t = 1000$ nearly all of $x_t$ *is*
-# noise, and the floor is tiny. Yet the same prediction seen as one of $x_0$ is multiplied by $1/\operatorname{SNR}$, about 25,000: a slip of 0.01 in $\hat\epsilon$ is one of 1.6 in $\hat x_0$. The column of $v$ is the one without
+# Read the columns. At $t = 1$ the noise is a hundredth of a unit in clusters of width 0.17: nothing tells it from the width of the cluster, and the floor of $\epsilon$ is nearly 1, its variance. At $t = 1000$ nearly all of $x_t$ *is*
+# noise, and the floor is tiny. Yet the squared error of the same prediction, seen as one of $x_0$, is $1/\operatorname{SNR}$ times as large, and that is about 25,000: a slip of 0.01 in $\hat\epsilon$ is one of 1.6 in $\hat x_0$. The column of $v$ is the one without
 # extremes, at either end. To train on $x_0$ with equal weights, then, is to train on $\epsilon$ with weights $1/\operatorname{SNR}$: the choice of target is another choice of weights.
 
 # %% [markdown]
@@ -561,23 +620,25 @@ for _ in range(n_steps):
     rate.step()
 
 # %% [markdown]
-# A training loss alone says little: is 0.16 good? Here {eq}`eq:error-split` can be taken apart, because the floor is known. On the 400,000 fresh draws from above:
+# A training loss alone says little: is 0.16 good? Here {eq}`eq:error-split` can be taken apart, because the floor is known. On the 400,000 fresh draws from above
+# (training magnifies the last digits, in which processors differ, so what depends on the network is printed as a limit that it keeps):
 
 # %%
 # checks eq:error-split
 with torch.no_grad():
     guess = net(x_t.float(), t_all).double()
-print("   levels      loss    floor    excess")
-ranges = (1, 10), (11, 50), (51, 200), (201, 500), (501, 1000), (1, 1000)
-for low, high in ranges:
+print("   levels     floor    excess")
+limits = {(1, 10): 0.04, (11, 50): 0.01, (51, 200): 0.01}
+limits |= {(201, 500): 0.002, (501, 1000): 0.001, (1, 1000): 0.003}
+for (low, high), limit in limits.items():
     here = (t_all >= low) & (t_all <= high)
     parts = [eps - guess, eps - best, best - guess]
     loss, lowest, excess = (p[here].square().mean(1) for p in parts)
     cross = loss - lowest - excess
     assert abs(cross.mean()) < 4 * cross.std() / len(cross) ** 0.5
-    print(f"{low:4d}..{high:4d} {loss.mean():8.2f} {lowest.mean():8.2f}", end="")
-    print(f"{excess.mean():10.4f}")
-assert excess.mean() < 0.02 < 0.1 < lowest.mean()  # over all levels
+    assert excess.mean() < limit
+    print(f"{low:4d}..{high:4d}  {lowest.mean():8.2f}   below {limit}")
+print(f"loss over all levels: {loss.mean():.2f}")
 
 # %% mystnb={"figure": {"caption": "The trained network, level by level (means over 20 levels). Left: its loss lies on the floor. Right: what it lacks, the excess, on a logarithmic scale.", "name": "fig-floor"}, "image": {"alt": "Two plots against t. Left: dots on a line that starts near 0.95, falls to 0.3 at level 100, rises to 0.4 near level 200 and falls to 0 by level 700. Right: the excess, between 0.001 and 0.01 up to level 300 and near 0.0001 from level 400 on."}} tags=["hide-input"]
 binned = [(p.square().mean(1)).view(50, -1).mean(1) for p in parts]
@@ -592,17 +653,22 @@ right.set(xlabel="level t", ylabel="excess", yscale="log");
 
 # %%
 share = (binned[2] / binned[0])[:25].max().item()  # up to level 500
-print(f"up to level 500 the excess is at most {share:.1%} of the loss")
-assert share < 0.08 and binned[2][0] > 5 * binned[2][25:].mean()
-assert binned[1][-1] < 1e-4 < 2 * binned[2][-1]
+noise = (1 - schedule.alpha_bar).sqrt()
+assert share < 0.06 and binned[2][0] > 5 * binned[2][25:].mean()
+assert binned[1][-1] < 1e-4 and binned[1][-1] < binned[2][-1]
+print("up to level 500 the excess is below 6% of the loss")
+print(f"floor at levels 81 to 100 {binned[1][4]:.2f}, ", end="")
+print(f"at 201 to 220 {binned[1][10]:.2f}")
+print(f"standard deviation of the noise there {noise[100]:.2f}, {noise[210]:.2f}")
 
 # %% [markdown]
 # So 0.16 is not a mediocre loss but nearly the best there is, and a loss of nearly 1 at the first levels is no failure. What is left to learn shows in the excess alone. (In the last levels the
-# floor itself falls below $10^{-4}$, and there the excess, small as it is, is most of the loss.)
+# floor itself falls below $10^{-4}$, and there the excess, small as it is, is most of the loss.) The dip of the floor near level 100 has a reason: the noise is wider than a cluster and narrower than the gaps between them,
+# so it is plain which cluster a point came from, and most of its noise can be read off. At level 210 the clusters overlap.
 #
 # By {eq}`eq:tweedie` a noise predictor is a field of arrows. Compare the network's with the exact ones.
 
-# %% mystnb={"figure": {"caption": "The score times $\\sqrt{1 - \\bar\\alpha_t}$, that is $-\\epsilon$, exact and predicted, over noisy data (grey). The arrows point to where noisy data is denser; the two fields differ visibly only where there is no data.", "name": "fig-arrows"}, "image": {"alt": "Two plots of arrows on a grid over a grey cloud of points, at levels 100 and 300. At level 100 the arrows turn towards three clusters, at 300 towards one blurred cloud. Blue exact arrows and orange predicted arrows nearly coincide, except in the corners."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "The score times $\\sqrt{1 - \\bar\\alpha_t}$, exact ($-\\epsilon^*$) and predicted ($-\\epsilon_\\theta$), over noisy data (grey). The arrows point to where noisy data is denser; the two fields differ visibly only where there is no data.", "name": "fig-arrows"}, "image": {"alt": "Two plots of arrows on a grid over a grey cloud of points, at levels 100 and 300. At level 100 the arrows turn towards three clusters, at 300 towards one blurred cloud. Blue exact arrows and orange predicted arrows nearly coincide, except in the corners at level 100."}} tags=["hide-input"]
 side = torch.linspace(-2.2, 2.2, 12, dtype=torch.float64)
 mesh = torch.cartesian_prod(side, side)
 fig, axes = figure(2, height=3.4, sharex=True, sharey=True)
@@ -619,17 +685,18 @@ arrows = axes[0].get_legend_handles_labels()
 fig.legend(*arrows, loc="outside right upper");
 
 # %%
-with torch.no_grad():
-    for t in (100, 300):
-        here, off = t_all == t, (best - guess)[t_all == t]
-        on_data = (off.square().mean() / best[here].square().mean()).sqrt().item()
-        far = number([[-2.2, 2.2], [2.2, 2.2], [2.2, -2.2]])
-        exact = points.eps(far, t)
+far = number([[-2.2, 2.2], [2.2, 2.2], [2.2, -2.2]])  # three empty corners
+for t, limit in ((300, 0.08), (100, 0.15)):
+    here, off = t_all == t, (best - guess)[t_all == t]
+    on_data = (off.square().mean() / best[here].square().mean()).sqrt()
+    exact = points.eps(far, t)
+    with torch.no_grad():
         gap = net(far.float(), torch.full((3,), t)) - exact
-        in_corners = (gap.square().mean() / exact.square().mean()).sqrt().item()
-        print(f"t = {t}: relative error on the data {on_data:.2f}", end=", ")
-        print(f"in three empty corners {in_corners:.2f}")
-        assert on_data < 0.2
+    in_corners = (gap.square().mean() / exact.square().mean()).sqrt()
+    assert on_data < limit
+    print(f"t = {t}: relative error on the data below {limit}")
+assert in_corners > 1.2 * on_data  # now t = 100
+print("it is larger in three empty corners")
 
 # %% [markdown]
 # ## Walking back
@@ -644,9 +711,9 @@ with torch.no_grad():
 # \end{gathered}
 # $$ (eq:reverse-variance)
 #
-# Averaged over $x_t$ this is also the $\sigma_t^2$ that makes $L_{t-1}$ least: {eq}`eq:kl-gaussians`, with the mean of $(m_1 - m_2)^2$ in its place, has derivative 0 in $v_2$ at $v_2 = v_1 + E(m_1 - m_2)^2$.
+# Averaged over $x_t$ this is also the $\sigma_t^2$ that, around the best mean, makes $L_{t-1}$ least: {eq}`eq:kl-gaussians`, with the mean of $(m_1 - m_2)^2$ in its place, has derivative 0 in $v_2$ at $v_2 = v_1 + E(m_1 - m_2)^2$.
 # If the data is a single point, nothing is unknown and the answer is $\tilde\beta_t$. If it is standard normal, $\operatorname{Var}(x_0 \mid x_t) = 1 - \bar\alpha_t$ by {eq}`eq:best-error`, and the sum is
-# $\beta_t\,(1 - \bar\alpha_{t-1} + \bar\alpha_{t-1}\beta_t)/(1 - \bar\alpha_t) = \beta_t$, DDPM's other choice. For a variance of $x_0$ up to 1 the average lies between the two, because the straight-line guess alone
+# $\beta_t\,(1 - \bar\alpha_{t-1} + \bar\alpha_{t-1}\beta_t)/(1 - \bar\alpha_t) = \beta_t$, DDPM's other choice. For a variance of $x_0$ up to 1 the average lies between the two, because the straight-line guess of chapter 2 alone
 # leaves at most $1 - \bar\alpha_t$. Again it all holds for any $s < t$, and one large step shows it best.
 
 # %%
@@ -657,7 +724,6 @@ low, high = schedule.sigma(t, s, 1.0) ** 2, 1 - kept
 k = abar_s.sqrt() * (1 - kept) / (1 - abar_t)
 print(f"the two extremes: {low:.3f} and {high:.3f}")
 
-peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
 point, bell = Gaussian([0.4], 0.0, schedule), Gaussian([0.0], 1.0, schedule)
 
 # %%
@@ -670,17 +736,20 @@ for name, source in zip(names, (point, peaks, bell)):
     x0_hat = unmix_x0(state, source.eps(state, t), abar_t)
     mean = ddpm_posterior(state, x0_hat, abar_t, abar_s).mean
     spread, unknown = (x_s - mean).square().mean(), (x_0 - x0_hat).square().mean()
-    assert abs(spread / (low + k**2 * unknown) - 1) < 6 * (2 / n) ** 0.5
+    margin = 6 * (2 / n) ** 0.5
+    assert abs(spread / (low + k**2 * unknown) - 1) < margin
+    assert low * (1 - margin) < spread < high * (1 + margin)
     print(f"{name:9s} variance of x_100 given x_200: {spread:.3f}")
 
 # %%
 ratio = schedule.sigma(levels, levels - 1, 1.0) ** 2 / schedule.beta[2:]
 first = int(levels[ratio > 0.99][0])
 print(f"for single steps their ratio exceeds 0.99 from t = {first} on")
+print(f"below that level no variance exceeds {schedule.beta[first]:.4f}")
 assert ratio[0] < 0.5 and first < 200
 
 # %% [markdown]
-# For DDPM's thousand small steps the two hardly differ but at the first levels, so the choice matters little there. For large steps it does, and chapter 6 will meet it again. In
+# For DDPM's thousand small steps the two differ by more than 1% only at the first levels, where both are small. (The bound notices all the same: {ref}`ex-reverse-gap`.) For large steps the choice matters more, and chapter 6 will meet it again. In
 # {py:func}`~ddim_edu.sampler.sample`, `eta=1` takes the standard deviation $\sqrt{\tilde\beta}$ and `eta="hat"` takes $\hat\sigma = \sqrt\beta$, both around the mean {eq}`eq:mean-from-eps`, and both without noise at the last step. (What else `eta` can be is the
 # subject of chapter 5.)
 #
@@ -703,13 +772,18 @@ def cluster_shares(x):
     return share, (share * (1 - share) / len(x)).sqrt(), width
 
 
+# %%
 for name, x in walks.items():
     share, error, width = cluster_shares(x)
-    text = ", ".join(f"{w:.2f} ± {e:.2f}" for w, e in zip(share, error))
-    print(f"{name:8s} shares {text}   spread {width:.2f}")
-    margin = 0.03 if name == "network" else 0.01  # its own error
-    assert ((share - points.weights).abs() < 4 * error + margin).all()
+    off = (share - points.weights).abs()
     assert abs(width / 0.03**0.5 - 1) < 0.1
+    if name == "network":
+        assert off.max() < 0.07  # the sampling error and its own
+        print("network  no share is off by 0.07, spread right within 10%")
+    else:
+        assert (off < 4 * error + 0.01).all()
+        text = ", ".join(f"{w:.2f} ± {e:.2f}" for w, e in zip(share, error))
+        print(f"{name:8s} shares {text}   spread {width:.2f}")
 
 # %% mystnb={"figure": {"caption": "2,000 points each: drawn from the data, and sampled by a thousand steps down from pure noise with the exact predictor and with the network.", "name": "fig-samples"}, "image": {"alt": "Three scatter plots that look alike: three round clusters, the largest at the lower left, one at the lower right, the smallest at the top. The network's plot has a few more stray points between clusters."}} tags=["hide-input"]
 fig, axes = figure(3, height=2.5, sharex=True, sharey=True)
@@ -722,8 +796,9 @@ strays = {}
 for name, x in walks.items():
     nearest = torch.cdist(x, points.means).min(1).values
     strays[name] = (nearest > 0.6).double().mean()
-    print(f"{name:8s} further than 0.6 from every centre: {strays[name]:.1%}")
-assert strays["exact"] < strays["network"] < 0.02
+    shown = "below 3.0%" if name == "network" else f"{strays[name]:.1%}"
+    print(f"{name:8s} further than 0.6 from every centre: {shown}")
+assert strays["exact"] < strays["network"] < 0.03
 
 # %% [markdown]
 # The weights 0.5, 0.3 and 0.2 are met within the sampling error and a little of the network's own, and the clusters are as wide as they should be, $\sqrt{0.03} = 0.17$. Nobody told the network any of these numbers. What
@@ -760,7 +835,7 @@ print(f"spread within the cluster {width:.2f} instead of {0.03**0.5:.2f}")
 shrunk = (schedule.alpha_bar[1000] / schedule.alpha_bar[400]).sqrt()
 at_400 = seen[400].std(0).max()
 print(f"spread at level 400: {at_400:.3f}, by the shrinking {shrunk:.3f}")
-assert share.max() == 1 and width < 0.05 and at_400 < 2 * shrunk
+assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 
 # %% [markdown]
 # What went wrong is arithmetic. Where $x_t$ looks standard normal, the best prediction is $\epsilon^* = \sqrt{1 - \bar\alpha_t}\, x_t$, and {eq}`eq:mean-from-eps` becomes
@@ -814,9 +889,9 @@ assert share.max() == 1 and width < 0.05 and at_400 < 2 * shrunk
 #
 # ````{solution} ex-reverse-gap
 # :class: dropdown
-# With $\beta_t$ the gap falls by a factor of more than 2 for each fourfold $T$; with $\tilde\beta_t$ it stays above 0.4 nats. Small steps see the data as smooth (chapter 1), so the true variance of a step tends to $\beta_t$. At the first
-# levels $\tilde\beta_t$ is a fixed fraction of it, however many levels there are, and that costs $\frac12(r - 1 - \ln r)$ at each, with $r = \beta_t/\tilde\beta_t$. The samples hardly suffer, since those are the levels
-# with the least noise.
+# With $\beta_t$ the gap falls by a factor of more than 2 for each fourfold $T$; with $\tilde\beta_t$ it is still above 0.4 nats at $T = 256$. Small steps see the data as smooth (chapter 1), so the true variance of a step tends to $\beta_t$. At the first
+# levels $\tilde\beta_t$ stays well below it, however many levels there are: for large $T$ the noise $1 - \bar\alpha_t$ grows there like $t$, so the fraction is $(t - 1)/t$. That costs $\frac12(r - 1 - \ln r)$ at each, with $r = \beta_t/\tilde\beta_t$. Those are the levels with the least noise, so a picture
+# would hardly show it.
 #
 # ```python
 # import torch
