@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
+import torch
 
 from ddim_edu.lab.recipes import RECIPES, Recipe, recipe_from_dict, recipe_to_dict
-from ddim_edu.nets.unet import UNetConfig
+from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.schedule import NoiseSchedule
 
 
@@ -31,7 +33,8 @@ def test_every_field_is_explained(cls):
     [
         {"T": 0}, {"steps": 0}, {"batch": 0}, {"batch": -1}, {"log_every": 0}, {"sample_every": 0}, {"save_every": 0}, {"warmup": -1},
         {"seed": -1}, {"lr": 0.0}, {"lr": -1e-3}, {"lr": float("nan")}, {"lr": float("inf")}, {"grad_clip": 0.0}, {"lr_final": 1.5},
-        {"ema": 1.0}, {"ema": -0.1}, {"ema": float("nan")},
+        {"ema": 1.0}, {"ema": -0.1}, {"ema": float("nan")}, {"accumulate": 0},
+        {"max_bad": 1.0}, {"max_bad": -0.1}, {"label_dropout": 1.5}, {"weight_decay": -1.0},
     ],
     ids=str,
 )  # fmt: skip
@@ -70,3 +73,31 @@ def test_learning_rate_rises_then_falls():
 def test_the_schedule_by_its_name(name, make):
     schedule = Recipe(schedule=name, T=30).noise_schedule()
     assert schedule.T == 30 and schedule.beta.equal(make(30).beta)
+
+
+@pytest.mark.parametrize(
+    "name, count",
+    [
+        ("digits", 273_057), ("fashion-mnist", 1_429_417), ("cifar10-tiny", 2_538_595), ("cifar10-64", 8_952_067),
+        ("cifar10-128", 35_746_307), ("celeba-64", 78_700_803), ("celeba-hq-256", 113_673_219),
+    ],
+)  # fmt: skip
+def test_the_networks_are_those_of_the_readme(name, count):
+    with torch.device("meta"):
+        model = UNet(RECIPES[name].unet)
+    assert sum(p.numel() for p in model.parameters()) == count
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf8")
+    assert f"`{name}`" in readme and f"{count:,}" in readme
+
+
+def test_the_papers_settings():
+    """DDPM's appendix B and the official DDIM configurations."""
+    for name in ("cifar10-128", "cifar10-64", "celeba-64", "celeba-hq-256"):
+        recipe = RECIPES[name]
+        assert (recipe.schedule, recipe.T, recipe.grad_clip, recipe.ema, recipe.flip) == ("linear", 1000, 1.0, 0.9999, True)
+        assert recipe.unet.num_res_blocks == 2 and recipe.unet.attn_resolutions == (16,) and recipe.unet.groups == 32
+    cifar = RECIPES["cifar10-128"]
+    assert (cifar.batch, cifar.lr, cifar.steps, cifar.unet.dropout) == (128, 2e-4, 800_000, 0.1)
+    large = RECIPES["celeba-hq-256"]
+    assert (large.batch, large.lr, large.unet.dropout, large.unet.image_size) == (64, 2e-5, 0.0, 256)
+    assert RECIPES["celeba-64"].crop == "celeba"

@@ -172,3 +172,56 @@ def test_inputs_that_do_not_fit_are_refused():
         net(torch.zeros(3, 1, 8, 8), torch.ones(3, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"shape \(3,\)"):
         net(torch.zeros(3, 2, 8, 8), torch.ones(1, dtype=torch.int64))
+
+
+# ---- classes
+
+LABELLED = UNetConfig(
+    image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), dropout=0.0, groups=4, classes=3
+)
+
+
+@pytest.fixture
+def labelled():
+    model = UNet(LABELLED).double()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.2
+    return model
+
+
+def test_a_label_changes_its_own_image_only(labelled):
+    x, t = torch.randn(4, 1, 8, 8, dtype=torch.float64), torch.tensor([3, 30, 300, 900])
+    one = labelled(x, t, torch.tensor([0, 1, 2, 3]))
+    two = labelled(x, t, torch.tensor([0, 2, 2, 3]))
+    differs = (one - two).abs().flatten(1).amax(1) > 1e-6
+    assert differs.tolist() == [False, True, False, False]
+
+
+def test_no_labels_mean_the_null_label(labelled):
+    x, t = torch.randn(4, 1, 8, 8, dtype=torch.float64), torch.tensor([3, 30, 300, 900])
+    assert labelled.null_label == 3
+    assert torch.equal(labelled(x, t), labelled(x, t, torch.full((4,), 3)))
+    assert not torch.allclose(labelled(x, t), labelled(x, t, torch.zeros(4, dtype=torch.int64)))
+
+
+def test_a_new_network_treats_all_classes_alike():
+    model = UNet(LABELLED)
+    torch.nn.init.normal_(model.conv_out.weight)
+    x, t = torch.randn(4, 1, 8, 8), torch.tensor([3, 30, 300, 900])
+    assert torch.equal(model(x, t, torch.arange(4)), model(x, t))
+
+
+def test_classes_cost_one_embedding():
+    counts = [sum(p.numel() for p in UNet(replace(LABELLED, classes=n)).parameters()) for n in (0, 3)]
+    assert counts[1] - counts[0] == (3 + 1) * 4 * LABELLED.ch
+
+
+def test_labels_that_do_not_fit(labelled):
+    x, t = torch.randn(2, 1, 8, 8, dtype=torch.float64), torch.tensor([3, 30])
+    with pytest.raises(ValueError, match="labels have shape"):
+        labelled(x, t, torch.tensor([1]))
+    with pytest.raises(ValueError, match="without classes"):
+        UNet(replace(LABELLED, classes=0)).double()(x, t, torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="classes = -1"):
+        replace(LABELLED, classes=-1)
