@@ -57,7 +57,7 @@ linear, cosine = NoiseSchedule.linear(), NoiseSchedule.cosine()
 # The factors $q_\sigma$ are chapter 4's, with $t = \tau_i$ and $s = \tau_{i-1}$. Nothing in their definition asked for $s = t - 1$: the mean puts $x_0$ where it belongs at
 # level $s$, adds the noise found in $x_t$ scaled to variance $1 - \bar\alpha_s - \sigma^2$, and fresh noise makes up the rest. So if $x_t$ has the marginal
 # $\mathcal N(\sqrt{\bar\alpha_t}\, x_0, (1 - \bar\alpha_t) I)$, then $x_s$ has that of level $s$, for a jump of any length, and by induction every level of the chain has.
-# The levels outside $\tau$ have it by definition. Ten jumps of 100 levels, by sampling:
+# The levels outside $\tau$ have it by definition. Nine jumps of 100 levels, by sampling (within four standard errors):
 
 # %%
 # checks eq:fewer-joint
@@ -77,8 +77,8 @@ print(f"marginals hold at {tau[-2:0:-1]}")
 # %% [markdown]
 # ### Why training does not notice
 #
-# The objective that belongs to this joint has, as in chapter 3, one KL divergence for each step of the chain. Both of its Gaussians have variance $\sigma^2$; the means differ
-# because the model puts $\hat x_0$ in the place of $x_0$. Write $k = \sqrt{\bar\alpha_s} - \sqrt{1 - \bar\alpha_s - \sigma^2}\,\sqrt{\bar\alpha_t/(1 - \bar\alpha_t)}$ for the factor on $x_0$ in the
+# The objective that belongs to this joint has, as in chapter 5, one KL divergence for each step of the chain, and the computation there did not need $s = t - 1$. Take $\sigma > 0$. Both Gaussians
+# have variance $\sigma^2$; the means differ because the model puts $\hat x_0$ in the place of $x_0$. Write $k = \sqrt{\bar\alpha_s} - \sqrt{1 - \bar\alpha_s - \sigma^2}\,\sqrt{\bar\alpha_t/(1 - \bar\alpha_t)}$ for the factor on $x_0$ in the
 # mean. Since $x_0 - \hat x_0 = \sqrt{(1-\bar\alpha_t)/\bar\alpha_t}\,(\hat\epsilon - \epsilon)$,
 #
 # $$
@@ -88,8 +88,8 @@ print(f"marginals hold at {tau[-2:0:-1]}")
 # \end{gathered}
 # $$ (eq:fewer-kl)
 #
-# A level outside $\tau$ contributes a term too (the model guesses $x_0$ from $x_t$ alone), and it is again a squared error of $\epsilon$ with a weight. So $\tau$ decides the weights
-# and nothing else. Each term needs only the pair $(x_0, x_t)$, that is, a marginal, and the marginals are the same for every $\tau$. The best prediction at level $t$
+# The last step, to $x_0$, and each level outside $\tau$ contribute a term too (there the model guesses $x_0$ from $x_t$ alone), and it is again a squared error of $\epsilon$ with a weight. So $\tau$ decides the
+# weights and nothing else. Each term needs only the pair $(x_0, x_t)$, that is, a marginal, and the marginals are the same for every $\tau$. The best prediction at level $t$
 # is $E[\epsilon \mid x_t]$ whatever the positive weights are. A network trained with $L_{\text{simple}}$ on all levels has therefore been trained for every sub-sequence: **on $\tau$, the
 # loss is $L_{\text{simple}}$ restricted to $t \in \tau$, up to weights.** (A network too small to be right everywhere would care about the weights. That is the fine print.)
 #
@@ -144,8 +144,8 @@ print("steps are straight lines in x / sqrt(abar) against nsr")
 # %% [markdown]
 # ### A truth to compare with
 #
-# On a line the result of infinitely many steps is known. Let $Q_t(u)$ be the $u$-quantile of $q_t$: the share $u$ of the probability lies below it. At $\eta = 0$ paths on a line
-# cannot cross, and with ever shorter steps the points keep the distribution $q_t$ at every level (chapter 5 measured it; chapter 7 says more). So a point that starts
+# On a line the result of infinitely many steps is known. Let $Q_t(u)$ be the $u$-quantile of $q_t$: the share $u$ of the probability lies below it. With the exact predictor, paths on a line
+# cannot cross at $\eta = 0$, and with ever shorter steps the points keep the distribution $q_t$ at every level (chapter 5 measured that they come near; chapter 7 says more). So a point that starts
 # at the $u$-quantile stays at the $u$-quantile and ends at $Q_0(u)$. We start 200 points at the quantiles of $\mathcal N(0, 1)$, $u = 0.0025, 0.0075, \dots, 0.9975$, walk, and take the mean of
 # $|x_0 - Q_0(u)|$. It is also a distance between distributions (the Wasserstein-1 distance: how far, on average, probability must be moved), and no random number
 # is involved. The data is this book's mixture on a line, whose standard deviation is 0.76.
@@ -184,13 +184,13 @@ print(f"mean {truth.mean():.2f}, standard deviation {truth.std():.2f}")
 #
 # Now "where the path bends" can be computed. In the coordinates of {eq}`eq:fewer-straight`, a step of length $h$ misses by $\tfrac12 h^2\, |d\epsilon^*/dn|$ to leading order. What a miss at level $t$ does to $x_0$
 # is the derivative $dx_0/d(x_t/\sqrt{\bar\alpha_t})$, and along quantiles that is a quotient of differences. Let $c$ be the product of the two, averaged over the points. The total is at most
-# about $\tfrac12 \sum c\, h^2$. Put $\rho = 1/h$ for the density of the steps; then the sum is $\int c/\rho\; dn$, with $\int \rho\; dn = S$ calls to spend. By
+# about $\tfrac12 \sum c\, h^2$. Put $r = 1/h$ for the number of steps per unit of $n$; then the sum is $\int c/r\; dn$, with $\int r\; dn = S$ calls to spend. By
 # Cauchy–Schwarz
 #
 # $$
 # \begin{gathered}
-# \Bigl(\int \sqrt c\; dn\Bigr)^2 \le \int \frac{c}{\rho}\, dn \cdot \int \rho\; dn, \\
-# \text{with equality for } \rho \propto \sqrt c .
+# \Bigl(\int \sqrt c\; dn\Bigr)^2 \le \int \frac{c}{r}\, dn \cdot \int r\; dn, \\
+# \text{with equality for } r \propto \sqrt c .
 # \end{gathered}
 # $$ (eq:fewer-density)
 #
@@ -230,22 +230,34 @@ for name, b in below.items():
     middle = np.interp(0.5 * b[-1].item(), b, levels)
     snr = peaks[name].schedule.snr[int(middle)]
     print(f"{name}: half the steps belong below t = {middle:.0f}, SNR {snr:.1f}")
-    assert middle < 400
+    assert middle < 400 and 2.7 < snr < 3.2
+
+# %%
+# checks eq:fewer-density
+for name, b in below.items():
+    dn = peaks[name].schedule.nsr[levels].diff()
+    root_c = b.diff() / dn
+    for power in (0.5, 0.75, 1.0):  # the last is r = sqrt(c)
+        r = root_c**power
+        cost = (root_c**2 / r * dn).sum() * (r * dn).sum() / b[-1] ** 2
+        print(f"{name}, r = sqrt(c)^{power:<4g}  {cost:.1f} times the least")
+        assert cost > 1.1 if power < 1 else abs(cost - 1) < 1e-9
 
 # %% [markdown]
-# The two schedules put the bends at different levels, and at nearly the same signal-to-noise ratio: the bends belong to the data, the labels to the schedule.
+# In the coordinates $n$ and $x/\sqrt{\bar\alpha}$ the path of a quantile is the same curve for every schedule. So the two schedules put the bends at different levels and, up to rounding, at the same
+# signal-to-noise ratio: the bends belong to the data, the labels to the schedule.
 #
 # ## Five spacings
 #
 # | `make_tau(T, S, ...)` | levels |
 # |---|---|
-# | `"leading"` | $1, 1 + k, 1 + 2k, \dots$ with $k = \lfloor T/S \rfloor$; the official code's "uniform" |
+# | `"leading"` | $1, 1 + m, 1 + 2m, \dots$ with $m = \lfloor T/S \rfloor$; the official code's "uniform" |
 # | `"linspace"` | equal steps from 1 to $T$, both included |
 # | `"trailing"` | $T, T - T/S, \dots$, rounded {cite}`lin2024flawed` |
 # | `"quadratic"` | squares of equal steps, up to $0.8\, T$: dense near the data; the official code's other choice |
 # | `"quadratic-full"` | the same shape up to $T$ |
 
-# %% mystnb={"figure": {"caption": "Ten levels of each spacing, and of the one made to measure, for the linear schedule. Left by t, right by the logarithm of the SNR. The shaded curve shows where this data wants steps.", "name": "fig-fewer-spacings"}, "image": {"alt": "Two panels with six rows of ten dots. By t, leading, linspace and trailing are even, the two quadratic rows and the made-to-measure row crowd towards the data at small t. By log SNR, the even spacings leave wide gaps between the data and log SNR 2, where the shaded curve is high, while the quadratic rows cover it."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Ten levels of each spacing, and of the one made to measure, for the linear schedule. Left by t, right by the logarithm of the SNR. The shaded curve is the density of the wanted steps along each axis.", "name": "fig-fewer-spacings"}, "image": {"alt": "Two panels with six rows of ten dots. By t, leading, linspace and trailing are even, the two quadratic rows and the made-to-measure row crowd towards the data at small t. By log SNR, the even spacings have at most one dot above log SNR 3, where a quarter of the shaded hill lies, while the quadratic rows have several."}} tags=["hide-input"]
 fig, (left, right) = figure(2, height=3.0, sharey=True)
 rows = {name: make_tau(1000, 10, name)[1:] for name in SPACINGS}
 rows["made to measure"] = made_to_measure(10, below["linear"])[1:]
@@ -291,11 +303,9 @@ for name in peaks:
         print(f"{spacing:16s}{row}")
 
 # %%
-# checks eq:fewer-density
 for S in steps:
     rest = [errors["linear", spacing, S] for spacing in SPACINGS]
-    allowed = 1 if S <= 50 else 1.1
-    assert errors["linear", "made to measure", S] < allowed * min(rest)
+    assert errors["linear", "made to measure", S] < min(rest)
     assert errors["linear", "quadratic", S] == min(rest) < 0.75 * min(rest[:3])
 for S in steps:
     for other in ("linspace", "trailing", "quadratic-full"):  # they start at T
@@ -308,11 +318,11 @@ assert errors["cosine", "quadratic", 100] > 5 * errors["cosine", "leading", 100]
 
 # %% [markdown]
 # On the **linear** schedule the order is what the figure predicts. The bends lie at small $t$, the even spacings step over them, quadratic spacing does not, and its error is less than three quarters of
-# the even ones'. The paper indeed used quadratic spacing for CIFAR-10 (appendix D.2), and a linear schedule. The spacing made to measure is best up to $S = 50$; at $S = 100$ the 200 points
-# hardly separate it from quadratic.
+# the even ones'. The paper indeed used quadratic spacing for CIFAR-10 (appendix D.2), and a linear schedule. The spacing made to measure is best in every column; at $S = 50$ and 100
+# its lead over quadratic is small, and 200 points hardly resolve it.
 #
-# On the **cosine** schedule even spacing in $t$ is already close to what the data wants, since this schedule spends its levels more evenly. Quadratic spacing has nothing to mend, and from $S = 20$
-# on it stops improving altogether. Why?
+# On the **cosine** schedule even spacing in $t$ is already close to what the data wants, since this schedule spends its levels more evenly. Leading even beats the spacing made to measure, up to $S = 50$. Quadratic
+# spacing has nothing to mend, and from $S = 20$ on it stops improving altogether. Both have the same cause.
 #
 # ### Starting below $T$
 #
@@ -338,17 +348,18 @@ assert right_start["quadratic"] < errors["cosine", "quadratic", 100] / 5
 assert right_start["leading"] > errors["cosine", "leading", 10]
 
 # %% [markdown]
-# The factor 0.8 was chosen for the linear schedule, where $\sqrt{\bar\alpha_{801}} = 0.039$ and the wrong start costs little. On the cosine schedule $\sqrt{\bar\alpha_{801}} = 0.305$: the start is
+# The official code uses its factor 0.8 with the linear schedule, where $\sqrt{\bar\alpha_{801}} = 0.039$ and the wrong start costs little. On the cosine schedule $\sqrt{\bar\alpha_{801}} = 0.305$: the start is
 # wrong by 0.04, no later step mends it, and this is the floor in the table. A spacing belongs to its schedule.
 #
-# The last line is less comfortable. With `"leading"` and $S = 10$ (a start at 901), the *wrong* start gives the *smaller* error. Two errors of opposite sign cancel in part: leading's place at the top of the
-# cosine table is partly luck on this data. A benchmark that looks only at the end cannot tell. For larger $S$ leading starts nearer to $T$ and both errors vanish.
+# The last line is less comfortable. With `"leading"` and $S = 10$ (a start at 901), the *wrong* start gives the *smaller* error. Two errors of opposite sign cancel in part: leading's lead over the ruler in
+# the cosine table is partly luck on this data. A benchmark that looks only at the end cannot tell. For larger $S$ leading starts nearer to $T$ and both errors vanish.
 #
 # ## Three surprises in other people's code
 #
 # **Asking for $S$ and getting another number.** The official code's uniform spacing is `range(0, T, T // S)`. It has $S$ levels only if the division is kind.
+#
 # **Repeats.** Its quadratic spacing rounds $S$ squares down, and near 0 they collide. The sampler then steps from a level to itself, which changes nothing and costs a call.
-# Both spacings start below $T$, with the effect just measured.
+# (And where uniform spacing does give $S > 1$ levels, it starts below $T$ like quadratic, with the effect just measured.)
 
 # %%
 for S in (10, 300, 600):
@@ -364,7 +375,7 @@ for S in (50, 100, 1000):
 # %% [markdown]
 # {py:func}`~ddim_edu.schedule.make_tau` gives exactly $S$ distinct levels for every $S$ from 1 to $T$: for `"leading"` it takes the first $S$, and for the squares a repeat moves up to the next free level.
 #
-# **Two sources for one list.** The library `diffusers` makes a list of timesteps, counted from 0, and walks down it. But its DDIM step does not look up where the walk goes next: it
+# **Two sources for one list.** The library `diffusers` makes a list of timesteps, counted from 0, and walks down it. But, at the time of writing, its DDIM step does not look up where the walk goes next: it
 # recomputes the target as $t - \lfloor T/S \rfloor$ (issues 9261, 11347 and 12633 of its repository). With `"leading"` the two agree. With `"linspace"` they do not, since the gaps there are not $\lfloor T/S \rfloor$.
 
 # %%
@@ -425,28 +436,27 @@ assert -1.2 < slope < -0.8
 assert all(noisy[S] > 1.2 * errors["linear", "leading", S] for S in (10, 20, 50))
 
 # %% [markdown]
-# At $\eta = 0$ the error falls as predicted. At $\eta = 1$ it is larger at the same number of calls: each step replaces noise that was found by noise that is fresh, and a Gaussian of preset
-# width is a poor stand-in for what lies behind a long jump (chapter 1).
+# At $\eta = 0$ the error falls as predicted. At $\eta = 1$ it is larger at the same number of calls: a Gaussian of preset width is a poor stand-in for what lies behind a long jump (chapter 1), and the
+# more fresh noise a step takes, the more variance it loses (chapter 5).
 #
 # ### A promise of chapter 1
 #
 # Chapter 1 ran a chain of 100 steps at $\eta = 1$ on data with a tenth of the points in its left peak. It found 9.3% there, three standard errors short, and said that
-# a hundred steps are a little coarse. Was it coarseness, or chance? We compute the share without sampling. Let $u_s(x)$ be the probability that a walk which is at $x$ at level $s$ ends in
-# the left peak. At level 0 it is 1 or 0. One level up it is an average over the noise of the step, $u_t(x) = E\,[u_s(\text{mean}(x) + \sigma z)]$, which a sum over 24 well-chosen points
-# (Gauss–Hermite quadrature) gives on a grid. At the top, average over $\mathcal N(0,1)$.
+# a hundred steps are a little coarse. Was it coarseness, or chance? We compute the share without sampling. Let $f_s(x)$ be the probability that a walk which is at $x$ at level $s$ ends in
+# the left peak, that is, below $-0.3$. At level 0 it is 1 or 0. One step up it is an average over the noise of the step, $f_t(x) = E\,[f_s(\text{mean}(x) + \sigma z)]$, which a sum over 24 well-chosen
+# points (Gauss–Hermite quadrature) gives on a grid. At the top, average over $\mathcal N(0,1)$.
 
 # %%
-grid = np.linspace(-7, 7, 701)
+grid = np.linspace(-7.01, 6.99, 701)  # -0.3 is half-way between two points
 nodes, node_weights = np.polynomial.hermite_e.hermegauss(24)
 node_weights = node_weights / node_weights.sum()
 start_weights = np.exp(-(grid**2) / 2)
 start_weights = start_weights / start_weights.sum()
 
 # %%
-
 def share_left(mixture, tau, eta):
     """The probability that a walk ends below -0.3."""
-    schedule, u = mixture.schedule, (grid < -0.3).astype(float)
+    schedule, f = mixture.schedule, (grid < -0.3).astype(float)
     for s, t in pairwise(tau.tolist()):
         x = torch.from_numpy(grid)[:, None]
         sigma = schedule.sigma(t, s, eta).item()
@@ -454,8 +464,8 @@ def share_left(mixture, tau, eta):
         mean = ddim_step(x, mixture.eps(x, t), *abar, sigma, 0 * x).numpy()
         to = mean + sigma * nodes if sigma > 0 else mean
         weights = node_weights if sigma > 0 else np.ones(1)
-        u = CubicSpline(grid, u)(to.clip(-7, 7)) @ weights
-    return float(u @ start_weights)
+        f = CubicSpline(grid, f)(to.clip(grid[0], grid[-1])) @ weights
+    return float(f @ start_weights)
 
 # %%
 def rare(made):
@@ -470,12 +480,18 @@ share = {
 chain = NoiseSchedule.linear(T=100, beta_start=1e-3, beta_end=0.2)  # chapter 1's
 hundred = share_left(rare(chain), make_tau(100, 100), 1.0)
 for S in counts:
-    print(f"S = {S:3d}   eta 0: {share[S, 0.0]:.1%}   eta 1: {share[S, 1.0]:.1%}")
+    print(f"S = {S:3d}   eta 0: {share[S, 0.0]:5.1%}   eta 1: {share[S, 1.0]:.1%}")
 print(f"chapter 1's chain: {hundred:.2%}")
 assert 0.09 < hundred < 0.097
 assert abs(share[200, 0.0] - 0.1) < abs(share[200, 1.0] - 0.1) < 0.005
 
-# %% mystnb={"figure": {"caption": "Cost against quality on exact problems. Left: distance of the samples from the data, spacing \"leading\", linear schedule. Right: the share of the samples in a peak that holds a tenth of the data (dotted).", "name": "fig-fewer-cost"}, "image": {"alt": "Two plots against the number of network calls on a logarithmic axis. Left: the error for eta 0 falls in a nearly straight line from about 0.2 at 5 calls to 0.01 at 100; eta 1 stays above it and flattens towards a dotted floor. Right: the share rises towards 10 percent for both, from below, and faster for eta 0."}} tags=["hide-input"]
+# %%
+tau = make_tau(1000, 10, "trailing")  # and by sampling, within four standard errors
+x = sample(rare(linear).eps, (20_000, 1), linear, tau, eta=1.0, generator=generator)
+off = (x < -0.3).double().mean() - share[10, 1.0]
+assert abs(off) < 4 * (share[10, 1.0] * (1 - share[10, 1.0]) / 20_000) ** 0.5
+
+# %% mystnb={"figure": {"caption": "Cost against quality on exact problems. Left: distance of the samples from the data, spacing \"leading\", linear schedule. The dotted floor is that of the sampled curve, η = 1; the other has no chance in it. Right: the share of the samples in a peak that holds a tenth of the data (dotted).", "name": "fig-fewer-cost"}, "image": {"alt": "Two plots against the number of network calls on a logarithmic axis. Left: the error for eta 0 falls in a nearly straight line from about 0.2 at 5 calls to 0.01 at 100; eta 1 stays above it, and above a dotted floor that eta 0 falls below. Right: the share rises towards 10 percent for both, from below, and faster for eta 0."}} tags=["hide-input"]
 fig, (left, right) = figure(2, height=2.6)
 left.loglog(steps, quiet, "o-", label=r"$\eta = 0$")
 left.loglog(steps, list(noisy.values()), "s-", label=r"$\eta = 1$")
@@ -495,8 +511,8 @@ print("missing at S = 10:", [f"{value:.1%}" for value in missing.values()])
 assert 0 < missing[0.0] < missing[1.0]
 
 # %% [markdown]
-# It was coarseness. With its hundred steps the chain of chapter 1 cannot give 10%, however many samples one draws. Few steps starve the rare peak at either $\eta$, and at $\eta = 1$ more. Rare kinds of data are the first thing
-# that fewer steps lose.
+# It was coarseness. With its hundred steps the chain of chapter 1 cannot give 10%, however many samples one draws. Few steps starve the rare peak at either $\eta$, and at $\eta = 1$ more. On this data, the rare kind is
+# what fewer steps lose.
 #
 # ## A trained network
 #
@@ -518,12 +534,12 @@ def walk(x_T, S, eta=0.0, spacing="leading", clip=1.0, noise_seed=1):
     return last.x_s
 
 # %%
-x_T = torch.randn(256, 1, 8, 8, generator=generator)
+x_T = torch.randn(384, 1, 8, 8, generator=generator)
 loose = walk(x_T[:16], 10, spacing="linspace", clip=None)
 held = walk(x_T[:16], 10, spacing="linspace", clip=1.0)
 print(f"1 / sqrt(abar_T) = {schedule.alpha_bar[-1] ** -0.5:.0f}")
 assert schedule.alpha_bar[-1] ** -0.5 > 10_000
-assert loose.abs().mean() > 10 and held.abs().max() < 1.1
+assert loose.abs().mean() > 50 and held.abs().max() < 1.1
 assert walk(x_T[:16], 10, clip=None).abs().mean() < 1.1  # leading, from 901
 
 # %% [markdown]
@@ -549,14 +565,14 @@ def energy(images):
     return (2 * to_real - among).mean().item() - among_real.item(), error.item()
 
 # %%
-few = (5, 10, 20, 50)
+few = (5, 10, 20)
 quality = {(eta, S): energy(walk(x_T, S, eta)) for eta in (0.0, 1.0) for S in few}
 quality["held-out digits"] = energy(data.floats(data.heldout))
 for key, (value, error) in quality.items():
     name = key if isinstance(key, str) else f"eta = {key[0]:.0f}, S = {key[1]:2d}"
     print(f"{name:16s} {1000 * value:4.0f} ± {1000 * error:.0f} thousandths")
 
-# %% mystnb={"figure": {"caption": "Energy distance of 256 samples of the digits model to the training images, with two standard errors. The band is the same for 200 held-out real digits. All runs of one colour share their starts.", "name": "fig-fewer-quality"}, "image": {"alt": "Plot of energy distance against 5, 10, 20 and 50 network calls. At 5 and 10 calls eta 1 lies clearly above eta 0. From 20 calls on both lie within the grey band around zero of the held-out digits."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Energy distance of 384 samples of the digits model to the training images, with two standard errors. The band is the same for 200 held-out real digits. All runs share their starts.", "name": "fig-fewer-quality"}, "image": {"alt": "Plot of energy distance against 5, 10 and 20 network calls. Eta 1 lies above eta 0, by most at 5 calls. At 10 and 20 calls both lie within the grey band around zero of the held-out digits."}} tags=["hide-input"]
 fig, ax = figure(height=2.5)
 for eta, marker, shift in ((0.0, "o", 0.97), (1.0, "s", 1.03)):
     values, bars = zip(*(quality[eta, S] for S in few))
@@ -574,16 +590,18 @@ ax.legend();
 # %%
 value, error = quality["held-out digits"]
 assert abs(value) < 4 * error
-for S in (5, 10):
+for S in few:
     (a, a_error), (b, b_error) = quality[0.0, S], quality[1.0, S]
     ahead = (b - a) / (a_error**2 + b_error**2) ** 0.5
-    print(f"S = {S}: eta 0 is ahead by {ahead:.0f} standard errors")
-    assert ahead > 1
-assert quality[1.0, 5][0] > quality[1.0, 50][0] + quality[1.0, 5][1]
+    print(f"S = {S:2d}: eta 0 is ahead by {ahead:.1f} standard errors")
+    assert ahead > 1.5 or S > 5
+    assert abs(quality[0.0, S][0]) < 3 * a_error or S == 5
+assert quality[1.0, 5][0] > quality[1.0, 20][0] + quality[1.0, 5][1]
 
 # %% [markdown]
-# At five and at ten calls the deterministic sampler is ahead, by about two standard errors each time. From twenty calls on, this statistic with this many images cannot tell the settings apart: the error bars are what they are, and a finer claim would need more
-# images. The paper's Table 1 makes it, with 50,000 images at each setting: on CIFAR-10 at $S = 10$, FID 13.36 for $\eta = 0$ and 41.07 for $\eta = 1$; at $S = 1000$, 4.04 and 4.73.
+# At five calls the deterministic sampler is ahead, by about two standard errors. At ten and at twenty, this statistic with this many images cannot tell the two settings apart; a finer claim would need more
+# images. But it answers the question of this chapter for these digits: at $\eta = 0$, ten calls of the thousand give images that it cannot tell from real ones. The paper's Table 1 makes the finer claim, with 50,000
+# images at each setting: on CIFAR-10 at $S = 10$, FID (smaller is better) 13.36 for $\eta = 0$ and 41.07 for $\eta = 1$; at $S = 1000$, 4.04 and 4.73.
 #
 # ## The same start, other numbers of steps
 #
@@ -591,22 +609,22 @@ assert quality[1.0, 5][0] > quality[1.0, 50][0] + quality[1.0, 5][1]
 # *consistency*). At $\eta = 1$ fresh noise enters, and which picture comes out is decided on the way.
 
 # %%
-sizes, from_one = (5, 10, 20, 50, 200), x_T[:32]
+sizes, from_one = (5, 10, 20, 50, 100), x_T[:32]
 calm = {S: walk(from_one, S) for S in sizes}
 shaken = {S: walk(from_one, S, eta=1.0, noise_seed=S) for S in (20, 50)}
 def apart(a, b):
     return (a - b).square().flatten(1).mean(1).sqrt().mean().item()
 
 
-to_longest = {S: apart(calm[S], calm[200]) for S in (5, 10, 20, 50)}
+to_longest = {S: apart(calm[S], calm[100]) for S in sizes[:-1]}
 other = apart(shaken[20], shaken[50])
-print("eta = 0, distance to S = 200:", [f"{d:.2f}" for d in to_longest.values()])
+print("eta = 0, distance to S = 100:", [f"{d:.2f}" for d in to_longest.values()])
 print(f"eta = 1, S = 20 against 50:   {other:.2f}")
 falling = list(to_longest.values())
 assert falling[0] > falling[1] > falling[2] > falling[3]
 assert other > 2 * apart(calm[20], calm[50])
 
-# %% mystnb={"figure": {"caption": "Four starts, one in each row. The first five columns are deterministic: from S = 10 or 20 on, a row shows one digit. The last two start from the same $x_T$ at η = 1 and show others.", "name": "fig-fewer-consistency"}, "image": {"alt": "A grid of small grey handwritten digits with four rows and seven columns. In the five columns for eta 0 with 5, 10, 20, 50 and 200 steps each row keeps the same shape, blurrier at 5 steps. In the two columns for eta 1 the rows show different shapes."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Four starts, one in each row. The first five columns are deterministic: from S = 10 or 20 on, a row shows one digit. The last two start from the same $x_T$ at η = 1 and mostly show others.", "name": "fig-fewer-consistency"}, "image": {"alt": "A grid of small grey handwritten digits with four rows and seven columns. In the five columns for eta 0 with 5, 10, 20, 50 and 100 steps each row keeps the same shape, blurrier at 5 steps. In the two columns for eta 1 most rows show different shapes."}} tags=["hide-input"]
 gap = torch.ones(1, 1, 8)
 columns = [*calm.values(), *shaken.values()]
 tall = torch.stack(
@@ -616,7 +634,7 @@ titles = [f"S = {S}\nη = 0" for S in calm] + [f"S = {S}\nη = 1" for S in shake
 image_row(tall, titles);
 
 # %%
-unrelated = apart(calm[200], calm[200].roll(1, 0))
+unrelated = apart(calm[100], calm[100].roll(1, 0))
 print(f"for scale, two samples from different starts: {unrelated:.2f}")
 assert falling[3] < 0.3 * unrelated and other > 0.7 * unrelated
 
@@ -640,16 +658,16 @@ def counting(x_t, t):
 
 # %%
 seconds = {}
-for S, eta, repeats in ((10, 0.0, 3), (20, 0.0, 3), (50, 0.0, 3), (1000, 1.0, 1)):
+for S, eta in ((10, 0.0), (20, 0.0), (100, 1.0)):
     tau, took = make_tau(1000, S), []
-    for _ in range(repeats):
+    for _ in range(3):
         calls, clock = 0, time.perf_counter()
-        sample(counting, (4, 1, 8, 8), schedule, tau, eta=eta, clip=1.0)
+        sample(counting, (1, 1, 8, 8), schedule, tau, eta=eta, clip=1.0)
         took.append(time.perf_counter() - clock)
         assert calls == S
     seconds[S] = min(took)
-for S in (10, 20, 50):
-    assert 1 / 4 < (seconds[1000] / seconds[S]) / (1000 / S) < 4
+for S in (10, 20):
+    assert 1 / 4 < (seconds[100] / seconds[S]) / (100 / S) < 4
 
 # %%
 hours, calls_then, calls_now = 20, 1000, 20
@@ -658,7 +676,8 @@ print(f"the 20 hours, at 20 calls a picture: {minutes:.0f} minutes")
 assert minutes == 24
 
 # %% [markdown]
-# If calls are all that costs, twenty of them make twenty-four minutes of the twenty hours. That is no GAN's minute, but the network was trained once and serves for both.
+# If calls are all that costs, twenty of them make twenty-four minutes of the twenty hours. That is no GAN's minute. But it is the network that would have taken the twenty hours, and
+# it was not trained again.
 #
 # ## What breaks: one-step formulas on long jumps
 #
@@ -694,9 +713,18 @@ for name in spread:
 print(f"the data : spread {truth.std():.2f}")
 assert wrong["one level"] > 4 * wrong["product"]
 
+# %%
+(abar_t, abar_s), ratio = linear.alpha_bar[[100, 80]], {}
+for name, alpha in (("one level", linear.alpha_step[100]), ("product", abar_t / abar_s)):
+    on_eps = (alpha - abar_t) / ((1 - abar_t) * alpha).sqrt()  # factor of the true eps
+    variance = on_eps**2 + (1 - abar_s) / (1 - abar_t) * (1 - alpha)
+    ratio[name] = variance / (1 - abar_s)
+    print(f"{name:9s}: {ratio[name]:.2f} times the variance of level 80")
+assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
+
 # %% [markdown]
-# With 50 of 1000 levels, the shortcut makes the change of one level for every twenty that it passes, and goes on to treat the state as if it had made them all. Nothing warns. A test that would have caught
-# it: start from $x_t$ with known $x_0$ and the true $\epsilon$, and compare the variance of $x_s$ with $1 - \bar\alpha_s$.
+# With 50 of 1000 levels, the shortcut makes the change of one level for every twenty that it passes, and goes on to treat the state as if it had made them all. Nothing warns. The second
+# cell is the test that catches it: start from $x_t$ with known $x_0$, put the true $\epsilon$ in the place of $\epsilon_\theta$, and compare the variance of $x_s$ with $1 - \bar\alpha_s$, here for the step from 100 to 80.
 #
 # ## Exercises
 #
@@ -734,7 +762,7 @@ assert wrong["one level"] > 4 * wrong["product"]
 #
 # ````{solution} ex-fewer-official
 # :class: dropdown
-# Those that divide 1000, and there are 16. With $k = \lfloor 1000/S \rfloor \le 1000/S$ the list has $\lceil 1000/k \rceil \ge 1000/k \ge S$ elements. All three are equal only if $k = 1000/S$ is whole. In
+# Those that divide 1000, and there are 16. With $m = \lfloor 1000/S \rfloor \le 1000/S$ the list has $\lceil 1000/m \rceil \ge 1000/m \ge S$ elements. All three are equal only if $m = 1000/S$, which is then whole. In
 # every other case there are too many, never too few.
 #
 # ```python
@@ -787,8 +815,8 @@ assert wrong["one level"] > 4 * wrong["product"]
 #
 # ````{solution} ex-fewer-index
 # :class: dropdown
-# The predictor is told that there is hardly any noise (levels 1 to 50), so it takes most of $x_t$ for data and its $\hat\epsilon$ is wrong throughout. At $S = T$ index and level agree: a test at full length
-# cannot see this.
+# The predictor is told that there is hardly any noise (levels 1 to 50), so its $\hat\epsilon$ is wrong throughout. What comes out is far too wide: a standard deviation of 1.37, where the data has 0.76. At $S = T$ index and
+# level agree: a test at full length cannot see this.
 #
 # ```python
 # import torch
@@ -808,7 +836,7 @@ assert wrong["one level"] > 4 * wrong["product"]
 #     x = sample(eps, (2000, 1), schedule, tau, generator=g, dtype=torch.float64)
 #     spread[name] = x.std().item()
 # assert abs(spread["level"] - 0.76) < 0.06
-# assert not 0.5 < spread["index"] < 1.1
+# assert abs(spread["index"] - 1.37) < 0.1
 # ```
 # ````
 #
@@ -817,7 +845,7 @@ assert wrong["one level"] > 4 * wrong["product"]
 # 1. The family $q_\sigma$ exists on every sub-sequence $\tau$, with the same marginals; its loss is the same squared error with other weights, so one training serves all.
 # 2. A deterministic step is a straight line in $x/\sqrt{\bar\alpha}$ against $\sqrt{(1-\bar\alpha)/\bar\alpha}$; it errs where $\hat\epsilon$ changes, so levels belong where the path bends.
 # 3. The best spacing depends on the schedule: quadratic for the linear one; on the cosine one its start at $0.8\, T$ leaves a floor.
-# 4. At $\eta = 0$ the error falls about as $1/S$ and one $x_T$ keeps its picture; at $\eta = 1$ few steps hurt more, and rare kinds of data go first.
+# 4. At $\eta = 0$ the error falls about as $1/S$ and one $x_T$ keeps its picture; at $\eta = 1$ few steps hurt more. Both starve a rare peak.
 # 5. A jump needs $\bar\alpha_t/\bar\alpha_s$, the network needs the level, and the sampler needs one list: three places where code goes wrong in silence.
 #
 # **Next.** Chapter 7 takes the limit of ever shorter steps and finds a differential equation. In the package, read {py:func}`~ddim_edu.schedule.make_tau`, then
