@@ -749,7 +749,7 @@ print(f"below that level no variance exceeds {schedule.beta[first]:.4f}")
 assert ratio[0] < 0.5 and first < 200
 
 # %% [markdown]
-# For DDPM's thousand small steps the two differ by more than 1% only at the first levels, where both are small. (The bound notices all the same: {ref}`ex-reverse-gap`.) For large steps the choice matters more, and chapter 6 will meet it again. In
+# For DDPM's thousand small steps the two differ by more than 1% only at the first levels, where both are small. (The bound notices all the same: {ref}`ex-reverse-gap`.) For large steps the choice matters more, and chapter 5 will meet it again. In
 # {py:func}`~ddim_edu.sampler.sample`, `eta=1` takes the standard deviation $\sqrt{\tilde\beta}$ and `eta="hat"` takes $\hat\sigma = \sqrt\beta$, both around the mean {eq}`eq:mean-from-eps`, and both without noise at the last step. (What else `eta` can be is the
 # subject of chapter 5.)
 #
