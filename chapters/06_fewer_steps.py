@@ -121,13 +121,13 @@ print("KL = gamma * squared error, for jumps of 100 levels")
 # ## Where the path bends
 #
 # Take $\eta = 0$. Divide the step $x_s = \sqrt{\bar\alpha_s}\, \hat x_0 + \sqrt{1 - \bar\alpha_s}\, \hat\epsilon$ by $\sqrt{\bar\alpha_s}$, do the same with
-# $x_t$, and subtract: $\hat x_0$ cancels. With $n_t = \sqrt{(1-\bar\alpha_t)/\bar\alpha_t}$ (`schedule.nsr`) this is equation 13 of the paper:
+# $x_t$, and subtract: $\hat x_0$ cancels. With $\nu_t = \sqrt{(1-\bar\alpha_t)/\bar\alpha_t}$ ("nu", `schedule.nsr`) this is equation 13 of the paper:
 #
 # $$
-# \frac{x_s}{\sqrt{\bar\alpha_s}} = \frac{x_t}{\sqrt{\bar\alpha_t}} + (n_s - n_t)\, \epsilon_\theta(x_t, t) .
+# \frac{x_s}{\sqrt{\bar\alpha_s}} = \frac{x_t}{\sqrt{\bar\alpha_t}} + (\nu_s - \nu_t)\, \epsilon_\theta(x_t, t) .
 # $$ (eq:fewer-straight)
 #
-# In the coordinates $n$ and $x/\sqrt{\bar\alpha}$ a step is a piece of a straight line with slope $\hat\epsilon$. If the predicted noise did not change on the way, one step from $T$ to 0
+# In the coordinates $\nu$ and $x/\sqrt{\bar\alpha}$ a step is a piece of a straight line with slope $\hat\epsilon$. If the predicted noise did not change on the way, one step from $T$ to 0
 # would be exact. **The error of a step comes from the change of $\hat\epsilon$ along it.** Short steps are needed where $\hat\epsilon$ changes fast, and long ones do where it hardly changes.
 
 # %%
@@ -182,14 +182,14 @@ print(f"mean {truth.mean():.2f}, standard deviation {truth.std():.2f}")
 # %% [markdown]
 # ### A spacing made to measure
 #
-# Now "where the path bends" can be computed. In the coordinates of {eq}`eq:fewer-straight`, a step of length $h$ misses by $\tfrac12 h^2\, |d\epsilon^*/dn|$ to leading order. What a miss at level $t$ does to $x_0$
+# Now "where the path bends" can be computed. In the coordinates of {eq}`eq:fewer-straight`, a step of length $h$ misses by $\tfrac12 h^2\, |d\epsilon^*/d\nu|$ to leading order. What a miss at level $t$ does to $x_0$
 # is the derivative $dx_0/d(x_t/\sqrt{\bar\alpha_t})$, and along quantiles that is a quotient of differences. Let $c$ be the product of the two, averaged over the points. The total is at most
-# about $\tfrac12 \sum c\, h^2$. Put $r = 1/h$ for the number of steps per unit of $n$; then the sum is $\int c/r\; dn$, with $\int r\; dn = S$ calls to spend. By
+# about $\tfrac12 \sum c\, h^2$. Put $r = 1/h$ for the number of steps per unit of $\nu$; then the sum is $\int c/r\; d\nu$, with $\int r\; d\nu = S$ calls to spend. By
 # Cauchy–Schwarz
 #
 # $$
 # \begin{gathered}
-# \Bigl(\int \sqrt c\; dn\Bigr)^2 \le \int \frac{c}{r}\, dn \cdot \int r\; dn, \\
+# \Bigl(\int \sqrt c\; d\nu\Bigr)^2 \le \int \frac{c}{r}\, d\nu \cdot \int r\; d\nu, \\
 # \text{with equality for } r \propto \sqrt c .
 # \end{gathered}
 # $$ (eq:fewer-density)
@@ -244,7 +244,7 @@ for name, b in below.items():
         assert cost > 1.1 if power < 1 else abs(cost - 1) < 1e-9
 
 # %% [markdown]
-# In the coordinates $n$ and $x/\sqrt{\bar\alpha}$ the path of a quantile is the same curve for every schedule. So the two schedules put the bends at different levels and, up to rounding, at the same
+# In the coordinates $\nu$ and $x/\sqrt{\bar\alpha}$ the path of a quantile is the same curve for every schedule. So the two schedules put the bends at different levels and, up to rounding, at the same
 # signal-to-noise ratio: the bends belong to the data, the labels to the schedule.
 #
 # ## Five spacings

@@ -47,7 +47,7 @@ nsr, alpha_bar = schedule.nsr, schedule.alpha_bar
 # \end{gathered}
 # $$ (eq:rescaled)
 #
-# The data keeps its size and the noise grows. $\nu_t$ (nu; chapter 6 wrote $n_t$) is `schedule.nsr`, the root of the inverse SNR {eq}`eq:snr`. The chain itself
+# The data keeps its size and the noise grows. $\nu_t$, known from chapter 6, is `schedule.nsr`, the root of the inverse SNR {eq}`eq:snr`. The chain itself
 # becomes the one that chapter 1 turned down. Dividing the forward step {eq}`eq:forward-step` by $\sqrt{\bar\alpha_t}$, and with
 # $\nu_t^2 = 1/\bar\alpha_t - 1$ so that $\beta_t/\bar\alpha_t = \nu_t^2 - \nu_{t-1}^2$,
 #
