@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import torch
-
-T = TypeVar("T")
 
 
 def process_count() -> int:
@@ -33,7 +31,7 @@ def own_device(device: torch.device) -> torch.device:
     return device
 
 
-def once(make: Callable[[], T], device: torch.device) -> T:
+def once(make: Callable[[], Any], device: torch.device) -> Any:
     """Call a function in the first process only, and give its result to all.
 
     Args:
@@ -52,7 +50,7 @@ def once(make: Callable[[], T], device: torch.device) -> T:
     return result
 
 
-def gather(values: list[T], device: torch.device) -> list[T]:
+def gather(values: list[Any], device: torch.device) -> list[Any]:
     """Put the lists of all processes one behind the other, in every process."""
     if process_count() == 1:
         return values
@@ -63,7 +61,7 @@ def gather(values: list[T], device: torch.device) -> list[T]:
     return gather_object(values)
 
 
-def _attempt(make: Callable[[], T]) -> tuple[T | None, str | None]:
+def _attempt(make: Callable[[], Any]) -> tuple[Any, str | None]:
     try:
         return make(), None
     except (ValueError, OSError) as error:
