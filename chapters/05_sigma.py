@@ -460,11 +460,11 @@ def late(x, t):
 
 
 half = GaussianMixture([0.5, 0.5], [[-1.0], [0.6]], [0.02, 0.05], schedule)
-trial = {"right": peaks.eps, "early": early, "late": late, "half": half.eps}
-ends = {}
-for name, f in trial.items():
+ends = {"right": [exact[eta][-1] for eta in etas]}
+for name, f in {"early": early, "late": late, "half": half.eps}.items():
     ends[name] = [w1(peaks, *outcome(f, 200, eta)) for eta in etas]
-    print(f"{name:5s}", "  ".join(f"{e:.3f}" for e in ends[name]))
+for name, row in ends.items():
+    print(f"{name:5s}", "  ".join(f"{e:.3f}" for e in row))
 
 # %%
 right, noisy = np.array(ends["right"]), ends["early"][1:]
@@ -567,9 +567,13 @@ assert regained > 0.75 * (width["hat", 1000] - width[1.0, 1000])
 assert w1(narrow, *mostly) < table[1.0][4] / 2
 assert abs(width["hat", 1000] - 0.03) < 0.0005 and width[1.0, 1000] < 0.028
 
+owed = 0.03**2 / (1 - schedule.alpha_bar * (1 - 0.03**2))
+for t in (2, 10, 100):
+    print(f"t = {t:3d}: share owed {owed[t]:.2f}")
+
 # %% [markdown]
-# It is the lost variance: a thousand small losses leave the peaks too narrow at $\eta = 1$, and $\hat\sigma$ gives the width back. Most of that happens in the last ten levels, where the noise is not much larger than
-# the peaks are wide, or smaller, so that a good part of the excess is owed. Further up little is owed, but later steps remove what is too much. After the last noisy step nothing can: at $S = 100$ its noise (0.046) is wider than the peaks (0.03),
+# It is the lost variance: a thousand small losses leave the peaks too narrow at $\eta = 1$, and $\hat\sigma$ gives the width back. Most of that happens in the last ten levels. Within one peak of variance $v$, $\operatorname{Var}(x_0 \mid x_t) = v\,(1 - \bar\alpha_t)/(\bar\alpha_t v + 1 - \bar\alpha_t)$ (two Gaussians multiplied),
+# so that $v/(\bar\alpha_t v + 1 - \bar\alpha_t)$ of the excess is owed: most of it at $t = 2$, a third at $t = 10$, next to nothing at $t = 100$. But what is too much there, later steps remove. After the last noisy step nothing can: at $S = 100$ its noise (0.046) is wider than the peaks (0.03),
 # and the width shows it. That $\hat\sigma$ has nevertheless drawn level with $\eta = 1$ at $S = 100$, which in the paper it has not, is due to the share: with $\eta = 1$ almost 0.005 of the mass is in the wrong peak, a distance of 1.6 away.
 # So the details depend on the data and on the measure. For a real network the corrections of the last section may come on top; this table cannot tell how much.
 #
