@@ -299,7 +299,7 @@ for eta in (1.0, 0.3):
     weights[f"eta {eta:g}"] = gamma_of_sigma(short, sigma)[1:]
 for name, w in weights.items():
     own, shared = c[(w * error).argmin(0)], c[(w * error).sum(1).argmin()]
-    print(f"{name:8s} c_5 of its own {own[4]:.2f}, shared c {shared:.2f}")
+    print(f"{name:8s} own c_5 {own[4]:.2f}, shared c {shared:.2f}")
     assert torch.allclose(own, cross / square, atol=6e-4)  # the grid of c
 
 # %% [markdown]
@@ -436,8 +436,8 @@ axes[0].legend();
 # %%
 for title, errors in {"exact": exact, "wave": wave, "start": shifted}.items():
     for eta in etas:
-        row = "  ".join(f"{e:.3f}" for e in errors[eta])
-        print(f"{title:5s} {eta:3g}  {row}")
+        row = " ".join(f"{e:.3f}" for e in errors[eta])
+        print(f"{title:5s} {eta:3g} {row}")
 assert all(a < b < c for a, b, c in zip(*exact.values()))  # noise costs
 assert all(b < min(a, c) for a, b, c in list(zip(*wave.values()))[:4])
 assert all(a > max(b, c) for a, b, c in zip(*wave.values()))
@@ -474,7 +474,7 @@ assert min(ends["half"]) > 0.31  # the two data are 0.2 * 1.6 = 0.32 apart
 
 # %% [markdown]
 # Columns: $\eta = 0$, 0.5 and 1, with 200 steps. The early mistake is forgotten: with noise the distance is that of the right predictor, without it more than ten times as large. With the late mistake all three end at nearly the same distance. And against the
-# wrong data noise does nothing: every member makes those.
+# wrong data noise does nothing: every member makes the wrong data.
 #
 # ## DDPM's larger noise
 #
@@ -581,7 +581,7 @@ for t in (2, 10, 100):
 
 # %%
 wide = [w1(peaks, *outcome(peaks.eps, S, "hat")) for S in counts]
-print("wide peaks, sigma-hat:", "  ".join(f"{e:.3f}" for e in wide))
+print("hat", " ".join(f"{e:.3f}" for e in wide))
 assert wide[0] > exact[1.0][0]
 assert all(a < b for a, b in zip(wide[1:], exact[1.0][1:]))
 
