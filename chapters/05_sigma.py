@@ -606,7 +606,8 @@ fig, axes = figure(1, 3, height=2.7)
 for ax, row, eta in zip(axes, rows, (r"$\eta = 0$", r"$\eta = 1$", r"$\hat\sigma$")):
     ax.imshow((row[0] + 1) / 2, cmap="gray", vmin=0, vmax=1)
     ax.set(xticks=[], yticks=[], ylabel=eta)
-    ax.grid(False);
+    ax.grid(False)
+fig.align_ylabels();
 
 # %%
 outside = {}
