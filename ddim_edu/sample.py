@@ -53,8 +53,8 @@ class SampleOptions:
     # Keep the predicted image within [-clip, clip] at every step; "off" lets it go where it goes. Where the first step leaves from
     # nearly pure noise (cosine schedule, spacings that start at T), samples need it; elsewhere it changes little.
     clip: float | Literal["off"] = 1.0
-    # The class to draw, for models that know classes; otherwise any.
-    label: int | None = None
+    # For models that know classes: the class to draw, or "turn" for each in turn, or "any" to leave it open.
+    label: int | Literal["turn", "any"] = "turn"
     # Images in memory at a time.
     batch: int = 256
     # What to compute on: auto, cpu, cuda, cuda:1, mps.
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} runs/digits")
         check_picture(options.out)
         model = load(options.checkpoint, own_device(pick_device(options.device)))
-        if options.label is not None and not 0 <= options.label < model.config.classes:
+        if isinstance(options.label, int) and not 0 <= options.label < model.config.classes:
             known = f"labels 0..{model.config.classes - 1}" if model.config.classes else "no classes"
             raise ValueError(f"label = {options.label}: {options.checkpoint} knows {known}")
         tau = make_tau(model.schedule.T, options.steps, options.spacing)
@@ -126,13 +126,16 @@ def draw_images(model: Checkpoint, tau: Tensor, options: SampleOptions) -> Tenso
     """
     device = next(model.model.parameters()).device
     clip = None if options.clip == "off" else options.clip
-    eps_theta = model.eps_theta(options.label)
     parts = []
     with tqdm(total=options.n, unit="image", disable=None if is_first_process() else True, leave=False) as bar:
         for start in list(range(0, options.n, options.batch))[process_index() :: process_count()]:
             stop = min(start + options.batch, options.n)
             generators = image_generators(options.seed, start, stop)
+            labels = None if options.label == "any" or not model.config.classes else options.label
+            if labels == "turn":
+                labels = torch.arange(start, stop, device=device) % model.config.classes
             shape = (stop - start, *model.image_shape)
+            eps_theta = model.eps_theta(labels)
             images = draw(eps_theta, shape, model.schedule, tau, eta=options.eta, generator=generators, device=device, clip=clip)
             parts.append((start, images.cpu()))
             bar.update((stop - start) * process_count())

@@ -305,7 +305,19 @@ def test_a_class_can_be_asked_for(capsys, run):
     weights = {name: torch.randn(w.shape, generator=generator) * 0.1 for name, w in model.model.state_dict().items()}
     save_model("random.safetensors", weights, model.config, model.schedule)
     pictures = []
-    for label in ([], ["--label", "1"], ["--label", "2"]):
+    for label in (["--label", "any"], ["--label", "1"], ["--label", "2"]):
         assert sample.main(["random.safetensors", "-n", "2", "--steps", "4", *label]) == 0
         pictures.append(np.asarray(Image.open("samples.png")))
     assert all(not np.array_equal(pictures[i], pictures[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
+def test_classes_are_drawn_in_turn(run):
+    model, generator = load(run), torch.Generator().manual_seed(0)
+    weights = {name: torch.randn(w.shape, generator=generator) * 0.1 for name, w in model.model.state_dict().items()}
+    save_model("random.safetensors", weights, model.config, model.schedule)
+    model, tau = load("random.safetensors"), torch.tensor([0, 20, 40])
+    turn = sample.draw_images(model, tau, sample.SampleOptions(checkpoint="random.safetensors", n=12, batch=5))
+    for i in (0, 3, 11):
+        options = sample.SampleOptions(checkpoint="random.safetensors", n=12, batch=12, label=i % 10)
+        torch.testing.assert_close(sample.draw_images(model, tau, options)[i], turn[i], rtol=0, atol=1e-5)
+    assert not torch.allclose(sample.draw_images(model, tau, sample.SampleOptions(n=12, label="any")), turn, atol=1e-3)
