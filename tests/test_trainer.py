@@ -292,14 +292,18 @@ def test_other_ways_to_train(tmp_path, change):
         pytest.skip("torch.compile needs a compiler here")
     recipe = replace(RECIPE, steps=3, sample_every=3, save_every=3, unet=replace(NET, dropout=0.0))
     plain = [float(r.loss) for r in steps(start(tmp_path / "plain", recipe))]
-    other = [float(r.loss) for r in steps(start(tmp_path / "other", replace(recipe, **change)))]
+    trainer = start(tmp_path / "other", replace(recipe, **change))
+    other = [float(r.loss) for r in steps(trainer)]
     tolerance = {"precision": 2e-2, "compile": 1e-4, "optimizer": 1e-6}[next(iter(change))]
     assert other[0] == pytest.approx(plain[0], rel=tolerance)  # the first loss is the same, but for rounding
     assert all(v < 2 for v in other)
     names = load(tmp_path / "other").model.state_dict().keys()
     assert names == load(tmp_path / "plain").model.state_dict().keys()
-    one, two = (load(tmp_path / name).model.conv_in.weight for name in ("plain", "other"))
-    assert not torch.equal(one, two)
+    if "compile" in change:  # where the weights may come out the same, to the bit
+        assert trainer.model._compiled_call_impl is not None
+    else:
+        one, two = (load(tmp_path / name).model.conv_in.weight for name in ("plain", "other"))
+        assert not torch.equal(one, two)
 
 
 def test_weight_decay_is_adamws(tmp_path):
