@@ -190,7 +190,8 @@ def invert(eps_theta: EpsTheta, x_0: Tensor, schedule: NoiseSchedule, tau: Tenso
 
     The same step with sigma = 0, upwards. The noise is predicted at the level being left, so that this is Euler's method for the
     same ODE; at t = 0, where a network knows no level, it is asked for level 1. Inverting and sampling with the same tau returns to the
-    start up to an error that falls with the step size (chapter 7).
+    start up to an error that falls with the step size (chapter 7). On the cosine schedule let tau end some levels below T: the
+    last of its steps in the ODE's clock is longer than all others together, and a network's error is multiplied by its length.
 
     Args:
         eps_theta: the noise predictor.

@@ -97,7 +97,7 @@ class Progress:
 def ema_update(decay: float) -> Any:
     """The averaging rule for :class:`torch.optim.swa_utils.AveragedModel`.
 
-    After n updates the decay is ``min(decay, (1 + n) / (10 + n))``: without that rise the average would remember the untrained
+    After n updates the decay is ``min(decay, (1 + n) / (10 + n))``: without that rise the average would remember the first
     weights for some multiple of ``1 / (1 - decay)`` steps, which is most of a short run. Buffers are copied, not averaged.
     """
 
