@@ -490,7 +490,7 @@ assert gamma[1:10].min() > 5 * gamma[100:].max()
 # - At each level the best prediction is the same under both. With a network that could fit every level perfectly, the weights would not matter. They decide where a network of limited size and a
 #   training of limited length spend themselves.
 # - A lower $L_{\text{simple}}$ is no promise of a higher likelihood. In DDPM's own table 1, training on the bound gives the better code length on CIFAR-10 (the bound in bits for each number of the picture: 3.70, against 3.75) and
-#   $L_{\text{simple}}$ by far the better FID, the usual distance between sets of images (3.17, against 13.51).
+#   $L_{\text{simple}}$ by far the better FID, the usual distance between sets of images (3.17, against 13.51; all four numbers are quoted from memory of the paper).
 # - So the derivation explains *what* is predicted and why a squared error. That all levels count the same is a choice that turned out well for pictures.
 #
 # ## What the best prediction is

@@ -583,11 +583,10 @@ def read_recipe(folder: Path | str) -> Recipe:
     Raises:
         ValueError: If the folder holds no run, or the file can't be understood.
     """
+    config = _read_config(folder)
     try:
-        return recipe_from_dict(_read_config(folder)["recipe"])
+        return recipe_from_dict(config["recipe"])
     except (KeyError, TypeError, ValueError) as error:
-        if "run folder" in str(error):
-            raise
         raise ValueError(f"{Path(folder) / 'config.json'} can't be understood ({error}): start a new run") from None
 
 
