@@ -45,6 +45,27 @@ def test_values_out_of_range(change):
     assert message.startswith(f"{name} = {value}: give") and "\n" not in message
 
 
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"loss": "mended", "lam": -1.0}, "lam = -1.0: give a number that is at least 0"),
+        ({"loss": "published", "lam": float("nan")}, "lam = nan: give"),
+        ({"loss": "published", "lam": float("inf")}, "lam = inf: give"),
+        ({"lam": 0.5}, "lam = 0.5 has no meaning for loss = mse"),
+        ({"loss": "published", "weighting": "min-snr"}, "weighting = min-snr goes with loss = mse only"),
+    ],
+)
+def test_losses_and_their_lambda(change, words):
+    with pytest.raises(ValueError, match=words):
+        replace(RECIPES["digits"], **change)
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion-mnist", "cifar10-64"])
+def test_adaptive_recipes_change_the_loss_only(name):
+    assert replace(RECIPES[f"{name}-adaptive"], loss="mse") == RECIPES[name]
+    assert RECIPES[f"{name}-adaptive"].loss == "published"
+
+
 def test_unknown_fields_of_a_stored_recipe():
     stored = recipe_to_dict(RECIPES["digits"])
     for changed in ({**stored, "colour": 1}, {**stored, "unet": {**stored["unet"], "colour": 1}}):

@@ -277,6 +277,20 @@ def test_half_of_the_images_are_mirrored(tmp_path, monkeypatch):
     assert abs(mirrored.double().mean() - 0.5) < 4 * 0.5 / 200**0.5
 
 
+@pytest.mark.parametrize("lam", [None, 0.5])
+@pytest.mark.parametrize("kind", ["published", "mended"])
+def test_the_adaptive_step_in_training(kind, lam, tmp_path):
+    """The first loss is that of a network whose last layer is zero, eps_hat = 0, for which both can be computed from the data alone."""
+    recipe = replace(RECIPE, steps=2, loss=kind, lam=lam)
+    (first, _), (plain, _) = steps(start(tmp_path / kind, recipe)), steps(start(tmp_path / "mse", replace(RECIPE, steps=2)))
+    term = first.loss - plain.loss
+    if kind == "published":  # at most lambda times the mean of c, which is below 1 / sqrt(16 * 9 * 9), times |eps|
+        assert 0 < term < (0.1 if lam is None else lam) / 36
+    else:  # weights of mean 1, beside errors that are x_t's noise: as large as the MSE, but not the same
+        assert 0 < abs(term) < 0.2 * plain.loss
+    assert read_recipe(tmp_path / kind) == recipe
+
+
 def test_min_snr_weights_the_loss(tmp_path):
     uniform, weighted = (
         start(tmp_path / name, replace(RECIPE, weighting=name, unet=replace(NET, dropout=0.0)))._train_step()[1]

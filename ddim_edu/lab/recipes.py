@@ -58,6 +58,10 @@ class Recipe:
     antithetic: bool = True
     # How levels are weighed in the loss: all alike (L_simple), or min-SNR (Hang et al. 2023) with a cap of 5.
     weighting: Literal["uniform", "min-snr"] = "uniform"
+    # What is minimised: the squared error of the noise, or with chapter 8's adaptive step, as published or as mended.
+    loss: Literal["mse", "published", "mended"] = "mse"
+    # Lambda of the adaptive step: how much complexity counts. By default the source's 0.1 for published, 1 for mended.
+    lam: float | None = None
     # Arithmetic of the network: float32, or mixed with bf16 or with fp16 (whose loss is scaled). auto: bf16 on GPUs that have it.
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     # Compile the network with torch.compile: a minute at the start, faster steps after it. auto: on CUDA only.
@@ -95,6 +99,12 @@ class Recipe:
             raise ValueError(f"label_dropout = {self.label_dropout}: give a share in [0, 1]")
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight_decay = {self.weight_decay}: give at least 0")
+        if self.lam is not None and not 0 <= self.lam < math.inf:
+            raise ValueError(f"lam = {self.lam}: give a number that is at least 0")
+        if self.lam is not None and self.loss == "mse":
+            raise ValueError(f"lam = {self.lam} has no meaning for loss = mse: choose --loss published or --loss mended")
+        if self.weighting != "uniform" and self.loss != "mse":
+            raise ValueError(f"weighting = {self.weighting} goes with loss = mse only, not with loss = {self.loss}: choose one")
 
     def noise_schedule(self) -> NoiseSchedule:
         """The schedule that the recipe names."""
@@ -213,3 +223,5 @@ RECIPES: dict[str, Recipe] = {
         lr=2e-5,
     ),
 }
+# The sources' revision: the same models with the loss that it adds; --loss mended or mse for the others.
+RECIPES |= {f"{name}-adaptive": replace(RECIPES[name], loss="published") for name in ("digits", "fashion-mnist", "cifar10-64")}

@@ -43,6 +43,7 @@ with warnings.catch_warnings():  # accelerate warns of optional packages that no
     from accelerate.tracking import get_available_trackers
 
 from ddim_edu import __version__
+from ddim_edu.adaptive import loss_adaptive
 from ddim_edu.files import replacing
 from ddim_edu.forward import EpsTheta, q_sample
 from ddim_edu.lab import checkpoint
@@ -385,10 +386,7 @@ class Trainer:
                 labels = self.train_labels[chosen[part]].to(device).masked_fill(hidden[part], self.model.null_label)
             eps_theta, last = with_labels(self.network, labels), i == recipe.accumulate - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.network):  # gradients meet once a step
-                if self.weights is None:
-                    loss = loss_simple(eps_theta, x_0, t[part], eps[part], self.schedule)
-                else:
-                    loss = loss_gamma(eps_theta, x_0, t[part], eps[part], self.schedule, self.weights)
+                loss = self._loss(eps_theta, x_0, t[part], eps[part])
                 self.accelerator.backward(loss / recipe.accumulate)
             total = total + loss.detach() / recipe.accumulate
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), recipe.grad_clip)
@@ -398,6 +396,14 @@ class Trainer:
         else:
             self.averaged.update_parameters(self.model)
         return lr, total, norm
+
+    def _loss(self, eps_theta: EpsTheta, x_0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        recipe = self.recipe
+        if recipe.loss != "mse":
+            return loss_adaptive(eps_theta, x_0, t, eps, self.schedule, recipe.loss, recipe.lam)
+        if self.weights is not None:
+            return loss_gamma(eps_theta, x_0, t, eps, self.schedule, self.weights)
+        return loss_simple(eps_theta, x_0, t, eps, self.schedule)
 
     def _check_window(self) -> tuple[float, float]:
         """Means of loss and gradient norm since the last line of the log; raises if one of them is not finite."""
