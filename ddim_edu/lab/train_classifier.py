@@ -52,8 +52,10 @@ class ClassifierRecipe:
     lr: float = 3e-3
     # AdamW's, per unit of learning rate.
     weight_decay: float = 0.01
-    # Channels of the levels; the last is the number of features.
-    channels: tuple[int, ...] = (16, 32, 64)
+    # Channels of the levels.
+    channels: tuple[int, ...] = (32, 64)
+    # Number of features.
+    feature_size: int = 64
     # Share of the features that each step leaves out.
     dropout: float = 0.2
     # Images are moved by up to so many pixels up or down, left or right.
@@ -75,7 +77,7 @@ class ClassifierRecipe:
 
 RECIPES = {
     "digits": ClassifierRecipe("digits", epochs=20, batch=64),
-    "fashion-mnist": ClassifierRecipe("fashion-mnist", epochs=6, batch=128, dropout=0.0, shift=0, mirror=True),
+    "fashion-mnist": ClassifierRecipe("fashion-mnist", epochs=6, batch=128, weight_decay=0.02, shift=0, mirror=True),
 }
 
 
@@ -118,7 +120,7 @@ def train_classifier(recipe: ClassifierRecipe, data: ImageData) -> Classifier:
     """
     torch.set_num_threads(recipe.threads)
     _, channels, size, _ = data.train.shape
-    config = ClassifierConfig(size, channels, recipe.channels, len(data.classes), recipe.dropout)
+    config = ClassifierConfig(size, channels, recipe.channels, recipe.feature_size, len(data.classes), recipe.dropout)
     steps = recipe.epochs * len(data.train) // recipe.batch
     order = Shuffle(len(data.train), recipe.batch, recipe.seed)
     with torch.random.fork_rng(devices=[]):

@@ -24,8 +24,10 @@ class ClassifierConfig:
     image_size: int
     # Colour channels of the images: 1 for grey, 3 for RGB.
     image_channels: int
-    # Channels of each level, finest first; each level after the first halves the side. The last is the number of features.
+    # Channels of each level, finest first; each level halves the side.
     channels: tuple[int, ...]
+    # Number of features, what the network computes just before its logits.
+    feature_size: int
     # Number of classes, at least 2.
     classes: int
     # Share of the features that each training step leaves out, in [0, 1).
@@ -33,7 +35,7 @@ class ClassifierConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))  # lists come from JSON
-        for name, least in (("image_size", 1), ("image_channels", 1), ("classes", 2)):
+        for name, least in (("image_size", 1), ("image_channels", 1), ("feature_size", 1), ("classes", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} = {getattr(self, name)}: give at least {least}")
         if not self.channels or min(self.channels) < 1:
@@ -41,17 +43,12 @@ class ClassifierConfig:
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout = {self.dropout}: give a share in [0, 1)")
 
-    @property
-    def feature_size(self) -> int:
-        """Number of features, the channels of the last level."""
-        return self.channels[-1]
-
 
 class Classifier(nn.Module):
-    """Convolutions, an average over the image, and one linear layer.
+    """Convolutions, then two linear layers; between the two stand the features.
 
-    The first level is one 3x3 convolution, each further level two, of which the first has stride 2; batch normalisation and SiLU
-    follow each. The features are the last level's channels, averaged over the image.
+    A level is two 3x3 convolutions, of which the first has stride 2. Batch normalisation and SiLU follow each convolution and the
+    first linear layer, which sees all that the last level holds.
 
     Args:
         config: The shape of the network.
@@ -60,13 +57,16 @@ class Classifier(nn.Module):
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
         self.config = config
-        layers, c_in = [], config.image_channels
-        for level, c in enumerate(config.channels):
-            for stride in (2, 1) if level else (1,):
+        layers, c_in, side = [], config.image_channels, config.image_size
+        for c in config.channels:
+            for stride in (2, 1):
                 layers += [nn.Conv2d(c_in, c, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(c), nn.SiLU()]
                 c_in = c
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(config.feature_size, config.classes)
+            side = (side + 1) // 2
+        self.convolutions = nn.Sequential(*layers)
+        f = config.feature_size
+        self.to_features = nn.Sequential(nn.Linear(c_in * side**2, f, bias=False), nn.BatchNorm1d(f), nn.SiLU())
+        self.to_logits = nn.Linear(f, config.classes)
 
     def features(self, x: Tensor) -> Tensor:
         """What the network sees in each image.
@@ -83,7 +83,7 @@ class Classifier(nn.Module):
         shape = (self.config.image_channels, self.config.image_size, self.config.image_size)
         if x.ndim != 4 or tuple(x.shape[1:]) != shape:
             raise ValueError(f"x has shape {tuple(x.shape)}: this classifier takes images of shape (B, {', '.join(map(str, shape))})")
-        return self.body(x).mean((2, 3))
+        return self.to_features(self.convolutions(x).flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of the classes.
@@ -97,4 +97,4 @@ class Classifier(nn.Module):
         Raises:
             ValueError: If the images have another shape than the network takes.
         """
-        return self.head(F.dropout(self.features(x), self.config.dropout, self.training))
+        return self.to_logits(F.dropout(self.features(x), self.config.dropout, self.training))
