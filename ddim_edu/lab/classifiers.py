@@ -1,0 +1,154 @@
+"""The small classifiers that come with the package, and what they see in images (floor 3).
+
+A classifier's file is a safetensors file like a checkpoint's, in a folder of its own, ``ddim_edu/weights/classifiers``. Its metadata
+holds the network's configuration, the data set, how it was trained, and its accuracy on the images that were held out.
+``python -m ddim_edu.lab.train_classifier NAME`` makes it.
+
+==================  =================================  =========================  ========  ==========
+name                trained on                         accuracy on the held out   features  file
+==================  =================================  =========================  ========  ==========
+``digits``          1,597 digits, 8 x 8                ACC_DIGITS
+``fashion-mnist``   60,000 images of clothes, 28 x 28  ACC_FASHION
+==================  =================================  =========================  ========  ==========
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ddim_edu import __version__
+from ddim_edu.files import replacing
+from ddim_edu.nets.classifier import Classifier, ClassifierConfig
+
+FORMAT = 1  # of the files written here; raise it when an older reader would misread them
+KEY = "ddim_edu"  # the metadata's key: files without it are not ours
+KIND = "classifier"
+SHIPPED = Path(__file__).parent.parent / "weights" / "classifiers"
+
+
+@dataclass(frozen=True, eq=False)
+class SavedClassifier:
+    """What :func:`load_classifier` returns.
+
+    Attributes:
+        model: The network, in evaluation mode and without gradients; ``model(x)`` gives logits, ``model.features(x)`` features.
+        data: The data set it was trained on.
+        accuracy: Share of that set's held-out images that it classifies correctly.
+        training: How it was trained, as plain values.
+        path: The file it came from.
+    """
+
+    model: Classifier
+    data: str
+    accuracy: float
+    training: dict[str, Any]
+    path: Path
+
+
+def save_classifier(path: Path | str, model: Classifier, *, data: str, accuracy: float, training: Mapping[str, Any]) -> None:
+    """Write a classifier's file, with the weights in float16; the file is whole or not there.
+
+    Args:
+        path: The file to make or to replace.
+        model: The network.
+        data: The data set it was trained on.
+        accuracy: On that set's held-out images, in [0, 1].
+        training: How it was trained, as values that JSON can hold.
+    """
+    tensors = {
+        name: value.detach().to("cpu", torch.float16 if value.is_floating_point() else None).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    about = {
+        "kind": KIND,
+        "format": FORMAT,
+        "version": __version__,
+        "config": asdict(model.config),
+        "data": data,
+        "accuracy": accuracy,
+        "training": dict(training),
+    }
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={KEY: json.dumps(about)})
+
+
+def load_classifier(name_or_path: Path | str, device: torch.device | str = "cpu") -> SavedClassifier:
+    """Read a classifier.
+
+    Args:
+        name_or_path: The name of one that comes with the package, such as ``"digits"``, or a file.
+        device: Where to put it.
+
+    Raises:
+        ValueError: In one line, if there is no such classifier, or the file is damaged, of another kind, or from a newer version.
+    """
+    shipped = sorted(file.stem for file in SHIPPED.glob("*.safetensors"))
+    path = SHIPPED / f"{name_or_path}.safetensors" if str(name_or_path) in shipped else Path(name_or_path)
+    if not path.is_file():
+        raise ValueError(f"there is no classifier {name_or_path}: name one of {', '.join(shipped)}, or a file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} is not a safetensors file, or was cut short ({reason}): copy it again") from None
+    try:
+        about = json.loads(metadata[KEY])
+        kind, version = about["kind"], about["format"]
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} is a safetensors file, but not a classifier of ddim_edu: it names no model") from None
+    if kind != KIND:
+        raise ValueError(f"{path} holds a {kind!r}, not a {KIND!r}")
+    if version != FORMAT:
+        writer = about.get("version")
+        raise ValueError(f"{path} has format {version}, and this ddim_edu reads {FORMAT}: use the version that wrote it, {writer}")
+    try:
+        with torch.device("meta"):
+            model = Classifier(ClassifierConfig(**about["config"]))
+        weights = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+        model.load_state_dict(weights, assign=True)
+        data, accuracy, training = str(about["data"]), float(about["accuracy"]), dict(about["training"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path} does not fit together ({reason}): it was changed after it was written") from None
+    return SavedClassifier(model.to(device).requires_grad_(False).eval(), data, accuracy, training, path)
+
+
+@torch.no_grad()
+def classifier_features(images: Tensor, classifier: SavedClassifier | str, batch: int = 500) -> Tensor:
+    """The features of images, a batch at a time.
+
+    They are computed on the classifier's device and in its precision, float32; images outside [-1, 1] are taken as they are (clip and
+    round them first if that is how they would be saved).
+
+    Args:
+        images: ``(N, C, H, W)`` in [-1, 1], of any floating type and on any device.
+        classifier: From :func:`load_classifier`, or the name of one.
+        batch: Images in memory at a time; the result depends on it by rounding only.
+
+    Returns:
+        ``(N, F)`` float32 on the CPU.
+
+    Raises:
+        ValueError: If there are no images, they don't have the shape that the classifier takes, or they are not floating-point.
+    """
+    if isinstance(classifier, str):
+        classifier = load_classifier(classifier)
+    if batch < 1:
+        raise ValueError(f"batch = {batch}: give at least 1")
+    if not images.is_floating_point():
+        raise ValueError(f"images have type {images.dtype}: give floating-point images in [-1, 1]")
+    if not len(images):
+        raise ValueError("there are no images to compute features of")
+    weights = next(classifier.model.parameters())
+    return torch.cat([classifier.model.features(part.to(weights.device, weights.dtype)).cpu() for part in images.split(batch)])
