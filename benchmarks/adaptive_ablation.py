@@ -29,7 +29,7 @@ from ddim_edu.files import replacing
 from ddim_edu.lab.checkpoint import Checkpoint, load
 from ddim_edu.lab.classifiers import load_classifier
 from ddim_edu.lab.data import ImageData
-from ddim_edu.lab.metrics import features_of, frechet_distance, kid, mean_and_cov, sharpness
+from ddim_edu.lab.metrics import classifier_features, frechet_distance, kid, mean_and_cov, sharpness
 from ddim_edu.lab.recipes import RECIPES, Recipe, recipe_to_dict
 from ddim_edu.lab.trainer import Trainer
 from ddim_edu.losses import eps_error
@@ -109,7 +109,7 @@ def judge(model: Checkpoint, data: str, images: ImageData) -> dict:
     bins = heldout_mse(model, data, images)
     made, real = draw(model, SAMPLES[data]), images.floats(images.train[:REFERENCE])
     classifier = load_classifier(data)
-    features, reference = features_of(made, classifier), features_of(real, classifier)
+    features, reference = classifier_features(made, classifier), classifier_features(real, classifier)
     distance = frechet_distance(*mean_and_cov(features), *mean_and_cov(reference))
     discrepancy, _ = kid(features, reference, subsets=50, subset_size=500, generator=generator_for(0, _KID))
     return {
