@@ -5,7 +5,8 @@ Importing it changes nothing: the style is applied to the figures made here and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -81,3 +82,53 @@ def image_row(images: Tensor, titles: Sequence[str] = (), *, width: float = 7.0)
         if titles:
             ax.set_title(titles[i])
     return fig, axes
+
+
+def table1_figure(table: Mapping[str, Any]) -> tuple[Figure, np.ndarray]:
+    """A result of ``evaluate table1``: distance against S, a line for each eta, a panel for each spacing.
+
+    Args:
+        table: The result, as :mod:`ddim_edu.evaluate` writes it. Of several seeds, the mean and the smallest and largest are drawn.
+
+    Returns:
+        The figure and its axes.
+    """
+    rows = table["rows"]
+    spacings = list(dict.fromkeys(row["spacing"] for row in rows))
+    fig, axes = figure(len(spacings), height=3.0, sharey=True)
+    for ax, spacing in zip(np.atleast_1d(axes), spacings):
+        for eta in dict.fromkeys(row["eta"] for row in rows):
+            cells: dict[int, list[float]] = {}
+            for row in rows:
+                if row["spacing"] == spacing and row["eta"] == eta:
+                    cells.setdefault(row["steps"], []).append(row["value"])
+            steps = sorted(cells)
+            means = [float(np.mean(cells[S])) for S in steps]
+            reach = [[m - min(cells[S]) for S, m in zip(steps, means)], [max(cells[S]) - m for S, m in zip(steps, means)]]
+            label = r"$\hat\sigma$" if eta == "hat" else rf"$\eta$ = {eta:g}"
+            ax.errorbar(steps, means, yerr=reach, marker="o", markersize=4, capsize=2, label=label)
+        ax.set(xscale="log", yscale="log", xlabel="steps S", title=f"{spacing} spacing")
+    name = "FID" if table["distance"] == "fid" else "classifier distance"
+    np.atleast_1d(axes)[0].set_ylabel(f"{name}{' (estimate)' if table['estimate'] else ''}")
+    np.atleast_1d(axes)[-1].legend()
+    return fig, np.atleast_1d(axes)
+
+
+def table2_figure(table: Mapping[str, Any]) -> tuple[Figure, Axes]:
+    """A result of ``evaluate reconstruction`` or ``table2``: error against S, with the paper's numbers where the result quotes them.
+
+    Args:
+        table: The result, as :mod:`ddim_edu.evaluate` writes it.
+
+    Returns:
+        The figure and its axes.
+    """
+    rows = table["rows"]
+    fig, ax = figure(height=3.0)
+    errors = [2 * (row["standard_error"] or 0.0) for row in rows]
+    ax.errorbar([r["steps"] for r in rows], [r["error"] for r in rows], yerr=errors, marker="o", label=table["model"]["checkpoint"])
+    for name, values in table.get("paper", {}).items():
+        ax.plot([int(S) for S in values], list(values.values()), "s--", label=f"the paper, {name}")
+    ax.set(xscale="log", yscale="log", xlabel="steps S, there and back", ylabel="squared error per dimension")
+    ax.legend()
+    return fig, ax

@@ -1,0 +1,366 @@
+"""Measuring: the numbers are right, the protocol is whole, and a killed command goes on where it was."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ddim_edu import evaluate
+from ddim_edu.lab import evaluation
+from ddim_edu.lab.checkpoint import load, save
+from ddim_edu.lab.evaluation import Sampler, Sampling, differences, fit_power, measure, reconstruct, reference_images, reference_of
+from ddim_edu.lab.features import Features, Parts, Statistics, inception, read_statistics, small, statistics_of, to_uint8, write_statistics
+from ddim_edu.lab.recipes import RECIPES, recipe_to_dict
+from ddim_edu.nets.unet import UNet
+from ddim_edu.sampler import image_generators, sample
+from ddim_edu.schedule import make_tau
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A checkpoint of an untrained digits network: small, and with an output that is not 0."""
+    recipe = RECIPES["digits"]
+    net = replace(recipe.unet, ch=8, groups=4)
+    torch.manual_seed(0)
+    weights = UNet(net).state_dict()
+    weights = {name: w + 0.05 * torch.randn_like(w) for name, w in weights.items()}
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    save(path, weights, net, replace(recipe, T=50).noise_schedule(), recipe=recipe_to_dict(recipe))
+    return path
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return small("digits")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("DDIM_EDU_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def run(*words):
+    return evaluate.main([str(w) for w in words])
+
+
+def fid_of(path, out, *words):
+    assert run("fid", path, "--out", out, "--device", "cpu", "--steps", 3, "-n", 150, "--batch", 64, *words) == 0
+    return json.loads(out.read_text())
+
+
+# ---------------------------------------------------------------- the numbers
+
+
+def test_pictures_are_rounded_as_saved():
+    x = torch.tensor([-3.0, -1.0, -0.999, 0.0, 1 / 127.5, 1.0, 2.0])
+    assert to_uint8(x).tolist() == [0, 0, 0, 128, 128, 255, 255]
+    every = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_uint8(every.float() / 127.5 - 1), every)
+
+
+def test_a_set_against_itself_is_at_no_distance(classifier, tmp_path):
+    images = reference_images(load("digits"), "train")
+    reference = reference_of(images, "train", classifier, tmp_path)
+    assert evaluation.distance(statistics_of(reference.features), reference.statistics, classifier) < 1e-3
+
+
+def test_both_frechet_distances_are_one_formula():
+    """torch-fidelity's, used for FID, and this package's."""
+    pytest.importorskip("torch_fidelity")
+    g = torch.Generator().manual_seed(0)
+    mixing = torch.randn(20, 20, generator=g)
+    a = statistics_of(torch.randn(500, 20, generator=g) @ mixing)
+    b = statistics_of(torch.randn(500, 20, generator=g) @ mixing.T + 0.3)
+    found = [evaluation.distance(a, b, Features(name, "", 20, 0, lambda x: x)) for name in ("inception", "classifier-x")]
+    assert found[0] == pytest.approx(found[1], rel=1e-6) and found[0] > 1
+
+
+def test_the_images_are_those_of_the_sampler(tiny):
+    """Whatever the batch: 3 steps of image 5 to 11, drawn by hand."""
+    model = load(tiny)
+    sampling = Sampling(n=20, steps=3, eta=0.5, seed=7)
+    labels = torch.arange(5, 12) % 10
+    x = sample(
+        model.eps_theta(labels), (7, 1, 8, 8), model.schedule, make_tau(50, 3), eta=0.5, clip=1.0, generator=image_generators(7, 5, 12)
+    )
+    for batch in (3, 100):
+        difference = Sampler(model, batch).images(sampling, 5, 12).int() - to_uint8(x).int()
+        assert difference.abs().max() <= 1  # convolutions of other batch sizes may round otherwise
+
+
+def test_memory_that_is_too_small_halves_the_batch(tiny, monkeypatch):
+    sampler = Sampler(load(tiny), 8)
+    real, sizes = evaluation.sample, []
+
+    def tight(eps_theta, shape, *args, **kwargs):
+        sizes.append(shape[0])
+        if shape[0] > 3:
+            raise torch.OutOfMemoryError("no room")
+        return real(eps_theta, shape, *args, **kwargs)
+
+    whole = sampler.images(Sampling(n=7, steps=2), 0, 7)
+    monkeypatch.setattr(evaluation, "sample", tight)
+    assert (sampler.images(Sampling(n=7, steps=2), 0, 7).int() - whole.int()).abs().max() <= 1
+    assert sizes == [7, 4, 2, 2, 2, 1] and sampler.batch == 2
+
+
+def test_reconstruction_by_hand(tiny):
+    """x_0 to x_T and back with the step written out."""
+    model = load(tiny)
+    images = reference_images(model, "test")[:9]
+    (row,) = reconstruct(Sampler(model, 4), images, [4])
+    abar, tau = model.schedule.alpha_bar, [0, *make_tau(50, 4)[1:].tolist()]
+    x_0 = images.float() / 127.5 - 1
+    x = x_0
+
+    def move(x, level, t, s):
+        eps = model.model(x, torch.full((len(x),), level))
+        x0_hat = (x - (1 - abar[t]).sqrt() * eps) / abar[t].sqrt()
+        return (abar[s].sqrt() * x0_hat + (1 - abar[s]).sqrt() * eps).float()
+
+    for t, s in zip(tau[:-1], tau[1:]):
+        x = move(x, max(t, 1), t, s)
+    for t, s in zip(tau[:0:-1], tau[-2::-1]):
+        x = move(x, t, t, s)
+    errors = ((x - x_0) / 2).double().square().mean((1, 2, 3))
+    assert row["error"] == pytest.approx(errors.mean().item(), rel=1e-3)
+    assert row["standard_error"] == pytest.approx(errors.std().item() / 3, rel=1e-3)
+
+
+def test_power_law():
+    p, se = fit_power([10, 20, 50, 100], [3 / S**2 for S in (10, 20, 50, 100)])
+    assert p == pytest.approx(2) and se < 1e-6
+    p, se = fit_power([1, 2, 4], [8.0, 3.0, 2.0])
+    x, y = np.log([1, 2, 4]), np.log([8, 3, 2])
+    assert p == pytest.approx(-np.polyfit(x, y, 1)[0])
+    with pytest.raises(ValueError, match="needs three"):
+        fit_power([1, 2], [1.0, 0.5])
+
+
+# ---------------------------------------------------------------- results, and going on
+
+
+def test_the_result_says_how_it_was_measured(tiny, tmp_path, capsys):
+    result = fid_of(tiny, tmp_path / "r.json", "--eta", 0.5, "--spacing", "quadratic", "--seed", 3)
+    assert result["protocol"]["sampling"] == {
+        "n": 150, "steps": 3, "eta": 0.5, "spacing": "quadratic", "clip": 1.0, "seed": 3, "label": "turn",
+    }  # fmt: skip
+    assert result["protocol"]["features"]["name"] == "classifier-digits" and len(result["model"]["sha256"]) == 64
+    assert result["protocol"]["reference"]["images"] == 1597 and result["estimate"] is True
+    assert set(result["result"]) == {
+        "classifier_distance", "kernel_distance", "kernel_distance_standard_error", "precision", "recall",
+    }  # fmt: skip
+    assert "fid" not in result["result"]
+    assert result["cost"]["network_calls_per_image"] == 3 and result["cost"]["images_drawn"] == 150
+    captured = capsys.readouterr()
+    assert "not FID" in captured.out and "estimate" in captured.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r.json"]
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_killed_command_goes_on(tiny, tmp_path, monkeypatch):
+    """The second call draws only what is missing, and finds what one call would have found."""
+    monkeypatch.setattr(Parts, "SIZE", 40)
+    whole = fid_of(tiny, tmp_path / "whole.json")
+    real, drawn = Sampler.images, []
+
+    def dies(self, sampling, start, stop):
+        if len(drawn) == 2:
+            raise Killed
+        drawn.append(start)
+        return real(self, sampling, start, stop)
+
+    monkeypatch.setattr(Sampler, "images", dies)
+    with pytest.raises(Killed):
+        fid_of(tiny, tmp_path / "r.json")
+    assert not (tmp_path / "r.json").exists() and (tmp_path / "r.json.parts").is_dir()
+    monkeypatch.setattr(Sampler, "images", real)
+    assert run("fid", tiny, "--out", tmp_path / "r.json", "--device", "cpu", "--steps", 4, "-n", 150) == 2  # another protocol
+    result = fid_of(tiny, tmp_path / "r.json")
+    assert result["cost"]["images_drawn"] == 70 and result["result"] == whole["result"]
+
+
+def test_several_processes_find_the_same(tiny, tmp_path):
+    one = fid_of(tiny, tmp_path / "one.json")
+    words = ["fid", tiny, "--out", tmp_path / "two.json", "--device", "cpu", "--steps", 3, "-n", 150, "--batch", 64]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "ddim_edu.evaluate"]
+    root = Path(__file__).parent.parent
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    code = "import sys, ddim_edu.lab.features as f, ddim_edu.evaluate as e; f.Parts.SIZE = 40; sys.exit(e.main())"
+    script = tmp_path / "small_parts.py"
+    script.write_text(code)
+    command[-2:] = [str(script)]
+    done = subprocess.run([*command, *map(str, words)], env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    two = json.loads((tmp_path / "two.json").read_text())
+    assert two["cost"]["processes"] == 2 and done.stdout.count("not FID)") == 1
+    for name, value in one["result"].items():
+        assert two["result"][name] == pytest.approx(value, rel=1e-4), name
+
+
+def test_table1_goes_on_cell_by_cell(tiny, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "t.json"
+    words = ["table1", tiny, "--out", out, "--device", "cpu", "-n", 70, "--seeds", 2]
+    words += ["--steps", 2, 3, "--etas", 0, "hat", "--spacings", "leading", "quadratic"]
+    measured, real, most = [], evaluation.measure, 5
+
+    def counted(sampler, sampling, *args, **kwargs):
+        if len(measured) == most:
+            raise Killed
+        measured.append((sampling.spacing, sampling.steps, sampling.eta, sampling.seed))
+        return real(sampler, sampling, *args, **kwargs)
+
+    monkeypatch.setattr(evaluation, "measure", counted)
+    with pytest.raises(Killed):
+        run(*words)
+    assert len(json.loads(out.read_text())["rows"]) == 5
+    first, measured[:], most = list(measured), [], 100
+    assert run(*words) == 0
+    rows = json.loads(out.read_text())["rows"]
+    assert len(rows) == 16 and len(measured) == 11 and not set(first) & set(measured)
+    assert {(r["spacing"], r["steps"], r["eta"], r["seed"]) for r in rows} == {*first, *measured}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["t.json", "t.png"]
+    lone = Sampling(n=70, steps=3, eta="hat", spacing="quadratic", seed=1)
+    reference = reference_of(reference_images(load(tiny), "train"), "digits train", small("digits"), tmp_path / "ref")
+    again = real(Sampler(load(tiny), 250), lone, small("digits"), reference, tmp_path / "parts")
+    (row,) = [r for r in rows if (r["spacing"], r["steps"], r["eta"], r["seed"]) == ("quadratic", 3, "hat", 1)]
+    assert row["value"] == pytest.approx(again["result"]["classifier_distance"], rel=1e-6)
+    text = capsys.readouterr().out
+    assert "quadratic" in text and "eta = hat" in text and "estimate" in text
+    words[words.index("-n") + 1] = 71
+    assert run(*words) == 2
+    assert "measured otherwise (protocol.n: 70 against 71)" in capsys.readouterr().err
+
+
+def test_table2_shows_the_paper_beside(tiny, tmp_path, capsys):
+    out = tmp_path / "t.json"
+    words = ["table2", tiny, "--out", out, "--device", "cpu", "-n", 20, "--top", 45]
+    assert run(*words, "--steps", 20, 10) == 0
+    assert "0.014" in capsys.readouterr().out
+    before = json.loads(out.read_text())
+    assert [row["steps"] for row in before["rows"]] == [10, 20]
+    assert run(*words, "--steps", 5, 20) == 0  # 20 is there already
+    after = json.loads(out.read_text())
+    assert [row["steps"] for row in after["rows"]] == [5, 10, 20] and after["rows"][1:] == before["rows"]
+    assert (tmp_path / "t.png").stat().st_size > 1000
+
+
+def test_results_of_different_protocols_do_not_compare(tiny, tmp_path, capsys):
+    fid_of(tiny, tmp_path / "a.json")
+    shutil.copy(tmp_path / "a.json", tmp_path / "b.json")
+    assert run("compare", tmp_path / "a.json", tmp_path / "b.json") == 0
+    assert "warning" not in capsys.readouterr().err.replace("warning: 150", "")
+    fid_of(tiny, tmp_path / "c.json", "--seed", 1)
+    capsys.readouterr()
+    assert run("compare", tmp_path / "a.json", tmp_path / "c.json") == 0
+    assert "don't compare: sampling.seed: 0 against 1" in capsys.readouterr().err
+    old = json.loads((tmp_path / "a.json").read_text()) | {"format": 0}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert run("compare", tmp_path / "a.json", tmp_path / "old.json") == 2
+    assert "has format 0" in capsys.readouterr().err
+
+
+def test_differences():
+    one = {"a": 1, "b": {"c": 2, "d": [1]}}
+    assert differences(one, json.loads(json.dumps(one))) == []
+    assert differences(one, {"a": 1, "b": {"c": 3, "d": [1]}, "e": 4}) == ["b.c: 2 against 3", "e: None against 4"]
+
+
+# ---------------------------------------------------------------- references and Inception
+
+
+def test_saved_statistics_are_a_reference(tiny, classifier, tmp_path):
+    images = reference_images(load(tiny), "test")
+    reference = reference_of(images, "test", classifier, tmp_path / "features")
+    write_statistics(tmp_path / "s.npz", reference.statistics)
+    by_file = fid_of(tiny, tmp_path / "a.json", "--reference", tmp_path / "s.npz")
+    by_name = fid_of(tiny, tmp_path / "b.json", "--reference", "test")
+    assert by_file["result"]["classifier_distance"] == pytest.approx(by_name["result"]["classifier_distance"], rel=1e-9)
+    assert "precision" in by_name["result"] and "precision" not in by_file["result"]
+    assert by_file["protocol"]["reference"]["images"] == 200
+
+
+def test_reference_features_are_computed_once(tiny, classifier, tmp_path):
+    images = reference_images(load(tiny), "test")
+    first = reference_of(images, "test", classifier, tmp_path)
+    refuses = replace(classifier, compute=lambda x: pytest.fail("computed again"))
+    assert torch.equal(reference_of(images, "test", refuses, tmp_path).features, first.features)
+
+
+def test_inception_is_torch_fidelitys(tmp_path):
+    """With random weights, kept in half precision as the file for carrying is: the same features as torch-fidelity's own loading."""
+    module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    from ddim_edu.lab.features import _without_loading
+
+    torch.manual_seed(0)
+    blank = _without_loading(module.FeatureExtractorInceptionV3)
+    state = {name: value.half().float() if value.is_floating_point() else value for name, value in blank.state_dict().items()}
+    path, half = tmp_path / "w.pth", tmp_path / "half.pth"
+    torch.save(state, path)
+    torch.save({name: value.half() if value.is_floating_point() else value for name, value in state.items()}, half)
+    images = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    theirs = module.FeatureExtractorInceptionV3("x", ["2048"], feature_extractor_weights_path=str(path))(images)[0]
+    ours = inception(half)
+    torch.testing.assert_close(ours.compute(images), theirs)
+    assert ours.compute(images[:, :1]).shape == (2, 2048) and ours.distance_name == "fid"
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ((), "which measurement? (known: fid, reconstruction, table1, table2, compare)"),
+        (("fidd", "x"), "there is no command 'fidd'; did you mean fid?"),
+        (("fid",), "which model?"),
+        (("fid", "nowhere"), "there is no checkpoint nowhere"),
+        (("fid", "{tiny}", "--features", "inception"), "FID needs the weights of its network: download https://"),
+        (("fid", "{tiny}", "--features", "inception", "--inception-weights", "no.pth"), "there are no Inception weights at no.pth"),
+        (("fid", "{tiny}", "--features", "inception", "--inception-weights", "{tiny}"), "holds no weights of torch-fidelity's"),
+        (("fid", "{tiny}", "--features", "nothing"), "there is no classifier nothing"),
+        (("fid", "{tiny}", "--reference", "both"), "give train, test, or an .npz file"),
+        (("fid", "{tiny}", "--reference", "no.npz"), "there are no statistics at no.npz"),
+        (("fid", "{tiny}", "--reference", "{bad}"), "is not an .npz file with mu and sigma"),
+        (("fid", "{tiny}", "--reference", "{other}"), "holds 3 features, and classifier-digits has 64"),
+        (("fid", "{tiny}", "--label", "10"), "label = 10"),
+        (("fid", "{tiny}", "--steps", "51"), "51"),
+        (("fid", "{tiny}", "-n", "-1"), "n = -1"),
+        (("fid", "{tiny}", "--eta", "-1"), "eta"),
+        (("fid", "{tiny}", "--out", "/nowhere/r.json"), "/nowhere"),
+        (("table1", "{tiny}", "--seeds", "0"), "seeds = 0"),
+        (("table2", "{tiny}", "--top", "51"), "51"),
+        (("reconstruction", "{tiny}", "--steps", "60"), "60"),
+        (("compare", "one.json"), "compare what?"),
+        (("compare", "{bad}", "{bad}"), "is not a result of"),
+    ],
+)
+def test_one_line_for_what_is_wrong(words, message, tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.npz").write_text("nothing of the kind")
+    write_statistics(tmp_path / "other.npz", Statistics(np.zeros(3), np.eye(3), 10))
+    names = {"tiny": tiny, "bad": tmp_path / "bad.npz", "other": tmp_path / "other.npz"}
+    assert run(*[w.format(**names) for w in words], *(["--device", "cpu"] if words and words[0] != "compare" else [])) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_statistics_must_be_finite(tmp_path):
+    write_statistics(tmp_path / "s.npz", Statistics(np.array([np.nan]), np.eye(1)))
+    with pytest.raises(ValueError, match="not finite"):
+        read_statistics(tmp_path / "s.npz")
+
+
+def test_measure_needs_a_folder_of_its_own_protocol(tiny, classifier, tmp_path):
+    sampler = Sampler(load(tiny), 50)
+    reference = reference_of(reference_images(load(tiny), "test"), "test", classifier, tmp_path / "ref")
+    measure(sampler, Sampling(n=70, steps=2), classifier, reference, tmp_path / "parts")
+    with pytest.raises(ValueError, match="parts of another protocol"):
+        measure(sampler, Sampling(n=70, steps=3), classifier, reference, tmp_path / "parts")
