@@ -56,7 +56,7 @@ from ddim_edu.schedule import make_tau
 
 STATE = "state.pt"
 LOG = ("step", "loss", "lr", "grad_norm", "images_per_s", "heldout_loss", "seconds")
-GRID_IMAGES = 64
+GRID_IMAGES = 64  # 16 of images beyond 64 pixels, whose grids cost more than the training between them
 GRID_STEPS = 20  # S of the sample grids, eta = 0
 HELDOUT_MOST = 400  # held-out images in the loss: a look at it should cost seconds
 HELDOUT_DRAWS = 5  # (t, eps) pairs per held-out image
@@ -337,13 +337,14 @@ class Trainer:
             total += F.mse_loss(with_labels(self.averaged, given)(x_t, t[part]), eps[part], reduction="sum").item()
         return total / x.numel()
 
-    def samples(self, n: int = GRID_IMAGES, S: int = GRID_STEPS) -> Tensor:
+    def samples(self, n: int | None = None, S: int = GRID_STEPS) -> Tensor:
         """Draw images with the averaged weights, DDIM (eta = 0), from the same noise at every call.
 
         Returns:
             ``(n, C, H, W)`` in [-1, 1].
         """
         tau = make_tau(self.schedule.T, min(S, self.schedule.T))
+        n = n or (GRID_IMAGES if self.recipe.unet.image_size <= 64 else GRID_IMAGES // 4)
         shape = (n, *self.data.train.shape[1:])
         generator = generator_for(self.recipe.seed, _STREAM_GRID)
         labels = torch.arange(n, device=self.device) * 8 // n if self.recipe.unet.classes else None
