@@ -166,8 +166,8 @@ def between(
     Where the fraction is 0 or 1, what comes out is the reconstruction of an image, not the image.
 
     Args:
-        eps_theta: the noise predictor. It is asked for 2B images on the way up, and for one fraction's B at a time on the way down; bind
-            one class for all to it, or none.
+        eps_theta: the noise predictor. It is asked for 2B images at a time on the way up and for UB on the way down, so bind one class
+            for all to it, or none.
         a: ``(B, ...)`` images.
         b: same shape.
         schedule: the noise schedule.
@@ -180,7 +180,8 @@ def between(
         ``(U, B, ...)``.
     """
     from_a, from_b = invert(eps_theta, torch.cat([a, b]), schedule, tau).chunk(2)
-    return torch.stack([decode(eps_theta, along(from_a, from_b, float(u)), schedule, tau, clip=clip) for u in fractions])
+    points = torch.stack([along(from_a, from_b, float(u)) for u in fractions])
+    return decode(eps_theta, points.flatten(0, 1), schedule, tau, clip=clip).unflatten(0, points.shape[:2])
 
 
 def direction(having: Tensor, lacking: Tensor) -> Tensor:

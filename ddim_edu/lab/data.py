@@ -385,12 +385,13 @@ def check_picture(path: Path | str) -> Path:
     return check_writable(path)
 
 
-def save_grid(images: Tensor, path: Path | str, *, side: int = 56, smooth: bool = True) -> None:
-    """Write images as one picture, in a grid that is about square.
+def save_grid(images: Tensor, path: Path | str, *, columns: int | None = None, side: int = 56, smooth: bool = True) -> None:
+    """Write images as one picture, in a grid that is about square or has a given number of columns.
 
     Args:
         images: ``(N, C, H, W)`` in [-1, 1], C = 1 or 3; values outside are clipped.
         path: The picture; its ending names the format.
+        columns: Images in a row; by default about as many as there are rows.
         side: Images narrower than this are enlarged by the least whole factor that makes them as wide.
         smooth: Enlarge by bicubic interpolation; False shows each pixel as a square. An 8x8 digit in squares is hard to read: the
             eye sees the edges of the squares before the stroke.
@@ -403,6 +404,6 @@ def save_grid(images: Tensor, path: Path | str, *, side: int = 56, smooth: bool 
     if factor > 1:
         pixels = F.interpolate(pixels, scale_factor=factor, mode="bicubic" if smooth else "nearest")
     pixels = (pixels.clamp(-1, 1) + 1) / 2
-    grid = make_grid(pixels, nrow=math.ceil(math.sqrt(len(pixels))), padding=2, pad_value=0.3)
+    grid = make_grid(pixels, nrow=columns or math.ceil(math.sqrt(len(pixels))), padding=2, pad_value=0.3)
     with replacing(path) as temporary:
         save_image(grid, temporary)
