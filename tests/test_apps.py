@@ -175,7 +175,7 @@ def test_coordinates_that_know_nothing_of_each_other_are_not_disturbed():
 
 
 def test_several_answers_where_the_truth_has_several():
-    """Three points share their first coordinate to a hair; given it, the second has three values, and all of them come up."""
+    """Three points share their first coordinate; given it, the second has three values, and all of them come up."""
     points = torch.tensor([[0.5, -1.0], [0.5, 0.0], [0.5, 1.0], [-0.5, 0.3]], dtype=torch.float64)
     data = EmpiricalData(points, LINEAR)
     y = torch.tensor([[0.5, 0.0]], dtype=torch.float64).expand(300, 2)
@@ -213,7 +213,14 @@ def test_time_travel_walks_every_stretch_again():
 def test_without_travel_it_is_the_sampler_with_one_hook():
     y = normal(5, 2, seed=6)
     plain = sample(
-        PAIR.eps, (5, 2), LINEAR, TAU, eta=1.0, generator=generator(7), dtype=torch.float64, edit_x0=lambda x, t: FIRST.correct(x, FIRST.forward(y))
+        PAIR.eps,
+        (5, 2),
+        LINEAR,
+        TAU,
+        eta=1.0,
+        generator=generator(7),
+        dtype=torch.float64,
+        edit_x0=lambda x, t: FIRST.correct(x, FIRST.forward(y)),
     )
     assert torch.allclose(restore(PAIR.eps, FIRST, FIRST.forward(y), LINEAR, TAU, generator=generator(7), jump=50), plain, atol=1e-12)
 
@@ -245,8 +252,7 @@ def test_for_a_mask_at_eta_0_restoring_is_replacing_with_the_noise_of_x_T():
 
     x = torch.where(FIRST.known, y, decode(seen, eps, LINEAR, TAU))
     assert torch.allclose(restore(PAIR.eps, FIRST, y, LINEAR, TAU, eta=0.0, generator=generator(11)), x, atol=5e-2)
-    # Not to rounding: x_T is noise alone there, and holds sqrt(abar_T) y here. Without that difference:
-    assert LINEAR.alpha_bar[1000].sqrt() < 0.01
+    # Not to rounding: at level T restore has noise alone at the known pixels, and the loop sqrt(abar_T) y = 0.006 y more.
 
 
 # ---------------------------------------------------------------- interpolation
@@ -318,8 +324,13 @@ def test_decoding_is_a_function_of_the_latent_unless_eta():
     x_T = normal(3, 2)
     assert torch.equal(decode(PLANE.eps, x_T, LINEAR, TAU), decode(PLANE.eps, x_T, LINEAR, TAU))
     g = generator(1)
-    assert torch.equal(decode(PLANE.eps, torch.randn(3, 2, generator=generator(5)), LINEAR, TAU), sample(PLANE.eps, (3, 2), LINEAR, TAU, generator=generator(5)))
-    assert not torch.allclose(decode(PLANE.eps, x_T, LINEAR, TAU, eta=1.0, generator=g), decode(PLANE.eps, x_T, LINEAR, TAU, eta=1.0, generator=g))
+    assert torch.equal(
+        decode(PLANE.eps, torch.randn(3, 2, generator=generator(5)), LINEAR, TAU),
+        sample(PLANE.eps, (3, 2), LINEAR, TAU, generator=generator(5)),
+    )
+    assert not torch.allclose(
+        decode(PLANE.eps, x_T, LINEAR, TAU, eta=1.0, generator=g), decode(PLANE.eps, x_T, LINEAR, TAU, eta=1.0, generator=g)
+    )
 
 
 def test_a_direction_leads_from_those_without_to_those_with():
@@ -347,7 +358,13 @@ def test_scales_0_and_1_are_the_two_predictors_themselves():
         return lambda x, t: calls.append(name) or (x if name == "c" else 2 * x)
 
     x, t = normal(2, 3), torch.tensor([5, 5])
-    for scale, answer, called in ((0, 2 * x, ["u"]), (1, x, ["c"]), (3.0, -x, ["u", "c"]), (-1.0, 3 * x, ["u", "c"]), (0.5, 1.5 * x, ["u", "c"])):
+    for scale, answer, called in (
+        (0, 2 * x, ["u"]),
+        (1, x, ["c"]),
+        (3.0, -x, ["u", "c"]),
+        (-1.0, 3 * x, ["u", "c"]),
+        (0.5, 1.5 * x, ["u", "c"]),
+    ):
         calls.clear()
         assert torch.allclose(guided(model("c"), model("u"), scale)(x, t), answer) and calls == called
 
@@ -367,7 +384,9 @@ def test_the_guided_prediction_is_the_score_of_the_tilted_level():
 
 def test_of_class_is_the_mixture_without_the_others():
     inside = of_class(PLANE, [0, 2])
-    assert torch.allclose(inside.weights, torch.tensor([5 / 7, 2 / 7], dtype=torch.float64)) and torch.equal(inside.means, PLANE.means[[0, 2]])
+    assert torch.allclose(inside.weights, torch.tensor([5 / 7, 2 / 7], dtype=torch.float64)) and torch.equal(
+        inside.means, PLANE.means[[0, 2]]
+    )
     x = normal(5, 2)
     posterior = PLANE.weights[1] * of_class(PLANE, 1).log_prob(x, 400).exp() + (1 - PLANE.weights[1]) * inside.log_prob(x, 400).exp()
     assert torch.allclose(posterior.log(), PLANE.log_prob(x, 400))
@@ -421,7 +440,9 @@ def test_strength_is_a_share_of_the_steps():
 
 def test_editing_at_no_strength_changes_nothing():
     x_0 = PLANE.sample(5, generator())
-    assert torch.equal(renoise(PLANE.eps, x_0, LINEAR, TAU, 0.0), x_0) and torch.equal(translate(PLANE.eps, PLANE.eps, x_0, LINEAR, TAU, 0.0), x_0)
+    assert torch.equal(renoise(PLANE.eps, x_0, LINEAR, TAU, 0.0), x_0) and torch.equal(
+        translate(PLANE.eps, PLANE.eps, x_0, LINEAR, TAU, 0.0), x_0
+    )
 
 
 def test_noising_all_the_way_is_a_new_sample():

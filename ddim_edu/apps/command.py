@@ -130,7 +130,7 @@ class RestoreOptions(OfClass):
     """What the three restorations take."""
 
     # Answers to each image, by different noise.
-    answers: int = 3
+    answers: int = 2
     # 0 is DDIM (deterministic but for x_T), 1 is DDPM.
     eta: float = 1.0
     # Time travel: how often each stretch of steps is walked; 1 is none. It multiplies the network calls.
@@ -528,7 +528,7 @@ def read_files(paths: Sequence[Path], size: int, channels: int) -> Tensor:
     for path in paths:
         width, height = size_of(path)
         try:
-            found.append(torch.from_numpy(read_image(path, size=size, channels=channels)))
+            found.append(torch.tensor(read_image(path, size=size, channels=channels)))
             with Image.open(path) as image:
                 colour = image.mode not in ("1", "L", "LA", "I", "F") and not image.mode.startswith("I;")
         except Exception as error:  # Pillow raises nearly anything on damaged files
@@ -601,7 +601,7 @@ def missing_of(model: Checkpoint, mask: str, seed: int) -> Tensor:
             width, height = size_of(path)
             raise ValueError(f"the mask {mask} has {width} x {height} pixels: make it {size} x {size}, as the model's images are")
         try:
-            missing = torch.from_numpy(read_image(path, size=size, channels=1))[0] > 127
+            missing = torch.tensor(read_image(path, size=size, channels=1))[0] > 127
         except Exception as error:  # as above
             raise unreadable(path, error) from None
     if not missing.any():
