@@ -99,7 +99,8 @@ def tile(row, column, path="result.png"):
         ("upscale GREY --images a.png --factor 4 --travel 1 --eta 0", 1, 5, ["1 images"]),
         ("upscale GREY --images small.png --factor 2", 1, 4, ["rows of 1"]),
         ("colourise COLOUR --images colour.png other.png --answers 2", 2, 4, ["2 images"]),
-        ("edit GREY -n 4", 4, 2, ["classes in turn", "by invert"]),
+        ("edit GREY -n 4", 4, 2, ["classes in turn", "by invert", "strength 1,"]),
+        ("edit GREY -n 2 --by noise", 2, 2, ["strength 0.6,"]),
         ("edit GREY -n 4 --target 2 0 --by noise --strength 0.4 --scale 1", 4, 3, ["class 2, 0", "by noise", "strength 0.4"]),
         ("edit NOCLASS --images a.png --decoder GREY --target 1", 1, 2, ["class 1"]),
         ("edit GREY --images a.png --decoder NOCLASS --source 1", 1, 2, ["any class"]),
@@ -154,6 +155,19 @@ def test_what_is_done_to_images_is_said(models, capsys):
     assert capsys.readouterr().err == ""
     assert run(models, "upscale GREY --images small.png --steps 2") == 0
     assert "4 x 4 pixels: taken as what is given" in capsys.readouterr().err
+
+
+def test_where_the_levels_end(models):
+    model = load(models["GREY"])  # T = 60
+    for options, top in (
+        (command.InpaintOptions(), 60),
+        (command.InterpolateOptions(), 54),
+        (command.InterpolateOptions(from_noise=True), 60),
+        (command.EditOptions(by="noise"), 60),
+        (command.EditOptions(), 54),
+        (command.ReconstructOptions(top=7, steps=3), 7),
+    ):
+        assert command.levels(model, options)[-1] == top
 
 
 def test_a_film_goes_there_and_back(models):

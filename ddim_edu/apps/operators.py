@@ -9,26 +9,24 @@ section 3.1), which is all that :mod:`ddim_edu.apps.restore` asks of an operator
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 BT601 = (0.299, 0.587, 0.114)
-"""How much red, green and blue count in the luma of ITU-R BT.601: how colour files are read as grey by :mod:`ddim_edu.lab.folder`."""
+"""What red, green and blue count in the luma of ITU-R BT.601, by which :mod:`ddim_edu.lab.folder` reads colours as grey."""
 
 
-class Operator(ABC):
+class Operator:
     """A linear map A of images, with its pseudo-inverse. A new kind needs the first two methods only."""
 
-    @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """The observation ``A x`` of images ``x``, ``(B, ...)``."""
+        raise NotImplementedError
 
-    @abstractmethod
     def pseudo_inverse(self, y: Tensor) -> Tensor:
         """``A^+ y``: of all images that give the observation, the one with the smallest norm; ``(B, ...)``, of the shape of images."""
+        raise NotImplementedError
 
     def correct(self, x_0: Tensor, y: Tensor) -> Tensor:
         """The image nearest to ``x_0`` that gives the observation ``y``: ``x_0 + A^+ (y - A x_0)``.
