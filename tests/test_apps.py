@@ -210,6 +210,19 @@ def test_time_travel_walks_every_stretch_again():
     assert called == [70, 70, 60, 50, 40, 60, 50, 40, 30, 20, 10, 30, 20, 10]
 
 
+def test_travel_goes_back_up_by_the_forward_process():
+    """At every call the known coordinate has the mean sqrt(abar_t) y, however often the stretch has been walked."""
+    tau, off = make_tau(1000, 12, "trailing"), []
+
+    def eps_theta(x, t):
+        off.append((x[:, 0].mean() - 20 * LINEAR.alpha_bar[t[0]].sqrt()).abs().item())
+        return PAIR.eps(x, t)
+
+    y = torch.tensor([[20.0, 0.0]], dtype=torch.float64).expand(500, 2)
+    restore(eps_theta, FIRST, y, LINEAR, tau, travel=3, jump=4, generator=generator(12))
+    assert len(off) == 36 and max(off) < 0.3
+
+
 def test_without_travel_it_is_the_sampler_with_one_hook():
     y = normal(5, 2, seed=6)
     plain = sample(
@@ -284,6 +297,7 @@ def test_slerp_of_nearly_parallel_vectors_is_the_line():
         for u in (0.0, 0.3, 1.0, torch.tensor([0.0, 0.5, 1.0])):
             found = slerp(a, b, u)
             assert found.dtype == torch.float32 and torch.allclose(found, lerp(a, b, u), atol=1e-5)
+    assert angle(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1e-7]])).item() == pytest.approx(1e-7)
     tiny = slerp(torch.tensor([[1.0, 0.0]]).double(), torch.tensor([[1.0, 1e-9]]).double(), 0.5)
     assert tiny[0, 1] == pytest.approx(0.5e-9)  # where the arc cosine of the angle would be 0
 
