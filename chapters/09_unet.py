@@ -6,7 +6,7 @@
 #
 # So far $\epsilon_\theta$ was a formula, or a network that we called without looking inside. This chapter opens it. At the end you will have checked, by running it,
 #
-# - that a shipped model is some twenty parts that you can wire up yourself, and that yours gives the same numbers;
+# - that a shipped model is sixteen parts that you can wire up yourself, and that yours gives the same numbers;
 # - what flows through the skip connections, and what happens to the prediction when one of them is cut;
 # - how the network is told $t$ and a class, and what it costs to tell it the wrong one;
 # - what one pixel attends to, and how far one pixel of the answer sees;
@@ -29,7 +29,7 @@ from ddim_edu.lab.checkpoint import load
 from ddim_edu.lab.data import digits
 from ddim_edu.lab.recipes import RECIPES
 from ddim_edu.nets.unet import Attention, Block, UNet, UNetConfig
-from ddim_edu.plotting import figure, image_row
+from ddim_edu.plotting import figure
 from ddim_edu.sampler import draw, sample
 from ddim_edu.schedule import make_tau
 
@@ -145,7 +145,8 @@ silence = eps.square().mean()
 error = (2 / eps.numel()) ** 0.5  # standard error; the variance of eps^2 is 2
 # checks eq:new-network-loss
 assert abs(silence - 1) < 4 * error
-print(f"a new network's loss {silence:.2f}, the trained one's {losses(300).mean():.2f}")
+print(f"a new network's loss {silence:.2f}, the trained one's", end=" ")
+print(f"{losses(300).mean():.2f}")
 
 # %% [markdown]
 # ## Down and up again, by hand
@@ -220,7 +221,7 @@ def watch(parts, call):
     """The output of each part during one call."""
     seen = {}
     hooks = [
-        part.register_forward_hook(lambda _, args, out, name=name: seen.update({name: out}))
+        part.register_forward_hook(lambda *io, name=name: seen.update({name: io[-1]}))
         for name, part in parts.items()
     ]
     call()
@@ -240,7 +241,8 @@ maps = watch(downs | ups, lambda: large.model(noisy, twenty, kinds))
 which = 7
 said = large.model(noisy, twenty, kinds)
 fig, axes = figure(7, 3, height=3.5)
-for ax, picture, title in zip(axes[:, 0], (noisy, said, clothes), ("$x_t$", r"$\epsilon_\theta$", "clean")):
+left = {"$x_t$": noisy, r"$\epsilon_\theta$": said, "clean": clothes}
+for ax, (title, picture) in zip(axes[:, 0], left.items()):
     ax.imshow(picture[which, 0], cmap="gray", vmin=-1.5, vmax=1.5)
     ax.set_title(title, fontsize=9)
 for (way, i), h in maps.items():
@@ -253,7 +255,7 @@ for (way, i), h in maps.items():
             ax.set_title(f"{way}, {side} × {side}", fontsize=9)
 for ax in axes.flat:
     ax.set(xticks=[], yticks=[])
-    ax.grid(False);
+    ax.grid(False)
 
 # %% [markdown]
 # How much of the *noise* is in these maps? Fit a straight line: from the channels at one position of a map, by least squares, to the noise of the pixels which that position covers (1, 4 or 16 of them). Fit on three quarters of the pictures and report the share of the noise's variance
@@ -272,7 +274,8 @@ def readable(h, noise):
     return 1 - (rows[cut:] @ line - target[cut:]).square().mean().item()
 
 
-many, many_noise = clothes.repeat(4, 1, 1, 1), draw(clothes.repeat(4, 1, 1, 1), generator)
+many = clothes.repeat(4, 1, 1, 1)
+many_noise = draw(many, generator)
 many_noisy = q_sample(many, t, large.schedule, many_noise)
 maps = watch(downs, lambda: large.model(many_noisy, twenty.repeat(4)))
 share = {h.shape[-1]: readable(h, many_noise) for h in maps.values()}
@@ -289,7 +292,8 @@ assert share[28] > share[14] + 0.1 > share[7] + 0.2 and share[7] < 0.25
 # The blocks on the way up take a map of 64 channels, the lower half from below, the upper half from the skip connection. Another kind of hook edits what a part is given. We put zeros in the place of one skip connection, or its average over pictures and positions, and measure the loss.
 
 # %%
-up_blocks = [part for stage in small.model.up for part in stage if isinstance(part, Block)]
+parts = [part for stage in small.model.up for part in stage]
+up_blocks = [part for part in parts if isinstance(part, Block)]
 names = "d (4 x 4)", "c (4 x 4)", "b (8 x 8)", "a (8 x 8)"
 cut_at = 50, 300, 700
 
@@ -326,12 +330,21 @@ assert table["b (8 x 8), zeros"][0] > 2 * whole[0]
 # - Without `b` it is the *low* level that suffers most: comparing a pixel with its neighbours is what the fine blocks are for.
 # - The skip connections between the 4 × 4 maps could go, and one would hardly notice. The letter U is drawn with equal rungs, but its rungs are not equally busy. (That is said of this network, *after* training. One that had been trained without them would have found other ways.)
 #
-# The average is not a milder cut than zeros. Half the groups of the norm behind it hold nothing but the skip connection's channels, and {eq}`eq:group-norm` divides whatever is left of them by its standard deviation, which blows a
-# small remainder up to full size. Zeros stay zeros.
-#
+# The average is not a milder cut than zeros. Half the groups of the norm behind it hold nothing but the skip connection's channels, and {eq}`eq:group-norm` brings whatever it finds there to a spread of 1. A constant pattern that says nothing
+# is made louder than it ever was. Zeros stay zeros.
+
+# %%
+first = watch({"a": small.model.conv_in}, lambda: losses(300))["a"]
+average = first.mean((0, 2, 3)).view(4, 8)  # four groups of the norm
+spread = average.std(1).max()
+print(f"spread of a {first.std():.1f}, of its averages {spread:.1f} at most; normed 1")
+blown_up = F.group_norm(average.view(1, 32, 1, 1), 4).view(4, 8)
+assert spread < 0.9 * first.std() and blown_up.std(1, correction=0).min() > 0.99
+
+# %% [markdown]
 # ## How the network is told $t$
 #
-# A level is a whole number from 1 to 1000. Fed as one number it would be too large for a network's weights, and divided by 1000, neighbours would look alike to them. So it is written down in many scales at once, like the hands of a clock: with $K$ frequencies from 1 down to $1/10000$,
+# A level is a whole number from 1 to 1000. From that one number a linear layer could make straight lines only, and the network may need a channel that is busy around level 80 and quiet elsewhere. So the level is written down in many scales at once, like the time on the hands of a clock: with $K$ frequencies from 1 down to $1/10000$,
 #
 # $$
 # \begin{gathered}
@@ -363,13 +376,14 @@ products = by_hand @ by_hand.T
 formula = (omega * (t[:, None, None] - t[:, None])).cos().sum(2)
 assert torch.allclose(products, formula, atol=1e-9)
 
-# %% mystnb={"figure": {"caption": "Left: the time embedding with 32 entries, one row per entry, white +1 and black -1: fast hands at the top of each half, slow ones below. Right: likeness of the embeddings of two levels (their scalar product divided by $K$) against the distance of the levels.", "name": "fig-time-embedding"}, "image": {"alt": "Left: 32 rows of stripes against t; the rows at the top of each half flicker, further down the waves become longer until they are constant over all levels. Right: a curve that starts at 1, falls quickly at first and then more slowly, to below 0.5 at distance 1000."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Left: the time embedding with 32 entries at the first 200 levels, one row per entry, white +1 and black -1; sines above, cosines below, the fast hands at the top of each half. Right: likeness of the embeddings of two levels (their scalar product divided by $K$) against the distance of the levels.", "name": "fig-time-embedding"}, "image": {"alt": "Left: 32 rows of stripes against t; the rows at the top of each half have short waves, further down the waves become longer until a row is constant. Right: a jagged curve that starts at 1, falls steeply to about 0.6 within ten levels and then slowly, to around 0.3 at distances of several hundred."}} tags=["hide-input"]
 fig, (left, right) = figure(2, height=2.5)
-left.imshow(embedded.T, cmap="gray", aspect="auto", extent=(1, 1000, 32, 0))
+shown = {"aspect": "auto", "extent": (0.5, 200.5, 32, 0), "interpolation": "nearest"}
+left.imshow(embedded[:200].T, cmap="gray", **shown)
 left.set(xlabel="level t", ylabel="entry")
 left.grid(False)
 right.plot(t - 1, products[0] / K)
-right.set(xlabel="distance of two levels", ylabel="likeness", ylim=(0, 1.05));
+right.set(xlabel="distance of two levels", ylabel="likeness", ylim=(-0.1, 1.05));
 
 # %%
 for distance in (1, 10, 100, 900):
@@ -377,7 +391,7 @@ for distance in (1, 10, 100, 900):
 assert products[0, 1] > products[0, 10] > products[0, 100] > products[0, 900]
 
 # %% [markdown]
-# Here is why one set of weights can serve all levels. Neighbouring levels ask nearly the same question, and their embeddings are nearly the same, so what is learnt at one level serves hundreds of others. Distant levels ask different questions, and the embedding tells them apart. Does the trained network
+# Here is why one set of weights can serve all levels. Neighbouring levels ask nearly the same question, and their embeddings are much alike, so what is learnt at one level serves others. (The fast hands make the curve jagged, but the network is free to listen to the slow ones.) Distant levels ask different questions, and the embedding tells them apart. Does the trained network
 # use it? Give it digits at level 100, 400 and 700, and *lie* about the level.
 
 # %%
@@ -399,15 +413,33 @@ for t, row in lied.items():
     print(f"true level {t}: loss {min(row):.2f}, smallest when told {best}")
     assert best == t and row[0] > 1
 off_by_one = losses(400, 399).mean() / losses(400).mean()
-print(f"off by one level: {100 * (off_by_one - 1):.0f} % more loss")
 assert abs(off_by_one - 1) < 0.01
 
 # %% [markdown]
-# The loss is smallest at the truth, a level more or less costs nothing, and a gross lie is worse than silence. Told that there is little noise, the network takes what it sees for picture, and looks for a faint grain by blowing up small differences.
+# The loss is smallest at the truth, a single level makes less than a hundredth of a difference, and a gross lie can be worse than silence. What does the network say when it is lied to?
+
+# %%
+def says(t, told):
+    return small.model(q_sample(images, t, schedule, eps), torch.full((200,), told))
+
+
+def correlation(x, y):
+    return torch.corrcoef(torch.stack([x.flatten(), y.flatten()]))[0, 1].item()
+
+
+for t, told in ((700, 700), (700, 1), (100, 100), (100, 1000)):
+    eps_hat = says(t, told)
+    print(f"true {t}, told {told:4d}: spread {eps_hat.std():.1f}", end=", ")
+    print(f"correlation with the picture {correlation(eps_hat, images):.1f}")
+assert says(700, 1).std() > 1.5 and correlation(says(100, 1000), images) > 0.8
+assert 0.9 < says(700, 700).std() < 1.1 > says(100, 100).std()
+
+# %% [markdown]
+# Told that there is little noise, it believes that $x_t$ holds little of it, and blows it up to size: what comes out has twice the spread that noise has. Told that there is nothing but noise, it hands back what it sees, which is the picture.
 #
 # ### Labels
 #
-# A label enters by the same door. Each class has a learnt vector, added to the vector of the level, and there is one more row for **any class**, the *null label*. In training some of the labels are replaced by it (a fifth for this model), so that one network learns to predict with the label and without. The vectors start at zero: a new network treats all classes alike. How much does it help to know the digit?
+# A label enters by the same door. Each class has a learnt vector, added to the vector of the level, and there is one more row for **any class**, the *null label*. In training some of the labels are replaced by it (a fifth of them for this model), so that one network learns to predict with the label and without. The vectors start at zero: a new network treats all classes alike. How much does it help to know the digit?
 
 # %%
 wrong = (classes + 1) % 10
@@ -434,11 +466,12 @@ assert torch.equal(losses(300), losses(300, labels=any_digit))
 # h_i = \sum_{j=1}^{n} w_{ij}\, v_j, \qquad w_{ij} = \frac{\exp(q_i \cdot k_j / \sqrt C)}{\sum_l \exp(q_i \cdot k_l / \sqrt C)} .
 # $$ (eq:attention)
 #
-# The weights are positive and sum to 1. (The root of the number of channels $C$ keeps the exponents moderate, since a scalar product of $C$ terms of variance 1 has variance $C$.) A 1 × 1 convolution of $h$, which starts at zero, is added to the map.
+# The weights are positive and sum to 1; this way of making them is called *softmax*. (The root of the number of channels $C$ keeps the exponents moderate, since a scalar product of $C$ terms of variance 1 has variance $C$.) A 1 × 1 convolution of $h$, which starts at zero, is added to the map.
 
 # %%
 attention = large.model.middle[0].attention
-before = watch({"map": large.model.middle[0].res}, lambda: large.model(noisy, twenty, kinds))["map"]
+before = {"map": large.model.middle[0].res}
+before = watch(before, lambda: large.model(noisy, twenty, kinds))["map"]
 q, k, v = rearrange(
     attention.qkv(attention.norm(before)), "b (n c) h w -> n b (h w) c", n=3
 )
@@ -457,7 +490,7 @@ for ax, (row, column) in zip(axes[1:], ((1, 1), (3, 3), (3, 5), (6, 2))):
     ax.plot(column, row, "x", color="#D55E00", ms=8, mew=2)
 for ax in axes:
     ax.set(xticks=[], yticks=[])
-    ax.grid(False);
+    ax.grid(False)
 
 # %%
 row, column = torch.arange(49) // 7, torch.arange(49) % 7
@@ -519,7 +552,7 @@ fig, axes = figure(3, height=2.4)
 for ax, (t, size) in zip(axes, seen.items()):
     ax.imshow((size / size.max()).log10(), cmap="gray", vmin=-3.5, vmax=0)
     ax.set(xticks=[], yticks=[], title=f"t = {t}")
-    ax.grid(False);
+    ax.grid(False)
 
 # %%
 row, column = torch.arange(28)[:, None] - 14, torch.arange(28) - 14
@@ -527,7 +560,7 @@ distance = torch.maximum(row.abs(), column.abs())
 share = {}
 for t, size in seen.items():
     share[t] = (size[distance > 6].sum() / size[distance > 0].sum()).item()
-    print(f"t = {t:3d}: {share[t]:.1f} of the sight, itself left out, is beyond 6 pixels")
+    print(f"t = {t:3d}: {share[t]:.1f} of the rest lies beyond 6 pixels")
 assert share[900] > share[300] > share[30] + 0.05
 
 # %% [markdown]
@@ -540,10 +573,11 @@ assert share[900] > share[300] > share[30] + 0.05
 
 # %%
 def cost(net):
-    """For each convolution and linear layer: parameters, and multiply-adds a picture."""
+    """Multiply-adds a picture: of each convolution and linear layer, and in all."""
     cfg, counts = net.config, {}
     x = torch.zeros(1, cfg.image_channels, cfg.image_size, cfg.image_size)
-    layers = {n: m for n, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    kind = nn.Conv2d | nn.Linear
+    layers = {n: part for n, part in net.named_modules() if isinstance(part, kind)}
     device = net.conv_in.weight.device  # "meta" has shapes and no numbers
     with FlopCounterMode(display=False) as witness:
         t = torch.ones(1, dtype=torch.long, device=device)
@@ -559,22 +593,28 @@ beside = total - sum(counts.values())  # attention: 2 n^2 C
 assert beside == 2 * 49**2 * 96
 
 # %%
+print(f"{'stage':18s}weights  million multiply-adds")
 stages = {"embeddings": ("time_mlp", "label_embedding"), "conv_in": ("conv_in",)}
-stages |= {f"down {28 // 2**i:2d} x {28 // 2**i:2d}": (f"down.{i}.",) for i in range(3)}
-stages |= {"middle 7 x 7": ("middle",)}
-stages |= {f"up {7 * 2**i:4d} x {7 * 2**i:2d}": (f"up.{i}.",) for i in range(3)}
+stages |= {f"down {28 // 2**i:2d}": (f"down.{i}.",) for i in range(3)}
+stages |= {"middle 7": ("middle",)}
+stages |= {f"up {7 * 2**i:4d}": (f"up.{i}.",) for i in range(3)}
 stages |= {"norm, conv_out": ("norm_out", "conv_out")}
 size, work = {}, {}
 for stage, names in stages.items():
-    mine = [p.numel() for n, p in large.model.named_parameters() if n.startswith(names)]
-    size[stage] = sum(mine)
+    mine = large.model.named_parameters()
+    size[stage] = sum(p.numel() for n, p in mine if n.startswith(names))
     work[stage] = sum(c for n, c in counts.items() if n.startswith(names))
-    print(f"{stage:15s}{size[stage]:9,d} parameters {work[stage] / 1e6:6.1f} M multiply-adds")
+    print(f"{stage:15s}{size[stage]:9,d}{work[stage] / 1e6:8.1f}")
 assert sum(size.values()) == sum(p.numel() for p in large.model.parameters())
 assert sum(work.values()) == sum(counts.values())
+for side in (7, 14, 28):
+    names = [stage for stage in size if stage.endswith(f" {side}")]
+    of_size = sum(size[n] for n in names) / sum(size.values())
+    of_work = sum(work[n] for n in names) / total
+    print(f"{side:2d} x {side:2d}: {of_size:.0%} of the parameters, {of_work:.0%} of the work")
 
 # %% [markdown]
-# The parameters sit at the bottom, the work is done at the top: a weight at 28 × 28 is used 784 times a picture, one at 7 × 7 only 49 times. (An `Upsample` works at the finer resolution, and is counted with the stage that it ends.) Does the clock agree? Take the time of the finest stages, by hooks, as a share of a whole call.
+# A weight at 28 × 28 is used 784 times a picture, one at 7 × 7 only 49 times. In this network the number of channels doubles whenever the resolution is halved: four times the weights on a quarter of the pixels. So each resolution has about the same amount of work, but nearly all parameters are at the bottom. (An `Upsample` works at the finer resolution, and is counted with the stage that it ends.) Does the clock agree? Take the time of the blocks at 28 × 28, by hooks, as a share of a whole call.
 
 # %%
 fine = [large.model.down[0][0], *large.model.up[2]]
@@ -599,11 +639,11 @@ whole_time = time.perf_counter() - start
 for hook in hooks:
     hook.remove()
 of_parameters = fine_parameters / sum(size.values())
-print(f"finest blocks: {100 * of_parameters:.0f} % of the parameters")
+print(f"blocks at 28 x 28: {of_parameters:.0%} of the parameters")
 assert sum(spent) / whole_time > 4 * of_parameters
 
 # %% [markdown]
-# Their share of the time is more than four times their share of the parameters, on any machine we tried (the cell asserts it and prints no seconds). If a model is to be larger without being slower, it grows at the bottom.
+# Their share of the time is more than four times their share of the parameters; the cell asserts it, and prints no seconds, which belong to a machine. If a model is to have more parameters and not much more work, it grows at the bottom.
 #
 # ## The networks of the papers
 #
@@ -656,19 +696,22 @@ for name, model in (("right", small.model), ("t/T", fraction)):
     fresh, tau = torch.Generator().manual_seed(0), make_tau(1000, 20)
     made[name] = sample(model, (50, 1, 8, 8), schedule, tau, generator=fresh)
 
-# %% mystnb={"figure": {"caption": "Twenty steps of DDIM from the same ten starts. Top: the network is told $t$. Bottom: it is told $t/T$.", "name": "fig-wrong-units"}, "image": {"alt": "Two rows of ten small grey pictures. The top row shows handwritten digits, the bottom row blotches of black, white and grey that resemble none."}} tags=["hide-input"]
-rows = [torch.cat(list(x[:10]), 2) for x in made.values()]
-image_row(torch.cat(rows, 1)[None]);
+# %% mystnb={"figure": {"caption": "Twenty steps of DDIM from the same ten starts. Top: the network is told $t$. Bottom: it is told $t/T$.", "name": "fig-wrong-units"}, "image": {"alt": "Two rows of ten small grey pictures. The top row shows handwritten digits, the bottom row hard black and white shapes that resemble none."}} tags=["hide-input"]
+fig, axes = figure(1, 2, height=1.75)
+for ax, (name, x) in zip(axes, made.items()):
+    ax.imshow(torch.cat(list(x[:10]), 2)[0], cmap="gray", vmin=-1, vmax=1)
+    ax.set(xticks=[], yticks=[], ylabel="$t$" if name == "right" else "$t/T$")
+    ax.grid(False)
 
 # %%
 known = data.floats(data.train).flatten(1)
-away = {n: torch.cdist(x.flatten(1), known).min(1).values.mean() for n, x in made.items()}
+away = {n: torch.cdist(x.flatten(1), known).amin(1).mean() for n, x in made.items()}
 for name, value in away.items():
     print(f"{name:5s} mean distance to the nearest training digit {value:.1f}")
 assert away["t/T"] > 1.5 * away["right"]
 
 # %% [markdown]
-# All fractions lie between 0 and 1, so the network believes that there is no noise, at whatever level: its loss is worse than silence everywhere, and the samples are no digits. No exception, no warning, and the shapes are right. A loss above 1 is the alarm, and costs one line to look at.
+# All fractions lie between 0 and 1, so the network believes that there is no noise, at whatever level: its loss is worse than silence at all three levels, and the samples are no digits. No exception, no warning, and the shapes are right. A loss above 1 is the alarm, and costs one line to look at.
 #
 # ## Exercises
 #
@@ -791,7 +834,7 @@ assert away["t/T"] > 1.5 * away["right"]
 #
 # ## Summary
 #
-# 1. A U-Net goes down to small maps, where sight is far and work is cheap, and up again; skip connections hand over the detail. Twenty parts and a dozen lines of wiring equal the shipped model.
+# 1. A U-Net goes down to small maps, where sight is far and work is cheap, and up again; skip connections hand over the detail. Sixteen parts and eleven lines of wiring equal the shipped model.
 # 2. The finest skip connection carries the noise and cannot be cut; in the small model the coarsest can.
 # 3. Sines and cosines of $t$ tell each block the level. The loss is least at the true level, and a gross lie is worse than silence. A label is one more vector, the null label another.
 # 4. Convolutions see a bounded square, attention and the norms see everything; the trained network looks farther the more noise there is.
