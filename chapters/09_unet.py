@@ -47,7 +47,7 @@ schedule, eps = small.schedule, draw(images, generator)
 
 
 def losses(t, told=None, labels=None):
-    """Squared error of each held-out digit at level t; the network is told `told`."""
+    """Squared error of each held-out digit at level t; the network hears `told`."""
     x_t = q_sample(images, t, schedule, eps)
     told = torch.full((len(x_t),), t if told is None else told)
     error = small.model(x_t, told, labels) - eps
@@ -219,17 +219,20 @@ assert count == sum(p.numel() for p in small.model.parameters())
 # %%
 def watch(parts, call):
     """The output of each part during one call."""
-    seen = {}
-    hooks = [
-        part.register_forward_hook(lambda *io, name=name: seen.update({name: io[-1]}))
-        for name, part in parts.items()
-    ]
+    seen, hooks = {}, []
+    for name, part in parts.items():
+
+        def keep(_, args, out, name=name):
+            seen[name] = out
+
+        hooks.append(part.register_forward_hook(keep))
     call()
     for hook in hooks:
         hook.remove()
     return seen
 
 
+# %%
 downs = {("down", i): stage[0] for i, stage in enumerate(large.model.down)}
 ups = {("up", 2 - i): stage[1] for i, stage in enumerate(large.model.up)}
 twenty, t = torch.full((20,), 300), 300
@@ -264,23 +267,25 @@ for ax in axes.flat:
 
 # %%
 def readable(h, noise):
-    """Share of the noise's variance that a straight line reads off the map h."""
+    """Share of the noise's variance that a linear fit reads off the map h."""
     p = noise.shape[-1] // h.shape[-1]
     rows = rearrange(h, "b c h w -> (b h w) c").double()
     rows = torch.cat([rows, torch.ones(len(rows), 1)], 1)
-    target = rearrange(noise, "b 1 (h p) (w q) -> (b h w) (p q)", p=p, q=p).double()
+    target = rearrange(noise, "b 1 (h p) (w q) -> (b h w) (p q)", p=p, q=p)
+    target = target.double()
     cut = len(rows) * 3 // 4
     line = torch.linalg.lstsq(rows[:cut], target[:cut]).solution
     return 1 - (rows[cut:] @ line - target[cut:]).square().mean().item()
 
 
+# %%
 many = clothes.repeat(4, 1, 1, 1)
 many_noise = draw(many, generator)
 many_noisy = q_sample(many, t, large.schedule, many_noise)
 maps = watch(downs, lambda: large.model(many_noisy, twenty.repeat(4)))
 share = {h.shape[-1]: readable(h, many_noise) for h in maps.values()}
-for side, value in share.items():
-    print(f"{side:2d} x {side:2d}: {value:.1f} of the noise can be read off")
+for n, value in share.items():
+    print(f"{n:2d} x {n:2d}: {value:.1f} of the noise can be read off")
 assert share[28] > share[14] + 0.1 > share[7] + 0.2 and share[7] < 0.25
 
 # %% [markdown]
@@ -330,14 +335,14 @@ assert table["b (8 x 8), zeros"][0] > 2 * whole[0]
 # - Without `b` it is the *low* level that suffers most: comparing a pixel with its neighbours is what the fine blocks are for.
 # - The skip connections between the 4 × 4 maps could go, and one would hardly notice. The letter U is drawn with equal rungs, but its rungs are not equally busy. (That is said of this network, *after* training. One that had been trained without them would have found other ways.)
 #
-# The average is not a milder cut than zeros. Half the groups of the norm behind it hold nothing but the skip connection's channels, and {eq}`eq:group-norm` brings whatever it finds there to a spread of 1. A constant pattern that says nothing
-# is made louder than it ever was. Zeros stay zeros.
+# The average is not a milder cut than zeros. Half the groups of the norm behind it hold nothing but the skip connection's channels, and {eq}`eq:group-norm` brings whatever it finds there to a spread of 1. Constants that say nothing
+# come out as loud as a signal. Zeros stay zeros.
 
 # %%
 first = watch({"a": small.model.conv_in}, lambda: losses(300))["a"]
 average = first.mean((0, 2, 3)).view(4, 8)  # four groups of the norm
 spread = average.std(1).max()
-print(f"spread of a {first.std():.1f}, of its averages {spread:.1f} at most; normed 1")
+print(f"spread of a {first.std():.1f}, of its averages at most {spread:.1f}")
 blown_up = F.group_norm(average.view(1, 32, 1, 1), 4).view(4, 8)
 assert spread < 0.9 * first.std() and blown_up.std(1, correction=0).min() > 0.99
 
@@ -378,8 +383,8 @@ assert torch.allclose(products, formula, atol=1e-9)
 
 # %% mystnb={"figure": {"caption": "Left: the time embedding with 32 entries at the first 200 levels, one row per entry, white +1 and black -1; sines above, cosines below, the fast hands at the top of each half. Right: likeness of the embeddings of two levels (their scalar product divided by $K$) against the distance of the levels.", "name": "fig-time-embedding"}, "image": {"alt": "Left: 32 rows of stripes against t; the rows at the top of each half have short waves, further down the waves become longer until a row is constant. Right: a jagged curve that starts at 1, falls steeply to about 0.6 within ten levels and then slowly, to around 0.3 at distances of several hundred."}} tags=["hide-input"]
 fig, (left, right) = figure(2, height=2.5)
-shown = {"aspect": "auto", "extent": (0.5, 200.5, 32, 0), "interpolation": "nearest"}
-left.imshow(embedded[:200].T, cmap="gray", **shown)
+shown = {"aspect": "auto", "interpolation": "nearest", "cmap": "gray"}
+left.imshow(embedded[:200].T, extent=(0.5, 200.5, 32, 0), **shown)
 left.set(xlabel="level t", ylabel="entry")
 left.grid(False)
 right.plot(t - 1, products[0] / K)
@@ -420,7 +425,8 @@ assert abs(off_by_one - 1) < 0.01
 
 # %%
 def says(t, told):
-    return small.model(q_sample(images, t, schedule, eps), torch.full((200,), told))
+    x_t = q_sample(images, t, schedule, eps)
+    return small.model(x_t, torch.full((200,), told))
 
 
 def correlation(x, y):
@@ -430,7 +436,7 @@ def correlation(x, y):
 for t, told in ((700, 700), (700, 1), (100, 100), (100, 1000)):
     eps_hat = says(t, told)
     print(f"true {t}, told {told:4d}: spread {eps_hat.std():.1f}", end=", ")
-    print(f"correlation with the picture {correlation(eps_hat, images):.1f}")
+    print(f"correlation with the picture {correlation(eps_hat, images):.2f}")
 assert says(700, 1).std() > 1.5 and correlation(says(100, 1000), images) > 0.8
 assert 0.9 < says(700, 700).std() < 1.1 > says(100, 100).std()
 
@@ -450,7 +456,7 @@ for t in (50, 300, 700):
     text = " ".join(f"{row.mean():8.3f}" for row in rows)
     print(f"t = {t}: true, any, wrong label {text}")
     if t > 50:
-        for less, more in zip(rows, rows[1:]):  # paired: the same pictures and noise
+        for less, more in zip(rows, rows[1:]):  # the same pictures and noise
             gap = more - less
             assert gap.mean() > 2 * gap.std() / 200**0.5
 assert torch.equal(losses(300), losses(300, labels=any_digit))
@@ -479,7 +485,8 @@ scores = q @ k.transpose(1, 2) / q.shape[-1] ** 0.5
 weights = scores.softmax(-1)  # (20, 49, 49)
 mixed = rearrange(weights @ v, "b (h w) c -> b c h w", h=7)
 # checks eq:attention
-assert torch.allclose(before + attention.project(mixed), attention(before), atol=1e-4)
+received = attention(before) - before
+assert torch.allclose(attention.project(mixed), received, atol=1e-4)
 assert torch.allclose(weights.sum(-1), torch.ones(20, 49), atol=1e-5)
 
 # %% mystnb={"figure": {"caption": "What four positions of the 7 × 7 map attend to, in the picture of the figure above at level 300. Each map belongs to the position marked with a cross; white is where the weight is.", "name": "fig-attention"}, "image": {"alt": "A row of five small pictures: a clean piece of clothing, and four coarse maps of 7 by 7 squares, each with a cross at one square. Few squares of each map are bright, and mostly not those next to the cross."}} tags=["hide-input"]
@@ -494,7 +501,8 @@ for ax in axes:
 
 # %%
 row, column = torch.arange(49) // 7, torch.arange(49) % 7
-apart = torch.maximum((row[:, None] - row).abs(), (column[:, None] - column).abs())
+apart = (row[:, None] - row).abs(), (column[:, None] - column).abs()
+apart = torch.maximum(*apart)
 near = (weights * (apart <= 1)).sum(-1).mean()
 print(f"weight on the position itself and its neighbours: {near:.1f}")
 print(f"if all weights were equal: {(apart <= 1).double().mean():.2f}")
@@ -533,9 +541,10 @@ def side(levels, without):
 convolutions = [side(levels, (Attention, nn.GroupNorm)) for levels in (1, 2, 3)]
 print("convolutions only, 1, 2, 3 levels:", *convolutions)
 assert convolutions[0] == 25 and convolutions[1] == 61 and convolutions[2] > 120
-with_norms = side(1, Attention)
-print("one level, with group norms and without attention:", with_norms)
-assert side(2, nn.GroupNorm) == with_norms == 160  # attention alone sees all, too
+with_attention, with_norms = side(1, nn.GroupNorm), side(1, Attention)
+print("one level, with attention as well:", with_attention)
+print("one level, with norms instead:", with_norms)
+assert with_attention == with_norms == 160
 
 # %% [markdown]
 # Each level more than doubles the sight. And here is a surprise: strictly speaking a single level sees everything, through the mean and variance of its norms. But those are two numbers per group; they can say "it is a bright picture", not "there is a heel down there". So what can be seen is one question, and what is looked at another. In the *trained* network the size of the gradient tells.
@@ -573,11 +582,11 @@ assert share[900] > share[300] > share[30] + 0.05
 
 # %%
 def cost(net):
-    """Multiply-adds a picture: of each convolution and linear layer, and in all."""
+    """Multiply-adds a picture: of each convolution or linear layer, and in all."""
     cfg, counts = net.config, {}
     x = torch.zeros(1, cfg.image_channels, cfg.image_size, cfg.image_size)
-    kind = nn.Conv2d | nn.Linear
-    layers = {n: part for n, part in net.named_modules() if isinstance(part, kind)}
+    kinds = nn.Conv2d | nn.Linear
+    layers = {n: m for n, m in net.named_modules() if isinstance(m, kinds)}
     device = net.conv_in.weight.device  # "meta" has shapes and no numbers
     with FlopCounterMode(display=False) as witness:
         t = torch.ones(1, dtype=torch.long, device=device)
@@ -587,6 +596,7 @@ def cost(net):
     return counts, witness.get_total_flops() / 2
 
 
+# %%
 counts, total = cost(large.model)
 print(f"{total / 1e6:.1f} million multiply-adds a picture")
 beside = total - sum(counts.values())  # attention: 2 n^2 C
@@ -607,35 +617,40 @@ for stage, names in stages.items():
     print(f"{stage:15s}{size[stage]:9,d}{work[stage] / 1e6:8.1f}")
 assert sum(size.values()) == sum(p.numel() for p in large.model.parameters())
 assert sum(work.values()) == sum(counts.values())
-for side in (7, 14, 28):
-    names = [stage for stage in size if stage.endswith(f" {side}")]
+
+# %%
+for pixels in (7, 14, 28):
+    names = [stage for stage in size if stage.endswith(f" {pixels}")]
     of_size = sum(size[n] for n in names) / sum(size.values())
     of_work = sum(work[n] for n in names) / total
-    print(f"{side:2d} x {side:2d}: {of_size:.0%} of the parameters, {of_work:.0%} of the work")
+    print(f"{pixels:2d}: {of_size:.0%} of the parameters, {of_work:.0%} of the work")
 
 # %% [markdown]
-# A weight at 28 × 28 is used 784 times a picture, one at 7 × 7 only 49 times. In this network the number of channels doubles whenever the resolution is halved: four times the weights on a quarter of the pixels. So each resolution has about the same amount of work, but nearly all parameters are at the bottom. (An `Upsample` works at the finer resolution, and is counted with the stage that it ends.) Does the clock agree? Take the time of the blocks at 28 × 28, by hooks, as a share of a whole call.
+# A weight at 28 × 28 is used 784 times a picture, one at 7 × 7 only 49 times. In this network the number of channels doubles whenever the resolution is halved: four times the weights on a quarter of the pixels. So all resolutions have work of the same order, but most of the parameters are at the bottom. (An `Upsample` works at the finer resolution, and is counted with the stage that it ends.) Does the clock agree? Take the time of the blocks at 28 × 28, by hooks, as a share of a whole call.
 
 # %%
 fine = [large.model.down[0][0], *large.model.up[2]]
 fine_parameters = sum(p.numel() for part in fine for p in part.parameters())
-begun, spent = [], []
-hooks = [
-    hook
-    for part in fine
-    for hook in (
-        part.register_forward_pre_hook(lambda *_: begun.append(time.perf_counter())),
-        part.register_forward_hook(
-            lambda *_: spent.append(time.perf_counter() - begun[-1])
-        ),
-    )
-]
+begun, spent, hooks = [], [], []
+
+
+def start(part, args):
+    begun.append(time.perf_counter())
+
+
+def stop(part, args, out):
+    spent.append(time.perf_counter() - begun[-1])
+
+
+for part in fine:
+    hooks.append(part.register_forward_pre_hook(start))
+    hooks.append(part.register_forward_hook(stop))
 
 # %%
-start = time.perf_counter()
+clock = time.perf_counter()
 for _ in range(4):
     large.model(noisy, twenty, kinds)
-whole_time = time.perf_counter() - start
+whole_time = time.perf_counter() - clock
 for hook in hooks:
     hook.remove()
 of_parameters = fine_parameters / sum(size.values())
@@ -705,9 +720,10 @@ for ax, (name, x) in zip(axes, made.items()):
 
 # %%
 known = data.floats(data.train).flatten(1)
-away = {n: torch.cdist(x.flatten(1), known).amin(1).mean() for n, x in made.items()}
-for name, value in away.items():
-    print(f"{name:5s} mean distance to the nearest training digit {value:.1f}")
+away = {}
+for name, x in made.items():
+    away[name] = torch.cdist(x.flatten(1), known).amin(1).mean()
+    print(f"{name:5s} distance to the nearest training digit {away[name]:.1f}")
 assert away["t/T"] > 1.5 * away["right"]
 
 # %% [markdown]
