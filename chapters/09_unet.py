@@ -47,7 +47,7 @@ schedule, eps = small.schedule, draw(images, generator)
 
 
 def losses(t, told=None, labels=None):
-    """Squared error of each held-out digit at level t; the network hears `told`."""
+    """Squared error of each held-out digit at level t; the network hears told."""
     x_t = q_sample(images, t, schedule, eps)
     told = torch.full((len(x_t),), t if told is None else told)
     error = small.model(x_t, told, labels) - eps
@@ -95,7 +95,7 @@ clothes = sample(
 # \operatorname{norm}(a)_i = g_i\, \frac{a_i - m}{\sqrt{v + 10^{-6}}} + d_i ,
 # $$ (eq:group-norm)
 #
-# with a learnt scale $g_i$ and shift $d_i$ per channel. The numbers that flow through the network keep a sensible size, whatever the level. Batch normalisation would take mean and variance over the *batch*, which mixes different
+# with a learnt scale $g_i$ and shift $d_i$ per channel. The numbers that flow through the network keep a sensible size, whatever the level. Batch normalisation would, in training, take mean and variance over the *batch*, which mixes different
 # levels, and the prediction for one picture would depend on its neighbours; an exercise shows it. Here it does not:
 
 
@@ -125,7 +125,7 @@ assert torch.allclose(small.model(images, levels)[:1], alone, atol=1e-4)
 # %% [markdown]
 # ### A new network says nothing
 #
-# The second convolution of every block starts at **zero**. A new block therefore hands its input on unchanged, and a deep stack of them is as easy to train as a shallow one. The last convolution of the whole network starts at zero as well, so
+# The second convolution of every block starts at **zero**. A new block therefore hands its input on unchanged, and so does a stack of them, however deep. The last convolution of the whole network starts at zero as well, so
 # that a new network predicts $\epsilon_\theta = 0$. Its loss is then the variance of the noise, at every level:
 #
 # $$
@@ -331,7 +331,7 @@ assert table["b (8 x 8), zeros"][0] > 2 * whole[0]
 # %% [markdown]
 # Three things can be read off this table, and not all of them were expected.
 #
-# - Without `a`, the very first map, the network is as bad as silence, or worse. `a` is $x_t$ itself, hardly changed, and the answer is $x_t$ minus the small part of it that is picture. At level 700 that is nearly all there is to say.
+# - Without `a`, the very first map, the network is as bad as silence, or worse. `a` is $x_t$ seen through one convolution, and the answer is $x_t$ minus the part of it that is picture. At level 700 that part is small: whoever answers $x_t$ itself, without any network, has a loss of 0.16 there.
 # - Without `b` it is the *low* level that suffers most: comparing a pixel with its neighbours is what the fine blocks are for.
 # - The skip connections between the 4 × 4 maps could go, and one would hardly notice. The letter U is drawn with equal rungs, but its rungs are not equally busy. (That is said of this network, *after* training. One that had been trained without them would have found other ways.)
 #
@@ -343,6 +343,8 @@ first = watch({"a": small.model.conv_in}, lambda: losses(300))["a"]
 average = first.mean((0, 2, 3)).view(4, 8)  # four groups of the norm
 spread = average.std(1).max()
 print(f"spread of a {first.std():.1f}, of its averages at most {spread:.1f}")
+parrot = (q_sample(images, 700, schedule, eps) - eps).square().mean()
+print(f"loss at level 700 of the answer x_t: {parrot:.2f}")
 blown_up = F.group_norm(average.view(1, 32, 1, 1), 4).view(4, 8)
 assert spread < 0.9 * first.std() and blown_up.std(1, correction=0).min() > 0.99
 
@@ -462,7 +464,7 @@ for t in (50, 300, 700):
 assert torch.equal(losses(300), losses(300, labels=any_digit))
 
 # %% [markdown]
-# At level 50 the digit can be seen, and the label says little that is new. At level 700 it cannot, and knowing it takes a third or more off the loss. Chapter 14 builds on the difference of the two predictions.
+# At level 50 the digit can be seen, and the label says little that is new. At level 700 it hardly can, and knowing it takes a third or more off the loss. Chapter 14 builds on the difference of the two predictions.
 #
 # ## What one pixel attends to
 #
@@ -550,13 +552,16 @@ assert with_attention == with_norms == 160
 # Each level more than doubles the sight. And here is a surprise: strictly speaking a single level sees everything, through the mean and variance of its norms. But those are two numbers per group; they can say "it is a bright picture", not "there is a heel down there". So what can be seen is one question, and what is looked at another. In the *trained* network the size of the gradient tells.
 
 # %%
-seen = {}
-for t in (30, 300, 900):
+def gradient(t, told):
+    """Mean size of the gradient of the middle pixel, at level t, told a level."""
     x = q_sample(clothes, t, large.schedule, noise).requires_grad_()
-    centre = large.model(x, torch.full((20,), t))[:, 0, 14, 14].sum()
-    seen[t] = torch.autograd.grad(centre, x)[0][:, 0].abs().mean(0)
+    middle = large.model(x, torch.full((20,), told))[:, 0, 14, 14]
+    return torch.autograd.grad(middle.sum(), x)[0][:, 0].abs().mean(0)
 
-# %% mystnb={"figure": {"caption": "Size of the gradient of one predicted pixel (in the middle) with respect to every pixel of $x_t$, mean over 20 pictures, at three levels of the larger network. Logarithmic grey scale.", "name": "fig-gradients"}, "image": {"alt": "Three square maps of 28 by 28 pixels with a bright pixel in the middle. At level 30 the brightness falls off quickly around it; at level 300 and 900 there is a single bright middle and a broad, flat glow over the whole picture."}} tags=["hide-input"]
+
+seen = {t: gradient(t, t) for t in (30, 300, 900)}
+
+# %% mystnb={"figure": {"caption": "Size of the gradient of one predicted pixel (in the middle) with respect to every pixel of $x_t$, mean over 20 pictures, at three levels of the larger network. The grey scale is logarithmic.", "name": "fig-gradients"}, "image": {"alt": "Three square maps of 28 by 28 pixels with a bright pixel in the middle. At level 30 the brightness falls off quickly around it; at level 300 and 900 there is a single bright middle and a broad, flat glow over the whole picture."}} tags=["hide-input"]
 fig, axes = figure(3, height=2.4)
 for ax, (t, size) in zip(axes, seen.items()):
     ax.imshow((size / size.max()).log10(), cmap="gray", vmin=-3.5, vmax=0)
@@ -566,14 +571,16 @@ for ax, (t, size) in zip(axes, seen.items()):
 # %%
 row, column = torch.arange(28)[:, None] - 14, torch.arange(28) - 14
 distance = torch.maximum(row.abs(), column.abs())
-share = {}
-for t, size in seen.items():
-    share[t] = (size[distance > 6].sum() / size[distance > 0].sum()).item()
-    print(f"t = {t:3d}: {share[t]:.1f} of the rest lies beyond 6 pixels")
-assert share[900] > share[300] > share[30] + 0.05
+seen |= {"300, told 30": gradient(300, 30), "300, told 900": gradient(300, 900)}
+far = {}
+for t, size in seen.items():  # without the middle pixel itself
+    far[t] = (size[distance > 6].sum() / size[distance > 0].sum()).item()
+    print(f"t = {t!s:13s} {far[t]:.2f} of the gradient is beyond 6 pixels")
+assert far[900] > far[300] > far[30] + 0.05
+assert far["300, told 900"] > far["300, told 30"] + 0.05
 
 # %% [markdown]
-# The higher the level, the farther the network looks, as the question demanded: one set of weights, near-sighted at low levels and far-sighted at high ones, and the embedding of $t$ is the switch.
+# The higher the level, the farther the network looks. And it is not only that the pictures differ: given the same $x_{300}$, it looks nearer when told 30 and farther when told 900. That is the answer to the chapter's question in one line: one set of weights, near-sighted or far-sighted, and the embedding of $t$ is the switch.
 #
 # ## What each part costs
 #
@@ -582,7 +589,7 @@ assert share[900] > share[300] > share[30] + 0.05
 
 # %%
 def cost(net):
-    """Multiply-adds a picture: of each convolution or linear layer, and in all."""
+    """Multiply-adds a picture, of each convolution or linear layer and in all."""
     cfg, counts = net.config, {}
     x = torch.zeros(1, cfg.image_channels, cfg.image_size, cfg.image_size)
     kinds = nn.Conv2d | nn.Linear
@@ -623,7 +630,7 @@ for pixels in (7, 14, 28):
     names = [stage for stage in size if stage.endswith(f" {pixels}")]
     of_size = sum(size[n] for n in names) / sum(size.values())
     of_work = sum(work[n] for n in names) / total
-    print(f"{pixels:2d}: {of_size:.0%} of the parameters, {of_work:.0%} of the work")
+    print(f"{pixels:2d}: {of_size:.0%} of the weights, {of_work:.0%} of the work")
 
 # %% [markdown]
 # A weight at 28 × 28 is used 784 times a picture, one at 7 × 7 only 49 times. In this network the number of channels doubles whenever the resolution is halved: four times the weights on a quarter of the pixels. So all resolutions have work of the same order, but most of the parameters are at the bottom. (An `Upsample` works at the finer resolution, and is counted with the stage that it ends.) Does the clock agree? Take the time of the blocks at 28 × 28, by hooks, as a share of a whole call.
@@ -648,7 +655,7 @@ for part in fine:
 
 # %%
 clock = time.perf_counter()
-for _ in range(4):
+for _ in range(3):
     large.model(noisy, twenty, kinds)
 whole_time = time.perf_counter() - clock
 for hook in hooks:
@@ -853,7 +860,7 @@ assert away["t/T"] > 1.5 * away["right"]
 # 1. A U-Net goes down to small maps, where sight is far and work is cheap, and up again; skip connections hand over the detail. Sixteen parts and eleven lines of wiring equal the shipped model.
 # 2. The finest skip connection carries the noise and cannot be cut; in the small model the coarsest can.
 # 3. Sines and cosines of $t$ tell each block the level. The loss is least at the true level, and a gross lie is worse than silence. A label is one more vector, the null label another.
-# 4. Convolutions see a bounded square, attention and the norms see everything; the trained network looks farther the more noise there is.
+# 4. Convolutions see a bounded square, attention and the norms see everything; the trained network looks farther the more noise it is told there is.
 # 5. Parameters sit in the coarse levels, work in the fine ones. A new network predicts zero and has loss 1.
 #
 # **Next.** Chapter 10 trains it. In the package, read {py:mod}`ddim_edu.nets.unet` from {py:class}`~ddim_edu.nets.unet.UNetConfig` down: you have met every part.
