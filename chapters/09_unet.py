@@ -145,8 +145,8 @@ silence = eps.square().mean()
 error = (2 / eps.numel()) ** 0.5  # standard error; the variance of eps^2 is 2
 # checks eq:new-network-loss
 assert abs(silence - 1) < 4 * error
-print(f"a new network's loss {silence:.2f}, the trained one's", end=" ")
-print(f"{losses(300).mean():.2f}")
+print(f"loss of a new network {silence:.2f}")
+print(f"of the trained one    {losses(300).mean():.2f}")
 
 # %% [markdown]
 # ## Down and up again, by hand
@@ -320,9 +320,9 @@ for how in ("zeros", "average"):
         hook = part.register_forward_pre_hook(cutter(how))
         table[f"{name}, {how}"] = [losses(t).mean().item() for t in cut_at]
         hook.remove()
-print(f"{'cut':20s}", *(f"t = {t:3d}" for t in cut_at))
+print(f"{'cut':18s}", *(f"t={t:3d}" for t in cut_at))
 for name, row in table.items():
-    print(f"{name:20s}", *(f"{value:7.2f}" for value in row))
+    print(f"{name:18s}", *(f"{value:5.2f}" for value in row))
 for name in names[:2]:  # the coarse ones
     assert all(a < 1.1 * b for a, b in zip(table[f"{name}, zeros"], whole))
 assert all(value > 0.9 for value in table["a (8 x 8), zeros"])
@@ -342,7 +342,7 @@ assert table["b (8 x 8), zeros"][0] > 2 * whole[0]
 first = watch({"a": small.model.conv_in}, lambda: losses(300))["a"]
 average = first.mean((0, 2, 3)).view(4, 8)  # four groups of the norm
 spread = average.std(1).max()
-print(f"spread of a {first.std():.1f}, of its averages at most {spread:.1f}")
+print(f"spread of a {first.std():.1f}, of averages {spread:.1f} at most")
 parrot = (q_sample(images, 700, schedule, eps) - eps).square().mean()
 print(f"loss at level 700 of the answer x_t: {parrot:.2f}")
 blown_up = F.group_norm(average.view(1, 32, 1, 1), 4).view(4, 8)
@@ -435,10 +435,10 @@ def correlation(x, y):
     return torch.corrcoef(torch.stack([x.flatten(), y.flatten()]))[0, 1].item()
 
 
+print("true  told  spread  correlation with x_0")
 for t, told in ((700, 700), (700, 1), (100, 100), (100, 1000)):
-    eps_hat = says(t, told)
-    print(f"true {t}, told {told:4d}: spread {eps_hat.std():.1f}", end=", ")
-    print(f"correlation with the picture {correlation(eps_hat, images):.2f}")
+    out = says(t, told)
+    print(f"{t:4d}  {told:4d}  {out.std():6.1f}  {correlation(out, images):6.2f}")
 assert says(700, 1).std() > 1.5 and correlation(says(100, 1000), images) > 0.8
 assert 0.9 < says(700, 700).std() < 1.1 > says(100, 100).std()
 
@@ -451,12 +451,12 @@ assert 0.9 < says(700, 700).std() < 1.1 > says(100, 100).std()
 
 # %%
 wrong = (classes + 1) % 10
+print("label     true    any  wrong")
 assert small.recipe["label_dropout"] == 0.2
 assert new.label_embedding.weight.abs().max() == 0
 for t in (50, 300, 700):
     rows = [losses(t, labels=labels) for labels in (classes, any_digit, wrong)]
-    text = " ".join(f"{row.mean():8.3f}" for row in rows)
-    print(f"t = {t}: true, any, wrong label {text}")
+    print(f"t = {t:3d}", *(f"{row.mean():6.3f}" for row in rows))
     if t > 50:
         for less, more in zip(rows, rows[1:]):  # the same pictures and noise
             gap = more - less
@@ -506,7 +506,7 @@ row, column = torch.arange(49) // 7, torch.arange(49) % 7
 apart = (row[:, None] - row).abs(), (column[:, None] - column).abs()
 apart = torch.maximum(*apart)
 near = (weights * (apart <= 1)).sum(-1).mean()
-print(f"weight on the position itself and its neighbours: {near:.1f}")
+print(f"weight on itself and neighbours: {near:.2f}")
 print(f"if all weights were equal: {(apart <= 1).double().mean():.2f}")
 effective = (-(weights * weights.log()).sum(-1)).exp().mean()
 assert near < 0.5 and effective < 49 / 2
@@ -541,11 +541,11 @@ def side(levels, without):
 
 # %%
 convolutions = [side(levels, (Attention, nn.GroupNorm)) for levels in (1, 2, 3)]
-print("convolutions only, 1, 2, 3 levels:", *convolutions)
+print("1, 2, 3 levels:", *convolutions)
 assert convolutions[0] == 25 and convolutions[1] == 61 and convolutions[2] > 120
 with_attention, with_norms = side(1, nn.GroupNorm), side(1, Attention)
-print("one level, with attention as well:", with_attention)
-print("one level, with norms instead:", with_norms)
+print("1 level, with attention as well:", with_attention)
+print("1 level, with norms instead:", with_norms)
 assert with_attention == with_norms == 160
 
 # %% [markdown]
@@ -575,7 +575,7 @@ seen |= {"300, told 30": gradient(300, 30), "300, told 900": gradient(300, 900)}
 far = {}
 for t, size in seen.items():  # without the middle pixel itself
     far[t] = (size[distance > 6].sum() / size[distance > 0].sum()).item()
-    print(f"t = {t!s:13s} {far[t]:.2f} of the gradient is beyond 6 pixels")
+    print(f"t = {t!s:13s} beyond 6 pixels: {far[t]:.2f}")
 assert far[900] > far[300] > far[30] + 0.05
 assert far["300, told 900"] > far["300, told 30"] + 0.05
 
@@ -584,7 +584,7 @@ assert far["300, told 900"] > far["300, told 30"] + 0.05
 #
 # ## What each part costs
 #
-# A convolution with $C$ channels in and $C'$ channels out has $9\,C\,C'$ weights and uses each of them once per pixel. So the work of a part is its weights times its pixels. Count both in the larger network, by stages: {py:class}`torch.utils.flop_counter.FlopCounterMode` counts operations on its own and is the witness.
+# A convolution with $C$ channels in and $C'$ channels out has $9\,C\,C'$ weights and uses each of them once per pixel. So the work of a part is its weights times its pixels. Count both in the larger network, by stages. Torch has a counter of its own, `FlopCounterMode`, which serves as the witness.
 
 
 # %%
@@ -610,7 +610,7 @@ beside = total - sum(counts.values())  # attention: 2 n^2 C
 assert beside == 2 * 49**2 * 96
 
 # %%
-print(f"{'stage':18s}weights  million multiply-adds")
+print(f"{'stage':16s}weights  multiply-adds / 10^6")
 stages = {"embeddings": ("time_mlp", "label_embedding"), "conv_in": ("conv_in",)}
 stages |= {f"down {28 // 2**i:2d}": (f"down.{i}.",) for i in range(3)}
 stages |= {"middle 7": ("middle",)}
@@ -621,7 +621,7 @@ for stage, names in stages.items():
     mine = large.model.named_parameters()
     size[stage] = sum(p.numel() for n, p in mine if n.startswith(names))
     work[stage] = sum(c for n, c in counts.items() if n.startswith(names))
-    print(f"{stage:15s}{size[stage]:9,d}{work[stage] / 1e6:8.1f}")
+    print(f"{stage:14s}{size[stage]:9,d}{work[stage] / 1e6:8.1f}")
 assert sum(size.values()) == sum(p.numel() for p in large.model.parameters())
 assert sum(work.values()) == sum(counts.values())
 
@@ -683,12 +683,13 @@ assert sum(spent) / whole_time > 4 * of_parameters
 # %%
 published = {"cifar10-64": 8_952_067, "cifar10-128": 35_746_307}
 published |= {"celeba-64": 78_700_803, "celeba-hq-256": 113_673_219}
+print("               parameters  multiply-adds / 10^9")
 for name, parameters in published.items():
     with torch.device("meta"):
         network = UNet(RECIPES[name].unet)
     count = sum(p.numel() for p in network.parameters())
     giga = cost(network)[1] / 1e9
-    print(f"{name:13s} {count:11,d} parameters {giga:6.1f} billion multiply-adds")
+    print(f"{name:13s} {count:11,d} {giga:9.1f}")
     assert count == parameters
 
 # %% [markdown]
@@ -730,7 +731,7 @@ known = data.floats(data.train).flatten(1)
 away = {}
 for name, x in made.items():
     away[name] = torch.cdist(x.flatten(1), known).amin(1).mean()
-    print(f"{name:5s} distance to the nearest training digit {away[name]:.1f}")
+    print(f"{name:5s} to the nearest training digit: {away[name]:.1f}")
 assert away["t/T"] > 1.5 * away["right"]
 
 # %% [markdown]
@@ -807,7 +808,7 @@ assert away["t/T"] > 1.5 * away["right"]
 #
 # ```{exercise} Derive: attention does not know where it is
 # :label: ex-unet-permutation
-# Show that attention {eq}`eq:attention` commutes with any permutation of the positions: permute the pixels of the map, and the result is permuted in the same way and otherwise unchanged. Check it with a new `Attention` whose last layer you fill with random numbers. Does a residual block have that property?
+# Show that attention {eq}`eq:attention` commutes with any permutation of the positions: permute the pixels of the map, and the result is permuted in the same way and otherwise unchanged. Check it with an `Attention` of your own (only {py:class}`~ddim_edu.nets.unet.UNet` sets its last layer to zero). Does a residual block have that property?
 # ```
 #
 # ````{solution} ex-unet-permutation
@@ -861,6 +862,6 @@ assert away["t/T"] > 1.5 * away["right"]
 # 2. The finest skip connection carries the noise and cannot be cut; in the small model the coarsest can.
 # 3. Sines and cosines of $t$ tell each block the level. The loss is least at the true level, and a gross lie is worse than silence. A label is one more vector, the null label another.
 # 4. Convolutions see a bounded square, attention and the norms see everything; the trained network looks farther the more noise it is told there is.
-# 5. Parameters sit in the coarse levels, work in the fine ones. A new network predicts zero and has loss 1.
+# 5. Most parameters sit in the coarse levels, while the work is spread over all of them. A new network predicts zero and has loss 1.
 #
 # **Next.** Chapter 10 trains it. In the package, read {py:mod}`ddim_edu.nets.unet` from {py:class}`~ddim_edu.nets.unet.UNetConfig` down: you have met every part.
