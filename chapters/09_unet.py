@@ -72,22 +72,25 @@ clothes = sample(
 # notice: each pixel has to be compared with its neighbours, to full precision. At a high level next to nothing of the picture can be seen, and a good guess needs all of it
 # at once: is this a shoe or a shirt? So the network needs **fine detail** and **far sight**, together.
 #
-# A stack of 3 × 3 convolutions at full resolution keeps the detail, but each adds one pixel of sight in each direction. Far sight is cheap on a small picture: halve the resolution and every
-# convolution sees twice as far for a quarter of the work. But a small picture has lost the detail. The U-Net {cite}`ronneberger2015unet` does both: it goes down to small pictures and up again, and on the way up it is handed, at each resolution,
+# The network's material is **maps**: pictures with $C$ numbers per pixel, its *channels*. A 3 × 3 convolution makes from one map another. Each number of the new map is a linear function of the numbers in the 3 × 3 square around
+# its pixel, in all channels; the coefficients, which are learnt, are the same at every pixel; outside of the picture it reads zeros.
+#
+# A stack of such convolutions at full resolution keeps the detail, but each adds one pixel of sight in each direction. Far sight is cheap on a small picture: halve the resolution and every
+# convolution sees twice as far for a quarter of the work. But a small picture has lost the detail. The U-Net {cite}`ronneberger2015unet` does both. It goes down to small maps (the *contracting path*) and up again (the *expansive path*), and on the way up it is handed, at each resolution,
 # the maps of the way down. {cite:t}`ho2020ddpm` made a noise predictor of it (their appendix B), and the DDIM paper uses the same network {cite}`song2021ddim`.
 #
 # ## The residual block
 #
-# Most of the network is one part, repeated. Let $a$ be the map that comes in, with $C$ channels (numbers per pixel), and $e$ a vector that says which level it is. With the activation $s(u) = u/(1 + e^{-u})$, called SiLU, a block computes
+# Most of the network is one part, repeated. Let $a$ be the map that comes in, and $e$ a vector that says which level it is. With the activation $\operatorname{silu}(u) = u/(1 + \exp(-u))$, applied to each number, a block computes
 #
 # $$
 # \begin{aligned}
-# h &= \operatorname{conv}_1\bigl(s(\operatorname{norm}_1(a))\bigr) + W e + b, \\
-# \text{out} &= a + \operatorname{conv}_2\bigl(s(\operatorname{norm}_2(h))\bigr) .
+# h &= \operatorname{conv}_1(\operatorname{silu}(\operatorname{norm}_1(a))) + W e + b, \\
+# \text{out} &= a + \operatorname{conv}_2(\operatorname{silu}(\operatorname{norm}_2(h))) .
 # \end{aligned}
 # $$ (eq:res-block)
 #
-# The convolutions are 3 × 3. $W e + b$ is one number per channel, added to every pixel: this is where the block learns the level. Where the number of channels changes, the $a$ in the second line goes through a 1 × 1 convolution, which is a matrix applied to each pixel.
+# The convolutions are 3 × 3. $W e + b$ is one number per channel, added to every pixel: this is where the block is told the level. The second line adds to what came in, so that the block has only a change to learn, a *residual* {cite}`he2016resnet`. Where the number of channels changes, the $a$ in that line goes through a 1 × 1 convolution, which is a matrix applied to each pixel.
 #
 # The norms are **group norms** {cite}`wu2018group`. The channels are divided into groups; over all $n$ numbers $a_i$ of one group, all its pixels included, take mean $m$ and variance $v$, and put out
 #
@@ -95,8 +98,8 @@ clothes = sample(
 # \operatorname{norm}(a)_i = g_i\, \frac{a_i - m}{\sqrt{v + 10^{-6}}} + d_i ,
 # $$ (eq:group-norm)
 #
-# with a learnt scale $g_i$ and shift $d_i$ per channel. The numbers that flow through the network keep a sensible size, whatever the level. Batch normalisation would, in training, take mean and variance over the *batch*, which mixes different
-# levels, and the prediction for one picture would depend on its neighbours; an exercise shows it. Here it does not:
+# with a learnt scale and shift, the same $g_i$ and $d_i$ for all pixels of a channel. The numbers that flow through the network keep a sensible size, whatever the level. Batch normalisation would, in training, take mean and variance over the *batch*, which mixes different
+# levels, and the prediction for one picture would depend on the others of its batch; an exercise shows it. Here it does not:
 
 
 # %%
@@ -125,7 +128,7 @@ assert torch.allclose(small.model(images, levels)[:1], alone, atol=1e-4)
 # %% [markdown]
 # ### A new network says nothing
 #
-# The second convolution of every block starts at **zero**. A new block therefore hands its input on unchanged, and so does a stack of them, however deep. The last convolution of the whole network starts at zero as well, so
+# The second convolution of every block starts at **zero**. A new block therefore hands on its input as it is (or through the 1 × 1 convolution), and so does a stack of them, however deep. The last convolution of the whole network starts at zero as well, so
 # that a new network predicts $\epsilon_\theta = 0$. Its loss is then the variance of the noise, at every level:
 #
 # $$
@@ -151,8 +154,8 @@ print(f"of the trained one    {losses(300).mean():.2f}")
 # %% [markdown]
 # ## Down and up again, by hand
 #
-# Here are all parts of the small network: two resolutions, 8 × 8 and 4 × 4, and 32 channels everywhere. `Downsample` is a convolution with stride 2, `Upsample` doubles each pixel and convolves; `Attention` is explained below. The blocks on the way up take
-# 64 channels, because two maps are laid on top of each other.
+# Here are all parts of the small network: two resolutions, 8 × 8 and 4 × 4, and 32 channels everywhere. `Downsample` is a convolution that is computed at every second pixel of every second row, `Upsample` repeats each pixel in a 2 × 2 square and convolves; `Attention` is explained below. The blocks on the way up take
+# 64 channels, because two maps are laid on top of each other: one that comes up from below, and one from the way down.
 
 
 # %%
@@ -208,22 +211,22 @@ for labels in (any_digit, classes):
     ours = predict(net, x_t, levels, labels)
     assert torch.allclose(ours, small.model(x_t, levels, labels), atol=1e-4)
 count = sum(p.numel() for p in net.parameters())
-print(f"{count:,} parameters")
+print(f"{len(list(net.children()))} parts, {count:,} parameters")
 assert count == sum(p.numel() for p in small.model.parameters())
 
 # %% [markdown]
 # ## What the skip connections carry
 #
-# A *hook* is a function that torch calls whenever a certain part has run. It lets us look at the maps without touching the network. The larger model has three resolutions; the picture below shows, for each, what the way down hands over and what the way up makes of it.
+# A *hook* is a function that torch calls whenever a certain part has run. It lets us look at the maps without touching the network. The larger model has three resolutions, with one block each on the way down and two on the way up. Look at what every block of the way down hands over, and at what the way up has made of it two blocks later.
 
 # %%
-def watch(parts, call):
-    """The output of each part during one call."""
+def watch(parts, call, given=False):
+    """What each part puts out during one call, or what it is given."""
     seen, hooks = {}, []
     for name, part in parts.items():
 
         def keep(_, args, out, name=name):
-            seen[name] = out
+            seen[name] = args[0] if given else out
 
         hooks.append(part.register_forward_hook(keep))
     call()
@@ -240,61 +243,103 @@ noise = draw(clothes, generator)
 noisy = q_sample(clothes, t, large.schedule, noise)
 maps = watch(downs | ups, lambda: large.model(noisy, twenty, kinds))
 
-# %% mystnb={"figure": {"caption": "Maps inside the larger network for one picture at level 300. Left, top to bottom: $x_t$, the predicted noise, the clean picture. For each resolution, three channels of the way down (middle) and three of the way up (right); those that vary most over the picture.", "name": "fig-unet-maps"}, "image": {"alt": "A grid of small grey pictures, three rows and seven columns. The first column shows a noisy picture of a piece of clothing, noise, and the clean picture. The rows of maps have 28, 14 and 7 pixels a side. The fine maps of the way down are full of grain, the coarse ones show patches without a likeness."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "The U, drawn with maps of the larger network for one picture at level 300. Left, the way down; right, the way up; of each map the two channels that vary most over the picture. The arrows across are three of its six skip connections: each hands the whole map on its left to the blocks on its right.", "name": "fig-unet-maps"}, "image": {"alt": "A diagram in the form of a U. At the top left a noisy picture of a piece of clothing, with the clean picture below it; at the top right noise, which is the prediction. Between them pairs of grey maps, 28, 14 and 7 pixels a side from top to bottom, go down on the left and up on the right, joined by arrows: down and up along the sides, across at each resolution, and at the bottom through a box named middle. The fine maps of the way down are full of grain, the coarse ones show a few patches."}} tags=["hide-input"]
 which = 7
 said = large.model(noisy, twenty, kinds)
-fig, axes = figure(7, 3, height=3.5)
-left = {"$x_t$": noisy, r"$\epsilon_\theta$": said, "clean": clothes}
-for ax, (title, picture) in zip(axes[:, 0], left.items()):
-    ax.imshow(picture[which, 0], cmap="gray", vmin=-1.5, vmax=1.5)
-    ax.set_title(title, fontsize=9)
+fig, ax = figure(height=4.9)
+ax.set_axis_off()
+
+
+def show(picture, x, y, side, limits=(None, None)):
+    """A picture of that side, centred at (x, y)."""
+    box = (x - side / 2, x + side / 2, y - side / 2, y + side / 2)
+    ax.imshow(picture, cmap="gray", extent=box, vmin=limits[0], vmax=limits[1])
+
+
+def arrow(start, end, **more):
+    style = {"arrowstyle": "-|>", "lw": 1.5, "color": "#0072B2", **more}
+    ax.annotate("", end, start, arrowprops=style)
+
+
+rows = {0: (4.2, 1.0), 1: (2.6, 0.8), 2: (1.2, 0.6)}  # height and side of the maps
 for (way, i), h in maps.items():
+    (y, side), x = rows[i], 2.45 if way == "down" else 5.25
     spread = h[which].flatten(1).std(1)
-    for j, channel in enumerate(spread.topk(3).indices):
-        ax = axes[i, 1 + j + 3 * (way == "up")]
-        ax.imshow(h[which, channel], cmap="gray")
-        if j == 1:
-            side = h.shape[-1]
-            ax.set_title(f"{way}, {side} × {side}", fontsize=9)
-for ax in axes.flat:
-    ax.set(xticks=[], yticks=[])
-    ax.grid(False)
+    for j, channel in enumerate(spread.topk(2).indices):
+        show(h[which, channel], x + (j - 0.5) * (side + 0.05), y, side)
+    n, channels = h.shape[-1], h.shape[1]
+    title = f"{channels} × {n} × {n}"
+    ax.text(x, y + side / 2 + 0.05, title, ha="center", va="bottom")
+    if way == "down":
+        arrow((x + side + 0.1, y), (5.25 - side - 0.1, y), color="#D55E00")
+        ax.text(3.85, y + 0.06, "skip", ha="center", va="bottom")
+    if i:
+        below, above = y + side / 2 + 0.28, rows[i - 1][0] - rows[i - 1][1] / 2 - 0.06
+        arrow(*((x, above), (x, below))[:: 1 if way == "down" else -1])
+for picture, title, x, y in (
+    (noisy, "$x_t$", 0.5, 4.2),
+    (clothes, "clean", 0.5, 2.6),
+    (said, r"$\epsilon_\theta(x_t, t)$", 7.2, 4.2),
+):
+    show(picture[which, 0], x, y, 1.0, (-1.5, 1.5))
+    ax.text(x, y + 0.55, title, ha="center", va="bottom")
+arrow((1.03, 4.2), (1.4, 4.2))
+arrow((6.3, 4.2), (6.67, 4.2))
+box = {"boxstyle": "round", "fc": "white", "ec": "#0072B2"}
+ax.text(3.85, 0.3, "middle: block, attention, block", ha="center", va="center", bbox=box)
+arrow((2.45, 0.84), (2.75, 0.48))
+arrow((4.95, 0.48), (5.25, 0.84))
+ax.set(xlim=(-0.05, 7.75), ylim=(0.05, 5.05));
 
 # %% [markdown]
-# How much of the *noise* is in these maps? Fit a straight line: from the channels at one position of a map, by least squares, to the noise of the pixels which that position covers (1, 4 or 16 of them). Fit on three quarters of the pictures and report the share of the noise's variance
-# that is explained on the rest.
+# What comes up from below and what comes across lie on top of each other when a block of the way up reads them. So the last channels that it reads are the map of the way down, number for number:
+
+# %%
+firsts = {i: stage[0] for i, stage in enumerate(reversed(large.model.up))}
+reads = watch(firsts, lambda: large.model(noisy, twenty, kinds), given=True)
+for i, read in reads.items():
+    handed = maps["down", i]
+    assert torch.equal(read[:, -handed.shape[1] :], handed)
+    n, channels, across = read.shape[-1], read.shape[1], handed.shape[1]
+    print(f"{n:2d} x {n:2d}: {across} of {channels} channels from across")
+
+# %% [markdown]
+# How much of the *noise* is in the maps of the way down, and how much of the *picture*? Fit a straight line: from the channels at one position of a map, by least squares, to the pixels that this position covers (1, 4 or 16 of them), once of the noise and once of the clean picture. Fit it on fifteen of the pictures, each with four draws of noise, and report the share of the variance
+# that it explains on the other five.
 
 
 # %%
-def readable(h, noise):
-    """Share of the noise's variance that a linear fit reads off the map h."""
-    p = noise.shape[-1] // h.shape[-1]
+def readable(h, target):
+    """Share of the target's variance that a linear fit reads off the map h."""
+    p = target.shape[-1] // h.shape[-1]
     rows = rearrange(h, "b c h w -> (b h w) c").double()
     rows = torch.cat([rows, torch.ones(len(rows), 1)], 1)
-    target = rearrange(noise, "b 1 (h p) (w q) -> (b h w) (p q)", p=p, q=p)
-    target = target.double()
-    cut = len(rows) * 3 // 4
+    target = rearrange(target, "b 1 (h p) (w q) -> (b h w) (p q)", p=p, q=p)
+    target, cut = target.double(), len(rows) * 3 // 4
     line = torch.linalg.lstsq(rows[:cut], target[:cut]).solution
-    return 1 - (rows[cut:] @ line - target[cut:]).square().mean().item()
+    rest = target[cut:]
+    return 1 - ((rows[cut:] @ line - rest).square().mean() / rest.var()).item()
 
 
 # %%
-many = clothes.repeat(4, 1, 1, 1)
+many = clothes.repeat_interleave(4, 0)
 many_noise = draw(many, generator)
 many_noisy = q_sample(many, t, large.schedule, many_noise)
-maps = watch(downs, lambda: large.model(many_noisy, twenty.repeat(4)))
-share = {h.shape[-1]: readable(h, many_noise) for h in maps.values()}
-for n, value in share.items():
-    print(f"{n:2d} x {n:2d}: {value:.1f} of the noise can be read off")
-assert share[28] > share[14] + 0.1 > share[7] + 0.2 and share[7] < 0.25
+seen = watch(downs, lambda: large.model(many_noisy, twenty.repeat(4)))
+share = {h.shape[-1]: (readable(h, many_noise), readable(h, many)) for h in seen.values()}
+print("map      noise  picture")
+for n, values in share.items():
+    print(f"{n:2d} x {n:2d} ", *(f"{round(value, 1) + 0.0:6.1f}" for value in values))
+assert share[28][0] > share[14][0] + 0.1 > share[7][0] + 0.2
+assert share[7][0] < 0.2 and all(picture > 0.6 for _, picture in share.values())
 
 # %% [markdown]
-# Most of the noise stands in the finest map, next to nothing in the coarsest. The 7 × 7 map has room for it (96 channels × 49 positions are six times the 784 pixels), but training has filled it with other things: what the picture is. On the
-# way up the two must meet again, and for that there are the skip connections.
+# Most of the noise stands in the finest map and next to nothing of it in the coarsest, while the picture can be read off all three. The 7 × 7 map would have room for the noise (96 channels × 49 positions are six times the 784 pixels), but training has filled it with what the picture is. The answer needs both, the noisy pixels and the knowledge of what they show, and
+# it is on the way up that they meet: one comes through the skip connections, the other from below.
 #
 # ### Cutting them
 #
-# The blocks on the way up take a map of 64 channels, the lower half from below, the upper half from the skip connection. Another kind of hook edits what a part is given. We put zeros in the place of one skip connection, or its average over pictures and positions, and measure the loss.
+# Back to the small network, whose losses can be measured. Its blocks on the way up read 64 channels, the first half from below, the second half from the skip connection. Another kind of hook edits what a part is given. We put zeros in the place of one skip connection, or, in each channel, its average over pictures and positions, and measure the loss.
 
 # %%
 parts = [part for stage in small.model.up for part in stage]
@@ -327,15 +372,19 @@ for name in names[:2]:  # the coarse ones
     assert all(a < 1.1 * b for a, b in zip(table[f"{name}, zeros"], whole))
 assert all(value > 0.9 for value in table["a (8 x 8), zeros"])
 assert table["b (8 x 8), zeros"][0] > 2 * whole[0]
+lost = [cut - left for cut, left in zip(table["b (8 x 8), zeros"], whole)]
+assert lost[0] > 5 * max(lost[1:])
+worse = zip(table["a (8 x 8), average"][:2], table["a (8 x 8), zeros"])
+assert all(average > 1.2 * zeros for average, zeros in worse)
 
 # %% [markdown]
 # Three things can be read off this table, and not all of them were expected.
 #
-# - Without `a`, the very first map, the network is as bad as silence, or worse. `a` is $x_t$ seen through one convolution, and the answer is $x_t$ minus the part of it that is picture. At level 700 that part is small: whoever answers $x_t$ itself, without any network, has a loss of 0.16 there.
+# - Without `a`, the very first map, the network is as bad as silence, or worse. `a` is $x_t$ seen through one convolution, and the answer is, up to a factor, $x_t$ minus the part of it that is picture. At level 700 that part is small: whoever answers $x_t$ itself, without any network, has a loss of 0.16 there.
 # - Without `b` it is the *low* level that suffers most: comparing a pixel with its neighbours is what the fine blocks are for.
 # - The skip connections between the 4 × 4 maps could go, and one would hardly notice. The letter U is drawn with equal rungs, but its rungs are not equally busy. (That is said of this network, *after* training. One that had been trained without them would have found other ways.)
 #
-# The average is not a milder cut than zeros. Half the groups of the norm behind it hold nothing but the skip connection's channels, and {eq}`eq:group-norm` brings whatever it finds there to a spread of 1. Constants that say nothing
+# One would think that the average is a milder cut than zeros. At levels 50 and 300 it is the harsher one where `a` is cut. Half the groups of the norm behind it hold nothing but the skip connection's channels, and {eq}`eq:group-norm` brings whatever it finds there to a spread of 1. Constants that say nothing
 # come out as loud as a signal. Zeros stay zeros.
 
 # %%
@@ -355,18 +404,18 @@ assert spread < 0.9 * first.std() and blown_up.std(1, correction=0).min() > 0.99
 #
 # $$
 # \begin{gathered}
-# e(t) = (\sin \omega_1 t, \dots, \sin \omega_K t,\; \cos \omega_1 t, \dots, \cos \omega_K t), \\
+# \psi(t) = (\sin \omega_1 t, \dots, \sin \omega_K t,\; \cos \omega_1 t, \dots, \cos \omega_K t), \\
 # \omega_k = 10000^{-(k-1)/(K-1)} .
 # \end{gathered}
 # $$ (eq:time-embedding)
 #
-# {cite:t}`vaswani2017attention` introduced it for the positions of words. Two properties make it fit. The length is the same for all $t$. And the scalar product of two embeddings depends on their distance only, by $\cos(u - v) = \cos u \cos v + \sin u \sin v$:
+# {cite:t}`vaswani2017attention` introduced it, with slightly other frequencies, for the positions of words. The scalar product of two such embeddings depends on the distance of the levels only, by $\cos(u - v) = \cos u \cos v + \sin u \sin v$:
 #
 # $$
-# e(t) \cdot e(s) = \sum_{k=1}^{K} \cos\bigl(\omega_k (t - s)\bigr) .
+# \psi(t) \cdot \psi(s) = \sum_{k=1}^{K} \cos\bigl(\omega_k (t - s)\bigr) .
 # $$ (eq:time-distance)
 #
-# Two linear layers with a SiLU between them then make of $e(t)$ the vector that every residual block receives.
+# With $s = t$ it is $K$: all embeddings have the same length. Two linear layers, each followed by a SiLU, make of $\psi(t)$ the vector $e$ that every residual block receives.
 
 # %%
 t = torch.arange(1, 1001)
@@ -398,7 +447,7 @@ for distance in (1, 10, 100, 900):
 assert products[0, 1] > products[0, 10] > products[0, 100] > products[0, 900]
 
 # %% [markdown]
-# Here is why one set of weights can serve all levels. Neighbouring levels ask nearly the same question, and their embeddings are much alike, so what is learnt at one level serves others. (The fast hands make the curve jagged, but the network is free to listen to the slow ones.) Distant levels ask different questions, and the embedding tells them apart. Does the trained network
+# This helps one set of weights to serve all levels. Neighbouring levels ask nearly the same question, and their embeddings are much alike, so what is learnt at one level serves others. (The fast hands make the curve jagged, but the network is free to listen to the slow ones.) Distant levels ask different questions, and the embedding tells them apart. Does the trained network
 # use it? Give it digits at level 100, 400 and 700, and *lie* about the level.
 
 # %%
@@ -417,13 +466,13 @@ ax.legend(loc="upper right", ncols=3, fontsize=8);
 # %%
 for t, row in lied.items():
     best = told[row.index(min(row))]
-    print(f"true level {t}: loss {min(row):.2f}, smallest when told {best}")
+    print(f"true {t}: least loss {min(row):.2f}, when told {best}")
     assert best == t and row[0] > 1
 off_by_one = losses(400, 399).mean() / losses(400).mean()
 assert abs(off_by_one - 1) < 0.01
 
 # %% [markdown]
-# The loss is smallest at the truth, a single level makes less than a hundredth of a difference, and a gross lie can be worse than silence. What does the network say when it is lied to?
+# Of the levels tried, the true one gives the smallest loss each time. Being told 399 in place of 400 changes it by less than a hundredth, and a gross lie can be worse than silence. What does the network say when it is lied to?
 
 # %%
 def says(t, told):
@@ -447,7 +496,7 @@ assert 0.9 < says(700, 700).std() < 1.1 > says(100, 100).std()
 #
 # ### Labels
 #
-# A label enters by the same door. Each class has a learnt vector, added to the vector of the level, and there is one more row for **any class**, the *null label*. In training some of the labels are replaced by it (a fifth of them for this model), so that one network learns to predict with the label and without. The vectors start at zero: a new network treats all classes alike. How much does it help to know the digit?
+# A label enters by the same door. Each class has a learnt vector, added to the vector of the level before the last SiLU, and there is one more row for **any class**, the *null label*. In training some of the labels are replaced by it (a fifth of them for this model), so that one network learns to predict with the label and without. The vectors start at zero: a new network treats all classes alike. How much does it help to know the digit?
 
 # %%
 wrong = (classes + 1) % 10
@@ -461,6 +510,7 @@ for t in (50, 300, 700):
         for less, more in zip(rows, rows[1:]):  # the same pictures and noise
             gap = more - less
             assert gap.mean() > 2 * gap.std() / 200**0.5
+assert rows[0].mean() < 0.7 * rows[1].mean()  # at level 700
 assert torch.equal(losses(300), losses(300, labels=any_digit))
 
 # %% [markdown]
@@ -468,13 +518,13 @@ assert torch.equal(losses(300), losses(300, labels=any_digit))
 #
 # ## What one pixel attends to
 #
-# Convolutions pass news from neighbour to neighbour. **Attention** lets every position ask all others directly. From the normed map each position $i$ computes three vectors, a query $q_i$, a key $k_i$ and a value $v_i$, and receives a mixture of the values of all $n$ positions:
+# Convolutions pass news from neighbour to neighbour. **Attention** lets every position ask all others directly. From the normed map each position $i$ computes, by a 1 × 1 convolution, three vectors of $C$ numbers, a query $q_i$, a key $k_i$ and a value $v_i$ (the customary letters; this $q$ is no distribution). It receives a mixture $r_i$ of the values of all $n$ positions:
 #
 # $$
-# h_i = \sum_{j=1}^{n} w_{ij}\, v_j, \qquad w_{ij} = \frac{\exp(q_i \cdot k_j / \sqrt C)}{\sum_l \exp(q_i \cdot k_l / \sqrt C)} .
+# r_i = \sum_{j=1}^{n} w_{ij}\, v_j, \quad w_{ij} = \frac{\exp(q_i \cdot k_j / \sqrt C)}{\sum_l \exp(q_i \cdot k_l / \sqrt C)} .
 # $$ (eq:attention)
 #
-# The weights are positive and sum to 1; this way of making them is called *softmax*. (The root of the number of channels $C$ keeps the exponents moderate, since a scalar product of $C$ terms of variance 1 has variance $C$.) A 1 × 1 convolution of $h$, which starts at zero, is added to the map.
+# The weights are positive and sum to 1; this way of making them is called *softmax*. (The root keeps the exponents moderate: a sum of $C$ uncorrelated terms of variance 1 has variance $C$.) A 1 × 1 convolution of $r$, which starts at zero, is added to the map.
 
 # %%
 attention = large.model.middle[0].attention
@@ -491,7 +541,7 @@ received = attention(before) - before
 assert torch.allclose(attention.project(mixed), received, atol=1e-4)
 assert torch.allclose(weights.sum(-1), torch.ones(20, 49), atol=1e-5)
 
-# %% mystnb={"figure": {"caption": "What four positions of the 7 × 7 map attend to, in the picture of the figure above at level 300. Each map belongs to the position marked with a cross; white is where the weight is.", "name": "fig-attention"}, "image": {"alt": "A row of five small pictures: a clean piece of clothing, and four coarse maps of 7 by 7 squares, each with a cross at one square. Few squares of each map are bright, and mostly not those next to the cross."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "What four positions of the 7 × 7 map in the middle of the larger network attend to. Left, the clean picture; the network sees it at level 300. Each map belongs to the position marked with a cross and shows that position's 49 weights, the largest in white.", "name": "fig-attention"}, "image": {"alt": "A row of five small pictures: a clean piece of clothing, and four coarse maps of 7 by 7 squares, each with a cross at one square. Few squares of each map are bright, and many of these are far from the cross."}} tags=["hide-input"]
 fig, axes = figure(5, height=1.6)
 axes[0].imshow(clothes[which, 0], cmap="gray", vmin=-1, vmax=1)
 for ax, (row, column) in zip(axes[1:], ((1, 1), (3, 3), (3, 5), (6, 2))):
@@ -509,47 +559,47 @@ near = (weights * (apart <= 1)).sum(-1).mean()
 print(f"weight on itself and neighbours: {near:.2f}")
 print(f"if all weights were equal: {(apart <= 1).double().mean():.2f}")
 effective = (-(weights * weights.log()).sum(-1)).exp().mean()
-assert near < 0.5 and effective < 49 / 2
+assert near < 0.5 and effective < 49 / 3
 
 # %% [markdown]
-# Each position listens to a few others (the exponential of the entropy of its weights, which would be 49 if all were equal, is less than half of that), and they are mostly not its neighbours, which it could have asked by convolution.
+# Each position listens to some others and not to all: the exponential of the entropy of its weights, which would be 49 if all were equal and 1 if there was only one, is less than a third of 49 on average. Most of the weight lies beyond the neighbours, which it could have asked by convolution.
 #
-# The price: $n$ positions have $n^2$ weights. At 7 × 7 that is nothing. At 16 × 16, where the published networks have attention, it is 65,536 weights a picture; at 256 × 256 it would be $2^{32}$. That is why attention stands at the bottom of the U.
+# The price: $n$ positions have $n^2$ weights. At 7 × 7 these are 2401. At 16 × 16, where the published networks have attention, it is 65,536 weights a picture; at 256 × 256 it would be $2^{32}$. That is why attention stands at the bottom of the U.
 #
 # ## How far it sees
 #
-# Which pixels of $x_t$ can change one pixel of the answer? Take the gradient of that pixel, in networks with random weights on a picture of 160 × 160, and count the side of the square where it is not zero. Three questions: what do the coarse levels add, what does attention add, what do the norms add?
+# Which pixels of $x_t$ can change one pixel of the answer? They are its **receptive field**. Take the gradient of that pixel with respect to $x_t$, in networks with random weights and one block for each resolution, and measure the side of the square where it is not zero. Three questions: what do the coarse resolutions add, what does attention add, what do the norms add?
 
 
 # %%
-def side(levels, without):
-    """Side of the square that the middle pixel of the prediction depends on."""
+def side(resolutions, without, n=160):
+    """Side of the receptive field of the middle pixel, in a picture of n x n."""
     torch.manual_seed(0)
-    shape = {"image_size": 160, "image_channels": 1, "ch": 4, "groups": 4}
+    shape = {"image_size": n, "image_channels": 1, "ch": 4, "groups": 4}
     shape |= {"num_res_blocks": 1, "attn_resolutions": (), "dropout": 0.0}
-    net = UNet(UNetConfig(**shape, ch_mult=(1,) * levels))
+    net = UNet(UNetConfig(**shape, ch_mult=(1,) * resolutions))
     for p in net.parameters():
         nn.init.normal_(p, std=0.2)
     for module in list(net.modules()):
         for name, part in list(module.named_children()):
             if isinstance(part, without):
                 setattr(module, name, nn.Identity())
-    x = torch.randn(1, 1, 160, 160, requires_grad=True)
-    middle = net(x, torch.tensor([500]))[0, 0, 80, 80]
+    x = torch.randn(1, 1, n, n, requires_grad=True)
+    middle = net(x, torch.tensor([500]))[0, 0, n // 2, n // 2]
     return (torch.autograd.grad(middle, x)[0] != 0).any(2).sum().item()
 
 
 # %%
-convolutions = [side(levels, (Attention, nn.GroupNorm)) for levels in (1, 2, 3)]
-print("1, 2, 3 levels:", *convolutions)
-assert convolutions[0] == 25 and convolutions[1] == 61 and convolutions[2] > 120
-with_attention, with_norms = side(1, nn.GroupNorm), side(1, Attention)
-print("1 level, with attention as well:", with_attention)
-print("1 level, with norms instead:", with_norms)
-assert with_attention == with_norms == 160
+sides = [side(resolutions, (Attention, nn.GroupNorm)) for resolutions in (1, 2, 3)]
+print("convolutions, 1, 2, 3 resolutions:", *sides)
+assert sides == [25, 61, 133]
+with_attention, with_norms = side(1, nn.GroupNorm, 40), side(1, Attention, 40)
+print("1 resolution, and attention: all", with_attention)
+print("1 resolution, and norms:     all", with_norms)
+assert with_attention == with_norms == 40
 
 # %% [markdown]
-# Each level more than doubles the sight. And here is a surprise: strictly speaking a single level sees everything, through the mean and variance of its norms. But those are two numbers per group; they can say "it is a bright picture", not "there is a heel down there". So what can be seen is one question, and what is looked at another. In the *trained* network the size of the gradient tells.
+# Each resolution more than doubles the sight. And here is a surprise: strictly speaking a single resolution without attention sees everything too, through the mean and variance of its norms. But those are two numbers per group; they can say "it is a bright picture", not "there is a heel down there". So what can be seen is one question, and what is looked at another. In the *trained* network the size of the gradient tells.
 
 # %%
 def gradient(t, told):
@@ -561,7 +611,7 @@ def gradient(t, told):
 
 seen = {t: gradient(t, t) for t in (30, 300, 900)}
 
-# %% mystnb={"figure": {"caption": "Size of the gradient of one predicted pixel (in the middle) with respect to every pixel of $x_t$, mean over 20 pictures, at three levels of the larger network. The grey scale is logarithmic.", "name": "fig-gradients"}, "image": {"alt": "Three square maps of 28 by 28 pixels with a bright pixel in the middle. At level 30 the brightness falls off quickly around it; at level 300 and 900 there is a single bright middle and a broad, flat glow over the whole picture."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Size of the gradient of one predicted pixel (in the middle) with respect to every pixel of $x_t$, mean over 20 pictures, at three levels of the larger network. The grey scale is logarithmic.", "name": "fig-gradients"}, "image": {"alt": "Three square maps of 28 by 28 pixels with a bright pixel in the middle. At level 30 the brightness falls off quickly around it, most slowly along its row and column; the higher the level, the broader and flatter is the glow around the bright middle."}} tags=["hide-input"]
 fig, axes = figure(3, height=2.4)
 for ax, (t, size) in zip(axes, seen.items()):
     ax.imshow((size / size.max()).log10(), cmap="gray", vmin=-3.5, vmax=0)
@@ -576,15 +626,15 @@ far = {}
 for t, size in seen.items():  # without the middle pixel itself
     far[t] = (size[distance > 6].sum() / size[distance > 0].sum()).item()
     print(f"t = {t!s:13s} beyond 6 pixels: {far[t]:.2f}")
-assert far[900] > far[300] > far[30] + 0.05
+assert far[900] > far[300] + 0.05 > far[30] + 0.1
 assert far["300, told 900"] > far["300, told 30"] + 0.05
 
 # %% [markdown]
-# The higher the level, the farther the network looks. And it is not only that the pictures differ: given the same $x_{300}$, it looks nearer when told 30 and farther when told 900. That is the answer to the chapter's question in one line: one set of weights, near-sighted or far-sighted, and the embedding of $t$ is the switch.
+# The numbers are the share of the gradient (its middle left out) that falls on pixels more than 6 rows or columns away. The higher the level, the farther the network looks. And it is not only that the pictures differ: given the same $x_{300}$, it looks farther when told 900 than when told 30. That is the answer to the chapter's question in one line: one set of weights, near-sighted or far-sighted, and the embedding of $t$ is the switch.
 #
 # ## What each part costs
 #
-# A convolution with $C$ channels in and $C'$ channels out has $9\,C\,C'$ weights and uses each of them once per pixel. So the work of a part is its weights times its pixels. Count both in the larger network, by stages. Torch has a counter of its own, `FlopCounterMode`, which serves as the witness.
+# A 3 × 3 convolution with $C$ channels in and $C'$ channels out has $9\,C\,C'$ weights (and $C'$ numbers to add), and uses each of them once per pixel of what it puts out. So its work, in multiplications with an addition, is its weights times its pixels. Count both in the larger network, by stages. Torch has a counter of its own, `FlopCounterMode`, which serves as the witness.
 
 
 # %%
@@ -610,7 +660,7 @@ beside = total - sum(counts.values())  # attention: 2 n^2 C
 assert beside == 2 * 49**2 * 96
 
 # %%
-print(f"{'stage':16s}weights  multiply-adds / 10^6")
+print(f"{'stage':16s}weights  work / 10^6")
 stages = {"embeddings": ("time_mlp", "label_embedding"), "conv_in": ("conv_in",)}
 stages |= {f"down {28 // 2**i:2d}": (f"down.{i}.",) for i in range(3)}
 stages |= {"middle 7": ("middle",)}
@@ -621,7 +671,7 @@ for stage, names in stages.items():
     mine = large.model.named_parameters()
     size[stage] = sum(p.numel() for n, p in mine if n.startswith(names))
     work[stage] = sum(c for n, c in counts.items() if n.startswith(names))
-    print(f"{stage:14s}{size[stage]:9,d}{work[stage] / 1e6:8.1f}")
+    print(f"{stage:14s}{size[stage]:9,d}{work[stage] / 1e6:10.1f}")
 assert sum(size.values()) == sum(p.numel() for p in large.model.parameters())
 assert sum(work.values()) == sum(counts.values())
 
@@ -631,9 +681,10 @@ for pixels in (7, 14, 28):
     of_size = sum(size[n] for n in names) / sum(size.values())
     of_work = sum(work[n] for n in names) / total
     print(f"{pixels:2d}: {of_size:.0%} of the weights, {of_work:.0%} of the work")
+    assert 0.2 < of_work < 0.5
 
 # %% [markdown]
-# A weight at 28 × 28 is used 784 times a picture, one at 7 × 7 only 49 times. In this network the number of channels doubles whenever the resolution is halved: four times the weights on a quarter of the pixels. So all resolutions have work of the same order, but most of the parameters are at the bottom. (An `Upsample` works at the finer resolution, and is counted with the stage that it ends.) Does the clock agree? Take the time of the blocks at 28 × 28, by hooks, as a share of a whole call.
+# A weight at 28 × 28 is used 784 times a picture, one at 7 × 7 only 49 times. In this network the number of channels doubles whenever the resolution is halved: four times the weights on a quarter of the pixels. So all resolutions have work of the same order, but most of the parameters are at the bottom. (An `Upsample` works at the finer resolution, and is counted with the stage that it ends. Attention's own work, $2 n^2 C$, is half a million here.) Does the clock agree? Take the time of the blocks at 28 × 28, by hooks, as a share of a whole call.
 
 # %%
 fine = [large.model.down[0][0], *large.model.up[2]]
@@ -678,12 +729,13 @@ assert sum(spent) / whole_time > 4 * of_parameters
 # | `ch_mult` | 1, 2, 2, 2 | 1, 2, 2, 2, 4 | 1, 1, 2, 2, 4, 4 |
 # | dropout | 0.1 | 0.1 | 0 |
 #
-# All have two residual blocks a level (three on the way up), attention at 16 × 16 and in the middle, group norms with 32 groups, and no labels. Dropout is a protection against learning by heart: in training each number between norm and second convolution is set to 0 with that probability. The project's sources also train the first one with 64 channels. To count, no memory is needed: on torch's device `meta` a tensor has a shape and no contents.
+# All have two residual blocks for each resolution (three on the way up), attention at 16 × 16 and in the middle, group norms with 32 groups, and no labels. Dropout is a protection against learning by heart: in training each number between norm and second convolution is set to 0 with that probability. The project's sources also train the first one with 64 channels. To count, no memory is needed: on torch's device `meta` a tensor has a shape and no contents.
 
 # %%
 published = {"cifar10-64": 8_952_067, "cifar10-128": 35_746_307}
 published |= {"celeba-64": 78_700_803, "celeba-hq-256": 113_673_219}
-print("               parameters  multiply-adds / 10^9")
+print("               parameters  work / 10^9")
+found = {}
 for name, parameters in published.items():
     with torch.device("meta"):
         network = UNet(RECIPES[name].unet)
@@ -691,9 +743,12 @@ for name, parameters in published.items():
     giga = cost(network)[1] / 1e9
     print(f"{name:13s} {count:11,d} {giga:9.1f}")
     assert count == parameters
+    found[name] = count, giga
+ratios = [b / a for a, b in zip(found["cifar10-128"], found["celeba-hq-256"])]
+assert 3 < ratios[0] < 3.5 and 38 < ratios[1] < 42
 
 # %% [markdown]
-# The two counts tell different stories again. From CIFAR-10 to CelebA-HQ the parameters triple and the work grows fortyfold, since there are 64 times as many pixels. One sample in 1000 steps costs a thousand times the last column; this is the arithmetic behind the wish for fewer steps.
+# The two counts tell different stories again. From CIFAR-10 to CelebA-HQ the parameters triple and the work grows fortyfold: there are 64 times as many pixels, and the second resolution has 128 channels in place of 256. One sample in 1000 steps costs a thousand times the last column; this is the arithmetic behind the wish for fewer steps.
 #
 # ## What breaks: $t$ in other units
 #
@@ -741,7 +796,7 @@ assert away["t/T"] > 1.5 * away["right"]
 #
 # ```{exercise} Derive: sixty-one pixels
 # :label: ex-unet-sight
-# With convolutions only, two levels see a square of 61 × 61. Derive it. Walk back from one pixel of the answer: which convolutions does it pass at full resolution, what do doubling and `Downsample` (which pads on the right and below only) do to an interval of positions, and how many convolutions are there at half resolution?
+# With convolutions only and one block for each resolution, a pixel's receptive field is a square of 61 × 61 where there are two resolutions. Derive it. Walk back from one pixel of the answer: which convolutions does it pass at full resolution, what do doubling and `Downsample` (which pads on the right and below only) do to an interval of positions, and how many convolutions are there at half resolution?
 # ```
 #
 # ````{solution} ex-unet-sight
@@ -752,20 +807,20 @@ assert away["t/T"] > 1.5 * away["right"]
 # ```python
 # def interval(o):
 #     low, high = o - 6, o + 6
-#     low, high = low // 2, high // 2
+#     low, high = low // 2, high // 2  # Upsample repeats: pixel p comes from p // 2
 #     low, high = low - 10, high + 10
 #     low, high = 2 * low, 2 * high + 2
 #     return low - 3, high + 3
 #
 # low, high = interval(80)
 # assert high - low + 1 == 61
-# assert 12 * 2 + 1 == 25  # one level: twelve convolutions in a row
+# assert 12 * 2 + 1 == 25  # one resolution: twelve convolutions in a row
 # ```
 # ````
 #
 # ```{exercise} Code: count without building
 # :label: ex-unet-count
-# Write a function that computes the number of parameters of a {py:class}`~ddim_edu.nets.unet.UNet` without labels from `ch`, `ch_mult` and `image_size` (two blocks a level, attention at 16 × 16 and in the middle, three colours), with nothing but sums and products. It should give the published numbers.
+# Write a function that computes the number of parameters of a {py:class}`~ddim_edu.nets.unet.UNet` without labels from `ch`, `ch_mult` and `image_size` (two blocks for each resolution, attention at 16 × 16 and in the middle, three colours), with nothing but sums and products. It should give the published numbers.
 # ```
 #
 # ````{solution} ex-unet-count
@@ -858,10 +913,10 @@ assert away["t/T"] > 1.5 * away["right"]
 #
 # ## Summary
 #
-# 1. A U-Net goes down to small maps, where sight is far and work is cheap, and up again; skip connections hand over the detail. Sixteen parts and eleven lines of wiring equal the shipped model.
+# 1. A U-Net goes down to small maps, where sight is far and work is cheap, and up again; skip connections hand over the detail. Sixteen parts and twelve lines of wiring equal the shipped model.
 # 2. The finest skip connection carries the noise and cannot be cut; in the small model the coarsest can.
-# 3. Sines and cosines of $t$ tell each block the level. The loss is least at the true level, and a gross lie is worse than silence. A label is one more vector, the null label another.
-# 4. Convolutions see a bounded square, attention and the norms see everything; the trained network looks farther the more noise it is told there is.
+# 3. Sines and cosines of $t$ tell each block the level. The loss is least where the network is told the truth, and a gross lie is worse than silence. A label is one more vector, the null label another.
+# 4. Convolutions see a bounded square, attention and the norms see everything; the trained network looks far when it is told that there is much noise.
 # 5. Most parameters sit in the coarse levels, while the work is spread over all of them. A new network predicts zero and has loss 1.
 #
 # **Next.** Chapter 10 trains it. In the package, read {py:mod}`ddim_edu.nets.unet` from {py:class}`~ddim_edu.nets.unet.UNetConfig` down: you have met every part.
