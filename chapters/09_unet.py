@@ -365,6 +365,8 @@ for how in ("zeros", "average"):
         hook = part.register_forward_pre_hook(cutter(how))
         table[f"{name}, {how}"] = [losses(t).mean().item() for t in cut_at]
         hook.remove()
+
+# %%
 print(f"{'cut':18s}", *(f"t={t:3d}" for t in cut_at))
 for name, row in table.items():
     print(f"{name:18s}", *(f"{value:5.2f}" for value in row))
