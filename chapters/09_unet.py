@@ -243,7 +243,7 @@ noise = draw(clothes, generator)
 noisy = q_sample(clothes, t, large.schedule, noise)
 maps = watch(downs | ups, lambda: large.model(noisy, twenty, kinds))
 
-# %% mystnb={"figure": {"caption": "The U, drawn with maps of the larger network for one picture at level 300. Left, the way down; right, the way up; of each map the two channels that vary most over the picture. The arrows across are three of its six skip connections: each hands the whole map on its left to the blocks on its right.", "name": "fig-unet-maps"}, "image": {"alt": "A diagram in the form of a U. At the top left a noisy picture of a piece of clothing, with the clean picture below it; at the top right noise, which is the prediction. Between them pairs of grey maps, 28, 14 and 7 pixels a side from top to bottom, go down on the left and up on the right, joined by arrows: down and up along the sides, across at each resolution, and at the bottom through a box named middle. The fine maps of the way down are full of grain, the coarse ones show a few patches."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "The U, drawn with maps of the larger network for one picture at level 300. Left, the way down; right, the way up; of each map two of its channels, those that vary most over the picture, and above them the numbers of channels, rows and columns. The arrows across are three of its six skip connections: each hands the whole map on its left to the blocks on its right.", "name": "fig-unet-maps"}, "image": {"alt": "A diagram in the form of a U. At the top left a noisy picture of a piece of clothing, with the clean picture below it; at the top right noise, which is the prediction. Between them pairs of grey maps, 28, 14 and 7 pixels a side from top to bottom, go down on the left and up on the right, joined by arrows: down and up along the sides, across at each resolution, and at the bottom through a box named middle. The fine maps of the way down are full of grain, the coarse ones show a few patches."}} tags=["hide-input"]
 which = 7
 said = large.model(noisy, twenty, kinds)
 fig, ax = figure(height=4.9)
@@ -302,6 +302,7 @@ for i, read in reads.items():
     assert torch.equal(read[:, -handed.shape[1] :], handed)
     n, channels, across = read.shape[-1], read.shape[1], handed.shape[1]
     print(f"{n:2d} x {n:2d}: {across} of {channels} channels from across")
+assert sum(isinstance(part, Block) for part in large.model.up.modules()) == 6
 
 # %% [markdown]
 # How much of the *noise* is in the maps of the way down, and how much of the *picture*? Fit a straight line: from the channels at one position of a map, by least squares, to the pixels that this position covers (1, 4 or 16 of them), once of the noise and once of the clean picture. Fit it on fifteen of the pictures, each with four draws of noise, and report the share of the variance
