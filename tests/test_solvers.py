@@ -109,6 +109,7 @@ def test_calls_of_nine_steps(solve, calls):
     assert len(seen) == calls and set(seen) == set(tau[1:].tolist())
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_dpm_solver_2m_equals_diffusers():
     diffusers = pytest.importorskip("diffusers")
     their = diffusers.DPMSolverMultistepScheduler(
