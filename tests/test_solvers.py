@@ -273,6 +273,23 @@ def test_a_tolerance_that_nothing_meets_takes_every_level_and_ends():
     assert run.tau(1).tolist() == list(range(31)) and bool((run.error[run.kept] > 1).all())
 
 
+def test_a_step_tried_in_vain_is_not_tried_again():
+    """With few levels, a length that shrinks a little rounds to the same level: it must go up by one at least."""
+    schedule, calls = NoiseSchedule.linear(T=12, beta_end=0.5), 0
+
+    def model(x, t):
+        nonlocal calls
+        calls += 1
+        assert calls < 5000, "never ends"
+        return a_model(x, t)
+
+    for atol in torch.logspace(-3, -0.5, 12).tolist():
+        run = adaptive_ddim(model, normal(6, 3, seed=15), schedule, atol=atol, safety=0.95)
+        for i in range(6):
+            s, kept = run.s[run.image == i], run.kept[run.image == i]
+            assert bool((s[1:] > s[:-1])[~kept[:-1]].all())
+
+
 def test_from_level_1_one_call_is_left():
     x = normal(3, 2, seed=14)
     run = adaptive_ddim(PLANE.eps, x, LINEAR, t_start=1)
