@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ddim_edu.lab.convert import to_diffusers
-from ddim_edu.nets.unet import UNet, UNetConfig, time_embedding
+from ddim_edu.nets.unet import Attention, ResBlock, UNet, UNetConfig, time_embedding
 
 TINY = UNetConfig(image_size=8, image_channels=2, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,), dropout=0.0, groups=4)
 
@@ -55,6 +55,7 @@ def test_parameter_counts_of_the_published_models(published, config):
     ids=["tiny", "three levels"],
 )
 def test_equals_an_independent_implementation(config):
+    """Equations: eq:res-block, eq:group-norm, eq:attention, eq:time-embedding"""
     diffusers = pytest.importorskip("diffusers")
     net = randomised(config)
     arguments, weights = to_diffusers(config, net.state_dict())
@@ -68,8 +69,67 @@ def test_equals_an_independent_implementation(config):
 
 
 def test_a_new_network_predicts_zero():
+    """And so its loss is the variance of the noise, within 5 standard errors.
+
+    Equations: eq:new-network-loss
+    """
     x, t = batch(TINY)
-    assert UNet(TINY).double()(x, t).abs().max() == 0
+    out = UNet(TINY).double()(x, t)
+    assert out.abs().max() == 0
+    eps = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert abs((out - eps).square().mean() - 1) < 5 * (2 / eps.numel()) ** 0.5
+
+
+def group_norm_by_hand(x, norm):
+    groups = []
+    for group in x.chunk(norm.num_groups, dim=1):
+        n = group[0].numel()
+        mean = torch.stack([image.sum() / n for image in group]).view(-1, 1, 1, 1)
+        variance = torch.stack([image.square().sum() / n for image in group - mean]).view(-1, 1, 1, 1)
+        groups.append((group - mean) / torch.sqrt(variance + 1e-6))
+    return torch.cat(groups, 1) * norm.weight[:, None, None] + norm.bias[:, None, None]
+
+
+@pytest.mark.parametrize("c_out", [8, 12])
+def test_a_residual_block_by_hand(c_out):
+    """Equations: eq:res-block, eq:group-norm"""
+    torch.manual_seed(0)
+    block = ResBlock(8, c_out, 16, groups=4, dropout=0.0).double()
+    for p in block.parameters():
+        torch.nn.init.normal_(p, 0.5, 0.5)
+    x, emb = torch.randn(2, 8, 5, 5, dtype=torch.float64) * 3 + 1, torch.randn(2, 16, dtype=torch.float64)
+
+    def silu(u):
+        return u / (1 + torch.exp(-u))
+
+    def conv(u, layer):
+        u = torch.nn.functional.pad(u, (1, 1, 1, 1)).unfold(2, 3, 1).unfold(3, 3, 1)
+        return torch.einsum("bihwkl,oikl->bohw", u, layer.weight) + layer.bias[:, None, None]
+
+    h = conv(silu(group_norm_by_hand(x, block.norm1)), block.conv1)
+    h = h + (emb @ block.time.weight.T + block.time.bias)[:, :, None, None]
+    h = conv(silu(group_norm_by_hand(h, block.norm2)), block.conv2)
+    if c_out != 8:
+        x_out = torch.einsum("bihw,oi->bohw", x, block.shortcut.weight[:, :, 0, 0]) + block.shortcut.bias[:, None, None]
+    torch.testing.assert_close(block(x, emb), h + (x if c_out == 8 else x_out), rtol=1e-9, atol=1e-9)
+
+
+def test_attention_by_hand():
+    """Equations: eq:attention"""
+    torch.manual_seed(0)
+    c, attention = 6, Attention(6, groups=2).double()
+    for p in attention.parameters():
+        torch.nn.init.normal_(p, 0.0, 1.0)
+    x = torch.randn(2, c, 3, 4, dtype=torch.float64)
+    tokens = group_norm_by_hand(x, attention.norm).flatten(2).transpose(1, 2)
+    q, k, v = (tokens @ attention.qkv.weight[:, :, 0, 0].T + attention.qkv.bias).split(c, dim=2)
+    received = torch.zeros_like(tokens)
+    for b in range(2):
+        for i in range(12):
+            weights = torch.stack([torch.exp(q[b, i] @ k[b, j] / c**0.5) for j in range(12)])
+            received[b, i] = sum(weights[j] / weights.sum() * v[b, j] for j in range(12))
+    out = received @ attention.project.weight[:, :, 0, 0].T + attention.project.bias
+    torch.testing.assert_close(attention(x), x + out.transpose(1, 2).view_as(x), rtol=1e-9, atol=1e-9)
 
 
 def test_every_parameter_learns():
@@ -137,12 +197,21 @@ def test_other_shapes(config):
 
 
 def test_time_embedding_is_sines_and_cosines():
+    """Equations: eq:time-embedding"""
     t = torch.tensor([1, 500, 1000])
     out = time_embedding(t, 9)
     for row, level in zip(out.double(), t.tolist()):
         angles = [level / 10_000 ** (i / 3) for i in range(4)]
         expected = torch.tensor([*map(math.sin, angles), *map(math.cos, angles), 0.0], dtype=torch.float64)
         torch.testing.assert_close(row, expected, rtol=0, atol=1e-4)  # float32 angles up to 1000 radians
+
+
+def test_likeness_of_embeddings_depends_on_the_distance_of_levels_only():
+    """Equations: eq:time-distance"""
+    first, second = torch.tensor([1, 301, 963, 500]), torch.tensor([38, 338, 1000, 463])
+    products = (time_embedding(first, 16).double() * time_embedding(second, 16).double()).sum(1)
+    expected = sum(math.cos(37 / 10_000 ** (k / 7)) for k in range(8))
+    torch.testing.assert_close(products, torch.full((4,), expected, dtype=torch.float64), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,8 @@ class UNet(nn.Module):
 
     Args:
         config: The shape of the network.
+
+    Equations: eq:new-network-loss
     """
 
     def __init__(self, config: UNetConfig) -> None:
@@ -226,6 +228,8 @@ def time_embedding(t: Tensor, dim: int) -> Tensor:
 
     Returns:
         The embedding, float32, shape (B, dim): sines first, then cosines; an odd ``dim`` ends in 0.
+
+    Equations: eq:time-embedding, eq:time-distance
     """
     half = dim // 2
     exponents = -math.log(10_000) * torch.arange(half, dtype=torch.float32, device=t.device) / (half - 1)
@@ -243,6 +247,8 @@ class ResBlock(nn.Module):
         time_ch: Size of the time embedding.
         groups: Groups of the two norms.
         dropout: Probability of dropping an activation before the second convolution.
+
+    Equations: eq:res-block, eq:group-norm
     """
 
     def __init__(self, c_in: int, c_out: int, time_ch: int, groups: int, dropout: float) -> None:
@@ -269,6 +275,8 @@ class Attention(nn.Module):
     Args:
         c: Channels.
         groups: Groups of the norm.
+
+    Equations: eq:attention
     """
 
     def __init__(self, c: int, groups: int) -> None:
