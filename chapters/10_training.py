@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
 from ddim_edu.forward import q_sample, unmix_x0
@@ -280,3 +280,291 @@ left.set(xlabel="level t", ylabel="squared error", ylim=(0, 1.6))
 right.set(xlabel="level t")
 left.legend(fontsize=8)
 right.legend(fontsize=8);
+
+# %%
+for t in (20, 60, 100, 300, 700):
+    i = int((grid == t).nonzero())
+    row = [errors["held out", name][i].mean().item() for name in names[2:]]
+    error = errors["held out", "network"][i]
+    spread = error.std() / error.mean()
+    print(f"t = {t:3d}: line {row[0]:.2f}, network {row[2]:.2f}", end="")
+    print(f", its spread over images {spread:.0%}")
+low = errors["held out", "network"][0].mean()
+print(low)
+assert errors["held out", "memoriser"][0].mean() > 5 * low
+
+# %% [markdown]
+# The table says three things. The network's 0.12 is half of what the best straight line reaches, and the line is a respectable guess that is computed in no time: progress should be counted from 0.22, not from 1. Second, the mean over levels
+# is made by the lowest levels, where the noise can hardly be told from the pen's strokes and every predictor is bad; a model may get better everywhere else and its mean hardly move. Two runs can be compared by it, on the same data, schedule and draws;
+# losses of different data sets or schedules can't.
+#
+# Third, the floor of the *training* loss is known here, and it is the memoriser's 0.03. A network that reached it would be useless: by {eq}`eq:error-split` it would be the memoriser, which repeats training images and is on new ones worse than predicting zero. All that makes
+# the model worth sampling from lies in *not* reaching the minimum of what it is trained on. A network of limited size, trained for limited time, fills the space between the images; early stopping and dropout keep it from doing better.
+#
+# ## What averaging buys
+#
+# For points in the plane the floor is known for fresh data, so the excess over it, all that training can remove, can be watched. Take chapter 3's three clusters and a smaller network. Train it twice from the same weights on the same
+# batches: once with a constant rate, once with half a cosine down to 0. Beside it run averages with different decays.
+
+# %%
+points = GaussianMixture(
+    [0.5, 0.3, 0.2], [[-1.0, -0.6], [1.0, -0.4], [0.2, 1.1]], 0.03, schedule
+)
+g = torch.Generator().manual_seed(0)
+x_0, t_all = points.sample(2_000, g), draw_t(2_000, schedule.T, generator=g)
+x_t = q_sample(x_0, t_all, schedule, draw(x_0, g))
+best = points.eps(x_t, t_all)
+
+
+@torch.no_grad()
+def excess(predictor):
+    guess = predictor(x_t.float(), t_all).double()
+    return (guess - best).square().mean().item()
+
+
+# %%
+def train_points(lr_final, rules, steps=1_200, batch=128):
+    torch.manual_seed(0)
+    net = PointNet(2, 64, 3)
+    kept = {name: AveragedModel(net, multi_avg_fn=f) for name, f in rules.items()}
+    recipe = replace(tiny, steps=steps, lr=5e-3, warmup=0, lr_final=lr_final)
+    optimizer = torch.optim.Adam(net.parameters(), fused=True)
+    for k in range(steps):
+        g = generator_for(0, 1, k)
+        x, t = points.sample(batch, g).float(), draw_t(batch, 1000, generator=g)
+        optimizer.param_groups[0]["lr"] = recipe.lr_at(k)
+        optimizer.zero_grad()
+        loss_simple(net, x, t, draw(x, g), schedule).backward()
+        optimizer.step()
+        for average in kept.values():
+            average.update_parameters(net)
+        yield k + 1, {"raw": net} | kept
+
+
+# %%
+rules = {f"{d}": ema_update(d) for d in (0.9, 0.99, 0.999)}
+rules["0.9999, no rise"] = get_ema_multi_avg_fn(0.9999)
+curves = {}
+for rate, lr_final in (("constant", 1.0), ("falling", 0.0)):
+    for k, nets in train_points(lr_final, rules):
+        if k % 100 == 0:
+            for name, found in nets.items():
+                curves.setdefault((rate, name), []).append(excess(found))
+
+# %% mystnb={"figure": {"caption": "Excess over the exact $\\epsilon^*$ while a network for points trains, of its weights (raw) and of their averages. Left: constant learning rate. Right: the rate falls to 0 along half a cosine.", "name": "fig-training-ema"}, "image": {"alt": "Two plots of excess against step, logarithmic. Left: the raw weights jump up and down around 0.02; the averages fall smoothly, decay 0.9 to about 0.012, decays 0.99 and 0.999 to below 0.006; the average of 0.9999 without rise stays near the top. Right: raw and averaged weights fall together and meet near 0.005."}} tags=["hide-input"]
+fig, axes = figure(2, height=2.7, sharey=True)
+at = range(100, 1_201, 100)
+for (kind, name), curve in curves.items():
+    ax = axes[int(kind == "falling")]
+    ax.plot(at, curve, color=COLOURS[6] if name == "raw" else None, label=name)
+    ax.set(title=f"{kind} rate", xlabel="step", yscale="log")
+axes[0].set_ylabel("excess")
+for ax in axes:
+    ax.legend(fontsize=8);
+
+# %%
+end = {key: np.mean(curve[-4:]) for key, curve in curves.items()}
+raw = end["constant", "raw"]
+for name in ("0.9", "0.99", "0.999"):
+    print(f"constant, decay {name:5s}: raw / average {raw / end['constant', name]:.0f}")
+final = curves["falling", "raw"][-1]
+assert 1.3 < raw / end["constant", "0.9"] < 2.5
+assert min(raw / end["constant", d] for d in ("0.99", "0.999")) > 2.3
+assert raw > 2.5 * final  # what the falling rate buys
+assert 0.7 < curves["falling", "0.99"][-1] / final < 1.3
+
+# %% [markdown]
+# With a constant rate the raw weights never settle: each batch kicks them about, and their excess stays several times as large as that of an average over a hundred steps. With a rate that falls to 0 the kicks die out by themselves, and at the end raw and averaged weights are as good as each other. So the average is not magic. It takes out
+# the jitter of a rate that is too high to stop at, and lets one stop at any time; DDPM's constant rate needs it, a falling rate much less.
+#
+# Why it works is seen by writing {eq}`eq:ema` out for a constant $d$:
+#
+# $$
+# a_n = d^n a_0 + (1 - d) \sum_{k=1}^{n} d^{\,n-k}\, w_k .
+# $$ (eq:ema-weights)
+#
+# The weight of a step falls by half every $\ln 2/(1 - d)$ steps or so: 69 for $d = 0.99$, 6,931 for DDPM's 0.9999. If the $w_k$ were independent draws around one point, of variance $v$, the average's variance would tend to the sum of the squared weights,
+#
+# $$
+# \operatorname{Var}(a_n) \to (1 - d)^2 \sum_{j \ge 0} d^{\,2j}\, v = \frac{1 - d}{1 + d}\, v .
+# $$ (eq:ema-variance)
+#
+# Decay 0.9 would divide the excess by 19. It divided it by two, because real steps are not independent draws: the weights wander, and an average helps only over times longer than the wandering. And on its way down a training is not around one point: too long an average remembers worse weights.
+
+# %%
+# checks eq:ema-weights, eq:ema-variance
+d, n = 0.9, 200
+g = torch.Generator().manual_seed(0)
+w = torch.randn(n + 1, 20_000, generator=g, dtype=torch.float64)  # v = 1
+a = w[0]
+for k in range(1, n + 1):
+    a = d * a + (1 - d) * w[k]
+powers = d ** torch.arange(n - 1, -1, -1, dtype=torch.float64)
+assert torch.allclose(a, d**n * w[0] + (1 - d) * powers @ w[1:])
+expected = (1 - d) / (1 + d)
+assert abs(a.var() / expected - 1) < 5 * (2 / 20_000) ** 0.5
+for d in (0.99, 0.9999):
+    print(f"decay {d}: half the weight in {math.log(2) / -math.log(d):,.0f} steps")
+
+# %% [markdown]
+# ## Mirrored levels
+#
+# The official code draws half of a batch's levels and takes $T + 1 - t$ for the other half. The error depends on $t$ more than on anything else, and a low level, with its large error, is now balanced by a high one. Let $e(t)$ be the error
+# at a random level, $V$ its variance and $\rho$ the correlation of $e(t)$ and $e(T + 1 - t)$, with independent images and noise. A batch of $n$ is $n/2$ independent pairs, and by {eq}`eq:variance-sum`
+#
+# $$
+# \operatorname{Var}(\text{loss}) = \frac n2 \cdot \frac{2 V + 2 \rho V}{n^2} = \frac{V}{n}\,(1 + \rho) .
+# $$ (eq:mirrored)
+
+# %%
+# checks eq:mirrored
+g, n = torch.Generator().manual_seed(0), 2_000
+t = draw_t(2 * n, schedule.T, generator=g, antithetic=True)[:n]
+pair = []
+for t in (t, schedule.T + 1 - t):
+    x_0 = train[torch.randint(len(train), (n,), generator=g)]
+    pair.append(eps_error(model.model, x_0, t, draw(x_0, g), schedule).double())
+rho = torch.corrcoef(torch.stack(pair))[0, 1]
+V = torch.cat(pair).var()
+batches = torch.stack(pair).view(2, -1, 4).mean((0, 2))  # 500 batches of 8
+margin = 5 * (2 / len(batches)) ** 0.5
+assert abs(batches.var() / (V / 8 * (1 + rho)) - 1) < margin
+assert -0.7 < rho < -0.3
+print(f"correlation {rho:.1f}: the loss's variance falls to {1 + rho:.1f} of it")
+
+# %% [markdown]
+# So the printed loss is quieter. But training follows the gradient, and nothing says that gradients at mirrored levels cancel. Measure its variance, summed over all weights, for the network of points and batches of 64:
+
+
+# %%
+def gradient_variance(net, antithetic, rounds=300):
+    g, found = torch.Generator().manual_seed(0), []
+    for _ in range(rounds):
+        x = points.sample(64, g).float()
+        t = draw_t(64, schedule.T, generator=g, antithetic=antithetic)
+        loss = loss_simple(net, x, t, draw(x, g), schedule)
+        grad = torch.autograd.grad(loss, list(net.parameters()))
+        found.append(torch.cat([part.flatten() for part in grad]))
+    return torch.stack(found).var(0).sum()
+
+
+net = nets["raw"]  # at the end of the second training
+ratio = gradient_variance(net, True) / gradient_variance(net, False)
+print(f"RATIO {ratio:.4f}")
+assert 0.7 < ratio < 1.3
+
+# %% [markdown]
+# ## A sum, a mean and a clip
+#
+# The official DDIM code sums the squared error over the coordinates; DDPM's takes the mean. One is the other times the number of coordinates $D$, 64 for digits and 3,072 for CIFAR-10, and Adam does not care: it divides the gradient by its own recent size. But between the gradient and Adam stands the clip, and it
+# does care: norm 1 is rarely exceeded by a gradient of the mean, and nearly always by one that is $D$ times as long. The norms of the shipped run stand in its log, and the start of a run can be watched.
+
+# %%
+D = train[0].numel()
+log = logs["digits"]
+norm = np.array(log["grad_norm"])[3:]  # lines after the warm-up
+print(f"means over 50 steps: largest {norm.max():.2f}, smallest {norm.min():.2f}")
+assert norm.max() < 1 < D * norm.min()
+
+net, clipped = new_network(), {"mean": 0, "sum": 0}
+optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+for step in range(40):
+    optimizer.zero_grad()
+    loss_simple(net, *drawn(step), schedule).backward()
+    length = clip_grad_norm_(net.parameters(), math.inf)  # only measures it
+    optimizer.step()
+    for kind, factor in (("mean", 1), ("sum", D)):
+        clipped[kind] += int(factor * length > 1)
+print("clipped among the first 40 steps:", clipped)
+
+# %% [markdown]
+# With the sum, every step is clipped, whatever the weights are doing: the "clip" has become a normalisation, which gives each batch a gradient of length 1. A batch with an exceptional gradient then counts as much as any other, which is a kind of robustness; but the setting named
+# *clip at 1.0* means something else than with the mean. That Adam alone would not tell them apart:
+
+# %%
+def after(factor, clip):
+    torch.manual_seed(0)
+    net = PointNet(2, 32, 2).double()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    for k in range(20):
+        g = generator_for(0, 1, k)
+        x, t = points.sample(64, g), draw_t(64, 1000, generator=g)
+        optimizer.zero_grad()
+        (factor * loss_simple(net, x, t, draw(x, g), schedule)).backward()
+        clip_grad_norm_(net.parameters(), clip)
+        optimizer.step()
+    return torch.cat([w.detach().flatten() for w in net.parameters()])
+
+
+# %%
+plain, moved = after(1, math.inf), after(1, math.inf) - after(0, math.inf)
+apart = {c: (after(3072, c) - plain).norm() / moved.norm() for c in (math.inf, 1.0)}
+print(apart)
+assert apart[math.inf] < 0.02 < apart[1.0]
+
+# %% [markdown]
+# ### Warm-up
+#
+# Adam's division by the gradient's recent size has a price at the start, when there is no recent past: in its first step *every* weight moves by the full learning rate, however small its gradient.
+
+# %%
+torch.manual_seed(0)
+net = PointNet(2, 32, 2).double()
+torch.nn.init.normal_(net.out.weight)  # so that all layers get a gradient
+before = torch.cat([w.detach().flatten() for w in net.parameters()])
+optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+x, t = points.sample(64, g), draw_t(64, 1000, generator=g)
+loss_simple(net, x, t, draw(x, g), schedule).backward()
+grad = torch.cat([w.grad.flatten() for w in net.parameters()]).abs()
+optimizer.step()
+step = torch.cat([w.detach().flatten() for w in net.parameters()]) - before
+used = grad > 1e-4
+assert torch.allclose(step[used].abs(), torch.tensor(1e-3).double(), rtol=1e-3)
+print(f"largest gradient over smallest: {grad[used].max() / grad[used].min():.0e}")
+
+# %% [markdown]
+# Warm-up keeps those blind steps short until Adam's averages are filled. Its second average looks back over a thousand steps, so DDPM's 5,000 are generous, and the digits' 50 to 200 are what a short run can spare.
+#
+# ## Weights of levels
+#
+# $L_{\text{simple}}$ counts levels alike, but levels do not pull alike. Min-SNR {cite}`hang2023minsnr` caps the pull of the low ones with the weights $\gamma_t = \min(\operatorname{SNR}(t), c)/\operatorname{SNR}(t)$ and $c = 5$. Multiply by the first line of {eq}`eq:error-scale` to see what is capped:
+#
+# $$
+# \gamma_t\, \lVert \epsilon - \hat\epsilon \rVert^2 = \min\bigl(\operatorname{SNR}(t), c\bigr)\; \lVert x_0 - \hat x_0 \rVert^2 ,
+# $$ (eq:min-snr)
+#
+# the weight of the error in $x_0$. Since the weight multiplies the loss, it multiplies the gradient of its level by the same number.
+
+# %%
+gamma, g, rows = min_snr_gamma(schedule), torch.Generator().manual_seed(0), []
+model.model.requires_grad_(True)
+weights, levels = list(model.model.parameters()), (10, 50, 100, 200, 400, 600, 800)
+for t in levels:
+    x_0, t = train[::25], torch.full((64,), t)
+    loss = loss_simple(model.model, x_0, t, draw(x_0, g), schedule)
+    grads = torch.autograd.grad(loss, weights, allow_unused=True)
+    rows.append(sum(w.square().sum() for w in grads if w is not None).sqrt())
+model.model.requires_grad_(False)
+rows = torch.stack(rows).double()
+
+# %% mystnb={"figure": {"caption": "Length of the gradient of the loss at single levels, for the shipped digits model and 64 training images: with all weights 1, and times the weights of min-SNR.", "name": "fig-training-min-snr"}, "image": {"alt": "Gradient length against level on logarithmic axes. With weights 1 it varies little. With min-SNR both curves agree from about level 300 on, and below that the weighted one falls by orders of magnitude."}} tags=["hide-input"]
+fig, ax = figure(height=2.3)
+ax.plot(levels, rows, ".-", label="$L_{simple}$")
+ax.plot(levels, rows * gamma[list(levels)], ".--", label="min-SNR, cap 5")
+ax.set(xlabel="level t", ylabel="gradient length", xscale="log", yscale="log")
+ax.legend();
+
+# %%
+# checks eq:min-snr
+x_0, t = train[:500].double(), draw_t(500, 1000, generator=g)
+eps = draw(x_0, g)
+x_t, snr = q_sample(x_0, t, schedule, eps), schedule.snr[t]
+eps_hat = line.eps(x_t.flatten(1), t).view_as(x_t)
+x0_hat = unmix_x0(x_t, eps_hat, schedule.alpha_bar[t][:, None, None, None])
+of_eps, of_x0 = ((a - b).square().flatten(1).sum(1) for a, b in
+                 ((eps, eps_hat), (x_0, x0_hat)))
+assert torch.allclose(gamma[t] * of_eps, snr.clamp(max=5) * of_x0)
+share = (gamma[1:] < 1).double().mean()
+print(f"levels with a weight below 1: {share:.0%}; weight at t = 10 {gamma[10]:.4f}")
+print(rows)
+
