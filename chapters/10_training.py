@@ -290,7 +290,7 @@ for t in (20, 60, 100, 300, 700):
     print(f"t = {t:3d}: line {row[0]:.2f}, network {row[2]:.2f}", end="")
     print(f", its spread over images {spread:.0%}")
 low = errors["held out", "network"][0].mean()
-print(low)
+assert low > 3 * mean["held out", "network"] > 6 * row[2]
 assert errors["held out", "memoriser"][0].mean() > 5 * low
 
 # %% [markdown]
@@ -450,14 +450,16 @@ def gradient_variance(net, antithetic, rounds=300):
 
 net = nets["raw"]  # at the end of the second training
 ratio = gradient_variance(net, True) / gradient_variance(net, False)
-print(f"RATIO {ratio:.4f}")
-assert 0.7 < ratio < 1.3
+assert 0.75 < ratio < 1.33
+print("mirrored or not, the gradient's variance is the same within a third")
 
 # %% [markdown]
+# Mirroring quiets the curve on the screen and leaves the gradient as noisy as it was. At least it costs nothing.
+#
 # ## A sum, a mean and a clip
 #
 # The official DDIM code sums the squared error over the coordinates; DDPM's takes the mean. One is the other times the number of coordinates $D$, 64 for digits and 3,072 for CIFAR-10, and Adam does not care: it divides the gradient by its own recent size. But between the gradient and Adam stands the clip, and it
-# does care: norm 1 is rarely exceeded by a gradient of the mean, and nearly always by one that is $D$ times as long. The norms of the shipped run stand in its log, and the start of a run can be watched.
+# does care: a gradient of the mean is seldom longer than 1, and one that is $D$ times as long nearly always. The norms of the shipped run stand in its log, and the start of a run can be watched.
 
 # %%
 D = train[0].numel()
@@ -475,11 +477,12 @@ for step in range(40):
     optimizer.step()
     for kind, factor in (("mean", 1), ("sum", D)):
         clipped[kind] += int(factor * length > 1)
-print("clipped among the first 40 steps:", clipped)
+assert clipped["mean"] < 25 and clipped["sum"] == 40
+print("of the first 40 steps, the sum has clipped all, the mean fewer than 25")
 
 # %% [markdown]
-# With the sum, every step is clipped, whatever the weights are doing: the "clip" has become a normalisation, which gives each batch a gradient of length 1. A batch with an exceptional gradient then counts as much as any other, which is a kind of robustness; but the setting named
-# *clip at 1.0* means something else than with the mean. That Adam alone would not tell them apart:
+# With the mean the clip catches the first steps and exceptional batches. With the sum it is nearly always active, and has become a normalisation: each batch gets a gradient of length 1. So *clip at 1.0* names two different settings. What is the difference worth? Twenty steps of Adam on points, with the loss of CIFAR's factor 3,072, with and without the clip, against the same
+# steps with the mean:
 
 # %%
 def after(factor, clip):
@@ -499,10 +502,13 @@ def after(factor, clip):
 # %%
 plain, moved = after(1, math.inf), after(1, math.inf) - after(0, math.inf)
 apart = {c: (after(3072, c) - plain).norm() / moved.norm() for c in (math.inf, 1.0)}
-print(apart)
-assert apart[math.inf] < 0.02 < apart[1.0]
+print("end points apart, as a share of the way:", end=" ")
+print(f"Adam alone {apart[math.inf]:.1%}, with the clip {apart[1.0]:.0%}")
+assert apart[math.inf] < 0.005 < 0.02 < apart[1.0] < 0.1
 
 # %% [markdown]
+# Adam alone all but ignores the factor (what is left is its $10^{-8}$ in the denominator), and even the permanent clip bends the way by only a few per cent here. It is a difference worth knowing when two codes are compared, and not one to expect wonders from.
+#
 # ### Warm-up
 #
 # Adam's division by the gradient's recent size has a price at the start, when there is no recent past: in its first step *every* weight moves by the full learning rate, however small its gradient.
@@ -547,7 +553,7 @@ for t in levels:
 model.model.requires_grad_(False)
 rows = torch.stack(rows).double()
 
-# %% mystnb={"figure": {"caption": "Length of the gradient of the loss at single levels, for the shipped digits model and 64 training images: with all weights 1, and times the weights of min-SNR.", "name": "fig-training-min-snr"}, "image": {"alt": "Gradient length against level on logarithmic axes. With weights 1 it varies little. With min-SNR both curves agree from about level 300 on, and below that the weighted one falls by orders of magnitude."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Length of the gradient of the loss at single levels, for the shipped digits model and 64 training images: with all weights 1, and times the weights of min-SNR.", "name": "fig-training-min-snr"}, "image": {"alt": "Gradient length against level on logarithmic axes. With weights 1 it lies between 0.04 and 0.4 and is largest at the lowest level. With min-SNR it is the same from level 400 on, and falls to a thousandth at level 10."}} tags=["hide-input"]
 fig, ax = figure(height=2.3)
 ax.plot(levels, rows, ".-", label="$L_{simple}$")
 ax.plot(levels, rows * gamma[list(levels)], ".--", label="min-SNR, cap 5")
@@ -561,10 +567,270 @@ eps = draw(x_0, g)
 x_t, snr = q_sample(x_0, t, schedule, eps), schedule.snr[t]
 eps_hat = line.eps(x_t.flatten(1), t).view_as(x_t)
 x0_hat = unmix_x0(x_t, eps_hat, schedule.alpha_bar[t][:, None, None, None])
-of_eps, of_x0 = ((a - b).square().flatten(1).sum(1) for a, b in
-                 ((eps, eps_hat), (x_0, x0_hat)))
+of_eps = (eps - eps_hat).square().flatten(1).sum(1)
+of_x0 = (x_0 - x0_hat).square().flatten(1).sum(1)
 assert torch.allclose(gamma[t] * of_eps, snr.clamp(max=5) * of_x0)
 share = (gamma[1:] < 1).double().mean()
 print(f"levels with a weight below 1: {share:.0%}; weight at t = 10 {gamma[10]:.4f}")
-print(rows)
+weighted = rows * gamma[list(levels)]
+assert rows[0] > 2 * rows[-1] and weighted[0] < weighted[4] / 30
 
+# %% [markdown]
+# Unweighted, the lowest levels pull hardest, although no predictor does well there; min-SNR takes nearly all of that pull away, from a quarter of the levels. Whether the samples get better by it is a question for a measure of samples, which chapter 11 builds. In a recipe it is one word, `weighting="min-snr"`.
+#
+# ## To stop, resume and share out
+#
+# A run of days will be interrupted. The checkpoint holds $w$, $a$, Adam's averages and the number of the step; since all that is random is a function of the seed and that number, nothing else is needed. Kill the tiny run at step 6, two steps after its last checkpoint, and go on:
+
+# %%
+halted = Path(folder.name) / "halted"
+halted.mkdir()
+for record in Trainer.start(tiny, halted).run():
+    if record.step == 6:
+        break  # as if killed: nothing is saved
+resumed = Trainer.resume(halted)
+assert resumed.step == 4
+for record in resumed.run():
+    pass
+assert same(resumed.model, trainer.model)
+assert same(resumed.averaged, trainer.averaged)
+
+# %% [markdown]
+# Bit for bit, again. (On the same machine with the same number of threads: additions in another order round differently.)
+#
+# The mean over a batch is the mean of the means over its equal parts, and so is its gradient. That one fact makes large training possible. Parts can be worked off one after the other when memory is short (`--accumulate 4`), or at the same time on several GPUs, which then exchange gradients. In both cases `batch` is the **global** batch,
+# that of all parts together, and the recipe's result stays the same, but for the order of additions:
+
+# %%
+parts = replace(tiny, accumulate=4, steps=1)
+grads = []
+for name, recipe in (("one", replace(tiny, steps=1)), ("four", parts)):
+    (Path(folder.name) / name).mkdir()
+    trained = Trainer.start(recipe, Path(folder.name) / name)
+    list(trained.run())
+    grads.append(torch.cat([w.grad.flatten() for w in trained.model.parameters()]))
+folder.cleanup()
+assert grads[0].norm() > 0.1
+assert (grads[0] - grads[1]).abs().max() < 1e-6
+print("one part or four: gradients agree to 1e-6")
+
+# %% [markdown]
+# The commands for eight GPUs in one machine, and for two such machines (run on each, with its own rank):
+#
+# ```console
+# $ torchrun --nproc-per-node 8 -m ddim_edu.train cifar10-128
+# $ torchrun --nnodes 2 --nproc-per-node 8 --node-rank 0 \
+#     --master-addr HOST --master-port 29500 \
+#     -m ddim_edu.train celeba-hq-256
+# ```
+#
+# On eight GPUs each one sees 16 of the 128 images of a step. Programs that count the batch *per GPU* would make that 1,024 with the same command; then the number of steps and the learning rate of the paper mean something else.
+#
+# ### Half the bits
+#
+# On GPUs that have it, the network computes in **bf16**: the exponent of a 32-bit float with 8 bits of precision instead of 24. Products run several times as fast, and each rounds by up to one part in 256. A network bears that, because the roundings are many and independent. A sum of small changes doesn't: a weight of 1 that is moved by $10^{-3}$
+# does not move at all. That is why weights, Adam's averages and the EMA stay in float32, and the loss is computed there.
+
+# %%
+one = torch.ones(1, dtype=torch.bfloat16)
+assert (one + 1e-3 == 1).all() and (one + 1 / 128 > 1).all()
+x_0, t = train[:200], draw_t(200, 1000, generator=g)
+eps = draw(x_0, g)
+exact = loss_simple(model.model, x_0, t, eps, schedule)
+with torch.autocast("cpu", torch.bfloat16):
+    rough = loss_simple(model.model, x_0, t, eps, schedule)
+off = abs(rough - exact) / exact
+stored = abs(exact.bfloat16().float() - exact) / exact
+assert off < 0.01 and stored <= 1 / 256
+print("bf16 in the network changes the loss by less than 1%")
+
+# %% [markdown]
+# ## Budgets
+#
+# What the paper's model has seen, and what ours has:
+
+# %%
+print("                steps  batch     images   epochs")
+runs = {"cifar10-128": (RECIPES["cifar10-128"], 50_000)}
+runs |= {n: (recipe_from_dict(m.recipe), 1_597) for n, m in shipped.items()}
+seen = {}
+for name, (recipe, size) in runs.items():
+    seen[name] = recipe.steps * recipe.batch
+    line_of = f"{recipe.steps:7,d}  {recipe.batch:5d}  {seen[name]:11,d}"
+    print(f"{name:13s} {line_of}  {seen[name] / size:6,.0f}")
+assert seen["cifar10-128"] == 102_400_000 and len(data.train) == 1_597
+assert seen["digits"] == logs["digits"]["step"][-1] * 64 < 0.02 * 102_400_000
+
+# %% [markdown]
+# A hundred million images, each training image two thousand times, half of them mirrored. The digits' network sees less than a hundredth of that, and each image some hundred times less varied. When samples of a laptop model are compared with those of a paper, this table is most of the explanation.
+#
+# ## What breaks: an average that remembers
+#
+# {eq}`eq:ema` lets the decay rise with $n$. Leave that out, $d_n = 0.9999$ from the first step, as codes for long runs do. By {eq}`eq:ema-weights` the untrained $a_0$ then keeps the weight $d^n$. With the rise, as long as the minimum is $(1 + k)/(10 + k)$, its weight is
+#
+# $$
+# \prod_{k=1}^{n} \frac{1 + k}{10 + k} = \frac{10!}{(n + 2)(n + 3) \cdots (n + 10)} ,
+# $$ (eq:ema-rise)
+#
+# which falls like $n^{-9}$: the average forgets in proportion to its age and covers about the last tenth of the run. The rise ends when $(1 + n)/(10 + n) = d$, at about $n = 9/(1 - d)$.
+
+# %%
+# checks eq:ema-rise
+n, d = 1_200, 0.9999
+k = torch.arange(1, n + 1, dtype=torch.float64)
+with_rise = ((1 + k) / (10 + k)).prod().item()
+tail = math.prod(range(n + 2, n + 11))
+assert math.isclose(with_rise, math.factorial(10) / tail, rel_tol=1e-9)
+ends = (10 * d - 1) / (1 - d)
+print(f"after {n} steps the first weights count {d**n:.0%}, with the rise {with_rise:.0e}")
+print(f"the rise to {d} ends at step {ends:,.0f}")
+print(f"after the digits' 12,000 steps without it {d**12_000:.0%} would be left")
+bad = curves["constant", "0.9999, no rise"][-1]
+assert bad > 40 * curves["constant", "0.999"][-1] and bad > 10 * raw
+
+# %% [markdown]
+# In {numref}`fig-training-ema` that average ends more than 40 times as far from $\epsilon^*$ as the one with the rise, and 10 times as far as the raw weights that it is made from. The training loss shows nothing of it, since it belongs to the raw weights; the samples, drawn with the average, would be noise. For 800,000 steps it would not matter, $0.9999^{800000}$ is nothing. It is the short trial run that looks broken, and one
+# would look for the fault everywhere else.
+#
+# ## Exercises
+#
+# ```{exercise} Derive: the span of an average
+# :label: ex-training-span
+# With a constant decay $d$ and $n \to \infty$, how many steps old is the average on average, if each $w_k$ counts with its weight in {eq}`eq:ema-weights`? And while $d_n = (1 + n)/(10 + n)$?
+# ```
+#
+# ````{solution} ex-training-span
+# :class: dropdown
+# The age $j = n - k$ has the weight $(1 - d)\, d^j$, so its mean is $d/(1 - d)$: 9,999 steps for $d = 0.9999$. During the rise let $A_n$ be the mean age. A step makes all that is there one step older and adds $w_n$ of age 0: $A_n = d_n\,(A_{n-1} + 1)$. Try $A_n = c\,(n + 1)$:
+# $c\,(n + 1) = \frac{1 + n}{10 + n}\,(c\, n + 1)$ gives $c\,(10 + n) = c\, n + 1$, so $c = 1/10$. The average is a tenth as old as the run.
+#
+# ```python
+# import torch
+#
+# d = 0.99
+# j = torch.arange(20_000, dtype=torch.float64)
+# assert abs(((1 - d) * d**j * j).sum() - d / (1 - d)) < 1e-6
+#
+# age, n = 0.0, 0
+# for n in range(1, 5_001):
+#     age = (1 + n) / (10 + n) * (age + 1)
+# assert abs(age / (n + 1) - 0.1) < 1e-3
+# ```
+# ````
+#
+# ```{exercise} Derive: the loss of a fresh network
+# :label: ex-training-fresh
+# A new network predicts 0. Show that its loss on a batch of $n$ images of $D$ pixels has mean 1 and standard deviation $\sqrt{2/(nD)}$. Why does a first loss far from 1 mean that something is wrong? Check it with the network of the recipe `digits`.
+# ```
+#
+# ````{solution} ex-training-fresh
+# :class: dropdown
+# The loss is the mean of $nD$ squares of standard normals; each has mean 1 and variance 2. Nothing else enters: neither the data nor the levels. A first loss of 1.3, say, means that the noise that is to be predicted is not the one that was drawn, is not standard normal, or that the network does not start at 0.
+#
+# ```python
+# import torch
+# from ddim_edu.lab.data import digits
+# from ddim_edu.lab.recipes import RECIPES
+# from ddim_edu.losses import draw_t, loss_simple
+# from ddim_edu.nets.unet import UNet
+# from ddim_edu.sampler import draw
+#
+# recipe, data = RECIPES["digits"], digits()
+# g, net = torch.Generator().manual_seed(0), UNet(recipe.unet)
+# x_0 = data.floats(data.train[:64])
+# t = draw_t(64, recipe.T, generator=g)
+# with torch.no_grad():
+#     loss = loss_simple(net, x_0, t, draw(x_0, g), recipe.noise_schedule())
+# assert abs(loss - 1) < 5 * (2 / x_0.numel()) ** 0.5
+# ```
+# ````
+#
+# ```{exercise} Code: one batch, two batches
+# :label: ex-training-batch
+# A batch of 64 is to be worked off in two parts, of 48 and 16 images. Each part's mean loss is weighted by 1/2. Show with a network for points that the gradient is wrong, and mend it. Why does the package ask for equal parts instead?
+# ```
+#
+# ````{solution} ex-training-batch
+# :class: dropdown
+# The mean over the batch is $\frac{48}{64}$ of one mean plus $\frac{16}{64}$ of the other; with halves, an image of the smaller part counts three times as much. Equal parts need no weights, and no process waits for another.
+#
+# ```python
+# import torch
+# from ddim_edu.losses import draw_t, loss_simple
+# from ddim_edu.nets.points import PointNet
+# from ddim_edu.sampler import draw
+# from ddim_edu.schedule import NoiseSchedule
+#
+# g, schedule = torch.Generator().manual_seed(0), NoiseSchedule.cosine()
+# net = PointNet(2, 32, 2).double()
+# torch.nn.init.ones_(net.out.weight)
+# x = torch.randn(64, 2, generator=g, dtype=torch.float64)
+# t, eps = draw_t(64, 1000, generator=g), draw(x, g)
+#
+# def gradient(*weighted):
+#     loss = sum(w * loss_simple(net, x[p], t[p], eps[p], schedule) for w, p in weighted)
+#     return torch.cat([v.flatten() for v in torch.autograd.grad(loss, list(net.parameters()))])
+#
+# first, second = slice(0, 48), slice(48, 64)
+# whole = gradient((1, slice(0, 64)))
+# wrong = gradient((1 / 2, first), (1 / 2, second))
+# right = gradient((48 / 64, first), (16 / 64, second))
+# assert torch.allclose(right, whole, atol=1e-10)
+# assert (wrong - whole).norm() > 0.02 * whole.norm()
+# ```
+# ````
+#
+# ```{exercise} Break: noise that comes back
+# :label: ex-training-same-noise
+# Somebody seeds the generator inside the loop, with the same number at every step, "to make the run reproducible". Train a network for points so, and with {py:func}`~ddim_edu.sampler.generator_for` and the step's number. What do the two training losses say, and what do the losses on fresh draws say?
+# ```
+#
+# ````{solution} ex-training-same-noise
+# :class: dropdown
+# The network gets the same 128 points, levels and noises at every step and learns them by heart: its training loss falls below the floor of the data, which no honest predictor can do on fresh draws, and its loss on fresh draws is worse than the other's. Reproducible is not the same as repeated.
+#
+# ```python
+# import torch
+# from ddim_edu.exact import GaussianMixture
+# from ddim_edu.losses import draw_t, loss_simple
+# from ddim_edu.nets.points import PointNet
+# from ddim_edu.sampler import draw, generator_for
+# from ddim_edu.schedule import NoiseSchedule
+#
+# schedule = NoiseSchedule.cosine()
+# points = GaussianMixture([0.5, 0.3, 0.2], [[-1.0, -0.6], [1.0, -0.4], [0.2, 1.1]], 0.03, schedule)
+#
+# def batch(n, *key):
+#     g = generator_for(0, *key)
+#     x = points.sample(n, g).float()
+#     return x, draw_t(n, 1000, generator=g), draw(x, g)
+#
+# result = {}
+# for name in ("same", "fresh"):
+#     torch.manual_seed(0)
+#     net = PointNet(2, 64, 3)
+#     optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
+#     for k in range(500):
+#         loss = loss_simple(net, *batch(128, 1, 0 if name == "same" else k), schedule)
+#         optimizer.zero_grad()
+#         loss.backward()
+#         optimizer.step()
+#     with torch.no_grad():
+#         fresh = loss_simple(net, *batch(5_000, 2), schedule)
+#     result[name] = loss.item(), fresh.item()
+# x, t, eps = batch(5_000, 2)
+# floor = loss_simple(points.eps, x.double(), t, eps.double(), schedule).item()
+# assert result["same"][0] < 0.5 * floor < result["fresh"][0]
+# assert result["same"][1] > 1.5 * result["fresh"][1]
+# ```
+# ````
+#
+# ## Summary
+#
+# 1. A dozen lines train a diffusion model; what a training program adds does not change a bit of them.
+# 2. A loss means something beside its company: zero, the best straight line, and the memoriser, which minimises the training loss and is worthless.
+# 3. Averaging the weights replaces the end of a falling learning rate. Its decay must rise from a low value, or a short run samples with untrained weights.
+# 4. Mirrored levels quiet the printed loss and not the gradient; a clip at 1 is a safety with the mean and a normalisation with the sum; Adam's first steps are blind.
+# 5. If all that is random is a function of seed and step, a run can be stopped, resumed and shared out, and stays the same run.
+#
+# **Next.** Chapter 11 asks how good samples are, in a number, and how that number deceives. In the package, read {py:meth}`ddim_edu.lab.trainer.Trainer.run` and the step below it: the loop of this page is in there.
