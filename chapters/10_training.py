@@ -8,7 +8,7 @@
 # Chapter 3 trained a network for points in a loop of a dozen lines. The programs that train the models of papers are long, and it is hard to see what they add. So
 # each addition is taken by itself here, and measured. At the end you will have checked
 #
-# - that a dozen lines do what this book's training program does, bit for bit;
+# - that fifteen lines do what this book's training program does, bit for bit;
 # - where the shipped model begins to overfit, and what its loss is worth beside predictors that need no training;
 # - what averaging the weights buys, and that a falling learning rate buys the same;
 # - what mirrored levels, clipping, warm-up and weights of levels do to the loss and to its gradient;
@@ -39,6 +39,7 @@ from ddim_edu.nets.points import PointNet
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.plotting import COLOURS, figure
 from ddim_edu.sampler import draw, generator_for
+from ddim_edu.schedule import NoiseSchedule
 
 # %% [markdown]
 # ## A recipe read aloud
@@ -53,9 +54,11 @@ print("digits:")
 for line in changes(Recipe(), RECIPES["digits"]):
     if not line.startswith("unet"):
         print("  ", line)
+noisy = [s.snr[667].item() for s in (NoiseSchedule.linear(), NoiseSchedule.cosine())]
+print(f"SNR after two thirds of the levels: {noisy[0]:.2f} and {noisy[1]:.2f}")
 
 # %% [markdown]
-# In words: small pictures, so the cosine schedule, because the linear one spends its last third on levels where nothing of 8 × 8 pixels is left to be seen. Few steps, so a
+# In words (the fields of the network, `unet`, belong to chapter 9): small pictures, so the cosine schedule, because the linear one spends its last third on levels where next to nothing of 8 × 8 pixels is left. Few steps, so a
 # learning rate twenty times the paper's, which can't be kept up: it falls to 0 along half a cosine. A short run, so an average with a short memory: 0.995. Labels are hidden for one image in five, for a use that comes in chapter 14. The shipped model
 # is that recipe with more patience:
 
@@ -139,7 +142,7 @@ for n in range(tiny.steps):
     losses.append(loss.detach())
 
 # %% [markdown]
-# {py:class}`~ddim_edu.lab.trainer.Trainer` has 600 lines: run folders, logs, checkpoints, several GPUs, mixed precision, readable errors. Its numbers should be the same, and not only nearly: every bit.
+# The file of {py:class}`~ddim_edu.lab.trainer.Trainer` has 600 lines: run folders, logs, checkpoints, several GPUs, mixed precision, readable errors. Its numbers should be the same, and not only nearly: every bit.
 
 # %%
 # checks eq:ema
@@ -186,7 +189,8 @@ for name, log in logs.items():
     lowest = np.nanargmin(held)
     fifth = len(loss) // 5
     print(f"{name}: held out {held[looks][0]:.3f} at step {step[looks][0]:.0f},")
-    print(f"   lowest {held[lowest]:.4f} at {step[lowest]:.0f}, last {held[-1]:.4f}")
+    print(f"   lowest {held[lowest]:.4f} at {step[lowest]:.0f}, at the end", end=" ")
+    print(f"{held[-1] / held[lowest] - 1:.1%} higher")
     print(f"   training, last fifth of the run {loss[-fifth:].mean():.3f}")
     assert held[lowest] <= held[-1] < 1.05 * held[lowest] < held[looks][0]
     assert loss[-fifth:].mean() < loss[-2 * fifth : -fifth].mean()
@@ -266,7 +270,7 @@ for kind in sets:
 mean = {key: e.mean() for key, e in errors.items()}
 assert mean["held out", "network"] < 0.8 * mean["held out", "line"]
 assert mean["training", "memoriser"] < 0.6 * mean["training", "network"]
-assert mean["held out", "memoriser"] > 1.5 * mean["held out", "network"]
+assert mean["held out", "memoriser"] > 1.2 > 2 * mean["held out", "network"]
 
 # %% mystnb={"figure": {"caption": "Squared error of the predicted noise, level by level, on held-out digits. Left: all predictors. Right: network and memoriser, on held-out and on training images.", "name": "fig-training-levels"}, "image": {"alt": "Two plots of error against level. Left: all curves fall with the level; zero stays at 1, below it multiple, line and network in this order, and the memoriser leaves the network's curve at low levels and rises far above it. Right: the network's curves for both sets of images lie close together, while the memoriser's are far apart at low levels: near zero on training images, above one on held-out ones."}} tags=["hide-input"]
 fig, (left, right) = figure(2, height=2.7, sharey=True)
@@ -294,12 +298,12 @@ assert low > 3 * mean["held out", "network"] > 6 * row[2]
 assert errors["held out", "memoriser"][0].mean() > 5 * low
 
 # %% [markdown]
-# The table says three things. The network's 0.12 is half of what the best straight line reaches, and the line is a respectable guess that is computed in no time: progress should be counted from 0.22, not from 1. Second, the mean over levels
+# The table says three things. The network's 0.12 is a little more than half of what the best straight line reaches, and the line is a respectable guess that is computed in no time: progress should be counted from 0.22, not from 1. Second, the mean over levels
 # is made by the lowest levels, where the noise can hardly be told from the pen's strokes and every predictor is bad; a model may get better everywhere else and its mean hardly move. Two runs can be compared by it, on the same data, schedule and draws;
 # losses of different data sets or schedules can't.
 #
 # Third, the floor of the *training* loss is known here, and it is the memoriser's 0.03. A network that reached it would be useless: by {eq}`eq:error-split` it would be the memoriser, which repeats training images and is on new ones worse than predicting zero. All that makes
-# the model worth sampling from lies in *not* reaching the minimum of what it is trained on. A network of limited size, trained for limited time, fills the space between the images; early stopping and dropout keep it from doing better.
+# the model worth sampling from lies in *not* reaching the minimum of what it is trained on. A network of limited size, trained for limited time, fills the space between the images; early stopping and dropout hold it back from its goal.
 #
 # ## What averaging buys
 #
@@ -323,15 +327,14 @@ def excess(predictor):
 
 
 # %%
-def train_points(lr_final, rules, steps=1_200, batch=128):
+def train_points(recipe, rules):
     torch.manual_seed(0)
     net = PointNet(2, 64, 3)
     kept = {name: AveragedModel(net, multi_avg_fn=f) for name, f in rules.items()}
-    recipe = replace(tiny, steps=steps, lr=5e-3, warmup=0, lr_final=lr_final)
     optimizer = torch.optim.Adam(net.parameters(), fused=True)
-    for k in range(steps):
+    for k in range(recipe.steps):
         g = generator_for(0, 1, k)
-        x, t = points.sample(batch, g).float(), draw_t(batch, 1000, generator=g)
+        x, t = points.sample(128, g).float(), draw_t(128, 1000, generator=g)
         optimizer.param_groups[0]["lr"] = recipe.lr_at(k)
         optimizer.zero_grad()
         loss_simple(net, x, t, draw(x, g), schedule).backward()
@@ -344,9 +347,10 @@ def train_points(lr_final, rules, steps=1_200, batch=128):
 # %%
 rules = {f"{d}": ema_update(d) for d in (0.9, 0.99, 0.999)}
 rules["0.9999, no rise"] = get_ema_multi_avg_fn(0.9999)
-curves = {}
-for rate, lr_final in (("constant", 1.0), ("falling", 0.0)):
-    for k, nets in train_points(lr_final, rules):
+constant = replace(tiny, steps=1_200, lr=5e-3, warmup=0, lr_final=1.0)
+falling, curves = replace(constant, lr_final=0.0), {}
+for rate, recipe in (("constant", constant), ("falling", falling)):
+    for k, nets in train_points(recipe, rules):
         if k % 100 == 0:
             for name, found in nets.items():
                 curves.setdefault((rate, name), []).append(excess(found))
@@ -365,8 +369,9 @@ for ax in axes:
 # %%
 end = {key: np.mean(curve[-4:]) for key, curve in curves.items()}
 raw = end["constant", "raw"]
-for name in ("0.9", "0.99", "0.999"):
-    print(f"constant, decay {name:5s}: raw / average {raw / end['constant', name]:.0f}")
+print("constant rate: raw weights exceed the average of decay 0.9 by a factor")
+print("of 1.3 to 2.5, those of 0.99 and 0.999 by more than 2.3; the falling")
+print("rate ends below the raw weights of the constant one by more than 2.5")
 final = curves["falling", "raw"][-1]
 assert 1.3 < raw / end["constant", "0.9"] < 2.5
 assert min(raw / end["constant", d] for d in ("0.99", "0.999")) > 2.3
@@ -389,7 +394,7 @@ assert 0.7 < curves["falling", "0.99"][-1] / final < 1.3
 # \operatorname{Var}(a_n) \to (1 - d)^2 \sum_{j \ge 0} d^{\,2j}\, v = \frac{1 - d}{1 + d}\, v .
 # $$ (eq:ema-variance)
 #
-# Decay 0.9 would divide the excess by 19. It divided it by two, because real steps are not independent draws: the weights wander, and an average helps only over times longer than the wandering. And on its way down a training is not around one point: too long an average remembers worse weights.
+# Decay 0.9 would divide the jitter by 19. It divided the excess by less than 2.5, for two reasons. Real steps are not independent draws: the weights wander, and an average helps only over times longer than the wandering. And part of the excess is no jitter but what has not been learnt yet, which no average removes; one that is too long even remembers worse weights.
 
 # %%
 # checks eq:ema-weights, eq:ema-variance
@@ -511,7 +516,7 @@ assert apart[math.inf] < 0.005 < 0.02 < apart[1.0] < 0.1
 #
 # ### Warm-up
 #
-# Adam's division by the gradient's recent size has a price at the start, when there is no recent past: in its first step *every* weight moves by the full learning rate, however small its gradient.
+# Adam's division by the gradient's recent size {cite}`kingma2015adam` has a price at the start, when there is no recent past: in its first step *every* weight moves by the full learning rate, however small its gradient.
 
 # %%
 torch.manual_seed(0)
@@ -628,7 +633,7 @@ print("one part or four: gradients agree to 1e-6")
 #
 # ### Half the bits
 #
-# On GPUs that have it, the network computes in **bf16**: the exponent of a 32-bit float with 8 bits of precision instead of 24. Products run several times as fast, and each rounds by up to one part in 256. A network bears that, because the roundings are many and independent. A sum of small changes doesn't: a weight of 1 that is moved by $10^{-3}$
+# On GPUs that have it, the network computes in **bf16**: the exponent of a 32-bit float with 8 bits of precision instead of 24. Products run faster, and each rounds by up to one part in 256. A network bears that, because the roundings are many and independent. A sum of small changes doesn't: a weight of 1 that is moved by $10^{-3}$
 # does not move at all. That is why weights, Adam's averages and the EMA stay in float32, and the loss is computed there.
 
 # %%
@@ -662,7 +667,7 @@ assert seen["cifar10-128"] == 102_400_000 and len(data.train) == 1_597
 assert seen["digits"] == logs["digits"]["step"][-1] * 64 < 0.02 * 102_400_000
 
 # %% [markdown]
-# A hundred million images, each training image two thousand times, half of them mirrored. The digits' network sees less than a hundredth of that, and each image some hundred times less varied. When samples of a laptop model are compared with those of a paper, this table is most of the explanation.
+# A hundred million images, each training image two thousand times, half of them mirrored. The digits' network sees less than a hundredth of that. When samples of a laptop model are compared with those of a paper, this table is most of the explanation.
 #
 # ## What breaks: an average that remembers
 #
@@ -827,7 +832,7 @@ assert bad > 40 * curves["constant", "0.999"][-1] and bad > 10 * raw
 #
 # ## Summary
 #
-# 1. A dozen lines train a diffusion model; what a training program adds does not change a bit of them.
+# 1. Fifteen lines train a diffusion model; what a training program adds does not change a bit of them.
 # 2. A loss means something beside its company: zero, the best straight line, and the memoriser, which minimises the training loss and is worthless.
 # 3. Averaging the weights replaces the end of a falling learning rate. Its decay must rise from a low value, or a short run samples with untrained weights.
 # 4. Mirrored levels quiet the printed loss and not the gradient; a clip at 1 is a safety with the mean and a normalisation with the sum; Adam's first steps are blind.
