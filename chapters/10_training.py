@@ -17,25 +17,17 @@
 # The chapter opens {py:mod}`ddim_edu.lab.recipes` and {py:mod}`ddim_edu.lab.trainer`.
 
 # %%
-import copy
 import math
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from torch.nn.utils import clip_grad_norm_
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
-from ddim_edu.forward import q_sample, unmix_x0
 from ddim_edu.lab.checkpoint import load, training_log
-from ddim_edu.lab.data import Shuffle, digits
+from ddim_edu.lab.data import digits
 from ddim_edu.lab.recipes import RECIPES, Recipe, recipe_from_dict
-from ddim_edu.lab.trainer import Trainer, changes, ema_update
-from ddim_edu.losses import draw_t, eps_error, loss_simple, min_snr_gamma
-from ddim_edu.nets.points import PointNet
+from ddim_edu.lab.trainer import Trainer, changes
+from ddim_edu.losses import draw_t, loss_simple
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.plotting import COLOURS, figure
 from ddim_edu.sampler import draw, generator_for
@@ -54,8 +46,8 @@ print("digits:")
 for line in changes(Recipe(), RECIPES["digits"]):
     if not line.startswith("unet"):
         print("  ", line)
-noisy = [s.snr[667].item() for s in (NoiseSchedule.linear(), NoiseSchedule.cosine())]
-print(f"SNR after two thirds of the levels: {noisy[0]:.2f} and {noisy[1]:.2f}")
+for made in (NoiseSchedule.linear(), NoiseSchedule.cosine()):
+    print(f"SNR after two thirds of the levels: {made.snr[667]:.2f}")
 
 # %% [markdown]
 # In words (the fields of the network, `unet`, belong to chapter 9): small pictures, so the cosine schedule, because the linear one spends its last third on levels where next to nothing of 8 × 8 pixels is left. Few steps, so a
@@ -95,6 +87,8 @@ for recipe in (RECIPES["digits"], RECIPES["cifar10-128"]):
 # depends on what was drawn before; we shall need that.
 
 # %%
+from ddim_edu.lab.data import Shuffle
+
 net_config = UNetConfig(8, 1, 16, (1, 1), 1, (), dropout=0.0, groups=4)
 tiny = replace(RECIPES["digits"], unet=net_config, steps=12, warmup=4)
 tiny = replace(tiny, log_every=4, save_every=4, sample_every=12)
@@ -125,6 +119,10 @@ def new_network():
 # Here $n$ counts from 0, and $a_0 = w_0$ are the weights after the first step. Samples are drawn with $a$; $w$ goes on training.
 
 # %%
+import copy
+
+from torch.nn.utils import clip_grad_norm_
+
 net = new_network()
 average = copy.deepcopy(net)
 optimizer = torch.optim.Adam(net.parameters(), fused=True)
@@ -146,6 +144,9 @@ for n in range(tiny.steps):
 
 # %%
 # checks eq:ema
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 folder = TemporaryDirectory()
 whole = Path(folder.name) / "whole"
 whole.mkdir()
@@ -189,8 +190,8 @@ for name, log in logs.items():
     lowest = np.nanargmin(held)
     fifth = len(loss) // 5
     print(f"{name}: held out {held[looks][0]:.3f} at step {step[looks][0]:.0f},")
-    print(f"   lowest {held[lowest]:.4f} at {step[lowest]:.0f}, at the end", end=" ")
-    print(f"{held[-1] / held[lowest] - 1:.1%} higher")
+    print(f"   lowest {held[lowest]:.4f} at step {step[lowest]:.0f}")
+    print(f"   at the end {held[-1] / held[lowest] - 1:.1%} higher")
     print(f"   training, last fifth of the run {loss[-fifth:].mean():.3f}")
     assert held[lowest] <= held[-1] < 1.05 * held[lowest] < held[looks][0]
     assert loss[-fifth:].mean() < loss[-2 * fifth : -fifth].mean()
@@ -216,6 +217,9 @@ for name, log in logs.items():
 # - **The memoriser**: the exact $\epsilon^*$ of the 1,597 training images themselves, as {py:class}`~ddim_edu.exact.EmpiricalData` has it. By {eq}`eq:error-split` no function has a lower *training* loss.
 
 # %%
+from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
+from ddim_edu.forward import q_sample, unmix_x0
+
 train, heldout = (data.floats(x) for x in (data.train, data.heldout))
 flat, m = train.flatten(1).double(), train.double().square().mean()
 line = Gaussian(flat.mean(0), flat.T.cov(correction=0), schedule)
@@ -311,9 +315,13 @@ assert errors["held out", "memoriser"][0].mean() > 5 * low
 # batches: once with a constant rate, once with half a cosine down to 0. Beside it run averages with different decays.
 
 # %%
-points = GaussianMixture(
-    [0.5, 0.3, 0.2], [[-1.0, -0.6], [1.0, -0.4], [0.2, 1.1]], 0.03, schedule
-)
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ddim_edu.lab.trainer import ema_update
+from ddim_edu.nets.points import PointNet
+
+centres = [[-1.0, -0.6], [1.0, -0.4], [0.2, 1.1]]
+points = GaussianMixture([0.5, 0.3, 0.2], centres, 0.03, schedule)
 g = torch.Generator().manual_seed(0)
 x_0, t_all = points.sample(2_000, g), draw_t(2_000, schedule.T, generator=g)
 x_t = q_sample(x_0, t_all, schedule, draw(x_0, g))
@@ -409,7 +417,8 @@ assert torch.allclose(a, d**n * w[0] + (1 - d) * powers @ w[1:])
 expected = (1 - d) / (1 + d)
 assert abs(a.var() / expected - 1) < 5 * (2 / 20_000) ** 0.5
 for d in (0.99, 0.9999):
-    print(f"decay {d}: half the weight in {math.log(2) / -math.log(d):,.0f} steps")
+    half = math.log(2) / -math.log(d)
+    print(f"decay {d}: half the weight in {half:,.0f} steps")
 
 # %% [markdown]
 # ## Mirrored levels
@@ -422,6 +431,8 @@ for d in (0.99, 0.9999):
 # $$ (eq:mirrored)
 
 # %%
+from ddim_edu.losses import eps_error
+
 # checks eq:mirrored
 g, n = torch.Generator().manual_seed(0), 2_000
 t = draw_t(2 * n, schedule.T, generator=g, antithetic=True)[:n]
@@ -505,8 +516,9 @@ def after(factor, clip):
 
 
 # %%
-plain, moved = after(1, math.inf), after(1, math.inf) - after(0, math.inf)
-apart = {c: (after(3072, c) - plain).norm() / moved.norm() for c in (math.inf, 1.0)}
+plain = after(1, math.inf)
+way = (plain - after(0, math.inf)).norm()
+apart = {c: (after(3072, c) - plain).norm() / way for c in (math.inf, 1.0)}
 print("end points apart, as a share of the way:", end=" ")
 print(f"Adam alone {apart[math.inf]:.1%}, with the clip {apart[1.0]:.0%}")
 assert apart[math.inf] < 0.005 < 0.02 < apart[1.0] < 0.1
@@ -531,7 +543,8 @@ optimizer.step()
 step = torch.cat([w.detach().flatten() for w in net.parameters()]) - before
 used = grad > 1e-4
 assert torch.allclose(step[used].abs(), torch.tensor(1e-3).double(), rtol=1e-3)
-print(f"largest gradient over smallest: {grad[used].max() / grad[used].min():.0e}")
+most = grad[used].max() / grad[used].min()
+print(f"largest gradient over smallest: {most:.0e}")
 
 # %% [markdown]
 # Warm-up keeps those blind steps short until Adam's averages are filled. Its second average looks back over a thousand steps, so DDPM's 5,000 are generous, and the digits' 50 to 200 are what a short run can spare.
@@ -547,9 +560,12 @@ print(f"largest gradient over smallest: {grad[used].max() / grad[used].min():.0e
 # the weight of the error in $x_0$. Since the weight multiplies the loss, it multiplies the gradient of its level by the same number.
 
 # %%
+from ddim_edu.losses import min_snr_gamma
+
 gamma, g, rows = min_snr_gamma(schedule), torch.Generator().manual_seed(0), []
 model.model.requires_grad_(True)
-weights, levels = list(model.model.parameters()), (10, 50, 100, 200, 400, 600, 800)
+weights = list(model.model.parameters())
+levels = (10, 50, 100, 200, 400, 600, 800)
 for t in levels:
     x_0, t = train[::25], torch.full((64,), t)
     loss = loss_simple(model.model, x_0, t, draw(x_0, g), schedule)
@@ -576,7 +592,8 @@ of_eps = (eps - eps_hat).square().flatten(1).sum(1)
 of_x0 = (x_0 - x0_hat).square().flatten(1).sum(1)
 assert torch.allclose(gamma[t] * of_eps, snr.clamp(max=5) * of_x0)
 share = (gamma[1:] < 1).double().mean()
-print(f"levels with a weight below 1: {share:.0%}; weight at t = 10 {gamma[10]:.4f}")
+print(f"levels with a weight below 1: {share:.0%}", end="; ")
+print(f"weight at t = 10: {gamma[10]:.4f}")
 weighted = rows * gamma[list(levels)]
 assert rows[0] > 2 * rows[-1] and weighted[0] < weighted[4] / 30
 
@@ -613,7 +630,8 @@ for name, recipe in (("one", replace(tiny, steps=1)), ("four", parts)):
     (Path(folder.name) / name).mkdir()
     trained = Trainer.start(recipe, Path(folder.name) / name)
     list(trained.run())
-    grads.append(torch.cat([w.grad.flatten() for w in trained.model.parameters()]))
+    found = [w.grad.flatten() for w in trained.model.parameters()]
+    grads.append(torch.cat(found))
 folder.cleanup()
 assert grads[0].norm() > 0.1
 assert (grads[0] - grads[1]).abs().max() < 1e-6
@@ -687,9 +705,10 @@ with_rise = ((1 + k) / (10 + k)).prod().item()
 tail = math.prod(range(n + 2, n + 11))
 assert math.isclose(with_rise, math.factorial(10) / tail, rel_tol=1e-9)
 ends = (10 * d - 1) / (1 - d)
-print(f"after {n} steps the first weights count {d**n:.0%}, with the rise {with_rise:.0e}")
+print(f"after {n} steps the first weights count {d**n:.0%}", end=", ")
+print(f"with the rise {with_rise:.0e}")
 print(f"the rise to {d} ends at step {ends:,.0f}")
-print(f"after the digits' 12,000 steps without it {d**12_000:.0%} would be left")
+print(f"after 12,000 steps without it {d**12_000:.0%} would be left")
 bad = curves["constant", "0.9999, no rise"][-1]
 assert bad > 40 * curves["constant", "0.999"][-1] and bad > 10 * raw
 
