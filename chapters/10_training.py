@@ -87,6 +87,10 @@ for recipe in (RECIPES["digits"], RECIPES["cifar10-128"]):
 # depends on what was drawn before; we shall need that.
 
 # %%
+import copy
+
+from torch.nn.utils import clip_grad_norm_
+
 from ddim_edu.lab.data import Shuffle
 
 net_config = UNetConfig(8, 1, 16, (1, 1), 1, (), dropout=0.0, groups=4)
@@ -119,19 +123,15 @@ def new_network():
 # Here $n$ counts from 0, and $a_0 = w_0$ are the weights after the first step. Samples are drawn with $a$; $w$ goes on training.
 
 # %%
-import copy
-
-from torch.nn.utils import clip_grad_norm_
-
 net = new_network()
 average = copy.deepcopy(net)
 optimizer = torch.optim.Adam(net.parameters(), fused=True)
-losses, norms = [], []
+losses = []
 for n in range(tiny.steps):
     loss = loss_simple(net, *drawn(n), schedule)
     optimizer.zero_grad()
     loss.backward()
-    norms.append(clip_grad_norm_(net.parameters(), tiny.grad_clip))
+    clip_grad_norm_(net.parameters(), tiny.grad_clip)
     optimizer.param_groups[0]["lr"] = tiny.lr_at(n)
     optimizer.step()
     d = min(tiny.ema, (1 + n) / (10 + n)) if n else 0.0
@@ -180,7 +180,7 @@ for ax, (name, log) in zip(np.atleast_1d(axes), logs.items()):
     ax.set(title=name, xlabel="step", ylabel="loss", xscale="log", yscale="log")
     ax.set_yticks([0.1, 0.2, 0.4, 0.8], ["0.1", "0.2", "0.4", "0.8"])
     ax.minorticks_off()
-    ax.legend();
+    ax.legend()
 
 # %%
 for name, log in logs.items():
@@ -372,7 +372,7 @@ for (kind, name), curve in curves.items():
     ax.set(title=f"{kind} rate", xlabel="step", yscale="log")
 axes[0].set_ylabel("excess")
 for ax in axes:
-    ax.legend(fontsize=8);
+    ax.legend(fontsize=8)
 
 # %%
 end = {key: np.mean(curve[-4:]) for key, curve in curves.items()}
@@ -435,9 +435,9 @@ from ddim_edu.losses import eps_error
 
 # checks eq:mirrored
 g, n = torch.Generator().manual_seed(0), 2_000
-t = draw_t(2 * n, schedule.T, generator=g, antithetic=True)[:n]
+first = draw_t(n, schedule.T, generator=g)
 pair = []
-for t in (t, schedule.T + 1 - t):
+for t in (first, schedule.T + 1 - first):
     x_0 = train[torch.randint(len(train), (n,), generator=g)]
     pair.append(eps_error(model.model, x_0, t, draw(x_0, g), schedule).double())
 rho = torch.corrcoef(torch.stack(pair))[0, 1]
@@ -612,8 +612,7 @@ for record in Trainer.start(tiny, halted).run():
         break  # as if killed: nothing is saved
 resumed = Trainer.resume(halted)
 assert resumed.step == 4
-for record in resumed.run():
-    pass
+list(resumed.run())
 assert same(resumed.model, trainer.model)
 assert same(resumed.averaged, trainer.averaged)
 
