@@ -100,6 +100,7 @@ data, schedule = digits(), tiny.noise_schedule()
 shuffle = Shuffle(len(data.train), tiny.batch, tiny.seed)
 
 
+# %%
 def drawn(step):
     """Images, levels and noise of a step."""
     g = generator_for(tiny.seed, 1, step)
@@ -169,7 +170,7 @@ assert not same(average, net)
 # Every shipped model comes with its log. The training loss in it is a mean over the batches since the last line, with the weights $w$ and with dropout on. The held-out loss belongs to the average $a$ without dropout, on images that training never saw,
 # with the same 2,000 draws of image, level and noise at every look. So differences along the held-out curve are not sampling noise, but its height is known only as well as 2,000 draws can tell.
 
-# %% mystnb={"figure": {"caption": "Loss during training, from the logs of the shipped models: on the batches (mean since the line before), and of the averaged weights on images held out.", "name": "fig-training-logs"}, "image": {"alt": "Loss against step on logarithmic axes. Both curves fall steeply for the first thousand steps and flatten out. The training curve is noisy and lies above the smooth held-out curve until it crosses it near the end, where the held-out curve is flat."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Loss during training, from the logs of the shipped models: on the batches (mean since the line before), and of the averaged weights on images held out. The first steps lie above the frame.", "name": "fig-training-logs"}, "image": {"alt": "Loss against step. Both curves fall steeply for the first thousand steps and flatten out. The training curve is noisy and lies above the smooth held-out curve until it crosses it at about two thirds of the run; at the end the held-out curve is flat and the training curve still falls."}} tags=["hide-input"]
 logs = {name: training_log(name) for name in MODELS}
 fig, axes = figure(len(MODELS), height=2.6)
 for ax, (name, log) in zip(np.atleast_1d(axes), logs.items()):
@@ -177,9 +178,8 @@ for ax, (name, log) in zip(np.atleast_1d(axes), logs.items()):
     looks = ~np.isnan(held)
     ax.plot(step, log["loss"], lw=0.8, label="training batches")
     ax.plot(step[looks], held[looks], ".-", label="held out, average")
-    ax.set(title=name, xlabel="step", ylabel="loss", xscale="log", yscale="log")
-    ax.set_yticks([0.1, 0.2, 0.4, 0.8], ["0.1", "0.2", "0.4", "0.8"])
-    ax.minorticks_off()
+    low = np.nanmin(held)
+    ax.set(title=name, xlabel="step", ylabel="loss", ylim=(0.9 * low, 1.6 * low))
     ax.legend()
 
 # %%
@@ -284,10 +284,10 @@ for kind, style in (("held out", "-"), ("training", "--")):
     for name, colour in (("memoriser", COLOURS[3]), ("network", COLOURS[4])):
         curve = errors[kind, name].mean(1)
         right.plot(grid, curve, style, color=colour, label=f"{name}, {kind}")
-left.set(xlabel="level t", ylabel="squared error", ylim=(0, 1.6))
+left.set(xlabel="level t", ylabel="squared error", ylim=(0, 2))
 right.set(xlabel="level t")
-left.legend(fontsize=8)
-right.legend(fontsize=8);
+left.legend(fontsize=8, ncols=2, loc="upper right")
+right.legend(fontsize=8, loc="upper right");
 
 # %%
 for t in (20, 60, 100, 300, 700):
@@ -298,12 +298,16 @@ for t in (20, 60, 100, 300, 700):
     print(f"t = {t:3d}: line {row[0]:.2f}, network {row[2]:.2f}", end="")
     print(f", its spread over images {spread:.0%}")
 low = errors["held out", "network"][0].mean()
+by_level = errors["held out", "network"].mean(1)
+part = by_level[:6].sum() / by_level.sum()
+print(f"levels up to 220 make {part:.0%} of the network's loss")
+assert part > 0.5
 assert low > 3 * mean["held out", "network"] > 6 * row[2]
 assert errors["held out", "memoriser"][0].mean() > 5 * low
 
 # %% [markdown]
-# The table says three things. The network's 0.12 is a little more than half of what the best straight line reaches, and the line is a respectable guess that is computed in no time: progress should be counted from 0.22, not from 1. Second, the mean over levels
-# is made by the lowest levels, where the noise can hardly be told from the pen's strokes and every predictor is bad; a model may get better everywhere else and its mean hardly move. Two runs can be compared by it, on the same data, schedule and draws;
+# The tables say three things. The network's 0.12 is a little more than half of what the best straight line reaches, and the line is a respectable guess that is computed in no time: progress should be counted from 0.22, not from 1. Second, more than half of the mean
+# comes from the lowest quarter of the levels, where the noise can hardly be told from the pen's strokes and every predictor is bad; a model may get better everywhere else and its mean hardly move. Two runs can be compared by it, on the same data, schedule and draws;
 # losses of different data sets or schedules can't.
 #
 # Third, the floor of the *training* loss is known here, and it is the memoriser's 0.03. A network that reached it would be useless: by {eq}`eq:error-split` it would be the memoriser, which repeats training images and is on new ones worse than predicting zero. All that makes
@@ -368,11 +372,12 @@ fig, axes = figure(2, height=2.7, sharey=True)
 at = range(100, 1_201, 100)
 for (kind, name), curve in curves.items():
     ax = axes[int(kind == "falling")]
-    ax.plot(at, curve, color=COLOURS[6] if name == "raw" else None, label=name)
+    look = {"color": COLOURS[6]} if name == "raw" else {}
+    ax.plot(at, curve, "--" if name == "0.999" else "-", label=name, **look)
     ax.set(title=f"{kind} rate", xlabel="step", yscale="log")
 axes[0].set_ylabel("excess")
-for ax in axes:
-    ax.legend(fontsize=8)
+handles = axes[0].get_legend_handles_labels()
+fig.legend(*handles, loc="outside right upper", title="decay");
 
 # %%
 end = {key: np.mean(curve[-4:]) for key, curve in curves.items()}
@@ -484,6 +489,7 @@ norm = np.array(log["grad_norm"])[3:]  # lines after the warm-up
 print(f"means over 50 steps: largest {norm.max():.2f}, smallest {norm.min():.2f}")
 assert norm.max() < 1 < D * norm.min()
 
+# %%
 net, clipped = new_network(), {"mean": 0, "sum": 0}
 optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
 for step in range(40):
@@ -598,7 +604,7 @@ weighted = rows * gamma[list(levels)]
 assert rows[0] > 2 * rows[-1] and weighted[0] < weighted[4] / 30
 
 # %% [markdown]
-# Unweighted, the lowest levels pull hardest, although no predictor does well there; min-SNR takes nearly all of that pull away, from a quarter of the levels. Whether the samples get better by it is a question for a measure of samples, which chapter 11 builds. In a recipe it is one word, `weighting="min-snr"`.
+# Unweighted, the lowest of these levels pulls more than twice as hard as the highest, although no predictor does well there; min-SNR takes nearly all of that pull away, from a quarter of the levels. Whether the samples get better by it is a question for a measure of samples, which chapter 11 builds. In a recipe it is one word, `weighting="min-snr"`.
 #
 # ## To stop, resume and share out
 #
