@@ -18,7 +18,7 @@
 
 # %%
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ from ddim_edu.schedule import NoiseSchedule
 # model should have little to add to the defaults, and the one for digits more.
 
 # %%
+settings = len(fields(Recipe)) - 1 + len(fields(UNetConfig))
+print(f"{settings} settings")
 print("cifar10-128:", changes(Recipe(), RECIPES["cifar10-128"]))
 print("digits:")
 for line in changes(Recipe(), RECIPES["digits"]):
@@ -115,7 +117,7 @@ def new_network():
 
 
 # %% [markdown]
-# Now the loop. Four lines of it are new against chapter 3: the gradient is **clipped** (scaled down to norm 1 if it is longer), the rate follows {eq}`eq:learning-rate`, and beside the weights $w_n$ an average $a_n$ of them is kept, an *exponential moving average* or **EMA**:
+# Now the loop. Three things are new against chapter 3: the gradient is **clipped** (scaled down to norm 1 if it is longer), the rate follows {eq}`eq:learning-rate`, and beside the weights $w_n$ an average $a_n$ of them is kept, an *exponential moving average* or **EMA**:
 #
 # $$
 # a_n = d_n\, a_{n-1} + (1 - d_n)\, w_n, \quad d_n = \min\Bigl(d, \tfrac{1 + n}{10 + n}\Bigr) .
@@ -204,7 +206,16 @@ for name, log in logs.items():
 # Is 0.12 good? A loss of this kind can't be judged alone, so give it company: predictors that need no training.
 #
 # - **Zero.** It errs by the variance of the noise, 1, at each level. This is also where every network starts, since its last layer begins at 0.
-# - **The best multiple of $x_t$.** Let $m$ be the mean square of the data's pixels. Minimise $E(\epsilon - c\, x_t)^2 = 1 - 2 c \sqrt{1 - \bar\alpha_t} + c^2\, (\bar\alpha_t m + 1 - \bar\alpha_t)$ over $c$:
+# - **The best multiple of $x_t$.** Let $m$ be the mean square of the data's pixels. The error of $c\, x_t$ in a pixel is, on average over the pixels,
+#
+# $$
+# \begin{aligned}
+# E(\epsilon - c\, x_t)^2 = 1 &- 2 c \sqrt{1 - \bar\alpha_t} \\
+#   &+ c^2\, (\bar\alpha_t m + 1 - \bar\alpha_t) ,
+# \end{aligned}
+# $$
+#
+# least at
 #
 # $$
 # \begin{aligned}
@@ -237,7 +248,7 @@ def predictions(x_t, t, labels):
 
 
 # %% [markdown]
-# 25 levels, evenly spread; at each the 200 held-out images and 200 of the training images, with fresh noise.
+# There are 25 levels, evenly spread, and at each the 200 held-out images and 200 of the training images, with fresh noise. The network is told the class, as in training.
 
 # %%
 grid = torch.arange(20, 1000, 40)
@@ -367,7 +378,7 @@ for rate, recipe in (("constant", constant), ("falling", falling)):
             for name, found in nets.items():
                 curves.setdefault((rate, name), []).append(excess(found))
 
-# %% mystnb={"figure": {"caption": "Excess over the exact $\\epsilon^*$ while a network for points trains, of its weights (raw) and of their averages. Left: constant learning rate. Right: the rate falls to 0 along half a cosine.", "name": "fig-training-ema"}, "image": {"alt": "Two plots of excess against step, logarithmic. Left: the raw weights jump up and down around 0.02; the averages fall smoothly, decay 0.9 to about 0.012, decays 0.99 and 0.999 to below 0.006; the average of 0.9999 without rise stays near the top. Right: raw and averaged weights fall together and meet near 0.005."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Excess over the exact $\\epsilon^*$ while a network for points trains, of its weights (raw) and of their averages. Left: constant learning rate. Right: the rate falls to 0 along half a cosine. The last average has a constant decay from the first step on.", "name": "fig-training-ema"}, "image": {"alt": "Two plots of excess against step, logarithmic. Left: the raw weights jump up and down around 0.02; the averages fall smoothly, decay 0.9 to about 0.012, decays 0.99 and 0.999 together to about 0.006; the average of 0.9999 without rise stays near 0.6, at the top. Right: the same at first, but raw and averaged weights meet near 0.005 at the end."}} tags=["hide-input"]
 fig, axes = figure(2, height=2.7, sharey=True)
 at = range(100, 1_201, 100)
 for (kind, name), curve in curves.items():
@@ -392,8 +403,8 @@ assert raw > 2.5 * final  # what the falling rate buys
 assert 0.7 < curves["falling", "0.99"][-1] / final < 1.3
 
 # %% [markdown]
-# With a constant rate the raw weights never settle: each batch kicks them about, and their excess stays several times as large as that of an average over a hundred steps. With a rate that falls to 0 the kicks die out by themselves, and at the end raw and averaged weights are as good as each other. So the average is not magic. It takes out
-# the jitter of a rate that is too high to stop at, and lets one stop at any time; DDPM's constant rate needs it, a falling rate much less.
+# With a constant rate the raw weights never settle: each batch kicks them about, and their excess stays several times as large as that of an average over a hundred steps. With a rate that falls to 0 the kicks die out by themselves, and at the end raw and averaged weights are as good as each other. So the average is not magic: it takes out
+# the jitter of a rate that is too high to stop at, and lets one stop at any time; DDPM's constant rate needs it, a falling rate much less. (Decays 0.99 and 0.999 coincide because $d_n$ in {eq}`eq:ema` has only reached 0.993 after 1,200 steps. The curve at the top is for the end of this chapter.)
 #
 # Why it works is seen by writing {eq}`eq:ema` out for a constant $d$:
 #
@@ -428,7 +439,7 @@ for d in (0.99, 0.9999):
 # %% [markdown]
 # ## Mirrored levels
 #
-# The official code draws half of a batch's levels and takes $T + 1 - t$ for the other half. The error depends on $t$ more than on anything else, and a low level, with its large error, is now balanced by a high one. Let $e(t)$ be the error
+# The official code draws half of a batch's levels and takes $T + 1 - t$ for the other half. The error depends strongly on $t$, and a low level, with its large error, is now balanced by a high one. Let $e(t)$ be the error
 # at a random level, $V$ its variance and $\rho$ the correlation of $e(t)$ and $e(T + 1 - t)$, with independent images and noise. A batch of $n$ is $n/2$ independent pairs, and by {eq}`eq:variance-sum`
 #
 # $$
@@ -475,7 +486,7 @@ assert 0.75 < ratio < 1.33
 print("mirrored or not, the gradient's variance is the same within a third")
 
 # %% [markdown]
-# Mirroring quiets the curve on the screen and leaves the gradient as noisy as it was. At least it costs nothing.
+# Here mirroring quiets the curve on the screen and leaves the gradient about as noisy as it was. At least it costs nothing.
 #
 # ## A sum, a mean and a clip
 #
@@ -680,7 +691,9 @@ print("bf16 in the network changes the loss by less than 1%")
 # %%
 print("                steps  batch     images   epochs")
 runs = {"cifar10-128": (RECIPES["cifar10-128"], 50_000)}
-runs |= {n: (recipe_from_dict(m.recipe), 1_597) for n, m in shipped.items()}
+sizes = {"digits": 1_597, "fashion-mnist": 60_000}
+for name, made in shipped.items():
+    runs[name] = recipe_from_dict(made.recipe), sizes[name]
 seen = {}
 for name, (recipe, size) in runs.items():
     seen[name] = recipe.steps * recipe.batch
@@ -690,11 +703,11 @@ assert seen["cifar10-128"] == 102_400_000 and len(data.train) == 1_597
 assert seen["digits"] == logs["digits"]["step"][-1] * 64 < 0.02 * 102_400_000
 
 # %% [markdown]
-# A hundred million images, each training image two thousand times, half of them mirrored. The digits' network sees less than a hundredth of that. When samples of a laptop model are compared with those of a paper, this table is most of the explanation.
+# A hundred million images, each training image two thousand times, half of them mirrored. The digits' network sees less than a hundredth of that. It is a table to remember when samples of a laptop model are held beside those of a paper.
 #
 # ## What breaks: an average that remembers
 #
-# {eq}`eq:ema` lets the decay rise with $n$. Leave that out, $d_n = 0.9999$ from the first step, as codes for long runs do. By {eq}`eq:ema-weights` the untrained $a_0$ then keeps the weight $d^n$. With the rise, as long as the minimum is $(1 + k)/(10 + k)$, its weight is
+# {eq}`eq:ema` lets the decay rise with $n$. Leave that out, $d_n = 0.9999$ from the first step, as codes for long runs do. By {eq}`eq:ema-weights` the all but untrained $a_0$ then keeps the weight $d^n$. With the rise, as long as the minimum is $(1 + k)/(10 + k)$, its weight is
 #
 # $$
 # \prod_{k=1}^{n} \frac{1 + k}{10 + k} = \frac{10!}{(n + 2)(n + 3) \cdots (n + 10)} ,
@@ -716,10 +729,12 @@ print(f"the rise to {d} ends at step {ends:,.0f}")
 print(f"after 12,000 steps without it {d**12_000:.0%} would be left")
 bad = curves["constant", "0.9999, no rise"][-1]
 assert bad > 40 * curves["constant", "0.999"][-1] and bad > 10 * raw
+untrained = best.square().mean()  # a new network predicts 0
+assert 0.75 < bad / untrained < 1 and d**800_000 < 1e-30
 
 # %% [markdown]
-# In {numref}`fig-training-ema` that average ends more than 40 times as far from $\epsilon^*$ as the one with the rise, and 10 times as far as the raw weights that it is made from. The training loss shows nothing of it, since it belongs to the raw weights; the samples, drawn with the average, would be noise. For 800,000 steps it would not matter, $0.9999^{800000}$ is nothing. It is the short trial run that looks broken, and one
-# would look for the fault everywhere else.
+# In {numref}`fig-training-ema` that average ends with more than 40 times the excess of the one with the rise, and 10 times that of the raw weights that it is made from: more than three quarters of what a network has that was never trained. The training loss shows nothing of it, since it belongs to the raw weights; the samples are drawn with the average. For 800,000 steps it would not matter, as $0.9999^{800000}$ is below $10^{-30}$. It is
+# the short trial run that looks broken, and one would look for the fault everywhere else.
 #
 # ## Exercises
 #
