@@ -394,16 +394,17 @@ fig.legend(*handles, loc="outside right upper", title="decay");
 end = {key: np.mean(curve[-4:]) for key, curve in curves.items()}
 raw = end["constant", "raw"]
 print("constant rate: raw weights exceed the average of decay 0.9 by a factor")
-print("of 1.3 to 2.5, those of 0.99 and 0.999 by more than 2.3; the falling")
+print("of 1.2 to 2.8, those of 0.99 and 0.999 by more than 2; the falling")
 print("rate ends below the raw weights of the constant one by more than 2.5")
+print(f"the largest decay after 1,200 steps: {1_200 / 1_209:.3f}")
 final = curves["falling", "raw"][-1]
-assert 1.3 < raw / end["constant", "0.9"] < 2.5
-assert min(raw / end["constant", d] for d in ("0.99", "0.999")) > 2.3
+assert 1.2 < raw / end["constant", "0.9"] < 2.8
+assert min(raw / end["constant", d] for d in ("0.99", "0.999")) > 2
 assert raw > 2.5 * final  # what the falling rate buys
 assert 0.7 < curves["falling", "0.99"][-1] / final < 1.3
 
 # %% [markdown]
-# With a constant rate the raw weights never settle: each batch kicks them about, and their excess stays several times as large as that of an average over a hundred steps. With a rate that falls to 0 the kicks die out by themselves, and at the end raw and averaged weights are as good as each other. So the average is not magic: it takes out
+# With a constant rate the raw weights never settle: each batch kicks them about, and their excess stays more than twice as large as that of an average over a hundred steps. With a rate that falls to 0 the kicks die out by themselves, and at the end raw and averaged weights are as good as each other. So the average is not magic: it takes out
 # the jitter of a rate that is too high to stop at, and lets one stop at any time; DDPM's constant rate needs it, a falling rate much less. (Decays 0.99 and 0.999 coincide because $d_n$ in {eq}`eq:ema` has only reached 0.993 after 1,200 steps. The curve at the top is for the end of this chapter.)
 #
 # Why it works is seen by writing {eq}`eq:ema` out for a constant $d$:
@@ -418,7 +419,7 @@ assert 0.7 < curves["falling", "0.99"][-1] / final < 1.3
 # \operatorname{Var}(a_n) \to (1 - d)^2 \sum_{j \ge 0} d^{\,2j}\, v = \frac{1 - d}{1 + d}\, v .
 # $$ (eq:ema-variance)
 #
-# Decay 0.9 would divide the jitter by 19. It divided the excess by less than 2.5, for two reasons. Real steps are not independent draws: the weights wander, and an average helps only over times longer than the wandering. And part of the excess is no jitter but what has not been learnt yet, which no average removes; one that is too long even remembers worse weights.
+# Decay 0.9 would divide the jitter by 19. It divided the excess by less than 2.8, for two reasons. Real steps are not independent draws: the weights wander, and an average helps only over times longer than the wandering. And part of the excess is no jitter but what has not been learnt yet, which no average removes; one that is too long even remembers worse weights.
 
 # %%
 # checks eq:ema-weights, eq:ema-variance
@@ -730,10 +731,10 @@ print(f"after 12,000 steps without it {d**12_000:.0%} would be left")
 bad = curves["constant", "0.9999, no rise"][-1]
 assert bad > 40 * curves["constant", "0.999"][-1] and bad > 10 * raw
 untrained = best.square().mean()  # a new network predicts 0
-assert 0.75 < bad / untrained < 1 and d**800_000 < 1e-30
+assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 
 # %% [markdown]
-# In {numref}`fig-training-ema` that average ends with more than 40 times the excess of the one with the rise, and 10 times that of the raw weights that it is made from: more than three quarters of what a network has that was never trained. The training loss shows nothing of it, since it belongs to the raw weights; the samples are drawn with the average. For 800,000 steps it would not matter, as $0.9999^{800000}$ is below $10^{-30}$. It is
+# In {numref}`fig-training-ema` that average ends with more than 40 times the excess of the one with the rise, and 10 times that of the raw weights that it is made from: more than two thirds of what a network has that was never trained. The training loss shows nothing of it, since it belongs to the raw weights; the samples are drawn with the average. For 800,000 steps it would not matter, as $0.9999^{800000}$ is below $10^{-30}$. It is
 # the short trial run that looks broken, and one would look for the fault everywhere else.
 #
 # ## Exercises
