@@ -209,10 +209,10 @@ for name, log in logs.items():
         assert held[-1] > 1.002 * low and after < 0.99 * loss[-2 * fifth : -fifth].mean()
 
 # %% [markdown]
-# Overfitting shows as a held-out loss that turns and rises while the training loss goes on falling. The digits turn at three quarters of the run, by 0.3% up to the end: it begins, and there is no harm in it yet. (There are only 1,597 of them, and each is seen 481 times. The other two have fifty thousand and more,
-# and see each 9 and 19 times; the table near the end of this chapter has it.) The cure, if one were needed, is more dropout or fewer steps.
+# Overfitting shows as a held-out loss that turns and rises while the training loss goes on falling. The digits turn at three quarters of the run, by 0.3% up to the end: it begins, and there is no harm in it yet. The cure, if one were needed, is more dropout or fewer steps. Each of the 1,597 digits is seen 481 times.
+# The other runs have 60,000 and 50,000 images and see each 9 and 19 times (a table near the end of the chapter has it); their held-out loss ends within 1% of its lowest.
 #
-# What the logs can't say is which model is the best: the lowest of the three curves belongs to the data with the lowest floor.
+# What the curves can't say is which of the three models is the best. By {eq}`eq:error-split` each data set has a floor of its own, and for new pictures none of the three is known.
 #
 # ## What a loss is worth
 #
@@ -345,7 +345,7 @@ assert by_level["memoriser"][0] > 5 * low
 # comes from the lowest quarter of the levels, where the noise can hardly be told from the pen's strokes and every predictor is bad; a model may get better everywhere else and its mean hardly move. Two runs can be compared by the mean, on the same data, schedule and draws;
 # losses of different data sets or schedules can't.
 #
-# Second, the single levels. The error in the noise falls with $t$, and the same prediction's error in $x_0$, larger by the factor $1/\operatorname{SNR}(t)$ of {eq}`eq:error-scale`, grows. At $t = 20$ the network misses nearly half of the noise's variance, and yet its picture is right to 4 of 255 grey levels (a root mean square, as all errors here). At $t = 900$ it misses less than 1%
+# Second, the single levels. The error in the noise falls with $t$, and the same prediction's error in $x_0$, larger by the factor $1/\operatorname{SNR}(t)$ of {eq}`eq:error-scale`, grows. At $t = 20$ the network misses nearly half of the noise's variance, and yet its picture is right to 4 of 255 grey levels (root mean square). At $t = 900$ it misses less than 1%
 # of the noise, and its picture errs by more than 60. So the loss at a low level is about the edges of strokes, and at a high level about which digit it will be. There the network has next to nothing to add to the straight line, until it is told the class: the label is worth nothing at $t = 20$, and more than a third of the loss at $t = 700$.
 #
 # Third, the floor of the *training* loss is known here, and it is the memoriser's 0.03. A network that reached it would be useless: by {eq}`eq:error-split` it would be the memoriser, which repeats training images and is on new ones worse than predicting zero. All that makes
