@@ -492,8 +492,7 @@ for t in (first, schedule.T + 1 - first):
 rho = torch.corrcoef(torch.stack(pair))[0, 1]
 V = torch.cat(pair).var()
 batches = torch.stack(pair).view(2, -1, 4).mean((0, 2))  # 500 batches of 8
-margin = 5 * (2 / len(batches)) ** 0.5
-assert abs(batches.var() / (V / 8 * (1 + rho)) - 1) < margin
+assert abs(batches.var() / (V / 8 * (1 + rho)) - 1) < 5 * (2 / 500) ** 0.5
 assert -0.7 < rho < -0.3
 print(f"correlation {rho:.1f}: the loss's variance falls to {1 + rho:.1f} of it")
 
