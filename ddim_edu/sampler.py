@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ddim_edu.forward import EpsTheta, over_batch, plus, unmix_eps, unmix_x0
 from ddim_edu.posterior import place
-from ddim_edu.schedule import NoiseSchedule, check_eta
+from ddim_edu.schedule import NoiseSchedule, check_eta, check_tau
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 _IMAGES = 1000  # first word of the keys of image_generators, far from the streams that training numbers
@@ -105,7 +105,7 @@ def ddim_path(
     Raises:
         ValueError: if tau, eta or clip is out of range.
     """
-    levels = _check_tau(tau, schedule)
+    levels = check_tau(tau, schedule.T)
     larger = eta == "hat"
     eta = 1.0 if larger else check_eta(eta)
     if clip is False:
@@ -204,7 +204,7 @@ def invert(eps_theta: EpsTheta, x_0: Tensor, schedule: NoiseSchedule, tau: Tenso
 
     Equations: eq:clock-step
     """
-    levels = _check_tau(tau, schedule)
+    levels = check_tau(tau, schedule.T)
     abar = schedule.alpha_bar.tolist()
     x = x_0
     for t, s in pairwise(levels):  # s > t: upwards
@@ -287,12 +287,3 @@ def _arrive(
     if bool((sigma != 0).any()) if isinstance(sigma, Tensor) else sigma != 0:
         raise ValueError("sigma > 0 needs noise: pass standard normal noise of the shape of x_t")
     return x_s
-
-
-def _check_tau(tau: Tensor | Sequence[int], schedule: NoiseSchedule) -> list[int]:
-    levels = [int(t) for t in tau]
-    if len(levels) < 2 or levels[0] != 0 or any(a >= b for a, b in pairwise(levels)):
-        raise ValueError("tau must rise strictly from 0, the data; make it with make_tau(T, S)")
-    if levels[-1] > schedule.T:
-        raise ValueError(f"tau ends at {levels[-1]}, beyond the schedule's T = {schedule.T}")
-    return levels

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -226,6 +227,16 @@ def make_tau(T: int, S: int, spacing: str = "leading") -> Tensor:
         tau[i] = max(tau[i], tau[i - 1] + 1)
     tau = np.minimum(tau, T - np.arange(S)[::-1])  # and none is pushed beyond T
     return torch.from_numpy(np.concatenate([[0], tau]))
+
+
+def check_tau(tau: Tensor | Sequence[int], T: int) -> list[int]:
+    """``tau`` as a list of ints if it rises strictly from 0 to at most T; ValueError otherwise."""
+    levels = [int(t) for t in tau]
+    if len(levels) < 2 or levels[0] != 0 or any(a >= b for a, b in pairwise(levels)):
+        raise ValueError("tau must rise strictly from 0, the data; make it with make_tau(T, S)")
+    if levels[-1] > T:
+        raise ValueError(f"tau ends at {levels[-1]}, beyond the schedule's T = {T}")
+    return levels
 
 
 def _levels(T: int) -> int:

@@ -1,0 +1,304 @@
+r"""Other solvers of the sampler's differential equation (floor 3; chapters 8 and 16).
+
+A deterministic DDIM step is Euler's method for :math:`d\bar x/d\nu = \epsilon_\theta`, with the rescaled state
+:math:`\bar x = x/\sqrt{\bar\alpha}` and the clock :math:`\nu = \sqrt{(1-\bar\alpha)/\bar\alpha}` (chapter 7). Here are methods of
+order 2 on the same callable, and steps whose length is chosen by an estimate of their error. All are deterministic, and all visit
+whole levels, so that any trained network will do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddim_edu.forward import EpsTheta, mix, over_batch, unmix_eps, unmix_x0
+from ddim_edu.schedule import NoiseSchedule, check_tau
+
+
+def heun_path(
+    eps_theta: EpsTheta, x_T: Tensor, schedule: NoiseSchedule, tau: Tensor | Sequence[int], *, reuse: bool = False
+) -> Iterator[tuple[int, Tensor]]:
+    r"""Heun's method in the clock of DDIM, one step at a time.
+
+    A DDIM step from t to s finds where to ask for the noise a second time; then the step is made again from x_t with the mean of the two:
+    :math:`\bar x_s = \bar x_t + (\nu_s - \nu_t)\, \tfrac12 (\epsilon_t + \epsilon_s)`. The last step, to the data, is plain DDIM: no
+    network knows level 0. This is the sampler of Karras et al. 2022 (Algorithm 1) on the levels of tau.
+
+    Args:
+        eps_theta: the noise predictor.
+        x_T: ``(B, ...)`` the start.
+        schedule: the noise schedule that ``eps_theta`` was trained with.
+        tau: ``(S+1,)`` strictly increasing levels from 0; see :func:`ddim_edu.schedule.make_tau`.
+        reuse: False calls the network twice a step, 2S - 1 times in all. True takes the noise that was predicted at the end of a step (at
+            the point of the DDIM step, which is near the corrected one) for the beginning of the next: S calls, and still order 2.
+
+    Yields:
+        The level s reached, and x_s ``(B, ...)``.
+
+    Raises:
+        ValueError: if tau is out of range.
+    """
+    levels = check_tau(tau, schedule.T)
+    abar = schedule.alpha_bar.tolist()
+
+    def walk(x: Tensor) -> Iterator[tuple[int, Tensor]]:
+        eps_t = None
+        for i in reversed(range(len(levels) - 1)):
+            t, s = levels[i + 1], levels[i]
+            if eps_t is None:
+                eps_t = eps_theta(x, _levels_of(x, t))
+            ahead = _move(x, eps_t, abar[t], abar[s])
+            if s == 0:
+                x = ahead
+            else:
+                eps_s = eps_theta(ahead, _levels_of(x, s))
+                x = _move(x, (eps_t + eps_s) / 2, abar[t], abar[s])
+                eps_t = eps_s if reuse else None
+            yield s, x
+
+    return walk(x_T)  # a generator of its own, so that what is wrong with the arguments is said at the call
+
+
+def dpm_solver_2m_path(
+    eps_theta: EpsTheta, x_T: Tensor, schedule: NoiseSchedule, tau: Tensor | Sequence[int]
+) -> Iterator[tuple[int, Tensor]]:
+    r"""DPM-Solver++(2M) of Lu et al. 2022 (Algorithm 2), one step at a time: order 2 with one call a step.
+
+    A step of DDIM whose predicted data is carried on, along the line through this and the last prediction, to the middle of the step.
+    Where that is, is counted in :math:`-\ln \nu`, half the logarithm of the SNR. The first step has no last prediction, and the step to the
+    data no middle (it is infinitely long): both are plain DDIM.
+
+    Args:
+        eps_theta: the noise predictor.
+        x_T: ``(B, ...)`` the start.
+        schedule: the noise schedule that ``eps_theta`` was trained with.
+        tau: ``(S+1,)`` strictly increasing levels from 0.
+
+    Yields:
+        The level s reached, and x_s ``(B, ...)``.
+
+    Raises:
+        ValueError: if tau is out of range.
+    """
+    levels = check_tau(tau, schedule.T)
+    abar, nsr = schedule.alpha_bar.tolist(), schedule.nsr.tolist()
+
+    def walk(x: Tensor) -> Iterator[tuple[int, Tensor]]:
+        x0_last, length_last = None, math.nan
+        for i in reversed(range(len(levels) - 1)):
+            t, s = levels[i + 1], levels[i]
+            x0_hat = unmix_x0(x, eps_theta(x, _levels_of(x, t)), abar[t])
+            target = x0_hat
+            if s > 0:
+                length = math.log(nsr[t] / nsr[s])
+                if x0_last is not None:
+                    target = x0_hat + length / (2 * length_last) * (x0_hat - x0_last)
+                length_last = length
+            x = mix(target, unmix_eps(x, target, abar[t]), abar[s])
+            x0_last = x0_hat
+            yield s, x
+
+    return walk(x_T)
+
+
+@torch.no_grad()
+def heun(
+    eps_theta: EpsTheta, x_T: Tensor, schedule: NoiseSchedule, tau: Tensor | Sequence[int], *, reuse: bool = False
+) -> Tensor:
+    """The end of :func:`heun_path`, x_0 ``(B, ...)``; arguments and errors are its."""
+    *_, (_, x_0) = heun_path(eps_theta, x_T, schedule, tau, reuse=reuse)
+    return x_0
+
+
+@torch.no_grad()
+def dpm_solver_2m(eps_theta: EpsTheta, x_T: Tensor, schedule: NoiseSchedule, tau: Tensor | Sequence[int]) -> Tensor:
+    """The end of :func:`dpm_solver_2m_path`, x_0 ``(B, ...)``; arguments and errors are its."""
+    *_, (_, x_0) = dpm_solver_2m_path(eps_theta, x_T, schedule, tau)
+    return x_0
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptiveRun:
+    """What :func:`adaptive_ddim` returns: the result, and every step that was tried, N in all, in order.
+
+    Attributes:
+        x_0: ``(B, ...)``.
+        calls: ``(B,)`` int64, how often the network was asked about each image: once at the start and once for each step tried.
+        image: ``(N,)`` int64, whose step it was.
+        t: ``(N,)`` int64, the level left.
+        s: ``(N,)`` int64, the level tried, at least 1. The move from level 1 to the data needs no call and is not listed.
+        error: ``(N,)`` float64, the estimated error of the step in units of the tolerance.
+        kept: ``(N,)`` bool, whether the step was made: ``error <= 1``, or no shorter step existed.
+    """
+
+    x_0: Tensor
+    calls: Tensor
+    image: Tensor
+    t: Tensor
+    s: Tensor
+    error: Tensor
+    kept: Tensor
+
+    @property
+    def accepted(self) -> Tensor:
+        """``(B,)`` int64, the number of steps made (without the last, to the data)."""
+        return torch.bincount(self.image[self.kept], minlength=len(self.calls))
+
+    @property
+    def rejected(self) -> Tensor:
+        """``(B,)`` int64, the number of steps tried in vain."""
+        return torch.bincount(self.image[~self.kept], minlength=len(self.calls))
+
+    def tau(self, image: int) -> Tensor:
+        """The levels that an image visited, rising from 0, as :func:`~ddim_edu.schedule.make_tau` would give them."""
+        s = self.s[self.kept & (self.image == image)]
+        t = self.t[self.kept & (self.image == image)]
+        start = t[:1] if len(t) else s.new_ones(1)
+        return torch.cat([start, s, s.new_zeros(1)]).flip(0)
+
+
+@torch.no_grad()
+def adaptive_ddim(
+    eps_theta: EpsTheta,
+    x_T: Tensor,
+    schedule: NoiseSchedule,
+    *,
+    atol: float = 0.05,
+    rtol: float = 0.0,
+    order: int = 1,
+    per_image: bool = True,
+    t_start: int | None = None,
+    first: float = 0.3,
+    safety: float = 0.8,
+    shrink: float = 0.2,
+    grow: float = 2.0,
+) -> AdaptiveRun:
+    r"""DDIM with steps as long as an estimate of their error allows.
+
+    A step from t to s is tried as DDIM's, and the network is asked at its end. Heun's step from the same two predictions is an order
+    better, so the difference of the two, :math:`\tfrac12 \sqrt{\bar\alpha_s}\, (\nu_s - \nu_t)(\epsilon_s - \epsilon_t)`, estimates DDIM's
+    error. It is taken in the units of x_s, where every level has about the same size, and divided by
+    ``atol + rtol * max(|x_t|, |x_s|)``; its root mean square over the elements is the step's ``error``. Up to 1 the step is kept;
+    otherwise a shorter one is tried from the same x_t.
+
+    The next length is the last times ``safety / sqrt(error)``, since a DDIM step errs by the square of its length. Lengths are angles,
+    :math:`\arctan \nu`: there the step's error on standard normal data is the same at every level (half the angle squared), while in
+    :math:`\nu` lengths range over orders of magnitude. The angle reached is rounded to the nearest level, at least one below t. A step of
+    a single level is always kept.
+
+    Each step tried costs one call, whether it is kept or not: the prediction at the end of a kept step begins the next.
+
+    Args:
+        eps_theta: the noise predictor. With ``per_image`` it is called with the images that are not finished, each at a level of its own.
+        x_T: ``(B, ...)`` the start.
+        schedule: the noise schedule that ``eps_theta`` was trained with.
+        atol: error allowed in each step, in units of x_t. Positive.
+        rtol: error allowed in proportion to x_t, element by element. At least 0.
+        order: 1 keeps DDIM's step: with what :meth:`AdaptiveRun.tau` returns, :func:`~ddim_edu.sampler.ddim_path` makes the same x_0. 2
+            keeps Heun's instead (local extrapolation) as :func:`heun_path` does with ``reuse``; it costs the same.
+        per_image: True chooses steps for each image alone, so that a result does not depend on its batch. False takes the root mean
+            square of the error over the batch and the same steps for all.
+        t_start: level of ``x_T``; the schedule's T if None.
+        first: length of the first step tried, an angle.
+        safety: factor on the length that the estimate allows, below 1.
+        shrink: the smallest factor from one length to the next.
+        grow: the largest.
+
+    Raises:
+        ValueError: if an argument is out of range, or ``eps_theta`` returns another shape or what is not finite.
+
+    Equations: eq:clock-step, eq:clock-ode
+    """
+    _check_adaptive(x_T, schedule, atol, rtol, order, t_start, first, safety, shrink, grow)
+    schedule = schedule.to("cpu")
+    abar, angle = schedule.alpha_bar, torch.atan(schedule.nsr)
+
+    def ask(x: Tensor, t: Tensor) -> Tensor:
+        eps = eps_theta(x, t.to(x.device))
+        if eps.shape != x.shape:
+            raise ValueError(f"eps_theta returned {tuple(eps.shape)} for x of shape {tuple(x.shape)}")
+        return eps
+
+    active = torch.arange(len(x_T))  # what decides lives on the CPU: t, length, nearest and log are (B,) or shorter
+    t = torch.full((len(x_T),), schedule.T if t_start is None else t_start)
+    length = torch.full((len(x_T),), first, dtype=torch.float64)
+    nearest = torch.ones_like(t)  # the lowest level that may be tried
+    x_0, x, eps = torch.empty_like(x_T), x_T, ask(x_T, t)
+    calls, log = torch.ones_like(t), []
+    while True:  # x, eps, t, length and nearest hold the active images only
+        done = t == 1
+        x_0[active[done]] = unmix_x0(x[done], eps[done], abar[1])
+        active, x, eps, t, length, nearest = (a[~done] for a in (active, x, eps, t, length, nearest))
+        if len(active) == 0:
+            break
+        s = _nearest_level(angle, angle[t] - length)
+        s = torch.minimum(torch.maximum(s, nearest), t - 1)
+        x_euler = _move(x, eps, abar[t], abar[s])
+        eps_s = ask(x_euler, s)
+        calls[active] += 1
+        x_heun = _move(x, (eps + eps_s) / 2, abar[t], abar[s])
+        allowed = atol + rtol * torch.maximum(x.abs(), x_euler.abs())
+        error = ((x_heun - x_euler) / allowed).flatten(1).to("cpu", torch.float64).square().mean(1).sqrt()
+        if not per_image:
+            error = error.square().mean().sqrt().expand_as(error)
+        if not bool(error.isfinite().all()):
+            at = int(s[~error.isfinite()][0])
+            raise ValueError(f"eps_theta returned a value that is not finite on the way to level {at}")
+        kept = (error <= 1) | (t - s == 1)
+        log.append((active, t, s, error, kept))
+        factor = (safety * error.clamp(min=1e-12).rsqrt()).clamp(shrink, grow)
+        length = (angle[t] - angle[s]) * factor
+        nearest = torch.where(kept, 1, s + 1)  # rounding must not try the same level again
+        t = torch.where(kept, s, t)
+        chosen = over_batch(kept, x).bool()
+        x = torch.where(chosen, x_euler if order == 1 else x_heun, x)
+        eps = torch.where(chosen, eps_s, eps)
+    found = [torch.cat(column) for column in zip(*log)] if log else [t, t, t, length, done[:0]]
+    return AdaptiveRun(x_0, calls, *found)
+
+
+def _move(x_t: Tensor, eps: Tensor, abar_t: float | Tensor, abar_s: float | Tensor) -> Tensor:
+    """DDIM's step, which is the sampler's ``ddim_step`` at sigma = 0."""
+    return mix(unmix_x0(x_t, eps, abar_t), eps, abar_s)
+
+
+def _levels_of(x: Tensor, t: int) -> Tensor:
+    return torch.full((len(x),), t, dtype=torch.int64, device=x.device)
+
+
+def _nearest_level(angle: Tensor, wanted: Tensor) -> Tensor:
+    """The level whose angle is nearest to each wanted one; angles rise with the level."""
+    above = torch.searchsorted(angle, wanted).clamp(1, len(angle) - 1)
+    return torch.where(angle[above] - wanted < wanted - angle[above - 1], above, above - 1)
+
+
+def _check_adaptive(
+    x_T: Tensor,
+    schedule: NoiseSchedule,
+    atol: float,
+    rtol: float,
+    order: int,
+    t_start: int | None,
+    first: float,
+    safety: float,
+    shrink: float,
+    grow: float,
+) -> None:
+    if x_T.ndim < 2 or len(x_T) == 0 or not x_T.is_floating_point():
+        raise ValueError(f"x_T of shape {tuple(x_T.shape)} and type {x_T.dtype}; give floats (B, ...) with B >= 1")
+    if not (math.isfinite(atol) and atol > 0):
+        raise ValueError(f"atol = {atol} is not a finite number > 0")
+    if not (math.isfinite(rtol) and rtol >= 0):
+        raise ValueError(f"rtol = {rtol} is not a finite number >= 0")
+    if order not in (1, 2):
+        raise ValueError(f"order = {order}; use 1 to keep DDIM's step, 2 to keep Heun's")
+    if t_start is not None and (isinstance(t_start, bool) or not isinstance(t_start, int) or not 1 <= t_start <= schedule.T):
+        raise ValueError(f"t_start = {t_start} is not a level in 1..{schedule.T}")
+    if not 0 < first < math.inf:
+        raise ValueError(f"first = {first} is not an angle > 0")
+    if not (0 < safety < 1 and 0 < shrink < 1 < grow):
+        raise ValueError(f"safety = {safety}, shrink = {shrink}, grow = {grow}; needed: 0 < safety, shrink < 1 < grow")
