@@ -348,7 +348,8 @@ for kappa in (0.0, 0.1, 1.0, 10.0):
     e = torch.linspace(-0.5, 0, 501, dtype=torch.float64)[:, None]
     cost = ((e - fine) ** 2 + kappa * (e - fine).abs()) @ chance
     best, ours = e[cost.argmin()].item(), shifted(kappa)(x_t, t).item()
-    print(f"kappa {kappa:4.1f}: best {ours:.3f}, {abs(ours - mean):.3f} from the mean")
+    off = abs(ours - mean)
+    print(f"kappa {kappa:4.1f}: best {ours:.3f}, {off:.3f} from the mean")
     assert abs(ours - best) < 0.0011 and abs(ours - mean) <= kappa / 2 + 1e-9
 
 # %% [markdown]
