@@ -27,8 +27,15 @@ from scipy import stats
 from scipy.stats import linregress
 
 # %%
-from ddim_edu.adaptive import adaptive_step_loss, adaptive_step_size, complexity
-from ddim_edu.adaptive import mended_loss, pixel_complexity
+from ddim_edu.adaptive import (
+    adaptive_step_loss,
+    adaptive_step_size,
+    complexity,
+    mended_loss,
+    pixel_complexity,
+)
+
+# %%
 from ddim_edu.exact import EmpiricalData, GaussianMixture
 from ddim_edu.forward import q_sample, unmix_eps
 from ddim_edu.lab.checkpoint import load
@@ -135,7 +142,7 @@ for ax, (name, picture) in zip(axes, shown.items()):
     limits = {"vmin": -1, "vmax": 1} if name == "one grey" else {}
     ax.imshow(picture[0, 0], cmap="gray", **limits)
     ax.set_title(name, fontsize=10)
-    ax.set_axis_off();
+[ax.set_axis_off() for ax in axes];
 
 # %%
 on_frame = 1 - complexity(flat)[..., 1:-1, 1:-1].sum() / complexity(flat).sum()
