@@ -22,12 +22,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from scipy import stats
 
 from ddim_edu import __version__
 from ddim_edu.files import replacing
 from ddim_edu.lab.checkpoint import Checkpoint, load
 from ddim_edu.lab.classifiers import load_classifier
+from ddim_edu.lab.compare import holm, paired, summary
 from ddim_edu.lab.data import ImageData
 from ddim_edu.lab.metrics import classifier_features, frechet_distance, kid, mean_and_cov, sharpness
 from ddim_edu.lab.recipes import RECIPES, Recipe, recipe_to_dict
@@ -158,27 +158,22 @@ def table(data: str) -> None:
     rows = read(data)
     for outcome in ("heldout_mse", "classifier_distance", "kid", "sharpness_ratio", "training_loss"):
         print(f"\n{data}: {outcome}\n{'loss':12}{'n':>3}  {'mean':>9}  95%        difference to mse  95%       p (paired)  Holm")
-        found = {}
-        for loss in LOSSES:
-            values = torch.tensor([rows[loss, s][outcome] for s in SEEDS if (loss, s) in rows], dtype=torch.float64)
-            pairs = [(rows[loss, s][outcome], rows["mse", s][outcome]) for s in SEEDS if (loss, s) in rows and ("mse", s) in rows]
-            found[loss] = (values, torch.tensor(pairs, dtype=torch.float64).reshape(-1, 2))
-        tests = {k: float(stats.ttest_rel(*p.T.numpy()).pvalue) for k, (_, p) in found.items() if k != "mse" and len(p) > 1}
-        corrected, last = {}, 0.0
-        for i, k in enumerate(sorted(tests, key=tests.get)):
-            corrected[k] = last = max(last, min(1.0, (len(tests) - i) * tests[k]))
-        for loss, (values, pairs) in found.items():
-            line = f"{loss:12}{len(values):3}  {values.mean():9.5f}  {half(values):8.5f}"
+        found = {loss: {seed: rows[loss, seed][outcome] for seed in SEEDS if (loss, seed) in rows} for loss in LOSSES}
+        tests = {}
+        for loss, values in found.items():
+            both = [seed for seed in values if seed in found["mse"]]
+            if loss != "mse" and len(both) > 1:
+                tests[loss] = paired([values[seed] for seed in both], [found["mse"][seed] for seed in both])
+        corrected = holm({loss: test.p for loss, test in tests.items()})
+        for loss, values in found.items():
+            if not values:
+                continue
+            n, mean, half = summary(list(values.values()))
+            line = f"{loss:12}{n:3}  {mean:9.5f}  {half:8.5f}"
             if loss in tests:
-                change = pairs[:, 0] - pairs[:, 1]
-                line += f"   {change.mean():+12.5f}    {half(change):8.5f}    {tests[loss]:8.4f}   {corrected[loss]:.3f}"
+                _, change, half, p = tests[loss]
+                line += f"   {change:+12.5f}    {half:8.5f}    {p:8.4f}   {corrected[loss]:.3f}"
             print(line)
-
-
-def half(values: torch.Tensor) -> float:
-    """Half the width of the 95% interval of the mean."""
-    n = len(values)
-    return float("nan") if n < 2 else float(stats.t.ppf(0.975, n - 1) * values.std() / n**0.5)
 
 
 def main() -> int:

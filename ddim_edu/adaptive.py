@@ -41,6 +41,8 @@ def complexity(x: Tensor) -> Tensor:
 
     Raises:
         ValueError: If x is not four-dimensional, or empty.
+
+    Equations: eq:published-complexity
     """
     _check_pictures(x)
     kernels = x.new_tensor([[[-1.0, 1.0], [0.0, 0.0]], [[-1.0, 0.0], [1.0, 0.0]]])
@@ -66,6 +68,8 @@ def adaptive_step_size(complexity: Tensor, base_step: float = 1.0, min_step: flo
 
     Raises:
         ValueError: If b is not positive and finite, or the limits are not ``0 <= min_step <= max_step < inf``.
+
+    Equations: eq:published-step
     """
     if not 0 < base_step < math.inf:
         raise ValueError(f"base_step = {base_step}: give a positive number")
@@ -93,6 +97,8 @@ def adaptive_step_loss(eps_hat: Tensor, eps: Tensor, x: Tensor, lam: float = PUB
 
     Raises:
         ValueError: If lam is negative or not finite, or the shapes differ.
+
+    Equations: eq:published-loss
     """
     _check_loss(eps_hat, eps, x, lam)
     error = eps_hat - eps
@@ -116,6 +122,8 @@ def pixel_complexity(x: Tensor) -> Tensor:
 
     Raises:
         ValueError: If x is not four-dimensional, or empty.
+
+    Equations: eq:pixel-complexity
     """
     _check_pictures(x)
     framed = F.pad(x, (1, 1, 1, 1), mode="replicate")
@@ -149,6 +157,8 @@ def mended_loss(eps_hat: Tensor, eps: Tensor, x0_hat: Tensor, lam: float = MENDE
 
     Raises:
         ValueError: If lam is negative or not finite, or the shapes differ.
+
+    Equations: eq:mended-loss
     """
     _check_loss(eps_hat, eps, x0_hat, lam)
     weight = (1 + lam * pixel_complexity(x0_hat.detach())) / (1 + lam)

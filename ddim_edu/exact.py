@@ -149,7 +149,7 @@ class Gaussian(GaussianMixture):
         cov: ``(D, D)``; or ``(D,)`` variances; or a number.
         schedule: the noise schedule.
 
-    Equations: eq:best-error
+    Equations: eq:best-error, eq:best-multiple
     """
 
     def __init__(self, mean: Tensor, cov: Tensor | float, schedule: NoiseSchedule) -> None:

@@ -32,6 +32,8 @@ def draw_t(
 
     Returns:
         ``(n,)`` int64.
+
+    Equations: eq:mirrored
     """
     drawn_on = device if generator is None else generator.device
     if not antithetic:
@@ -140,6 +142,8 @@ def min_snr_gamma(schedule: NoiseSchedule, cap: float = 5.0) -> Tensor:
 
     Raises:
         ValueError: if the cap is not positive.
+
+    Equations: eq:min-snr
     """
     if not cap > 0:
         raise ValueError(f"cap = {cap}: give a positive number, such as 5")

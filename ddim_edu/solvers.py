@@ -211,7 +211,7 @@ def adaptive_ddim(
     Raises:
         ValueError: if an argument is out of range, or ``eps_theta`` returns another shape or what is not finite.
 
-    Equations: eq:clock-step, eq:clock-ode
+    Equations: eq:clock-step, eq:clock-ode, eq:step-estimate
     """
     _check_adaptive(x_T, schedule, atol, rtol, order, t_start, first, safety, shrink, grow)
     schedule = schedule.to("cpu")

@@ -56,7 +56,10 @@ def resize_by_hand(a, H, W):
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 1, 5, 9), (3, 1, 1, 4), (1, 2, 1, 1)])
 def test_published_formulas(shape):
-    """Square, single-channel, not square, one pixel; a batch of one and of more."""
+    """Square, single-channel, not square, one pixel; a batch of one and of more.
+
+    Equations: eq:published-complexity, eq:published-step, eq:published-loss
+    """
     x, eps, eps_hat = normal(*shape, seed=1), normal(*shape, seed=2), normal(*shape, seed=3)
     expected = complexity_by_hand(x.numpy())
     found = complexity(x)
@@ -99,6 +102,7 @@ def test_published_on_constant_pictures():
 
 
 def test_pixel_complexity_by_hand():
+    """Equations: eq:pixel-complexity"""
     x = normal(2, 3, 4, 6)
     framed = np.pad(x.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
     expected = np.zeros((2, 1, 4, 6))
@@ -147,6 +151,7 @@ def test_one_constant_picture_in_a_batch():
 
 
 def test_mended_loss_by_hand():
+    """Equations: eq:mended-loss"""
     eps_hat, eps, x = normal(2, 3, 4, 4), normal(2, 3, 4, 4, seed=1), normal(2, 3, 4, 4, seed=2)
     weight = (1 + 3 * pixel_complexity(x)) / 4
     places = [(b, c, i, j) for b in range(2) for c in range(3) for i in range(4) for j in range(4)]
@@ -188,7 +193,10 @@ def losses_of(kind, eps_hat, x_t, abar):
 @pytest.mark.parametrize("kind, unbiased", [("mse", True), ("mended", True), ("clean", False), ("published", False)])
 def test_where_the_optimum_lies(kind, unbiased):
     """At E[eps | x_t] the slope of the expected loss is 0 for the MSE and for the mended loss; the published one is minimised elsewhere,
-    and so is a squared error whose weight looks at the clean picture."""
+    and so is a squared error whose weight looks at the clean picture.
+
+    Equations: eq:weighted-optimum
+    """
     abar = 0.3
     x_t = 0.4 * PICTURES.sum(0, keepdim=True) + 0.3 * normal(1, 1, 2, 2, seed=5)
     eps_hat = losses_of("mse", torch.zeros(1, 1, 2, 2, dtype=torch.float64), x_t, abar)[1].requires_grad_()

@@ -120,6 +120,25 @@ def test_gaussian_eps_is_linear():
     assert torch.allclose(exact.eps(x, t), (1 - abar).sqrt() * (x - abar.sqrt() * mean) @ inverse, rtol=1e-10)
 
 
+def test_the_best_multiple_of_x_t_is_a_gaussians():
+    """No other multiple of x_t has a smaller error, and that error is the formula's.
+
+    Equations: eq:best-multiple
+    """
+    g, m, t = torch.Generator().manual_seed(0), 0.3, 400
+    n, abar = 50_000, LINEAR.alpha_bar[t]
+    x_0 = math.sqrt(3 * m) * (2 * torch.rand(n, 4, generator=g, dtype=torch.float64) - 1)  # uniform, of mean square m
+    eps = torch.randn(n, 4, generator=g, dtype=torch.float64)
+    x_t = abar.sqrt() * x_0 + (1 - abar).sqrt() * eps
+    best = Gaussian(torch.zeros(4), m, LINEAR).eps(x_t, t)
+    c = (1 - abar).sqrt() / (abar * m + 1 - abar)
+    assert torch.allclose(best, c * x_t, rtol=1e-12)
+    error = (best - eps).square().mean(1)
+    assert abs(error.mean() - abar * m / (abar * m + 1 - abar)) < 5 * error.std() / math.sqrt(n)
+    fitted = (x_t * eps).sum() / x_t.square().sum()  # least squares
+    assert abs(fitted / c - 1) < 0.01
+
+
 def test_covariance_shorthands_agree():
     means, x = torch.zeros(2, 3), torch.randn(5, 3, dtype=torch.float64)
     full = GaussianMixture([1, 1], means, torch.eye(3).expand(2, 3, 3) * 0.2, LINEAR).eps(x, 77)

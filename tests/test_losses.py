@@ -26,6 +26,23 @@ def test_antithetic_levels_are_mirror_images():
     assert (t[:4] + t[5:] == 1001).all()
 
 
+def test_mirrored_levels_cancel_in_a_batch():
+    """Of what is linear in t, with correlation -1 between a level and its image, only the two levels without a partner are left.
+
+    Equations: eq:mirrored
+    """
+    n, rounds, g = 64, 4000, torch.Generator().manual_seed(7)
+    means = {antithetic: torch.empty(rounds, dtype=torch.float64) for antithetic in (False, True)}
+    for antithetic, found in means.items():
+        for i in range(rounds):
+            found[i] = draw_t(n, 1000, generator=g, antithetic=antithetic).double().mean()
+    variance = (1000**2 - 1) / 12
+    pairs, rho = n // 2 - 1, -1.0
+    with_pairs = (pairs * 2 * variance * (1 + rho) + 2 * variance) / n**2
+    for antithetic, expected in ((False, variance / n), (True, with_pairs)):
+        assert abs(means[antithetic].var() / expected - 1) < 5 * math.sqrt(2 / rounds)
+
+
 def test_a_perfect_predictor_has_no_loss_and_zero_has_one():
     """Equations: eq:l-simple"""
     g = torch.Generator().manual_seed(2)
@@ -104,6 +121,7 @@ def test_bad_weights():
 
 
 def test_min_snr_caps_the_weight_of_clean_levels():
+    """Equations: eq:min-snr"""
     gamma = min_snr_gamma(LINEAR, 5.0)
     assert gamma.shape == LINEAR.beta.shape and gamma[0] == 0
     for t in (1, 50, 500, 1000):

@@ -76,6 +76,7 @@ def test_unknown_fields_of_a_stored_recipe():
 
 
 def test_learning_rate_rises_then_falls():
+    """Equations: eq:learning-rate"""
     recipe = Recipe(steps=100, warmup=10, lr=0.5, lr_final=0.1)
     assert recipe.lr_at(0) == pytest.approx(0.05, rel=1e-3)
     assert recipe.lr_at(9) == pytest.approx(0.5, rel=0.03)

@@ -177,7 +177,10 @@ def test_the_fixed_sampler_repeats_what_was_kept(order):
 
 
 def test_every_error_is_half_the_change_of_the_noise_times_the_way():
-    """Recomputed from the definition, for steps that were kept and steps that weren't."""
+    """Recomputed from the definition, for steps that were kept and steps that weren't.
+
+    Equations: eq:step-estimate
+    """
     x, seen = normal(4, 5, seed=8), []
 
     def model(x, t):

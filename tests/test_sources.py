@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ddim_edu.adaptive import adaptive_step_loss, adaptive_step_size, complexity
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.forward import mix, q_sample, unmix_x0
 from ddim_edu.lab.data import digits
@@ -182,38 +183,30 @@ def smooth_images(n: int):
     return F.interpolate(coarse, size=32, mode="bicubic", align_corners=False).clamp(-1, 1)
 
 
-def published_complexity(x):
-    """S1: two differences with 2x2 kernels, padding 1, the root of the sum of squares, divided by the norm of the whole tensor."""
-    channels = x.shape[1]
-    kernels = torch.tensor([[[-1.0, 1.0], [0.0, 0.0]], [[-1.0, 0.0], [1.0, 0.0]]], dtype=x.dtype)
-    dx, dy = (F.conv2d(x, k.expand(channels, 1, 2, 2), padding=1, groups=channels) for k in kernels)
-    size = (dx**2 + dy**2).sqrt()
-    return size / (size.norm() + 1e-8)
-
-
 def published_term(x, error):
     """What S1 adds to the mean squared error."""
-    weight = F.interpolate(published_complexity(x), size=x.shape[-2:], mode="bilinear", align_corners=False)
-    return 0.1 * (weight * error.abs()).mean()
+    return adaptive_step_loss(error, torch.zeros_like(error), x) - error.square().mean()
 
 
 def test_the_weight_shrinks_with_the_batch(images):
     sizes = torch.tensor([1.0, 4, 16, 64, 256, 1024])
     for name, x in (("digits", images), ("smooth pictures", smooth_images(1024))):
-        weights = torch.stack([published_complexity(x[: int(n)]).mean() for n in sizes])
+        weights = torch.stack([complexity(x[: int(n)]).mean() for n in sizes])
         log_n, log_w = sizes.double().log(), weights.log()
         slope = ((log_n - log_n.mean()) * (log_w - log_w.mean())).sum() / (log_n - log_n.mean()).square().sum()
         assert abs(slope + 0.5) < 0.02
         printed(f"{slope:.2f} for {name}".replace("-", "−"))
     one = images[:1]
-    alone, among = published_complexity(one), published_complexity(one.expand(100, -1, -1, -1))[:1]
+    alone, among = complexity(one), complexity(one.expand(100, -1, -1, -1))[:1]
     assert torch.allclose(among, alone / 10, rtol=1e-6)
 
 
 def test_the_step_sits_on_its_limit(images):
     for name, x in (("digits", images[:64]), ("smooth pictures", smooth_images(64))):
-        quotient = 1.0 / published_complexity(x)  # infinite where the picture is flat
-        printed(f"above {math.floor(quotient.min())} for {name} (median about {round(quotient.median().item(), -1):.0f})")
+        quotient = 1.0 / complexity(x)  # infinite where the picture is flat
+        limit = math.floor(quotient.min())
+        assert (adaptive_step_size(complexity(x), max_step=limit) == limit).all()
+        printed(f"above {limit} for {name} (median about {round(quotient.median().item(), -1):.0f})")
 
 
 def test_the_term_is_too_small_to_explain_the_loss(images):
@@ -240,7 +233,7 @@ def test_ddims_step_has_no_adaptive_size(images):
     x_t, eps, z = images[:50], noise_like(images[:50], 11), noise_like(images[:50], 12)
     step = ddim_step(x_t, eps, ABAR[500], ABAR[400], 0.1, z)
     assert torch.equal(ddim_step(shuffle(x_t), shuffle(eps), ABAR[500], ABAR[400], 0.1, shuffle(z)), shuffle(step))
-    plain, shuffled = published_complexity(x_t), published_complexity(shuffle(x_t))
+    plain, shuffled = complexity(x_t), complexity(shuffle(x_t))
     assert not torch.allclose(plain.flatten(2).sort().values, shuffled.flatten(2).sort().values, atol=1e-3)
 
 

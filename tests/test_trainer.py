@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import math
 import shutil
 from dataclasses import replace
 
@@ -137,6 +138,7 @@ def test_training_does_not_touch_the_callers_random_numbers(tmp_path):
 
 
 def test_the_average_is_what_its_formula_says():
+    """Equations: eq:ema"""
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(30, 4, generator=generator, dtype=torch.float64)
     average, expected = [weights[0].clone()], weights[0].clone()
@@ -145,6 +147,35 @@ def test_the_average_is_what_its_formula_says():
         decay = min(0.6, (1 + n) / (10 + n))
         expected = decay * expected + (1 - decay) * weights[n]
     torch.testing.assert_close(average[0], expected)
+
+
+def averaged(decay, weights):
+    """The average after the last of some weights, each of which is a row."""
+    average = [weights[0].clone()]
+    for n in range(1, len(weights)):
+        ema_update(decay)(average, [weights[n]], torch.tensor(n))
+    return average[0]
+
+
+def test_what_the_average_makes_of_independent_weights():
+    """Equations: eq:ema-variance"""
+    d, size = 0.6, 20_000
+    w = torch.randn(60, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert abs(averaged(d, w).var() / ((1 - d) / (1 + d)) - 1) < 5 * (2 / size) ** 0.5
+
+
+def test_how_much_of_each_step_is_left_in_the_average():
+    """While the decay rises the first weights fade as a quotient of factorials; once it is constant, weights fade by it.
+
+    Equations: eq:ema-weights, eq:ema-rise
+    """
+    n, shares = 50, torch.eye(51, dtype=torch.float64)  # the average of unit vectors: the share of each step
+    first = averaged(0.9999, shares)[0]
+    assert first.item() == pytest.approx(math.factorial(10) / math.prod(range(n + 2, n + 11)), rel=1e-12)
+    left = averaged(0.1, shares)  # (1 + n) / (10 + n) is above 0.1 from the first update on
+    expected = 0.9 * 0.1 ** torch.arange(n, -1, -1, dtype=torch.float64)
+    expected[0] /= 0.9
+    torch.testing.assert_close(left, expected, rtol=1e-10, atol=0)
 
 
 @pytest.mark.parametrize("how", ["loss", "weights"])

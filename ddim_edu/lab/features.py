@@ -44,7 +44,7 @@ class Features:
 
     @property
     def distance_name(self) -> str:
-        """What the Frechet distance in these features is called: only Inception's is FID."""
+        """The name of the Frechet distance in these features; only Inception's is FID."""
         return "fid" if self.name == INCEPTION else "classifier_distance"
 
 

@@ -116,7 +116,10 @@ class Recipe:
         return make[self.schedule](self.T)
 
     def lr_at(self, step: int) -> float:
-        """The learning rate of step 0, 1, ..., ``steps - 1``."""
+        """The learning rate of step 0, 1, ..., ``steps - 1``.
+
+        Equations: eq:learning-rate
+        """
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
         return self.lr * rise * (self.lr_final + (1 - self.lr_final) * fall)

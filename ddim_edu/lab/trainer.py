@@ -100,6 +100,8 @@ def ema_update(decay: float) -> Any:
 
     After n updates the decay is ``min(decay, (1 + n) / (10 + n))``: without that rise the average would remember the first
     weights for some multiple of ``1 / (1 - decay)`` steps, which is most of a short run. Buffers are copied, not averaged.
+
+    Equations: eq:ema, eq:ema-weights, eq:ema-variance, eq:ema-rise
     """
 
     @torch.no_grad()
