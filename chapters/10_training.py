@@ -9,7 +9,7 @@
 # each addition is taken by itself here, and measured. At the end you will have checked
 #
 # - that fifteen lines do what this book's training program does, bit for bit;
-# - what the logs of the shipped models say, and where one of them begins to overfit;
+# - what the logs of the three shipped models say, and where one of them begins to overfit;
 # - what a loss of 0.12 is worth beside predictors that need no training, and what it means at each level;
 # - what averaging the weights buys, and that a falling learning rate buys the same;
 # - what mirrored levels, clipping, warm-up and weights of levels do to the loss and to its gradient;
@@ -56,17 +56,17 @@ for made in (NoiseSchedule.linear(), NoiseSchedule.cosine()):
 # In words (the fields of the network, `unet`, belong to chapter 9): small pictures, so the cosine schedule, because the linear one spends its last third on levels where next to nothing of 8 × 8 pixels is left. Few steps, so a
 # learning rate twenty times the paper's, which can't be kept up: it falls to 0 along half a cosine. A short run, so an average with a short memory: 0.995. The network is told the class of an image, except for one image in five, whose label is hidden, for a use that comes in chapter 14.
 #
-# Trained models are shipped with the package. How do they differ from the recipes of their names?
+# Three trained models are shipped with the package. How do they differ from the recipes of their names?
 
 # %%
-MODELS = ("digits", "fashion-mnist")
+MODELS = ("digits", "fashion-mnist", "cifar10-tiny")
 shipped = {name: load(name) for name in MODELS}
 for name, made in shipped.items():
     different = changes(RECIPES[name], recipe_from_dict(made.recipe))
     print(f"{name}:", *(different or ["as the recipe"]), sep="\n   ")
 
 # %% [markdown]
-# `fashion-mnist`, pictures of clothes, is its recipe to the letter; digits are the recipe with more patience.
+# Two are their recipes to the letter, `fashion-mnist` for pictures of clothes, `cifar10-tiny` for CIFAR-10 shrunk to 16 × 16 pixels; digits are the recipe with more patience.
 #
 # The learning rate of step $k = 0, 1, \dots, N - 1$ is a product of three factors: the highest rate $\lambda$, a straight rise over $w$ steps of **warm-up**, and a fall to the share $f$:
 #
@@ -178,7 +178,7 @@ assert len(inspect.getsource(inspect.getmodule(Trainer)).splitlines()) > 600
 # Every shipped model comes with its log. The training loss in it is a mean over the batches since the line before, with the weights $w$, and with dropout if the recipe has it. The held-out loss belongs to the average $a$ without dropout, on images that training never saw:
 # at most 400 of them, five times each, with levels and noise that are the same at every look. So the held-out curve is smooth, but its height is known only as well as those draws can tell.
 
-# %% mystnb={"figure": {"caption": "Loss during training, from the logs of the shipped models: on the batches (mean since the line before), and of the averaged weights on images held out. The first steps lie above the frame.", "name": "fig-training-logs"}, "image": {"alt": "Two plots of loss against step, for digits and fashion-mnist. All curves fall steeply at first and then flatten out; the training curve is noisy, the held-out curve smooth. For digits the training curve starts above the held-out curve and crosses it at about two thirds of the run; at the end the held-out curve is flat and the training curve still falls. For fashion-mnist the held-out curve falls to the end."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Loss during training, from the logs of the shipped models: on the batches (mean since the line before), and of the averaged weights on images held out. The first steps lie above the frame.", "name": "fig-training-logs"}, "image": {"alt": "Three plots of loss against step, for digits, fashion-mnist and cifar10-tiny. All curves fall steeply at first and then flatten out; the training curve is noisy, the held-out curve smooth. For digits the training curve starts above the held-out curve and crosses it at about two thirds of the run; at the end the held-out curve is flat and the training curve still falls. For the others the held-out curve falls to the end."}} tags=["hide-input"]
 logs = {name: training_log(name) for name in MODELS}
 fig, axes = figure(len(MODELS), height=2.8)
 for ax, (name, log) in zip(axes, logs.items()):
@@ -210,9 +210,9 @@ for name, log in logs.items():
 
 # %% [markdown]
 # Overfitting shows as a held-out loss that turns and rises while the training loss goes on falling. The digits turn at three quarters of the run, by 0.3% up to the end: it begins, and there is no harm in it yet. The cure, if one were needed, is more dropout or fewer steps. Each of the 1,597 digits is seen 481 times.
-# The other run has 60,000 images and sees each 9 times (a table near the end of the chapter has it); its held-out loss ends within 1% of its lowest.
+# The other runs have 60,000 and 50,000 images and see each 9 and 19 times (a table near the end of the chapter has it); their held-out loss ends within 1% of its lowest.
 #
-# What the curves can't say is which of the two models is the better. By {eq}`eq:error-split` each data set has a floor of its own, and for new pictures neither is known.
+# What the curves can't say is which of the three models is the best. By {eq}`eq:error-split` each data set has a floor of its own, and for new pictures none of the three is known.
 #
 # ## What a loss is worth
 #
