@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install book test lint unit pages chapters-test chapters lab constraints clean
+.PHONY: help install book test lint unit pages browser chapters-test chapters lab constraints clean
 .NOTPARALLEL:
 
 help:  ## this list
@@ -24,7 +24,7 @@ book: $(STAMP)  ## the book, in _build/html
 	@$(BIN)/jupyter-book build book -q
 	@echo "open _build/html/index.html"
 
-test: lint unit pages chapters-test  ## every check, in the order of cost
+test: lint unit pages browser chapters-test  ## every check, in the order of cost
 	@echo "== all passed"
 
 lint: $(STAMP)  ## ruff
@@ -41,6 +41,10 @@ pages: $(STAMP)  ## the whole book with warnings as errors, then its offline che
 	@$(BIN)/jupyter-book build book -q -n -W --keep-going --all </dev/null
 	@echo "== book: nothing is loaded from the network"
 	@$(BIN)/python book/_tools/check_offline.py _build/html
+
+browser: $(STAMP)  ## the built book in a real browser, if the machine has Chromium
+	@echo "== book: in a browser"
+	@SITE=_build/html $(BIN)/python -m pytest -q -n 2 -rs tests/test_site.py </dev/null
 
 chapters-test: $(STAMP)  ## re-execute the chapters and compare with the stored outputs
 	@echo "== chapters: pytest --nbval"

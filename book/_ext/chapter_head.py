@@ -1,0 +1,97 @@
+"""Under each chapter's title: how long it takes, and where it stands in the package.
+
+The reading time is an estimate from the page itself: prose at 150 words a minute, half a minute for a displayed formula and a quarter
+of one for a cell of code. The running time was measured: ``python book/_tools/time_chapters.py`` writes it to
+results/chapter_times.json. The files that a chapter opens are read off its sentence "The chapter opens ...", so that the map cannot say
+something else than the text.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.util import logging
+
+MAIN = ("schedule", "forward", "posterior", "sampler", "apps")  # data flows along these
+BESIDE = ("exact", "losses", "adaptive", "solvers", "nets", "lab")  # and these stand beside them
+OPENS = "The chapter opens"
+
+log = logging.getLogger(__name__)
+
+
+def minutes_to_read(doctree: nodes.document) -> int:
+    """In steps of five minutes; folded solutions and outputs do not count."""
+    words = formulas = cells = 0
+    for paragraph in doctree.findall(nodes.paragraph):
+        words += len(paragraph.astext().split()) if not _within(paragraph, "solution", "cell_output") else 0
+    for formula in doctree.findall(nodes.math_block):
+        formulas += not _within(formula, "solution")
+    for block in doctree.findall(nodes.literal_block):
+        cells += _within(block, "cell_input")
+    return max(5, 5 * round((words / 150 + formulas / 2 + cells / 4) / 5))
+
+
+def _within(node: nodes.Node, *classes: str) -> bool:
+    while node is not None:
+        if isinstance(node, nodes.Element) and set(classes) & {*node.get("classes", ()), type(node).__name__.removesuffix("_node")}:
+            return True
+        node = node.parent
+    return False
+
+
+def opened(doctree: nodes.document) -> list[str]:
+    """The modules that the chapter says it opens, without the package's name: ["schedule", "nets.unet"]."""
+    for paragraph in doctree.findall(nodes.paragraph):
+        if paragraph.astext().startswith(OPENS):
+            names = [literal.astext() for literal in paragraph.findall(nodes.literal)]
+            return [name.removeprefix("ddim_edu.") for name in names if name.startswith("ddim_edu.")]
+    return []
+
+
+def duration(seconds: float) -> str:
+    """Such as "12 seconds"; in steps of five from 15 on."""
+    seconds = max(1, round(seconds)) if seconds < 15 else 5 * round(seconds / 5)
+    return f"{seconds} second{'s' * (seconds > 1)}"
+
+
+def add(app, doctree, docname: str) -> None:
+    if not docname.startswith("chapters/") or app.builder.format != "html":
+        return
+    modules = opened(doctree)
+    if not modules:
+        log.warning(f"{docname}: no paragraph says '{OPENS}' and names modules of the package")
+    known = app.env.get_domain("py").modules
+    chips = {}
+    for floor in MAIN + BESIDE:
+        those = [name for name in modules if name == floor or name.startswith(f"{floor}.")]
+        entry = known.get(f"ddim_edu.{those[0] if those else floor}")
+        page, anchor = (entry.docname, f"#{entry.node_id}") if entry else (f"api/{floor}", "")
+        place = f' href="{app.builder.get_relative_uri(docname, page)}{anchor}"'
+        here = ' class="here"' if those else ""
+        label = html.escape(", ".join(those) or floor)
+        chips[floor] = f"<li{here}><a{place}><code>{label}</code></a></li>"
+    times = json.loads((Path(app.srcdir).parent / "results" / "chapter_times.json").read_text(encoding="utf-8"))["chapters"]
+    stem = docname.removeprefix("chapters/")
+    facts = [f"about {minutes_to_read(doctree)} minutes to read"]
+    if stem in times:
+        facts.append(f"{duration(times[stem]['cpu_seconds'])} to run")
+    else:
+        log.warning(f"results/chapter_times.json has no {stem}: python book/_tools/time_chapters.py chapters/{stem}.ipynb")
+    exercises = sum(type(node).__name__ in ("exercise_node", "exercise_enumerable_node") for node in doctree.findall())
+    facts.append(f"{exercises} exercises")
+    text = (
+        f'<p class="chapter-facts">{" · ".join(facts).capitalize()}</p>\n'
+        '<nav class="chapter-map" aria-label="The parts of the package; those that this chapter opens are marked">'
+        f'<ol class="flow">{"".join(chips[floor] for floor in MAIN)}</ol>'
+        f'<ul class="beside">{"".join(chips[floor] for floor in BESIDE)}</ul></nav>'
+    )
+    title = next(iter(doctree.findall(nodes.title)))
+    title.parent.insert(title.parent.index(title) + 1, nodes.raw("", text, format="html"))
+
+
+def setup(app):
+    app.connect("doctree-resolved", add)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

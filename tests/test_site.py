@@ -1,0 +1,158 @@
+"""The built book in a real browser, page by page from file://: `make browser`, after `make book`.
+
+Not part of a bare `pytest`, which builds no book: the tests here run where $SITE names the folder of a built site. A machine without
+playwright or without a Chromium skips them and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+SITE = os.environ.get("SITE")
+CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+
+if not SITE:
+    pytest.skip("no built book: SITE=_build/html pytest tests/test_site.py, or make browser", allow_module_level=True)
+if CHROMIUM is None:
+    pytest.skip("there is no Chromium on this machine", allow_module_level=True)
+sync_api = pytest.importorskip("playwright.sync_api")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+
+ROOT = Path(SITE).resolve()
+# What Sphinx makes for search engines and machines; nobody reads a source page with the keyboard.
+PAGES = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.rglob("*.html") if not {"_static", "_modules"} & set(p.relative_to(ROOT).parts))
+PHONE, DESKTOP = {"width": 375, "height": 800}, {"width": 1280, "height": 900}
+# One window for all pages: what a page adds to the browser is small beside its start.
+TIMEOUT = 120_000  # milliseconds; on a busy machine everything takes longer
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-quic"])
+        yield browser
+        browser.close()
+
+
+class Tab:
+    """A page of the book, with what it said and asked for while it loaded."""
+
+    def __init__(self, browser, name: str, viewport: dict, **context) -> None:
+        self.context = browser.new_context(viewport=viewport, **context)
+        self.context.set_default_timeout(TIMEOUT)
+        self.page, self.errors, self.requests = self.context.new_page(), [], []
+        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto((ROOT / name).as_uri())
+        if self.page.locator("span.math, div.math").count():
+            self.page.wait_for_function("window.MathJax?.startup?.promise")
+            self.page.evaluate("MathJax.startup.promise")
+
+
+@pytest.fixture
+def open_page(browser):
+    opened = []
+
+    def go(name: str, viewport: dict = DESKTOP, **context) -> Tab:
+        opened.append(Tab(browser, name, viewport, **context))
+        return opened[-1]
+
+    yield go
+    for tab in opened:
+        tab.context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_loads_from_a_folder(open_page, name):
+    """No error of ours, nothing from the network, all mathematics typeset, nothing wider than a phone, no serious violation by axe."""
+    tab = open_page(name, PHONE)
+    assert not tab.errors
+    assert {urlsplit(url).scheme for url in tab.requests} <= {"file", "data", "blob"}
+    written, typeset = tab.page.locator("span.math, div.math").count(), tab.page.locator("mjx-container").count()
+    assert typeset >= written and tab.page.locator("mjx-merror").count() == 0
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    found = axe.Axe().run(tab.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).response["violations"]
+    grave = [f"{v['id']}: {v['nodes'][0]['html'][:160]} ({len(v['nodes'])})" for v in found if v["impact"] in ("serious", "critical")]
+    assert not grave
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("chapters/")][::4])
+def test_the_dark_page_too(open_page, name):
+    tab = open_page(name, DESKTOP, color_scheme="dark")
+    assert tab.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    found = axe.Axe().run(tab.page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]
+    grave = [f"{v['id']}: {v['nodes'][0]['html'][:160]} ({len(v['nodes'])})" for v in found if v["impact"] in ("serious", "critical")]
+    assert not grave and not tab.errors
+
+
+class Anchors(HTMLParser):
+    """The ids of a page, and the links in it to pages of the same site."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.ids, self.links = Counter(), []
+        self.feed(path.read_text(encoding="utf8"))
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        if "id" in attributes:
+            self.ids[attributes["id"]] += 1
+        href = attributes.get("href") if tag == "a" else None
+        if href and not urlsplit(href).scheme and not href.startswith("//"):
+            self.links.append(href)
+
+
+def test_every_link_and_anchor_inside_the_book_leads_somewhere():
+    read = {path: Anchors(path) for path in ROOT.rglob("*.html") if "_static" not in path.parts}
+    lost = []
+    for path, page in read.items():
+        for href in page.links:
+            parts = urlsplit(href)
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if not target.exists():
+                lost.append(f"{path.relative_to(ROOT)}: {href}")
+            elif parts.fragment and target in read and unquote(parts.fragment) not in read[target].ids:
+                lost.append(f"{path.relative_to(ROOT)}: {href}")
+    assert not lost
+
+
+def test_search_finds_a_word(open_page):
+    tab = open_page("search.html")
+    tab.page.goto((ROOT / "search.html").as_uri() + "?q=inversion")
+    tab.page.wait_for_selector("#search-results li a")
+    hits = tab.page.locator("#search-results li a").all_text_contents()
+    assert any("ODE" in hit for hit in hits), hits
+
+
+def test_the_meaning_of_a_word_appears_on_focus_and_on_hover(open_page):
+    page = open_page("chapters/08_adaptive.html").page
+    term = page.locator(".term").first
+    meaning = term.locator(".meaning")
+    assert not meaning.is_visible()
+    term.locator("a").focus()
+    assert meaning.is_visible() and len(meaning.text_content()) > 20
+    page.locator("h1").click()
+    assert not meaning.is_visible()
+    term.hover()
+    assert meaning.is_visible()
+
+
+def test_the_map_of_a_chapter_marks_what_the_chapter_says_it_opens(open_page):
+    page = open_page("chapters/08_adaptive.html").page
+    assert page.locator(".chapter-map .here").all_text_contents() == ["adaptive", "solvers", "lab.compare"]
+    assert "minutes to read" in page.locator(".chapter-facts").text_content()
+
+
+def test_the_site_is_small_enough_to_carry():
+    sizes = {path: path.stat().st_size for path in ROOT.rglob("*") if path.is_file()}
+    assert sum(sizes.values()) < 40e6
+    heavy = {p.name: n for p, n in sizes.items() if p.suffix == ".html" and n > 1.5e6}
+    assert not heavy
