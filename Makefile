@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install book test lint unit pages browser chapters-test chapters lab constraints clean
+.PHONY: help install book test lint unit pages browser pdf chapters-test chapters lab constraints clean
 .NOTPARALLEL:
 
 help:  ## this list
@@ -23,6 +23,9 @@ book: $(STAMP)  ## the book, in _build/html
 	@echo "== book"
 	@$(BIN)/jupyter-book build book -q
 	@echo "open _build/html/index.html"
+
+pdf: book  ## the book as one PDF, _build/ddim.pdf, if the machine has Chromium
+	@$(BIN)/python book/_tools/pdf.py _build/html _build/ddim.pdf
 
 test: lint unit pages browser chapters-test  ## every check, in the order of cost
 	@echo "== all passed"

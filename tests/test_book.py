@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import json
 import pkgutil
 import re
 import sys
@@ -33,6 +34,9 @@ check_offline = load(BOOK / "_tools" / "check_offline.py")
 execute = load(BOOK / "_tools" / "execute.py")
 mount_chapters = load(BOOK / "_ext" / "mount_chapters.py")
 math_punctuation = load(BOOK / "_ext" / "math_punctuation.py")
+chapter_head = load(BOOK / "_ext" / "chapter_head.py")
+glossary_tips = load(BOOK / "_ext" / "glossary_tips.py")
+pdf = load(BOOK / "_tools" / "pdf.py")
 
 # ---------------------------------------------------------------- the offline check
 
@@ -283,3 +287,76 @@ def test_what_is_attached_to_a_formula_stays_with_it():
     math_punctuation.attach(None, document, "page")
     assert [piece.astext() for piece in document.findall(nodes.inline)] == ["(x),", "x-"]
     assert line.astext() == before and len(list(document.findall(nodes.math))) == 4
+
+
+# ---------------------------------------------------------------- the heads of the chapters, the glossary, the PDF
+
+
+def chapters() -> list[Path]:
+    return sorted((ROOT / "chapters").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+def test_a_chapter_says_which_modules_it_opens(path):
+    document = new_document("page")
+    (sentence,) = re.findall(rf"^# ({chapter_head.OPENS} .*(?:\n# \S.*)*)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for i, part in enumerate(re.split(r"\{py:mod\}`([^`]*)`", sentence)):
+        document += nodes.literal(part, part) if i % 2 else nodes.Text(part)
+    paragraph = nodes.paragraph("", "", *[node.deepcopy() for node in document.children])
+    document.clear()
+    document += paragraph
+    opened = chapter_head.opened(document)
+    assert opened and all(importlib.util.find_spec(f"ddim_edu.{name}") for name in opened)
+    floors = chapter_head.MAIN + chapter_head.BESIDE
+    assert {name.partition(".")[0] for name in opened} <= set(floors)
+
+
+def test_every_chapter_was_timed():
+    times = json.loads((ROOT / "results" / "chapter_times.json").read_text(encoding="utf-8"))["chapters"]
+    assert sorted(times) == [path.stem for path in chapters()]
+    assert all(0.5 < entry["cpu_seconds"] < 60 for entry in times.values())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.2, "1 second"), (1.4, "1 second"), (11.8, "12 seconds"), (16.0, "15 seconds"), (33.0, "35 seconds")]
+)
+def test_durations_are_said_coarsely(seconds, said):
+    assert chapter_head.duration(seconds) == said
+
+
+def test_the_reading_time_counts_words_formulas_and_cells_but_no_solutions():
+    document = new_document("page")
+    document += nodes.paragraph("", "word " * 1500)
+    assert chapter_head.minutes_to_read(document) == 10
+    document += [nodes.math_block("", "x") for _ in range(10)]
+    assert chapter_head.minutes_to_read(document) == 15
+    document += nodes.container("", nodes.paragraph("", "word " * 1500), classes=["solution"])
+    assert chapter_head.minutes_to_read(document) == 15
+
+
+@pytest.mark.parametrize(
+    ("term", "text", "found"),
+    [
+        ("level", "at each level t", "level"),
+        ("level", "Levels are numbers", "Levels"),
+        ("level", "levelled", None),
+        ("level", "a noise-level", None),
+        ("score", "the score of x", "score"),
+        ("score", "it scores 1", None),
+        ("FID", "an FID of 4", "FID"),
+        ("FID", "CFID", None),
+        ("Euler’s method", "by Euler's method", "Euler's method"),
+        ("noise schedule", "a noise schedule", "noise schedule"),
+        ("DDIM", "DDIM’s loss", None),
+    ],
+)
+def test_words_of_the_glossary_are_found_as_words(term, text, found):
+    match = glossary_tips.pattern(term).search(text)
+    assert (match and match[0]) == found
+
+
+def test_the_pdf_holds_every_chapter_and_needs_a_book(tmp_path, capsys):
+    names = pdf.pages(BOOK / "_toc.yml")
+    assert [name for name in names if name.startswith("chapters/")] == [f"chapters/{path.stem}" for path in chapters()]
+    assert pdf.main([]) == 2 and pdf.main([str(tmp_path), str(tmp_path / "x.pdf")]) == 2
+    assert capsys.readouterr().err.count("\n") == 2
