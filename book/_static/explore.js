@@ -48,7 +48,7 @@
 
   class Panel {
     constructor(o) {
-      Object.assign(this, { xticks: [], yticks: [], left: 38, right: 14, top: 22, bottom: 38 }, o);
+      Object.assign(this, { xticks: [], yticks: [], title: "", left: 38, right: 14, top: 22, bottom: 38 }, o);
       this.iw = this.w - this.left - this.right;
       this.ih = this.h - this.top - this.bottom;
       this.marks = [];
@@ -85,6 +85,11 @@
       this.marks.push(`<text class="${look}" x="${this.px(x)}" y="${this.py(y)}">${words}</text>`);
     }
 
+    /** Words above the frame. */
+    above(x, words, look = "") {
+      this.title += `<tspan class="${look}" x="${this.px(x)}">${words}</tspan>`;
+    }
+
     toString() {
       const { x, y, left, top, iw, ih } = this, ticks = [];
       for (const t of this.xticks) {
@@ -97,7 +102,7 @@
       }
       return `<g transform="translate(${x + left} ${y + top})">${ticks.join("")}
         <path class="ex-axis" d="M0 ${ih}H${this.bare ? 0 : iw}"/><text class="ex-mid" x="${iw / 2}" y="${ih + 32}">${this.xlabel || ""}</text>
-        <text x="0" y="-8">${this.title || ""}</text><svg width="${iw}" height="${ih}">${this.marks.join("")}</svg></g>`;
+        <text x="0" y="-8">${this.title}</text><svg width="${iw}" height="${ih}">${this.marks.join("")}</svg></g>`;
     }
   }
 
@@ -158,8 +163,8 @@
     "posterior": {
       name: "Found noise and fresh noise",
       controls: [
-        { name: "share", label: "σ, of largest", min: 0, max: 100, step: 1, value: 40, show: (v) => v + "%" },
-        { name: "t", label: "from t", min: 100, max: 1000, step: 10, value: 250, show: (v) => `${v} to ${v - 50}` },
+        { name: "share", label: "σ (share)", min: 0, max: 100, step: 1, value: 40, show: (v) => v + "%" },
+        { name: "t", label: "step from t", min: 100, max: 1000, step: 10, value: 400, show: (v) => `${v} → ${v - 50}` },
         { name: "found", label: "noise in x<sub>t</sub>", min: -2, max: 2, step: 0.1, value: 1.2, show: (v) => num(v, 1) },
       ],
       legend: [["ex-c0", "mean of x<sub>s</sub> for 15 values of x<sub>t</sub>"], ["ex-c1 ex-bold", "q<sub>σ</sub>(x<sub>s</sub> | x<sub>t</sub>, x<sub>0</sub>) for the x<sub>t</sub> chosen"],
@@ -170,9 +175,9 @@
         const centre = Math.sqrt(as) * x0, from = Math.sqrt(at) * x0, wide = Math.sqrt(1 - at);
         const ddpm = M.sigma(at, as, 1);
         const p = picture.panel({
-          x: 0, y: 0, w: picture.width, h: 270, xlim: [0, 1], ylim: [-2.4, 2.9], yticks: [-2, 0, 2], left: 30, bottom: 8,
+          x: 0, y: 0, w: picture.width, h: 260, xlim: [0, 1], ylim: [-2.4, 2.7], yticks: [-2, 0, 2], left: 30, bottom: 8,
         });
-        const [A, B, reach] = [0.27, 0.6, 0.36], ys = range(-2.4, 2.9, 266);
+        const [A, B, reach] = [0.27, 0.6, 0.36], ys = range(-2.4, 2.7, 256);
         const draws = keep("pairs", () => { const g = M.normals(7); return Array.from({ length: 2000 }, () => [g(), g()]); })
           .map(([e, z]) => centre + onFound * e + sigma * z);
         const bins = new Array(53).fill(0);
@@ -188,11 +193,11 @@
         p.dot(A, from + wide * found, "ex-c1", 5);
         p.line([A, A], [-9, 9], "ex-ink ex-thin");
         p.line([B, B], [-9, 9], "ex-ink ex-thin");
-        p.text(A - 0.02, 2.45, `level t = ${t}`, "ex-end");
-        p.text(B + 0.02, 2.45, `level s = ${s}`);
+        p.above(A, `level ${t}`, "ex-mid");
+        p.above(B, `level ${s}`, "ex-mid");
         const bar = picture.panel({
-          x: 0, y: 274, w: picture.width, h: 74, xlim: [0, 1], ylim: [0, 1], xticks: [0, 0.5, 1], left: 30, bottom: 20, top: 24,
-          title: "variance at level s (black mark: DDPM’s share of found noise)",
+          x: 0, y: 262, w: picture.width, h: 74, xlim: [0, 1], ylim: [0, 1], xticks: [0, 0.5, 1], left: 30, bottom: 20, top: 24,
+          title: "variance at level s; the mark: DDPM’s split",
         });
         const kept = onFound ** 2, mark = 1 - as - ddpm ** 2;
         bar.box(0, kept, 0.1, 0.9, "ex-c0");
@@ -202,8 +207,8 @@
         if (1 - as - kept > 0.16) bar.text(1 - as - 0.02, 0.32, "fresh", "ex-end");
         const variance = mean(draws.map((x) => x * x)) - mean(draws) ** 2;
         return `From this x<sub>t</sub>: mean ${num(mu)}, spread <b>σ = ${num(sigma)}</b> (DDPM’s ${num(ddpm)}, largest ${num(most)}).
-          From all: mean ${num(centre)}, variance ${num(kept)} found + ${num(sigma ** 2)} fresh = <b>${num(1 - as)}</b>
-          (draws: ${num(mean(draws))} and ${num(variance)}).`;
+          From all: mean ${num(centre)}, variance ${num(kept, 3)} found + ${num(sigma ** 2, 3)} fresh = <b>${num(1 - as, 3)}</b>
+          (the draws: ${num(mean(draws))} and ${num(variance, 3)}).`;
       },
     },
 
@@ -226,8 +231,8 @@
         };
         const paths = starts.map(walk), ends = paths.map((p) => p[S]);
         const side = picture.wide ? picture.width / 2 : picture.width, h = Math.min(side, 340);
-        const look = { xlim: [-2.4 * side / h, 2.4 * side / h], ylim: [-2.4, 2.4], left: 8, right: 8, bottom: 8, bare: true };
-        const left = picture.panel({ x: 0, y: 0, w: side, h, title: "twelve walks", ...look });
+        const look = { xlim: [-2.1 * side / h, 2.1 * side / h], ylim: [-2.1, 2.1], left: 8, right: 8, bottom: 8, bare: true };
+        const left = picture.panel({ x: 0, y: 0, w: side, h, title: "six walks", ...look });
         const right = picture.wide ? picture.panel({ x: side, y: 0, w: side, h, title: "where 200 walks end", ...look }) : null;
         const turn = range(0, 2 * Math.PI, 49);
         for (const panel of [left, right]) {
@@ -239,10 +244,10 @@
           }
         }
         const styles = ["ex-c0", "ex-c1 ex-dash", "ex-c2 ex-dots"];
-        for (let i = 0; i < 12; i++) {
-          const start = [1.7 * Math.cos(0.3 + i * Math.PI / 6), 1.7 * Math.sin(0.3 + i * Math.PI / 6)];
+        for (let i = 0; i < 6; i++) {
+          const start = [1.7 * Math.cos(0.3 + i * Math.PI / 3), 1.7 * Math.sin(0.3 + i * Math.PI / 3)];
           const path = walk(start, 500 + i), [k] = near(path[S]);
-          left.line(path.map((x) => x[0]), path.map((x) => x[1]), styles[k]);
+          left.line(path.map((x) => x[0]), path.map((x) => x[1]), styles[k] + (eta ? " ex-fine" : ""));
           left.dot(...start, "ex-ink", 3);
           left.dot(...path[S], styles[k], 4);
         }
@@ -251,8 +256,8 @@
         const detour = paths.map((p) => p.slice(1).reduce((sum, x, i) => sum + hop(x, p[i]), 0) / hop(p[0], p[S])).sort((a, b) => a - b)[100];
         const shares = [0, 1, 2].map((k) => Math.round(ends.filter((x) => near(x)[0] === k).length / 2));
         const spread = Math.sqrt(mean(ends.map((x) => near(x)[1])) / 2);
-        return `A typical walk is <b>${num(detour, 1)} times</b> as long as the straight line from its start to its end. The 200 ends lie
-          ${num(spread)} around the centres (the data: 0.17), ${shares.join(", ")}% in the three clusters (the data: 50, 30, 20%).`;
+        return `A typical walk is <b>${num(detour, 1)} times</b> as long as the straight line from its start to its end. Spread of 200 ends around
+          the centres: ${num(spread)} (the data: 0.17). In the three clusters: ${shares.join(", ")}% (the data: 50, 30, 20%).`;
       },
     },
 
@@ -291,21 +296,21 @@
     "euler": {
       name: "Euler, Heun and the truth",
       controls: [
-        { name: "S", label: "steps S", list: [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64], value: 8 },
-        { name: "start", label: "start x<sub>T</sub>", min: -2.5, max: 2.5, step: 0.05, value: -0.4, show: (v) => num(v) },
+        { name: "S", label: "steps S", list: [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64], value: 6 },
+        { name: "start", label: "start x<sub>T</sub>", min: -2.5, max: 2.5, step: 0.05, value: -0.5, show: (v) => num(v) },
         { name: "spacing", label: "levels", options: { "trailing": "even in t (trailing)", "quadratic-full": "dense near the data (quadratic-full)" } },
       ],
       legend: [["ex-ink ex-bold", "the ODE’s path"], ["ex-c0", "Euler, which is DDIM"], ["ex-c1 ex-dash", "Heun"], ["ex-ink ex-dots", "slopes −1 and −2"]],
       draw({ S, start, spacing }, picture) {
         const mix = peaks(), linear = schedule("linear"), tau = M.makeTau(1000, S, spacing), nsr = tau.map((t) => linear.nsr[t]).reverse();
-        const u = M.cdf(mix, start, linear.abar[1000]), clock = range(0, 2.5, 76);
+        const u = M.cdf(mix, start, linear.abar[1000]), clock = range(0, 2, 76);
         const truth = clock.map((nu) => flowed(u, 1 / (1 + nu * nu)) * Math.sqrt(1 + nu * nu));
         const low = Math.min(...truth), high = Math.max(...truth), pad = Math.max(0.3, 1.2 - (high - low) / 2);
         const [left, right] = picture.two(0.55, [290, 230], {
-          title: "x / √ᾱ on the clock ν", xlim: [0, 2.5], ylim: [low - pad, high + pad], xticks: [0, 1, 2], xlabel: "clock ν; the data is at 0",
+          title: "x / √ᾱ on the clock ν", xlim: [-0.04, 2], ylim: [low - pad, high + pad], xticks: [0, 1, 2], xlabel: "clock ν; the data is at 0",
           yticks: range(-6, 6, 13).filter((v) => v > low - pad && v < high + pad),
         }, {
-          title: "mean error of x over 41 starts", xlim: [0.8, 300], ylim: [5e-5, 2], xlog: true, ylog: true, xticks: [1, 10, 100],
+          title: "mean error at the data, 41 starts", xlim: [0.8, 300], ylim: [5e-5, 4], xlog: true, ylog: true, xticks: [1, 10, 100],
           yticks: [1e-4, 1e-3, 0.01, 0.1, 1], xlabel: "network calls", left: 48,
         });
         left.line(clock, truth, "ex-ink ex-bold");
@@ -333,7 +338,7 @@
         }
         right.line([10, 250], [0.5, 0.02], "ex-ink ex-dots");
         right.line([10, 250], [0.02, 3.2e-5], "ex-ink ex-dots");
-        return `This start: Euler misses by <b>${num(found.ddimPath, 3)}</b> with ${S} calls, Heun by <b>${num(found.heunPath, 3)}</b> with ${2 * S - 1}.
+        return `This start: Euler misses by <b>${num(found.ddimPath, 3)}</b> with ${S} ${S > 1 ? "calls" : "call"}, Heun by <b>${num(found.heunPath, 3)}</b> with ${2 * S - 1}.
           Twice the steps divide the mean error by ${num(factor.ddimPath, 1)} (Euler) and ${num(factor.heunPath, 1)} (Heun).`;
       },
     },
@@ -397,7 +402,7 @@
     live.innerHTML = `<div class="explore-name" id="${id}-name">${spec.name}</div>
       <div class="explore-controls">${rows.join("")}${buttons && `<div class="explore-row">${buttons}</div>`}</div>
       <svg class="explore-picture" role="img" aria-labelledby="${id}-name" aria-describedby="${id}-text"></svg>
-      <div class="explore-legend">${spec.legend.map(([look, words]) => `<span>${swatch(look)} ${words}</span>`).join("")}</div>
+      <div class="explore-legend">${spec.legend.map(([look, words]) => `<span>${swatch(look)}<span>${words}</span></span>`).join("")}</div>
       <div class="explore-text" id="${id}-text" aria-live="polite"></div>`;
     box.setAttribute("role", "group");
     box.setAttribute("aria-labelledby", `${id}-name`);
