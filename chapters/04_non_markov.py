@@ -262,9 +262,10 @@ for t in levels:
         assert (cdf - exact_cdf).abs().max() < 1.95 / n**0.5
 
 # %% [markdown]
-# **Try it.** One step, for $x_0 = 0.8$, and from $t$ to $t - 50$ so that there is something to see. Each line runs from an $x_t$ on the left to the mean of $q_\sigma(x_s \mid x_t, x_0)$ on
-# the right. At $\sigma = 0$ the found noise decides everything. As $\sigma$ rises the lines draw together and the orange bell widens, until at the largest $\sigma$ every $x_t$ is sent to
-# the same distribution, wherever it was. The draws from all $x_t$ together keep their shape throughout, and the bar keeps its length: only the border between found and fresh noise moves.
+# **Try it.** One step, for $x_0 = 0.8$, and from $t$ to $t - 50$ so that there is something to see. The first slider gives $\sigma$ as a share of the largest. Each line runs from an $x_t$ on
+# the left to the mean of $q_\sigma(x_s \mid x_t, x_0)$ on the right; for one of them, in orange, the whole bell is drawn, and the third slider chooses it. At $\sigma = 0$ the found noise decides
+# everything. As $\sigma$ rises the lines draw together and the bell widens, until at the largest $\sigma$ every $x_t$ is sent to the same distribution. The draws from all
+# $x_t$ together keep their shape throughout, and the bar keeps its length: only the border between found and fresh noise moves.
 #
 # <div class="explore" data-explore="posterior">
 #

@@ -158,8 +158,8 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 
 # %% [markdown]
 # **Try it.** The same loop in the plane, where $\epsilon^*$ of a mixture of three clusters leads each walk, on levels spread evenly from 1000 down. At $\eta = 0$ the paths are smooth, and a
-# press on the button changes nothing, because no fresh noise is drawn. Raise $\eta$: from the same starts the walks now wander, and other noise takes them to other ends. Then
-# lower $S$ and watch the spread of the ends around the centres, which belongs to the section "What a step loses".
+# press on the button changes nothing, because no fresh noise is drawn. Raise $\eta$: from the same starts the walks now wander, and other noise takes them to other ends. Then lower $S$
+# from 100 to 10, and the ends draw closer to the centres than the data does. The section "What a step loses" explains it.
 #
 # <div class="explore" data-explore="paths-2d">
 #

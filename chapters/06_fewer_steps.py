@@ -356,7 +356,7 @@ assert right_start["leading"] > errors["cosine", "leading", 10]
 #
 # **Try it.** The same errors for other numbers of steps, and where they come from. The height of a bar is what one step costs when all else is exact: points that sit at the quantiles of $q_t$
 # make this step of DDIM and are then carried to the data without error, and the bar is their mean distance from where they should be. A purple bar is the cost of the start. Change
-# the schedule: by the level $t$ the costs move, by the clock $\nu$ most of the expensive places stay. Then look at what the start costs each spacing under the cosine.
+# the schedule: by the level $t$ the expensive places move, by the clock $\nu$ they stay nearly where they were. Then look at what the start costs each spacing under the cosine.
 #
 # <div class="explore" data-explore="spacings">
 #

@@ -469,9 +469,9 @@ assert all(o["nu^2"] > 5 * max(o["nu"], o["t"]) for o in off.values())
 # a few starts of either (7 and 3 of 40) end nearest to another digit. On the smooth mixture Euler in $t$ is ahead. Equation 15 is far behind everywhere. What all three share is order 1; methods of higher order on this ODE are a matter for chapter 16.
 #
 # **Try it.** One such method now, for comparison. Heun's makes DDIM's step, asks for the noise once more where it has arrived, and then makes the step anew with the mean of the two; only the last step,
-# to the data, is plain DDIM, because no network knows level 0. On the left is one start in the ODE's own units, where a step of DDIM is a straight piece along the velocity at its right end. Move
-# the start across the border between the two peaks. Then read off what twice the steps do to the mean error of each method. A method of order 2 should divide it by four. Does Heun's, when the levels
-# are even in $t$, and when they are dense near the data? The length of its last step on the clock is a hint.
+# to the data, is plain DDIM, because no network knows level 0. On the left is one start in the ODE's own units, where a step of DDIM is a straight piece along the velocity at its right end. The
+# border between the two peaks is near the start $-0.5$; move across it. Then read off what twice the steps do to the mean error of each method. A method of order 2 should divide it by four. Does
+# Heun's, when the levels are even in $t$, and when they are dense near the data? The length of its last step on the clock is a hint.
 #
 # <div class="explore" data-explore="euler">
 #

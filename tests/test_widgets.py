@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from ddim_edu.exact import GaussianMixture
-from ddim_edu.posterior import q_sigma
+from ddim_edu.posterior import ddpm_posterior, q_sigma
 from ddim_edu.sampler import ddim_path
 from ddim_edu.schedule import SPACINGS, NoiseSchedule, make_tau
 from ddim_edu.solvers import heun, heun_path
@@ -27,6 +27,7 @@ SCRIPTS = ("explore.js", "explore_math.js")  # in the order of the page: the sec
 MAX_BYTES = 40_000  # every page loads them
 CHAPTERS = {
     "forward-1d": "01_forward",
+    "bayes": "03_reverse",
     "posterior": "04_non_markov",
     "paths-2d": "05_sigma",
     "spacings": "06_fewer_steps",
@@ -248,7 +249,7 @@ def test_the_peaks_merge_at_two_levels_and_at_one_alpha_bar():
     assert abs(merged["cosine"][1] - merged["linear"][1]) < 0.005
 
 
-def test_ddpm_wanders_and_ddim_does_not():
+def test_ddpm_wanders_and_few_steps_end_too_close_to_the_centres():
     schedule, tau = NoiseSchedule.linear(), make_tau(1000, 50, "trailing")
     plane, g = mixture(PLANE, schedule), torch.Generator().manual_seed(0)
     x = torch.randn(200, 2, generator=g, dtype=torch.float64)
@@ -257,6 +258,12 @@ def test_ddpm_wanders_and_ddim_does_not():
         path = torch.stack([x] + [step.x_s for step in ddim_path(plane.eps, x, schedule, tau, eta=eta, generator=g)])
         detour[eta] = (path.diff(dim=0).norm(dim=2).sum(0) / (path[-1] - path[0]).norm(dim=1)).median().item()
     assert detour[0.0] < 1.5 and detour[1.0] > 10
+    for eta in (0.0, 1.0):
+        away = []
+        for S in (10, 30, 100):
+            *_, last = ddim_path(plane.eps, x, schedule, make_tau(1000, S, "trailing"), eta=eta, generator=g)
+            away.append(torch.cdist(last.x_s, plane.means).amin(1).median().item())
+        assert away[0] < away[1] < away[2] < 0.2039  # the data: sqrt(2 ln 2 * 0.03), the median of the radius
 
 
 def test_heun_divides_by_four_only_where_its_last_step_is_short():
@@ -397,6 +404,17 @@ def test_the_errors_of_the_spacings_are_the_packages(show):
     for spacing in SPACINGS:
         *_, last = ddim_path(mix.eps, torch.special.ndtri(share)[:, None], linear, make_tau(1000, 10, spacing))
         assert abs((last.x_s[:, 0] - truth).abs().mean().item() - float(printed[spacing])) < 6e-5
+
+
+def test_the_third_bell_is_the_packages_posterior(show):
+    page, schedule = show("bayes"), NoiseSchedule.linear()
+    for key, s in (("Home", 1), ("End", 199)):
+        before = words(page)
+        page.get_by_label("level s").press(key)
+        text = changed(page, before)
+        ours = ddpm_posterior(f64([[-0.2]]), f64([[0.7]]), schedule.alpha_bar[200], schedule.alpha_bar[s])
+        std, mean = re.search(r"(\d\.\d\d) together.*Mean (−?\d\.\d\d)", text, flags=re.DOTALL).groups()
+        assert abs(float(std) - ours.std) < 0.0051 and abs(float(mean.replace("−", "-")) - ours.mean) < 0.0051
 
 
 def test_play_moves_the_level_unless_less_motion_is_wanted(show):

@@ -160,6 +160,29 @@
       },
     },
 
+    "bayes": {
+      name: "Two bells make a third",
+      controls: [
+        { name: "s", label: "level s", min: 1, max: 199, step: 1, value: 100 },
+        { name: "at", label: "x<sub>200</sub>", min: -1.5, max: 1.5, step: 0.1, value: -0.2, show: (v) => num(v, 1) },
+      ],
+      legend: [["ex-c0 ex-dash", "from x<sub>0</sub> = 0.7"], ["ex-c1 ex-dots", "from x<sub>200</sub>"], ["ex-c2 ex-bold", "their product, q(x<sub>s</sub> | x<sub>200</sub>, x<sub>0</sub>)"]],
+      draw({ s, at }, picture) {
+        const { abar } = schedule("linear"), as = abar[s], kept = abar[200] / as, xs = range(-2, 2, 801);
+        const std = M.sigma(abar[200], as, 1), onState = Math.sqrt(kept) * (1 - as) / (1 - abar[200]);
+        const onData = Math.sqrt(as) * (1 - kept) / (1 - abar[200]), mu = onData * 0.7 + onState * at;
+        const bells = [[Math.sqrt(as) * 0.7, Math.sqrt(1 - as), "ex-c0 ex-dash"], [at / Math.sqrt(kept), Math.sqrt((1 - kept) / kept), "ex-c1 ex-dots"],
+          [mu, std, "ex-c2 ex-bold"]];
+        const p = picture.panel({
+          x: 0, y: 0, w: picture.width, h: 230, xlim: [-2, 2], ylim: [0, 1.05 * bell(0, 0, std)], xticks: [-2, -1, 0, 1, 2], left: 14, top: 8,
+          xlabel: `x at level ${s}; the height follows the tallest`,
+        });
+        for (const [m, width, look] of bells) p.line(xs, xs.map((x) => bell(x, m, width)), look);
+        return `Standard deviations at level ${s}: ${num(bells[0][1])} from x<sub>0</sub>, ${num(bells[1][1])} from x<sub>200</sub>, <b>${num(std)}</b> together.
+          Mean ${num(mu)} = ${num(onData)} x<sub>0</sub> + ${num(onState)} x<sub>200</sub>.`;
+      },
+    },
+
     "posterior": {
       name: "Found noise and fresh noise",
       controls: [
@@ -255,9 +278,9 @@
         const hop = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
         const detour = paths.map((p) => p.slice(1).reduce((sum, x, i) => sum + hop(x, p[i]), 0) / hop(p[0], p[S])).sort((a, b) => a - b)[100];
         const shares = [0, 1, 2].map((k) => Math.round(ends.filter((x) => near(x)[0] === k).length / 2));
-        const spread = Math.sqrt(mean(ends.map((x) => near(x)[1])) / 2);
-        return `A typical walk is <b>${num(detour, 1)} times</b> as long as the straight line from its start to its end. Spread of 200 ends around
-          the centres: ${num(spread)} (the data: 0.17). In the three clusters: ${shares.join(", ")}% (the data: 50, 30, 20%).`;
+        const away = ends.map((x) => Math.sqrt(near(x)[1])).sort((a, b) => a - b)[100];
+        return `A typical walk is <b>${num(detour, 1)} times</b> as long as the straight line from its start to its end. A typical
+          end lies <b>${num(away)}</b> from the centre of its cluster (the data: 0.20). In the three clusters: ${shares.join(", ")}% (the data: 50, 30, 20%).`;
       },
     },
 
@@ -287,9 +310,9 @@
           }
         });
         const best = rows.reduce((a, b, i) => (b.total < rows[a].total ? i : a), 0), { tau, steps } = rows[best];
-        const dear = steps.indexOf(Math.max(...steps));
+        const most = steps.indexOf(Math.max(...steps));
         return `Mean error of x<sub>0</sub> with ${S} steps: ${M.SPACINGS.map((n, i) => `${n} ${num(rows[i].total, 4)}`).join(", ")}.
-          <b>Least: ${M.SPACINGS[best]}</b>, whose dearest step goes from ${tau[dear + 1]} to ${tau[dear]}.`;
+          <b>Least: ${M.SPACINGS[best]}</b>, whose most expensive step goes from ${tau[most + 1]} to ${tau[most]}.`;
       },
     },
 
