@@ -356,8 +356,7 @@ def test_a_widget_answers_to_mouse_and_keyboard(show, name):
         assert slider.get_attribute("aria-valuetext") not in (told, None)
         assert slider.locator("xpath=following-sibling::span").inner_text() == slider.get_attribute("aria-valuetext")
         assert "nan" not in page.locator(".explore-picture").inner_html().lower()
-        page.keyboard.press("ArrowRight")
-        page.keyboard.press("ArrowRight")
+        page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + box["height"] / 2)  # at an end the others may not matter
     for choice in page.locator("select").all():
         before = words(page)
         choice.focus()
