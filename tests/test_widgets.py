@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.posterior import ddpm_posterior, q_sigma
-from ddim_edu.sampler import ddim_path
+from ddim_edu.sampler import ddim_path, ddim_step
 from ddim_edu.schedule import SPACINGS, NoiseSchedule, make_tau
 from ddim_edu.solvers import heun, heun_path
 
@@ -264,6 +265,24 @@ def test_ddpm_wanders_and_few_steps_end_too_close_to_the_centres():
             *_, last = ddim_path(plane.eps, x, schedule, make_tau(1000, S, "trailing"), eta=eta, generator=g)
             away.append(torch.cdist(last.x_s, plane.means).amin(1).median().item())
         assert away[0] < away[1] < away[2] < 0.2039  # the data: sqrt(2 ln 2 * 0.03), the median of the radius
+
+
+def test_expensive_steps_stay_on_the_clock_and_move_in_t():
+    """Half of what the steps cost, each taken alone, lies below a level: another one for each schedule, at nearly the same nu."""
+    fine, share, half = torch.linspace(-6, 6, 4001, dtype=torch.float64), (torch.arange(40, dtype=torch.float64) + 0.5) / 40, {}
+    for schedule in (NoiseSchedule.linear(), NoiseSchedule.cosine()):
+        mix, abar = mixture(LINE, schedule), schedule.alpha_bar
+        for spacing in ("trailing", "quadratic"):
+            tau, costs = make_tau(1000, 20, spacing).tolist(), []
+            for s, t in pairwise(tau):
+                x = torch.from_numpy(np.interp(share, cdf(mix, fine, abar[t].item()), fine))[:, None]
+                lands = cdf(mix, ddim_step(x, mix.eps(x, t), abar[t], abar[s])[:, 0], abar[s].item())
+                at_data = cdf(mix, fine, 1.0)
+                costs.append(np.abs(np.interp(lands, at_data, fine) - np.interp(share, at_data, fine)).mean())
+            below = np.cumsum([0, *costs]) / np.sum(costs)
+            half.setdefault(spacing, []).append((np.interp(0.5, below, tau), np.interp(0.5, below, schedule.nsr[tau])))
+    for linear, cosine in half.values():
+        assert cosine[0] > 1.8 * linear[0] and abs(cosine[1] / linear[1] - 1) < 0.25
 
 
 def test_heun_divides_by_four_only_where_its_last_step_is_short():
