@@ -249,6 +249,16 @@ for t in levels:
 print(f"all five distances are below {1.95 / n**0.5:.4f}")
 
 # %% [markdown]
+# **Try it.** The picture below has all levels. It draws $x_t$ as the sum that it is: what is left of the data, $\sqrt{\bar\alpha_t}\; x_0$, plus noise of standard deviation
+# $\sqrt{1 - \bar\alpha_t}$. Follow how one part shrinks to a spike while the other grows from one. Then find the level at which the two peaks become one, for the linear schedule and
+# for the cosine (another common schedule; an exercise below writes it down). The two levels are far apart. Compare the two $\bar\alpha_t$.
+#
+# <div class="explore" data-explore="forward-1d">
+#
+# On the book's web pages a picture stands here that moves with a slider for the level. {numref}`fig-density-chain` shows five of its levels.
+#
+# </div>
+#
 # ## Points in the plane: what is forgotten, and when
 #
 # The next data set has seven clusters on a circle. Colour each point by the cluster it came from and let the chain run.

@@ -164,6 +164,15 @@ assert posterior.std < min(others)
 # %% [markdown]
 # This posterior is what a sampler would draw from if it knew $x_0$. It does not; the model below will have to put a guess there.
 #
+# **Try it.** Move the level $s$ between the data and level 200. Near 200 the bell from $x_{200}$ is narrow and the product follows it, almost whatever $x_0$ is. Near the data it is the other way
+# round. The narrower bell has the greater say, and the product is narrower than both at every level. Its width does not change when you move $x_{200}$.
+#
+# <div class="explore" data-explore="bayes">
+#
+# On the book's web pages a picture stands here that moves with sliders for $s$ and $x_{200}$. {numref}`fig-three-bells` shows it for $s = 100$.
+#
+# </div>
+#
 # ## A bound that can be computed
 #
 # The model walks down. It starts from $p(x_T) = \mathcal N(0, I)$ and takes Gaussian steps $p_\theta(x_{t-1} \mid x_t) = \mathcal N(\mu_\theta(x_t, t),\, \sigma_t^2 I)$, where a network

@@ -262,6 +262,18 @@ for t in levels:
         assert (cdf - exact_cdf).abs().max() < 1.95 / n**0.5
 
 # %% [markdown]
+# **Try it.** One step, for $x_0 = 0.8$, and from $t$ to $t - 50$ so that there is something to see. The first slider gives $\sigma$ as a share of the largest. Each line runs from an $x_t$ on
+# the left to the mean of $q_\sigma(x_s \mid x_t, x_0)$ on the right; for one of them, in orange, the whole bell is drawn, and the third slider chooses it. At $\sigma = 0$ the found noise decides
+# everything. As $\sigma$ rises the lines draw together and the bell widens, until at the largest $\sigma$ every $x_t$ is sent to the same distribution. The draws from all
+# $x_t$ together keep their shape throughout, and the bar keeps its length: only the border between found and fresh noise moves.
+#
+# <div class="explore" data-explore="posterior">
+#
+# On the book's web pages a picture stands here that moves with sliders for $\sigma$, for the level and for the noise in $x_t$. {numref}`fig-family-paths` shows whole paths for three
+# choices of $\sigma$.
+#
+# </div>
+#
 # ## What differs: the correlation of two noises
 #
 # Each level alone is the same in all members. What $\sigma$ decides is how two levels depend on each other. Write both in terms of their noise, and divide the noise part of

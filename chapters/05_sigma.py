@@ -157,6 +157,16 @@ assert torch.allclose(ours.mean, theirs.mean, atol=1e-10)
 assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 
 # %% [markdown]
+# **Try it.** The same loop in the plane, where $\epsilon^*$ of a mixture of three clusters leads each walk, on levels spread evenly from 1000 down. At $\eta = 0$ the paths are smooth, and a
+# press on the button changes nothing, because no fresh noise is drawn. Raise $\eta$: from the same starts the walks now wander, and other noise takes them to other ends. Then lower $S$
+# from 100 to 10, and the ends draw closer to the centres than the data does. The section "What a step loses" explains it.
+#
+# <div class="explore" data-explore="paths-2d">
+#
+# On the book's web pages a picture stands here that moves with sliders for $\eta$ and $S$. {numref}`fig-sigma-paths` shows walks on a line for three values of $\eta$.
+#
+# </div>
+#
 # ## One objective for all
 #
 # Must each $\sigma$ have its own network? The natural objective says so at first sight, for it contains $\sigma$. The model $p_\theta$ starts from $\mathcal N(0, I)$ and takes the steps

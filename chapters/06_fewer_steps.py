@@ -354,6 +354,16 @@ assert right_start["leading"] > errors["cosine", "leading", 10]
 # The last line is less comfortable. With `"leading"` and $S = 10$ (a start at 901), the *wrong* start gives the *smaller* error. Two errors of opposite sign cancel in part: leading's lead over the ruler in
 # the cosine table is partly luck on this data. A benchmark that looks only at the end cannot tell. For larger $S$ leading starts nearer to $T$ and both errors vanish.
 #
+# **Try it.** The same errors for other numbers of steps, and where they come from. The height of a bar is what one step costs when all else is exact: points that sit at the quantiles of $q_t$
+# make this step of DDIM and are then carried to the data without error, and the bar is their mean distance from where they should be. A purple bar is the cost of the start. Change
+# the schedule: by the level $t$ the expensive places move, by the clock $\nu$ they stay nearly where they were. Then look at what the start costs each spacing under the cosine.
+#
+# <div class="explore" data-explore="spacings">
+#
+# On the book's web pages a picture stands here that moves with a slider for $S$ and a choice of the schedule. {numref}`fig-fewer-spacings` shows the levels for $S = 10$.
+#
+# </div>
+#
 # ## Three surprises in other people's code
 #
 # **Asking for $S$ and getting another number.** The official code's uniform spacing is `range(0, T, T // S)`. It has $S$ levels only if the division is kind.

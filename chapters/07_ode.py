@@ -468,6 +468,17 @@ assert all(o["nu^2"] > 5 * max(o["nu"], o["t"]) for o in off.values())
 # So neither clock wins by law. On the digits DDIM's typical start hits the right one almost exactly, since its last step goes straight to $E[x_0 \mid x_t]$, where Euler in $t$ stops a little beside it;
 # a few starts of either (7 and 3 of 40) end nearest to another digit. On the smooth mixture Euler in $t$ is ahead. Equation 15 is far behind everywhere. What all three share is order 1; methods of higher order on this ODE are a matter for chapter 16.
 #
+# **Try it.** One such method now, for comparison. Heun's makes DDIM's step, asks for the noise once more where it has arrived, and then makes the step anew with the mean of the two; only the last step,
+# to the data, is plain DDIM, because no network knows level 0. On the left is one start in the ODE's own units, where a step of DDIM is a straight piece along the velocity at its right end. The
+# border between the two peaks is near the start $-0.5$; move across it. Then read off what twice the steps do to the mean error of each method. A method of order 2 should divide it by four. Does
+# Heun's, when the levels are even in $t$, and when they are dense near the data? The length of its last step on the clock is a hint.
+#
+# <div class="explore" data-explore="euler">
+#
+# On the book's web pages a picture stands here that moves with sliders for $S$ and the start. {numref}`fig-ode-order` shows the error of DDIM against the number of steps, without Heun's method.
+#
+# </div>
+#
 # ## Up again: inversion
 #
 # An ODE has no preferred direction. {py:func}`~ddim_edu.sampler.invert` takes {eq}`eq:clock-step` with $s > t$: it starts at the data and ends near the $x_T$ that decodes to
