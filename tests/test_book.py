@@ -221,6 +221,25 @@ def test_executing_repeats_byte_for_byte_and_keeps_ids(tmp_path, capsys):
     assert after[2].id not in {cell.id for cell in before} and after[3].outputs[0].text == "63\n"
 
 
+def test_an_edited_text_keeps_the_outputs_and_an_edited_cell_does_not(tmp_path, capsys):
+    py, ipynb = tmp_path / "01_x.py", tmp_path / "01_x.ipynb"
+    clock = CHAPTER.replace("print(x * 21)", "import time; print(time.time_ns())")
+    py.write_text(clock)
+    assert execute.main([str(py)]) == 0
+    printed = nbformat.read(ipynb, 4).cells[2].outputs[0].text
+    py.write_text(
+        clock.replace("# # A title", "# # Another\n#\n# text").replace('["hide-input"]', '["hide-cell"]') + "\n# %% [markdown]\n# End\n"
+    )
+    assert execute.main([str(py)]) == 0 and capsys.readouterr().out.endswith("outputs kept\n")
+    cells = nbformat.read(ipynb, 4).cells
+    assert cells[0].source == "# Another\n\ntext" and cells[3].source == "End" and cells[2].metadata["tags"] == ["hide-cell"]
+    assert cells[2].outputs[0].text == printed and execute.is_current(py, ipynb)
+
+    py.write_text(py.read_text().replace("x = 2", "x = 3"))
+    assert execute.main([str(py)]) == 0 and capsys.readouterr().out.endswith("executed\n")
+    assert nbformat.read(ipynb, 4).cells[2].outputs[0].text != printed
+
+
 def test_a_cell_that_raises_is_named_in_one_line(tmp_path, capsys):
     py, ipynb = tmp_path / "01_x.py", tmp_path / "01_x.ipynb"
     py.write_text("# %%\nx = 1\n\n# %%\ny = 0\n1 / y\n")

@@ -3,7 +3,8 @@
     python book/_tools/execute.py                           every chapter whose two files differ
     python book/_tools/execute.py --force chapters/01_forward.py    this one, whether they differ or not
 
-Use --force after a change in ddim_edu that alters what a chapter prints. Running twice gives the same bytes: no timings, no
+Where only the text or the tags of cells were edited, the outputs are kept and nothing is run. Use --force after a change in ddim_edu that
+alters what a chapter prints. Running twice gives the same bytes: no timings, no
 versions are stored, and a cell keeps its id.
 """
 
@@ -83,10 +84,32 @@ def execute(py: Path, ipynb: Path) -> None:
         raise ChapterError(f"{_where(py, notebook)}: took longer than {CELL_TIMEOUT} s") from None
     except DeadKernelError:
         raise ChapterError(f"{_where(py, notebook)}: the kernel died (out of memory?)") from None
+    _write(notebook, ipynb)
+
+
+def edit_text(py: Path, ipynb: Path) -> bool:
+    """Bring an edited text, or a cell's tags, into the notebook and keep its outputs; False if any code was edited: it must run again."""
+    if not ipynb.exists():
+        return False
+    notebook, stored = read_source(py), nbformat.read(ipynb, as_version=4).cells
+    ran = [cell for cell in stored if cell.cell_type == "code"]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    once = [cell.execution_count for cell in ran] == list(range(1, len(ran) + 1))
+    if not once or [cell.source.rstrip() for cell in ran] != [cell.source.rstrip() for cell in code]:
+        return False
+    for cell, cell_id in zip(notebook.cells, _ids(notebook.cells, stored), strict=True):
+        cell["id"] = cell_id
+    for cell, before in zip(code, ran, strict=True):
+        cell.outputs, cell.execution_count = before.outputs, before.execution_count
+    _write(notebook, ipynb)
+    return True
+
+
+def _write(notebook: nbformat.NotebookNode, ipynb: Path) -> None:
+    """Whole or not at all."""
     notebook.metadata = nbformat.from_dict(METADATA)  # the kernel has added its version
-    text = nbformat.writes(notebook) + "\n"
     partial = ipynb.with_name(f".{ipynb.name}.partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     os.replace(partial, ipynb)
 
 
@@ -155,6 +178,9 @@ def main(argv: list[str] | None = None) -> int:
         ipynb = py.with_suffix(".ipynb")
         if not arguments.force and is_current(py, ipynb):
             print(f"{py.name}: nothing edited")
+            continue
+        if not arguments.force and edit_text(py, ipynb):
+            print(f"{py.name}: text edited, outputs kept")
             continue
         try:
             execute(py, ipynb)
