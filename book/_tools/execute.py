@@ -4,8 +4,7 @@
     python book/_tools/execute.py --force chapters/01_forward.py    this one, whether they differ or not
 
 Where only the text or the tags of cells were edited, the outputs are kept and nothing is run. Use --force after a change in ddim_edu that
-alters what a chapter prints. Running twice gives the same bytes: no timings, no
-versions are stored, and a cell keeps its id.
+alters what a chapter prints. Running twice gives the same bytes: no timings, no versions are stored, and a cell keeps its id.
 """
 
 from __future__ import annotations
