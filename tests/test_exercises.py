@@ -1,0 +1,292 @@
+"""The checks of the exercises: each refuses its typical mistakes, none gives its answer away, and registry and chapters agree.
+
+That right answers pass is tested with the chapters: every folded solution ends in its check, and tests/test_chapters.py runs it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ddim_edu import exercises
+from ddim_edu.exercises import KINDS, SKILLS, check, core, registry
+from ddim_edu.schedule import NoiseSchedule
+
+ROOT = Path(__file__).parent.parent
+LATER = set(range(4, 17))  # chapters whose checks are still to be written; one that has them leaves this set
+
+
+def load(path: Path):
+    spec = importlib.util.spec_from_file_location(f"book_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+exercise_list = load(ROOT / "book" / "_ext" / "exercise_list.py")
+
+
+def snr(abar):
+    return abar / (1 - abar)
+
+
+def cosine_beta(T, power=2, offset=0.008, cut=0.999):
+    u = torch.arange(T + 1, dtype=torch.float64) / T
+    f = torch.cos((u + offset) / (1 + offset) * torch.pi / 2) ** power
+    return (1 - f[1:] / f[:-1]).clamp(max=cut)
+
+
+# Label, a wrong answer, and words of the feedback that only this mistake gets: a row cannot pass because something else is wrong with it.
+WRONG = [
+    ("ex-forward-no-shrink", 10.05, "added noise alone"),
+    ("ex-forward-no-shrink", 11.05**0.5, "square root of what is asked for"),
+    ("ex-forward-no-shrink", 1.0, "variance with the shrinking"),
+    ("ex-forward-no-shrink", 21.0, "when the terms are independent"),
+    ("ex-forward-forget", lambda v, a: a * v, "left of the data's variance"),
+    ("ex-forward-forget", lambda v, a: 1 + a**0.5 * (v - 1), "by the factor of x, or of its variance"),
+    ("ex-forward-forget", lambda v, a: v + a * (1 - v), "two ends are swapped"),
+    ("ex-forward-forget", lambda v, a: (1 + a * (v - 1)) ** 0.5, "square root of what is asked for"),
+    ("ex-forward-cosine", lambda T: cosine_beta(T, cut=1.0), "All others are right"),
+    ("ex-forward-cosine", lambda T: cosine_beta(T, power=1), "Is the cosine squared"),
+    ("ex-forward-cosine", lambda T: cosine_beta(T, offset=0), "small offset"),
+    ("ex-forward-cosine", lambda T: NoiseSchedule.cosine(T).beta, "beta_1 to beta_T are T"),
+    ("ex-forward-cosine", lambda T: NoiseSchedule.cosine(T).alpha_bar[1:], "These are the alpha-bars"),
+    ("ex-forward-roots", lambda b: torch.ones(()), "where the step with its roots leads"),
+    ("ex-forward-roots", lambda b: (b / (2 - b)) ** 0.5, "square root of what is asked for"),
+    ("ex-forward-roots", lambda b: b**2, "the noise of one step"),
+    ("ex-forward-lineup", 260, "where noise outweighs data"),
+    ("ex-forward-lineup", 150, "still recognised there"),
+    ("ex-forward-lineup", 500, "more than half were mistaken"),
+    ("ex-forward-lineup", 0.5, "is a share"),
+    ("ex-variance-s-to-t", lambda t, s: 1 - s / t, "s and t in their places"),
+    ("ex-variance-s-to-t", lambda t, s: (1 - t / s) ** 0.5, "This is the standard deviation"),
+    ("ex-variance-s-to-t", lambda t, s: 1 - t, "in x_s already"),
+    ("ex-variance-s-to-t", lambda t, s: t / s - 1, "the sign is not"),
+    ("ex-variance-covariance", lambda t, s: (t / s) ** 0.5 * (1 - s), "This is the covariance"),
+    ("ex-variance-covariance", lambda t, s: snr(t) / snr(s), "standard deviations or by variances"),
+    ("ex-variance-covariance", lambda t, s: (snr(s) / snr(t)) ** 0.5, "A correlation is at most 1"),
+    ("ex-variance-wanted-snr", lambda schedule, w: int((schedule.snr[1:].log() - w.log()).abs().argmin()), "off by one everywhere"),
+    ("ex-variance-wanted-snr", lambda schedule, w: 1 + int((schedule.snr[1:] - w).abs().argmin()), "nearest on a linear scale"),
+    ("ex-variance-wanted-snr", lambda schedule, w: 7, "a level nearer to the wanted one exists"),
+    ("ex-variance-shape", (1.0, 1.0), "noise of the shape (B, C, H, W)"),
+    ("ex-variance-shape", (2e-5, 1.0), "the two are swapped"),
+    ("ex-variance-shape", {"across": 1.0, "within": 0.5}, "variance of a constant"),
+    ("ex-reverse-snr", lambda t, s: snr(s) - snr(t), "a factor missing"),
+    ("ex-reverse-snr", lambda t, s: 0.5 * (snr(t) - snr(s)), "the sign is not"),
+    ("ex-reverse-snr", lambda t, s: 0.5 * (snr(s) / snr(t) - 1), "weight of the error of the noise"),
+    ("ex-reverse-gap", [[-0.9, -0.8], [-0.6, -0.3], [-0.5, -0.1]], "They are negative"),
+    ("ex-reverse-gap", [[0.8, 0.9], [0.3, 0.6], [0.1, 0.5]], "in the order that is asked for"),
+    ("ex-reverse-gap", [[0.9, 0.9], [0.6, 0.8], [0.5, 0.7]], "Look at the second column"),
+    ("ex-reverse-gap", [[0.4, 0.3], [0.2, 0.1], [0.1, 0.05]], "Look at the first column"),
+    ("ex-reverse-v", lambda net, schedule: net, "It returned v itself"),
+    ("ex-reverse-v", lambda net, sch: lambda x, t: -over(sch, t, x) * x - sch.abar(t).sqrt()[:, None] * net(x, t), "wrong sign"),
+    ("ex-reverse-v", lambda net, sch: lambda x, t: sch.abar(t).sqrt()[:, None] * x - over(sch, t, x) * net(x, t), "the predicted data"),
+    ("ex-reverse-v", lambda net, sch: lambda x, t: x + net(x, t), "eliminate x_0"),
+    ("ex-reverse-root", (1.0, 0.0), "this is the right walk"),
+    ("ex-reverse-root", (3.0, -8.0), "which of the two walks"),
+    ("ex-reverse-root", (9.0, 8.0), "look at the width"),
+]
+
+
+def over(schedule, t, x):
+    return (1 - schedule.abar(t)).sqrt().view(-1, *[1] * (x.ndim - 1))
+
+
+@pytest.mark.parametrize(("label", "answer", "words"), WRONG, ids=[f"{row[0]}-{i}" for i, row in enumerate(WRONG)])
+def test_a_typical_mistake_is_refused_with_a_direction(label, answer, words, capsys):
+    verdict = check(label, answer)
+    assert not verdict and verdict.reason == "wrong", verdict
+    assert words in verdict.message
+    assert capsys.readouterr().out == verdict.message + "\n"
+
+
+def test_every_exercise_has_a_mistake_in_the_table():
+    assert {label for label, _, _ in WRONG} == set(registry())
+
+
+@pytest.mark.parametrize(("label", "answer"), [row[:2] for row in WRONG], ids=[f"{row[0]}-{i}" for i, row in enumerate(WRONG)])
+def test_the_feedback_does_not_say_the_answer(label, answer, monkeypatch):
+    truths, compare = [], core.close
+
+    def close(value, truth, rtol):
+        truths.append((value, truth))
+        return compare(value, truth, rtol)
+
+    monkeypatch.setattr(core, "close", close)
+    message = check(label, answer).message
+    assert "Traceback" not in message and "exercises/" not in message and ".py" not in message
+    for value, truth in truths[:1]:  # the first comparison is with the truth, the others are with mistakes
+        value, truth = torch.as_tensor(value), torch.as_tensor(truth)
+        if truth.numel() == 1 and not torch.isclose(value.double(), truth.double(), rtol=1e-2):
+            said = re.findall(r"-?\d+\.\d+", message)
+            assert not any(abs(float(number) - truth.item()) < 2e-3 * abs(truth.item()) for number in said), message
+
+
+@pytest.mark.parametrize("label", registry())
+def test_what_is_no_answer_is_said_plainly(label):
+    for answer in (None, "an answer", object(), {}, torch.zeros(2, 3, 5), [None, "x"], float("nan"), True):
+        verdict = check(label, answer)
+        assert not verdict and verdict.reason in ("unfit", "wrong"), verdict
+        assert verdict.reason == "unfit" or not isinstance(answer, str | dict | None), verdict
+
+
+@pytest.mark.parametrize("label", registry())
+def test_an_error_in_the_readers_function_is_called_the_readers(label, capsys):
+    def broken(*args):
+        return {}["missing"]
+
+    verdict = check(label, broken)
+    said = capsys.readouterr().out
+    if verdict.reason == "raised":
+        assert "KeyError: 'missing'" in said and "inside your function" in said and "with" in said
+    else:
+        assert verdict.reason == "unfit" and "is a function" in said
+
+
+@pytest.mark.parametrize("label", registry())
+def test_a_function_with_other_arguments_is_told_how_it_is_called(label):
+    verdict = check(label, lambda one, two, three, four, five, six, seven, eight: 0)
+    assert verdict.reason == "unfit" and ("is called as" in verdict.message or "is a function" in verdict.message)
+    verdict = check(label, lambda *args: None)
+    assert verdict.reason == "unfit" and ("returned None" in verdict.message or "function" in verdict.message)
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("ex-forward-root", "Did you mean ex-forward-roots?"),
+        ("ex-forwrd-forget", "ex-forward-forget"),
+        ("something else", "The label stands in the exercise's last sentence"),
+        (3, "no exercise 3"),
+    ],
+)
+def test_an_unknown_label_leads_to_the_known_ones(label, words, capsys):
+    assert check(label, 1.0).reason == "unknown"
+    assert words in capsys.readouterr().out
+
+
+def test_a_right_answer_is_told_what_it_shows(capsys):
+    verdict = check("ex-forward-forget", lambda v, a: 1 + a * (v - 1))
+    assert verdict and capsys.readouterr().out.startswith("ex-forward-forget: right. The distance of the variance from 1")
+    assert verdict._ipython_display_() is None  # a cell that ends in check(...) says it once
+
+
+def test_a_check_that_fails_itself_does_not_stop_the_notebook(monkeypatch):
+    class Odd(dict):
+        def __len__(self):
+            raise RuntimeError("nobody thought of this")
+
+    verdict = check("ex-variance-shape", Odd())
+    assert verdict.reason in ("unfit", "stumbled") and "Traceback" not in verdict.message
+
+
+def test_randomness_is_repeated_and_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    first = torch.rand(1)
+    messages = {check("ex-reverse-v", lambda net, schedule: lambda x, t: x + net(x, t)).message for _ in range(2)}
+    assert len(messages) == 1
+    assert torch.equal(torch.cat([first, torch.rand(1)]), expected)
+
+
+def test_numbers_of_all_kinds_are_taken():
+    import numpy as np
+
+    for answer in (11.05, np.float32(11.05), torch.tensor(11.05), torch.tensor([11.05], requires_grad=True), np.array(11.05)):
+        assert check("ex-forward-no-shrink", answer)
+    assert check("ex-forward-forget", lambda v, a: np.float64(1 + float(a) * (float(v) - 1)))
+    assert check("ex-variance-shape", {"within": 1e-5, "across": torch.tensor(1.0)})
+
+
+def test_the_registry_refuses_what_the_teachers_page_could_not_show():
+    def judge(answer):
+        """Established."""
+
+    good = dict(stars=1, minutes=5, skill="levels")
+    for label, kind, change in [
+        ("ex-new", "guess", {}),
+        ("ex-new", "code", {"stars": 4}),
+        ("ex-new", "code", {"skill": "juggling"}),
+        ("ex-new", "code", {"minutes": 0}),
+        ("ex-forward-roots", "code", {}),
+    ]:
+        with pytest.raises(ValueError, match=label):
+            core.exercise(label, kind, **{**good, **change})(judge)
+    judge.__doc__ = None
+    with pytest.raises(ValueError, match="docstring"):
+        core.exercise("ex-new", "code", **good)(judge)
+    assert "ex-new" not in registry()
+
+
+# ---------------------------------------------------------------- registry, chapters and the teacher's page
+
+
+def test_registry_and_chapters_agree():
+    chapters = exercise_list.scan(ROOT)
+    assert exercise_list.problems(chapters, registry()) == []
+    numbers = {int(chapter.stem[:2]) for chapter in chapters}
+    with_checks = {entry.chapter for entry in registry().values()}
+    assert numbers - LATER == with_checks == {int(module.__name__[-2:]) for module in exercises.CHAPTERS}
+
+
+def test_every_kind_and_every_skill_is_practised():
+    entries = registry().values()
+    assert {entry.kind for entry in entries} == set(KINDS) and {entry.skill for entry in entries} <= set(SKILLS)
+    assert {entry.stars for entry in entries} == {1, 2, 3}
+
+
+TEXT = """(ch-x)=
+# A title
+
+```{exercise} Derive: one
+:label: ex-one
+*Derive · two stars · 15 minutes*
+
+Hand in: `check("ex-one", f)`.
+```
+
+````{solution} ex-one
+```python
+assert check("ex-one", f)
+```
+````
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("", "", None),
+        ("15 minutes", "20 minutes", "says ('derive', 'two stars', 20) below its title, the registry ('derive', 'two stars', 15)"),
+        ("two stars", "three stars", "three stars"),
+        ("*Derive · two stars · 15 minutes*\n", "", "says ('', '', 0)"),
+        ("} Derive: one", "} Code: one", "should begin with 'Derive: '"),
+        ('Hand in: `check("ex-one", f)`.', "", "does not say how to hand the answer in"),
+        ('assert check("ex-one", f)', "assert f", "its solution has no assert check"),
+        ("ex-one", "ex-two", "ex-two has no check"),
+    ],
+)
+def test_a_disagreement_is_a_problem_of_one_line(tmp_path, old, new, problem):
+    import nbformat
+
+    (tmp_path / "chapters").mkdir()
+    cells = [nbformat.v4.new_markdown_cell(TEXT.replace(old, new) if old else TEXT)]
+    (tmp_path / "chapters" / "01_x.ipynb").write_text(nbformat.writes(nbformat.v4.new_notebook(cells=cells)), encoding="utf-8")
+    entry = core.Exercise("ex-one", 1, "derive", 2, 15, "levels", "Established.", print)
+    found = exercise_list.problems(exercise_list.scan(tmp_path), {"ex-one": entry})
+    assert (found == []) if problem is None else any(problem in line for line in found), found
+    page = exercise_list.markdown(exercise_list.scan(tmp_path), {"ex-one": entry})
+    if problem is None:
+        row = "| {ref}`one <ex-one>` | Levels, SNR and schedules | derive | two stars | 15 |"
+        assert row in page and "### 1 · A title" in page and "There are 1 exercises" in page
+
+
+def test_the_page_has_the_place():
+    assert (ROOT / "book" / f"{exercise_list.PAGE}.md").read_text(encoding="utf-8").count(exercise_list.MARK) == 1
