@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,13 @@ import torch
 
 from ddim_edu import exercises
 from ddim_edu.exercises import KINDS, SKILLS, check, core, registry
+from ddim_edu.forward import unmix_eps
+from ddim_edu.posterior import place
+from ddim_edu.sampler import ddim_step, draw
 from ddim_edu.schedule import NoiseSchedule
 
 ROOT = Path(__file__).parent.parent
-LATER = set(range(4, 17))  # chapters whose checks are still to be written; one that has them leaves this set
+LATER = set(range(8, 17))  # chapters whose checks are still to be written; one that has them leaves this set
 
 
 def load(path: Path):
@@ -40,6 +44,37 @@ def cosine_beta(T, power=2, offset=0.008, cut=0.999):
     u = torch.arange(T + 1, dtype=torch.float64) / T
     f = torch.cos((u + offset) / (1 + offset) * torch.pi / 2) ** power
     return (1 - f[1:] / f[:-1]).clamp(max=cut)
+
+
+def over(schedule, t, x):
+    return (1 - schedule.abar(t)).sqrt().view(-1, *[1] * (x.ndim - 1))
+
+
+def noises(rho, n=100_000):
+    first, fresh = torch.randn(2, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return first, rho * first + (1 - rho**2) ** 0.5 * fresh
+
+
+def sampler(above, below):
+    def run(eps_theta, x, schedule, tau, generator):
+        levels = [int(t) for t in tau]
+        for s, t in reversed(list(pairwise(levels))):
+            sigma = schedule.sigma(t, s, above if t > 500 else below)
+            eps = eps_theta(x, torch.full((len(x),), t))
+            x = ddim_step(x, eps, schedule.alpha_bar[t], schedule.alpha_bar[s], sigma, draw(x, generator))
+        return x
+
+    return run
+
+
+def weighted_cov(y, points, nu, about=None):
+    w = (-((y - points) ** 2).sum(1) / (2 * nu**2)).softmax(0)
+    away = points - (w @ points if about is None else about)
+    return (w[:, None] * away).T @ away
+
+
+def product(v, nu):
+    return (1 + (nu[:-1] - nu[1:]) * nu[1:] / (v + nu[1:] ** 2)).prod()
 
 
 # Label, a wrong answer, and words of the feedback that only this mistake gets: a row cannot pass because something else is wrong with it.
@@ -91,11 +126,67 @@ WRONG = [
     ("ex-reverse-root", (1.0, 0.0), "this is the right walk"),
     ("ex-reverse-root", (3.0, -8.0), "which of the two walks"),
     ("ex-reverse-root", (9.0, 8.0), "look at the width"),
+    ("ex-family-distance", lambda f, n: (1 - f**2) ** n, "or its root"),
+    ("ex-family-distance", lambda f, n: (1 - f) ** n, "do not add up to 1"),
+    ("ex-family-distance", lambda f, n: f**n, "follows the fresh noise"),
+    ("ex-family-distance", lambda f, n: (1 - f**2) ** 0.5, "This is one step"),
+    ("ex-family-minus", lambda x, x_0, t, s, sigma: place(x_0, unmix_eps(x, x_0, t), s, sigma), "chapter's own mean"),
+    ("ex-family-minus", lambda x, x_0, t, s, sigma: place(x_0, -unmix_eps(x, x_0, t), s, 0 * sigma), "room that fresh noise needs"),
+    (
+        "ex-family-minus",
+        lambda x, x_0, t, s, o: s**0.5 * x_0 - (1 - s - o).clamp(min=0) ** 0.5 * unmix_eps(x, x_0, t),
+        "sigma or its square",
+    ),
+    ("ex-family-upwards", noises(0.8**10), "one step too many"),
+    ("ex-family-upwards", noises(0.0), "so the two are independent"),
+    ("ex-family-upwards", noises(0.64**9), "a standard deviation"),
+    ("ex-family-upwards", [2 * noises(0.8**9)[0], noises(0.8**9)[1]], "Are they noises, or states x"),
+    ("ex-family-looks", (0.0, 1.0), "a sigma that looks at x_0"),
+    ("ex-family-looks", (0.399, 0.841), "sign of the mean"),
+    ("ex-family-looks", (-0.798, 0.36), "the kept noises alone"),
+    ("ex-family-looks", (-0.399, 1.0), "is the mean square"),
+    ("ex-sigma-hat-gaussian", lambda t, s: 1.0, "what the larger noise"),
+    ("ex-sigma-hat-gaussian", lambda t, s: t / s, "This is the variance of the mean"),
+    ("ex-sigma-hat-gaussian", lambda t, s: (t / s) ** 0.5 + (1 - s) / (1 - t) * (1 - t / s), "in front of x_t"),
+    ("ex-sigma-hat-gaussian", lambda t, s: t / s + ((1 - s) / (1 - t) * (1 - t / s)) ** 0.5, "Is sigma squared"),
+    ("ex-sigma-loss", lambda s: 1 - s, "Sigma is a standard deviation"),
+    ("ex-sigma-loss", lambda s: s**0.5, "the value of k"),
+    ("ex-sigma-loss", lambda s: 0.0, "Look at the other end"),
+    ("ex-sigma-both", sampler(0.0, 0.0), "this is pure DDIM"),
+    ("ex-sigma-both", sampler(1.0, 1.0), "noise is added below level 500"),
+    ("ex-sigma-both", sampler(0.2, 0.0), "is the noise of eta = 1 added"),
+    ("ex-sigma-same-noise", 1.0, "the walk with fresh noise"),
+    ("ex-sigma-same-noise", 290.0, "square of what is asked for"),
+    ("ex-sigma-same-noise", 24.0, "is z the same tensor"),
+    ("ex-fewer-one", lambda x, eps, a: x - (1 - a) ** 0.5 * eps, "still shrunk"),
+    ("ex-fewer-one", lambda x, eps, a: (x - (1 - a) * eps) / a**0.5, "factor of the noise, or its square"),
+    ("ex-fewer-one", lambda x, eps, a: (x + (1 - a) ** 0.5 * eps) / a**0.5, "has to be taken away"),
+    ("ex-fewer-official", [S for S in range(1, 1000) if 1000 % S == 0], "include its upper end"),
+    ("ex-fewer-official", list(range(1, 1001)), "exactly S there, or at least S"),
+    ("ex-fewer-official", [1, 2, 4, 5, 8, 10], "not all of them"),
+    ("ex-fewer-official", [1, 3], "does not have exactly 3 elements"),
+    ("ex-fewer-logsnr", (0.0285, 0.0546), "each is the other's"),
+    ("ex-fewer-logsnr", (0.0285, 0.0285), "levels of its own"),
+    ("ex-fewer-logsnr", (0.3, 0.0285), "Are its steps equal in the logarithm"),
+    ("ex-fewer-logsnr", (0.0546, 0.1), "look at the second"),
+    ("ex-fewer-index", 0.76, "Is the predictor called with the index"),
+    ("ex-fewer-index", 1.0, "not samples yet"),
+    ("ex-fewer-index", 3.0, "while the step itself uses the level"),
+    ("ex-ode-jacobian", lambda y, p, nu: weighted_cov(y, p, nu), "What divides it"),
+    ("ex-ode-jacobian", lambda y, p, nu: weighted_cov(y, p, nu) / nu, "the power of nu is not"),
+    ("ex-ode-jacobian", lambda y, p, nu: weighted_cov(y, p, nu, about=0.0) / nu**2, "taken about 0"),
+    ("ex-ode-jacobian", lambda y, p, nu: p.T.cov(correction=0) / nu**2, "How likely is each"),
+    ("ex-ode-lost-variance", lambda v, nu: product(v, nu) ** 2, "x-bar does not"),
+    ("ex-ode-lost-variance", lambda v, nu: product(v, nu) * (1 + nu[-1] ** 2), "change the variance"),
+    ("ex-ode-lost-variance", lambda v, nu: v - product(v, nu) ** 2 * (1 + nu[-1] ** 2), "This is what is lost"),
+    ("ex-ode-record", lambda x_t, x_s, eps, t, s, sigma: x_s - ddim_step(x_t, eps, t, s, sigma, 0 * x_t), "This is sigma times z."),
+    ("ex-ode-record", lambda x_t, x_s, eps, t, s, sigma: (x_s - ddim_step(x_t, eps, t, s)) / sigma, "the mean of DDIM"),
+    ("ex-ode-record", lambda x_t, x_s, eps, t, s, sigma: (x_s - x_t) / sigma, "it has to arrive at x_s"),
+    ("ex-ode-equal-steps", (0.02, 0.7, 0.02), "first two are swapped"),
+    ("ex-ode-equal-steps", (0.02, 0.02, 0.02), "look at the first"),
+    ("ex-ode-equal-steps", (0.7, 0.3, 0.02), "look at the second"),
+    ("ex-ode-equal-steps", (0.7, 0.02, 0.7), "look at the last"),
 ]
-
-
-def over(schedule, t, x):
-    return (1 - schedule.abar(t)).sqrt().view(-1, *[1] * (x.ndim - 1))
 
 
 @pytest.mark.parametrize(("label", "answer", "words"), WRONG, ids=[f"{row[0]}-{i}" for i, row in enumerate(WRONG)])

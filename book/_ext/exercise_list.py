@@ -1,8 +1,8 @@
 """The teacher's page: the exercises of the chapters by chapter and by skill, with links, kind, difficulty and minutes.
 
-Titles are read from the chapters, all else from the registry of :mod:`ddim_edu.exercises`. Where the two disagree (an exercise without a
-check, a check without an exercise, other minutes below the title than in the registry, a solution that does not end in its check) there is a
-warning at every build. Chapters without any check are left out, so that a chapter can be written before its checks are.
+Titles are read from the chapters, all else from the registry of :mod:`ddim_edu.exercises`. Where the two disagree there is a warning at
+every build: an exercise without a check, a check without an exercise, other minutes below the title than in the registry, a solution that
+does not end in its check. Chapters without any check are left out, so that a chapter can be written before its checks are.
 ``python book/_ext/exercise_list.py`` prints the page's lists.
 """
 

@@ -1,7 +1,7 @@
 """What the checks of all chapters share: the registry, the verdict, and how answers are read and compared.
 
 A judge is a function that takes the answer and raises :class:`Wrong` if it is not right. It never raises anything else because of what a
-reader hands in: answers are read by :func:`number`, :func:`numbers`, :func:`tensor` and :func:`function`, which say what is amiss.
+reader hands in: answers are read by :func:`number`, :func:`numbers`, :func:`tensor`, :func:`tensors` and :func:`function`, which say what is amiss.
 """
 
 from __future__ import annotations
@@ -231,6 +231,20 @@ def tensor(answer: Any, shape: Sequence[int | None] | None = None, what: str = "
     if not bool(values.isfinite().all()):
         raise Wrong(f"{what.capitalize()} has values that are infinite or nan.")
     return values
+
+
+def tensors(answer: Any, *names: str, shape: Sequence[int | None] | None = None) -> tuple[Tensor, ...]:
+    """Several named tensors of one shape, from a sequence in this order or a tensor that has them along its first axis.
+
+    Raises:
+        Unfit: if there are more or fewer, or one of them is not a tensor of that shape.
+    """
+    asked = f"{len(names)} tensors are asked for: {', '.join(names)}"
+    if not isinstance(answer, list | tuple | Tensor) or (isinstance(answer, Tensor) and answer.ndim < 2):
+        raise Unfit(f"{asked}. The answer is {_kind_of(answer)}.")
+    if len(answer) != len(names):
+        raise Unfit(f"{asked}. The answer has {len(answer)}.")
+    return tuple(tensor(value, shape, name) for value, name in zip(answer, names, strict=True))
 
 
 def function(answer: Any, like: str) -> Callable:
