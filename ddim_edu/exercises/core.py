@@ -1,7 +1,7 @@
 """What the checks of all chapters share: the registry, the verdict, and how answers are read and compared.
 
 A judge is a function that takes the answer and raises :class:`Wrong` if it is not right. It never raises anything else because of what a
-reader hands in: answers are read by :func:`number`, :func:`numbers`, :func:`tensor`, :func:`tensors` and :func:`function`, which say what is amiss.
+reader hands in: :func:`number`, :func:`numbers`, :func:`tensor`, :func:`tensors` and :func:`function` read answers and say what is amiss.
 """
 
 from __future__ import annotations
@@ -271,6 +271,8 @@ def function(answer: Any, like: str) -> Callable:
     def call(*args: Any) -> Any:
         try:
             result = answer(*args)
+        except Wrong:  # a judge's own function around the reader's has said it
+            raise
         except Exception as error:
             said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise Raised(
