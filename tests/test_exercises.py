@@ -160,6 +160,7 @@ WRONG = [
     ("ex-family-looks", (-0.798, 0.36), "the kept noises alone"),
     ("ex-family-looks", (-0.399, 1.0), "is the mean square"),
     ("ex-sigma-hat-gaussian", lambda t, s: 1.0, "what the larger noise"),
+    ("ex-sigma-hat-gaussian", lambda t, s: s / t + (1 - t) / (1 - s) * (1 - s / t), "s and t were swapped"),
     ("ex-sigma-hat-gaussian", lambda t, s: t / s, "This is the variance of the mean"),
     ("ex-sigma-hat-gaussian", lambda t, s: (t / s) ** 0.5 + (1 - s) / (1 - t) * (1 - t / s), "in front of x_t"),
     ("ex-sigma-hat-gaussian", lambda t, s: t / s + ((1 - s) / (1 - t) * (1 - t / s)) ** 0.5, "Is sigma squared"),
@@ -351,6 +352,14 @@ def test_randomness_is_repeated_and_left_alone():
     assert torch.equal(torch.cat([first, torch.rand(1)]), expected)
 
 
+def test_a_function_may_work_in_place():
+    def one_step(x_T, eps, abar_T):
+        x_T -= (1 - abar_T).sqrt() * eps
+        return x_T.div_(abar_T.sqrt())
+
+    assert check("ex-fewer-one", one_step)
+
+
 def test_numbers_of_all_kinds_are_taken():
     import numpy as np
 
@@ -439,7 +448,7 @@ def test_a_disagreement_is_a_problem_of_one_line(tmp_path, old, new, problem):
     assert (found == []) if problem is None else any(problem in line for line in found), found
     page = exercise_list.markdown(exercise_list.scan(tmp_path), {"ex-one": entry})
     if problem is None:
-        row = "| {ref}`one <ex-one>` | Levels, SNR and schedules | derive | two stars | 15 |"
+        row = "| {ref}`one <ex-one>` | Levels and SNR | derive | two stars | 15 |"
         assert row in page and "### 1 · A title" in page and "There are 1 exercises" in page
 
 

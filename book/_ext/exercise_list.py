@@ -113,7 +113,8 @@ def markdown(chapters: list[Chapter], registry: dict) -> str:
     for stem, title, exercises in chapters:
         here = [registry[it.label] for it in exercises if it.label in registry]
         if here:
-            lines += [f"### {int(stem[:2])} · {title}\n", f"{{doc}}`/chapters/{stem}`, {sum(entry.minutes for entry in here)} minutes.\n"]
+            minutes = sum(entry.minutes for entry in here)
+            lines += [f"### {int(stem[:2])} · {title}\n", f"{{doc}}`To the chapter </chapters/{stem}>`; {minutes} minutes in all.\n"]
             lines += ["| exercise | skill | kind | difficulty | minutes |", "|---|---|---|---|---:|"]
             for e in here:
                 lines.append(f"| {link(e)} | {SKILLS[e.skill]} | {e.kind} | {STARS[e.stars - 1]} | {e.minutes} |")

@@ -85,7 +85,7 @@ def same_noise(answer: Any) -> None:
 
 @exercise("ex-training-tell", "measure", stars=3, minutes=30, skill="statistics")
 def tell(answer: Any) -> None:
-    """A per cent of the loss takes more than a thousand batches to see, so two curves of single batches so near to each other say nothing."""
+    """A per cent of the loss takes more than a thousand batches to see: of two such curves, batch by batch, neither is seen to be lower."""
     batches = number(answer)
     said = f"{show(batches)} batches: "
     if 1_000 <= batches <= 1_700:  # three measurements, of 3,000 errors each, gave 1,312 to 1,359

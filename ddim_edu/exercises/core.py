@@ -20,14 +20,14 @@ from torch import Tensor
 
 KINDS = ("derive", "code", "break", "measure")
 SKILLS = {
-    "variances": "Adding up variances",
-    "levels": "Levels, SNR and schedules",
-    "posteriors": "Gaussian posteriors and the bound",
-    "samplers": "Writing samplers",
-    "ode": "The ODE and its errors",
-    "losses": "Losses and training",
+    "variances": "Adding variances",
+    "levels": "Levels and SNR",
+    "posteriors": "Posteriors",
+    "samplers": "Samplers",
+    "ode": "The ODE",
+    "losses": "Losses",
     "networks": "Networks",
-    "statistics": "Measuring with uncertainty",
+    "statistics": "Statistics",
 }
 STARS = ("one star", "two stars", "three stars")
 
@@ -57,10 +57,10 @@ class Exercise:
     Attributes:
         label: of the exercise in the chapter, ``ex-forward-roots``.
         chapter: its number.
-        kind: one of :data:`KINDS`.
+        kind: one of ``KINDS``.
         stars: difficulty, 1 to 3.
         minutes: an estimate of how long it takes.
-        skill: a key of :data:`SKILLS`.
+        skill: a key of ``SKILLS``.
         established: what a right answer is told.
         judge: takes the answer, and raises :class:`Wrong` if it is not right.
     """
@@ -105,10 +105,10 @@ def exercise(label: str, kind: str, *, stars: int, minutes: int, skill: str) -> 
 
     Args:
         label: of the exercise in the chapter.
-        kind: one of :data:`KINDS`.
+        kind: one of ``KINDS``.
         stars: difficulty, 1 to 3.
         minutes: an estimate of how long it takes.
-        skill: a key of :data:`SKILLS`.
+        skill: a key of ``SKILLS``.
 
     Raises:
         ValueError: if a value is not one of those allowed, the label is taken, or the judge has no docstring to tell a right answer.
@@ -398,8 +398,8 @@ def agree(
     given, right = [], [_as_tensor(truth(*case)) for case in cases]
     for case, target in zip(cases, right, strict=True):
         what = "what your function returned"
-        value = number(call(*case), what) if target.ndim == 0 else tensor(call(*case), tuple(target.shape), what)
-        given.append(_as_tensor(value))
+        result = call(*(v.clone() if isinstance(v, Tensor) else v for v in case))  # a function may work in place
+        given.append(_as_tensor(number(result, what) if target.ndim == 0 else tensor(result, tuple(target.shape), what)))
 
     def all_close(others: Sequence[Tensor]) -> bool:
         return all(close(a, b, rtol) for a, b in zip(given, others, strict=True))
@@ -414,6 +414,11 @@ def agree(
     for change, says in _USUAL:
         if all_close([change(target) for target in right]):
             raise Wrong(said + says)
+    if {"abar_t", "abar_s"} <= set(names):
+        t, s = names.index("abar_t"), names.index("abar_s")
+        swapped = [[case[s] if i == t else case[t] if i == s else v for i, v in enumerate(case)] for case in cases]
+        if all_close([_as_tensor(truth(*case)) for case in swapped]):
+            raise Wrong(f"{said}It looks as if s and t were swapped: abar_t belongs to the noisier end and is the smaller one.")
     some = "" if len(off) == len(cases) else f"It is right in {len(cases) - len(off)} of {len(cases)} cases, but not in this one. "
     raise Wrong(f"{said}{some}{look}")
 
