@@ -809,6 +809,43 @@ assert rms["slipped"] > 0.06 > 0.04 > rms["right"]
 # assert check("ex-sigma-same-noise", x.std())
 # ```
 # ````
+#
+# ```{exercise} Measure: half of a mistake forgotten
+# :label: ex-sigma-half
+# *Measure · two stars · 25 minutes*
+#
+# Start from $\mathcal N(0.3, 1)$ in place of $\mathcal N(0, 1)$, with $S = 100$ and the exact predictor of the mixture on the line. At $\eta = 0$ the left peak gets less than its 30%. At which $\eta$ is that error half as large? Take 20,000 samples and steps of 0.1, and read off between
+# them. Hand in the number: `check("ex-sigma-half", eta)`.
+# ```
+#
+# ````{solution} ex-sigma-half
+# :class: dropdown
+# At about 0.4. The share rises slowly at first (at $\eta = 0.3$ more than 60% of the error is left), and at $\eta = 0.8$ less than 15% of it is left to forget.
+#
+# ```python
+# import torch
+# from ddim_edu.exact import GaussianMixture
+# from ddim_edu.exercises import check
+# from ddim_edu.sampler import ddim_path
+# from ddim_edu.schedule import NoiseSchedule, make_tau
+#
+# schedule, tau = NoiseSchedule.linear(), make_tau(1000, 100)
+# peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
+#
+# def error(eta):
+#     g = torch.Generator().manual_seed(0)
+#     x_T = 0.3 + torch.randn(20_000, 1, generator=g, dtype=torch.float64)
+#     *_, last = ddim_path(peaks.eps, x_T, schedule, tau, eta=eta, generator=g)
+#     return 0.3 - (last.x_s < -0.3).double().mean().item()
+#
+# errors = {eta: error(eta) for eta in (0.0, 0.3, 0.4, 0.5, 0.8)}
+# assert errors[0.3] > 0.6 * errors[0.0] and errors[0.8] < 0.15 * errors[0.0]
+# low = 0.4 if errors[0.4] > errors[0.0] / 2 else 0.3
+# high = round(low + 0.1, 1)
+# left = (errors[low] - errors[0.0] / 2) / (errors[low] - errors[high])
+# assert check("ex-sigma-half", low + 0.1 * left)
+# ```
+# ````
 
 #
 # ## Summary

@@ -9,7 +9,7 @@ import torch
 
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.exercises._chapter_02 import LEVELS
-from ddim_edu.exercises.core import Wrong, agree, exercise, expect, function, number, tensor
+from ddim_edu.exercises.core import Wrong, agree, exercise, expect, function, number, show, tensor
 from ddim_edu.sampler import ddim_path
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
@@ -99,3 +99,18 @@ def same_noise(answer: Any) -> None:
         (1.0, "this is the walk with fresh noise. One z, drawn before the loop."),
         rtol=0.08,  # 5 standard errors of 2,000 samples
     )
+
+
+@exercise("ex-sigma-half", "measure", stars=2, minutes=25, skill="statistics")
+def half(answer: Any) -> None:
+    """Less than half of DDPM's noise forgets half of the wrong start; the other half of the mistake costs the larger part of the noise."""
+    eta = number(answer)
+    said = f"eta = {show(eta)}: "
+    if abs(eta - 0.5) < 0.005:
+        raise Wrong(said + "half of eta is not half of the effect. Measure the share at several eta, and read off between them.")
+    if 0.1 < eta < 0.3:
+        raise Wrong(said + "there most of the error is still left. Is the error the distance from 30%, and 0.3 the mean of x_T?")
+    if not 0.3 <= eta <= 0.495:  # 0.40 and 0.41 in two measurements; with 20,000 samples the standard error is about 0.02
+        raise Wrong(
+            said + "that is not it. The error is the distance of the left peak's share from 30%; at which eta is it half of that at 0?"
+        )
