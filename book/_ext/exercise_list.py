@@ -115,16 +115,16 @@ def markdown(chapters: list[Chapter], registry: dict) -> str:
         if here:
             minutes = sum(entry.minutes for entry in here)
             lines += [f"### {int(stem[:2])} · {title}\n", f"{{doc}}`To the chapter </chapters/{stem}>`; {minutes} minutes in all.\n"]
-            lines += ["| exercise | skill | kind | difficulty | minutes |", "|---|---|---|---|---:|"]
+            lines += ["| exercise | skill | kind | stars | min |", "|---|---|---|---|---:|"]
             for e in here:
-                lines.append(f"| {link(e)} | {SKILLS[e.skill]} | {e.kind} | {STARS[e.stars - 1]} | {e.minutes} |")
+                lines.append(f"| {link(e)} | {SKILLS[e.skill]} | {e.kind} | {STARS[e.stars - 1].split()[0]} | {e.minutes} |")
             lines.append("")
     lines.append("## By skill\n")
     for skill, title in SKILLS.items():
         here = sorted((entry for entry in known if entry.skill == skill), key=lambda entry: (entry.stars, entry.chapter))
         if here:
-            lines += [f"### {title}\n", "| exercise | chapter | kind | difficulty | minutes |", "|---|---:|---|---|---:|"]
-            lines += [f"| {link(e)} | {e.chapter} | {e.kind} | {STARS[e.stars - 1]} | {e.minutes} |" for e in here]
+            lines += [f"### {title}\n", "| exercise | chapter | kind | stars | min |", "|---|---:|---|---|---:|"]
+            lines += [f"| {link(e)} | {e.chapter} | {e.kind} | {STARS[e.stars - 1].split()[0]} | {e.minutes} |" for e in here]
             lines.append("")
     return "\n".join(lines)
 
