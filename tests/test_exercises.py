@@ -245,7 +245,7 @@ WRONG = [
     ("ex-training-batch", lambda losses, sizes: losses.mean(), "Every part counts the same"),
     ("ex-training-batch", lambda losses, sizes: losses.sum(), "sum of the means"),
     ("ex-training-batch", lambda losses, sizes: (losses * sizes).sum(), "sum over all images"),
-    ("ex-training-same-noise", (1.3, 0.0006, 0.3), "first is larger than the second"),
+    ("ex-training-same-noise", (1.3, 0.0006, 0.3), "seen at every step"),
     ("ex-training-same-noise", (0.28, 0.3, 0.3), "in every step"),
     ("ex-training-same-noise", (0.001, 0.31, 0.3), "not in its batch"),
     ("ex-training-same-noise", (0.001, 1.3, 0.2), "cannot be below the floor"),

@@ -94,7 +94,8 @@ def roots(answer: Any) -> None:
 
 @exercise("ex-forward-lineup", "measure", stars=2, minutes=25, skill="statistics")
 def lineup(answer: Any) -> None:
-    """Below that level most of these noisy digits still tell which of 1,597 pictures they were, although to the eye they are grey snow."""
+    """Below that level most of these noisy digits still tell which of 1,597 pictures they were: what no single pixel could
+    say, sixty-four do."""
     level = number(answer)
     if 0 < level < 1:
         raise Wrong(f"{level:.4g} is a share. Asked for is the level at which the share falls below one half.")

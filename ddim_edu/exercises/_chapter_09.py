@@ -13,7 +13,7 @@ from ddim_edu.nets.unet import Attention, UNet, UNetConfig
 
 @exercise("ex-unet-sight", "derive", stars=3, minutes=30, skill="networks")
 def sight(answer: Any) -> None:
-    """Pixel for pixel the right square, which lies to one side by the one-sided padding of the way down."""
+    """Pixel for pixel the right square, which lies to one side because the way down pads on one side."""
 
     def truth(o: int, middle: int = 10, pad: int = 2, low_pad: int = 0) -> Tensor:
         low, high = (o - 6) // 2 - middle, (o + 6) // 2 + middle

@@ -74,7 +74,7 @@ def same_noise(answer: Any) -> None:
     own, unseen, honest = numbers(answer, "own", "unseen", "honest")
     said = f"own = {own:.3g}, unseen = {unseen:.3g}, honest = {honest:.3g}: "
     if own > unseen:
-        raise Wrong(said + "the first is larger than the second: is the first the loss on the batch that it has seen at every step?")
+        raise Wrong(said + "the first is larger than the second. Is it the loss on the batch that was seen at every step?")
     if not own < 0.1:
         raise Wrong(said + "look at the first. Are points, levels and noises the same in every step, and are there some hundred steps?")
     if not 0.25 < honest < 0.4:

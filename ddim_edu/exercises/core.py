@@ -287,8 +287,10 @@ def function(answer: Any, like: str) -> Callable:
 
 
 def describe(names: Sequence[str], args: Sequence[Any]) -> str:
-    """Arguments for a message: ``t = 500, x = a tensor of shape (3, 1)``."""
-    return ", ".join(f"{name} = {show(value)}" for name, value in zip(names, args, strict=True))
+    """Arguments for a message: ``t = 500, x of shape (3, 1)``."""
+    large = [isinstance(value, Tensor) and value.numel() > 4 for value in args]
+    shown = zip(names, args, large, strict=True)
+    return ", ".join(f"{name} of shape {tuple(value.shape)}" if big else f"{name} = {show(value)}" for name, value, big in shown)
 
 
 def show(value: Any) -> str:
@@ -297,7 +299,7 @@ def show(value: Any) -> str:
         flat = [f"{v:.4g}" for v in value.flatten().tolist()]
         return flat[0] if value.numel() == 1 else f"[{', '.join(flat)}]"
     if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
+        return f"a tensor of shape {tuple(value.shape)} that begins with {value.flatten()[0].item():.4g}"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, int | str | tuple | list) and len(repr(value)) <= 40:
@@ -371,7 +373,7 @@ def expect(value: float, truth: float, look: str, *mistakes: tuple[float, str], 
             raise Wrong(given + says)
     for change, says in _USUAL:
         if close(value, change(_as_tensor(truth)), rtol):
-            raise Wrong(given + says)
+            raise Wrong(given + says[0].lower() + says[1:])
     raise Wrong(f"{given}that is not it. {look}")
 
 
