@@ -443,12 +443,17 @@ assert share["same ends"] > 0.14 and abs(share["mended"] - 0.1) < 0.02
 # %% [markdown]
 # ## Exercises
 #
-# Solutions are folded, and the tests of this book run them.
+# Solutions are folded, and the tests of this book run them. Before you unfold one, have your own answer judged: run `from ddim_edu.exercises import check`, then the call with which a
+# statement ends. It prints whether the answer is right, and if it is not, in which direction to look. Functions are called with numbers of the check's own choice, as 0-d tensors.
+# The line below a title names kind and difficulty, one to three stars, and about how long it takes.
 #
 # ```{exercise} Derive: no shrinking
 # :label: ex-forward-no-shrink
+# *Derive · one star · 10 minutes*
+#
 # Leave out the shrinking: $x_t = x_{t-1} + \sqrt{\beta_t}\, z_t$. What is the variance of $x_T$ for data of variance 1 and the linear schedule?
 # Compute it on paper (an arithmetic series), then check it with samples.
+# Hand in the number: `check("ex-forward-no-shrink", v)`.
 # ```
 #
 # ````{solution} ex-forward-no-shrink
@@ -457,6 +462,7 @@ assert share["same ends"] > 0.14 and abs(share["mended"] - 0.1) < 0.02
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.schedule import NoiseSchedule
 #
 # beta = NoiseSchedule.linear().beta
@@ -467,13 +473,17 @@ assert share["same ends"] > 0.14 and abs(share["mended"] - 0.1) < 0.02
 #     x = x + b**0.5 * torch.randn(n, generator=g)
 # assert abs(1 + beta.sum() - 11.05) < 1e-9
 # assert abs(x.var() - 11.05) < 4 * 11.05 * (2 / n) ** 0.5
+# assert check("ex-forward-no-shrink", 1 + beta.sum())
 # ```
 # ````
 #
 # ```{exercise} Derive: how fast a wrong variance is forgotten
 # :label: ex-forward-forget
+# *Derive · one star · 15 minutes*
+#
 # Use {eq}`eq:variance-pull` to show that $\operatorname{Var} x_t - 1 = \bar\alpha_t\, (\operatorname{Var} x_0 - 1)$. From which level on is a start
 # variance of 9 within 1% of 1?
+# Hand in a function `variance(v_0, abar_t)` that returns $\operatorname{Var} x_t$: `check("ex-forward-forget", variance)`.
 # ```
 #
 # ````{solution} ex-forward-forget
@@ -481,19 +491,27 @@ assert share["same ends"] > 0.14 and abs(share["mended"] - 0.1) < 0.02
 # Apply {eq}`eq:variance-pull` $t$ times: the factors $1 - \beta_i$ multiply to $\bar\alpha_t$. We need $8\, \bar\alpha_t < 0.01$, so from level 813 on.
 #
 # ```python
+# from ddim_edu.exercises import check
 # from ddim_edu.schedule import NoiseSchedule
 #
+# def variance(v_0, abar_t):
+#     return 1 + abar_t * (v_0 - 1)
+#
 # alpha_bar = NoiseSchedule.linear().alpha_bar
-# t = int((8 * alpha_bar < 0.01).nonzero()[0])
+# t = int((variance(9, alpha_bar) < 1.01).nonzero()[0])
 # assert t == 813
+# assert check("ex-forward-forget", variance)
 # ```
 # ````
 #
 # ```{exercise} Code: the cosine schedule
 # :label: ex-forward-cosine
+# *Code · two stars · 20 minutes*
+#
 # {cite:t}`nichol2021improved` set $\bar\alpha_t = f(t)/f(0)$ with $f(t) = \cos^2\bigl(\frac{t/T + 0.008}{1.008} \cdot \frac{\pi}{2}\bigr)$ and recover
 # $\beta_t = 1 - \bar\alpha_t/\bar\alpha_{t-1}$, capped at 0.999. Write it and compare it with `NoiseSchedule.cosine`. From which level on does noise
 # outweigh data of variance 1?
+# Hand in a function `beta(T)` that returns $\beta_1, \dots, \beta_T$: `check("ex-forward-cosine", beta)`.
 # ```
 #
 # ````{solution} ex-forward-cosine
@@ -502,22 +520,28 @@ assert share["same ends"] > 0.14 and abs(share["mended"] - 0.1) < 0.02
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.schedule import NoiseSchedule
 #
-# T = 1000
-# u = torch.arange(T + 1, dtype=torch.float64) / T
-# f = torch.cos((u + 0.008) / 1.008 * torch.pi / 2) ** 2
-# beta = (1 - f[1:] / f[:-1]).clamp(max=0.999)
-# ours = NoiseSchedule.cosine(T)
-# assert torch.allclose(ours.beta[1:], beta)
+# def beta(T):
+#     u = torch.arange(T + 1, dtype=torch.float64) / T
+#     f = torch.cos((u + 0.008) / 1.008 * torch.pi / 2) ** 2
+#     return (1 - f[1:] / f[:-1]).clamp(max=0.999)
+#
+# ours = NoiseSchedule.cosine(1000)
+# assert torch.allclose(ours.beta[1:], beta(1000))
 # assert int((ours.alpha_bar < 0.5).nonzero()[0]) == 497
+# assert check("ex-forward-cosine", beta)
 # ```
 # ````
 #
 # ```{exercise} Break: the roots left out
 # :label: ex-forward-roots
+# *Break · two stars · 15 minutes*
+#
 # A frequent slip is $x_t = (1 - \beta_t)\, x_{t-1} + \beta_t\, z_t$, the step without its square roots. To which variance does it pull when $\beta_t$
 # is a constant $\beta$? Find the fixed point, then run it with $\beta = 0.02$.
+# Hand in that variance as a function `variance(beta)`: `check("ex-forward-roots", variance)`.
 # ```
 #
 # ````{solution} ex-forward-roots
@@ -527,16 +551,55 @@ assert share["same ends"] > 0.14 and abs(share["mended"] - 0.1) < 0.02
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
+#
+# def variance(beta):
+#     return beta / (2 - beta)
 #
 # b, n = 0.02, 20_000
 # g = torch.Generator().manual_seed(0)
 # x = torch.randn(n, generator=g)
 # for _ in range(1000):
 #     x = (1 - b) * x + b * torch.randn(n, generator=g)
-# v = b / (2 - b)
-# assert abs(x.var() / v - 1) < 4 * (2 / n) ** 0.5
+# assert abs(x.var() / variance(b) - 1) < 4 * (2 / n) ** 0.5
+# assert check("ex-forward-roots", variance)
 # ```
 # ````
+#
+# ```{exercise} Measure: a line-up of digits
+# :label: ex-forward-lineup
+# *Measure · two stars · 25 minutes*
+#
+# Noise the pictures of {py:func}`~ddim_edu.lab.data.digits` (`data.floats(data.train)`) to level $t$ of the linear schedule and ask for each which of them it was: the one whose $\sqrt{\bar\alpha_t}\, x_0$ is nearest to $x_t$. From
+# about which level on is the answer right for less than half of them? Guess before you measure; the first 400 pictures, each compared with all, will do. Hand in the level: `check("ex-forward-lineup", t)`.
+# ```
+#
+# ````{solution} ex-forward-lineup
+# :class: dropdown
+# From about 240 on, little before noise outweighs data of variance 1 (level 260). What no single pixel could say, sixty-four together do: they tell 1,597 pictures apart half of the time.
+#
+# ```python
+# import torch
+# from ddim_edu.exercises import check
+# from ddim_edu.forward import q_sample
+# from ddim_edu.lab.data import digits
+# from ddim_edu.schedule import NoiseSchedule
+#
+# data, schedule = digits(), NoiseSchedule.linear()
+# x = data.floats(data.train).flatten(1)
+# some, g = x[:400], torch.Generator().manual_seed(0)
+#
+# def share(t):
+#     x_t = q_sample(some, t, schedule, torch.randn(some.shape, generator=g))
+#     shrunk = schedule.alpha_bar[t].sqrt().float() * x
+#     return (torch.cdist(x_t, shrunk).argmin(1) == torch.arange(400)).float().mean().item()
+#
+# assert share(140) > 0.8 and share(300) < 0.35
+# t = next(t for t in range(100, 400, 10) if share(t) < 0.5)
+# assert check("ex-forward-lineup", t)
+# ```
+# ````
+
 #
 # ## Summary
 #

@@ -483,8 +483,12 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 # %% [markdown]
 # ## Exercises
 #
+# Check your answers: `from ddim_edu.exercises import check`.
+#
 # ```{exercise} Derive: from any level to any other
 # :label: ex-variance-s-to-t
+# *Derive · two stars · 15 minutes*
+#
 # For $0 \le s < t$, show that
 #
 # $$
@@ -493,6 +497,7 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 #
 # Then check, with the weights of a walk from
 # $s = 200$ to $t = 500$, that the noise has that variance. Which function of the package gives its square root?
+# Hand in a function `variance(abar_t, abar_s)` that returns the variance of $x_t$ given $x_s$: `check("ex-variance-s-to-t", variance)`.
 # ```
 #
 # ````{solution} ex-variance-s-to-t
@@ -502,24 +507,31 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.schedule import NoiseSchedule
+#
+# def variance(abar_t, abar_s):
+#     return 1 - abar_t / abar_s
 #
 # schedule, s, t = NoiseSchedule.linear(), 200, 500
 # weights = torch.zeros(t + 1, dtype=torch.float64)
 # for i in range(s + 1, t + 1):
 #     weights *= schedule.alpha_step[i].sqrt()
 #     weights[i] = schedule.beta[i].sqrt()
-# variance = (weights**2).sum()
-# kept = schedule.alpha_bar[t] / schedule.alpha_bar[s]
-# assert torch.isclose(variance, 1 - kept, rtol=1e-10)
-# assert torch.isclose(variance.sqrt(), schedule.sigma_hat(t, s), rtol=1e-10)
+# walked = (weights**2).sum()
+# assert torch.isclose(walked, variance(schedule.alpha_bar[t], schedule.alpha_bar[s]), rtol=1e-10)
+# assert torch.isclose(walked.sqrt(), schedule.sigma_hat(t, s), rtol=1e-10)
+# assert check("ex-variance-s-to-t", variance)
 # ```
 # ````
 #
 # ```{exercise} Derive: how alike are two levels?
 # :label: ex-variance-covariance
+# *Derive · two stars · 20 minutes*
+#
 # Given $x_0$, show that $\operatorname{Cov}(x_s, x_t) = \sqrt{\bar\alpha_t/\bar\alpha_s}\,(1 - \bar\alpha_s)$ for $1 \le s < t$. What is the correlation of the noise in $x_{200}$ with the noise in
 # $x_{201}$? And in $x_{500}$? Use it to explain the remark after {prf:ref}`thm-closed-form`.
+# Hand in a function `correlation(abar_t, abar_s)`: `check("ex-variance-covariance", correlation)`.
 # ```
 #
 # ````{solution} ex-variance-covariance
@@ -530,13 +542,17 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample, q_step
 # from ddim_edu.schedule import NoiseSchedule
 #
+# def correlation(abar_t, abar_s):
+#     return (abar_t / (1 - abar_t) * (1 - abar_s) / abar_s) ** 0.5
+#
 # schedule = NoiseSchedule.linear()
-# correlation = lambda s, t: (schedule.snr[t] / schedule.snr[s]).sqrt().item()
-# assert abs(correlation(200, 201) - 0.994) < 1e-3
-# assert abs(correlation(200, 500) - 0.210) < 1e-3
+# abar = schedule.alpha_bar
+# assert abs(correlation(abar[201], abar[200]) - 0.994) < 1e-3
+# assert abs(correlation(abar[500], abar[200]) - 0.210) < 1e-3
 #
 # g, n = torch.Generator().manual_seed(0), 20_000  # and by walking
 # normal = lambda: torch.randn(n, generator=g, dtype=torch.float64)
@@ -545,14 +561,18 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 # for t in range(201, 501):
 #     x_t = q_step(x_t, t, schedule, normal())
 # walked = torch.corrcoef(torch.stack([x_s, x_t]))[0, 1]
-# assert abs(walked - correlation(200, 500)) < 4 / n**0.5
+# assert abs(walked - correlation(abar[500], abar[200])) < 4 / n**0.5
+# assert check("ex-variance-covariance", correlation)
 # ```
 # ````
 #
 # ```{exercise} Code: noise to a wanted SNR
 # :label: ex-variance-wanted-snr
+# *Code · one star · 10 minutes*
+#
 # Write a function that returns the level of a schedule whose SNR is nearest to a wanted one on a logarithmic scale. Which level of the cosine schedule is as
 # noisy as level 300 of the linear one? Check that the two have nearly the same $\bar\alpha$.
+# Hand in the function, `level_of(schedule, snr)`: `check("ex-variance-wanted-snr", level_of)`.
 # ```
 #
 # ````{solution} ex-variance-wanted-snr
@@ -560,6 +580,7 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 # Level 563. SNR and $\bar\alpha$ determine each other, so equal SNR means equally noisy pictures.
 #
 # ```python
+# from ddim_edu.exercises import check
 # from ddim_edu.schedule import NoiseSchedule
 #
 # def level_of(schedule, snr):
@@ -569,13 +590,16 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 # t = level_of(cosine, linear.snr[300])
 # assert t == 563
 # assert abs(cosine.alpha_bar[t] - linear.alpha_bar[300]) < 1e-3
+# assert check("ex-variance-wanted-snr", level_of)
 # ```
 # ````
 #
 # ```{exercise} Break: noise of the wrong shape
 # :label: ex-variance-shape
+# *Break · one star · 10 minutes*
+#
 # Draw the noise for a batch of images with shape $(B, 1, 1, 1)$ instead of $(B, C, H, W)$. Broadcasting accepts it without a word. What is the variance of a pixel
-# of $x_T$ across many images, and what is it across the pixels of one image?
+# of $x_T$ across many images, and what is it across the pixels of one image? Measure both with the digits of {py:func}`~ddim_edu.lab.data.digits` (the second as the mean over the images), and hand them in: `check("ex-variance-shape", (across, within))`.
 # ```
 #
 # ````{solution} ex-variance-shape
@@ -586,6 +610,7 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample
 # from ddim_edu.lab.data import digits
 # from ddim_edu.schedule import NoiseSchedule
@@ -595,11 +620,14 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 # g = torch.Generator().manual_seed(0)
 # eps = torch.randn(len(images), 1, 1, 1, generator=g)
 # x_T = q_sample(images, 1000, schedule, eps)
-# assert abs(x_T[:, 0, 4, 4].var() - 1) < 4 * (2 / len(images)) ** 0.5
+# across = x_T[:, 0, 4, 4].var()
+# assert abs(across - 1) < 4 * (2 / len(images)) ** 0.5
 # within, own = (x.double().flatten(1).var(1) for x in (x_T, images))
 # assert torch.allclose(within, schedule.alpha_bar[-1] * own, rtol=1e-3)
+# assert check("ex-variance-shape", (across, within.mean()))
 # ```
 # ````
+
 #
 # ## Summary
 #

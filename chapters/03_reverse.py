@@ -855,8 +855,12 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 # %% [markdown]
 # ## Exercises
 #
+# Check your answers: `from ddim_edu.exercises import check`.
+#
 # ```{exercise} Derive: the bound in terms of the SNR
 # :label: ex-reverse-snr
+# *Derive · three stars · 30 minutes*
+#
 # With $\sigma_t^2 = \tilde\beta_t$, show that for $t \ge 2$
 #
 # $$
@@ -867,6 +871,7 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 # $$
 #
 # So the bound counts, at each step, how much signal comes back and how well it was foreseen {cite}`kingma2021vdm`.
+# Hand in a function `weight(abar_t, abar_s)` that returns the factor before the mean squared error, with $s = t - 1$: `check("ex-reverse-snr", weight)`.
 # ```
 #
 # ````{solution} ex-reverse-snr
@@ -878,22 +883,30 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.losses import gamma_of_sigma
 # from ddim_edu.schedule import NoiseSchedule
+#
+# def weight(abar_t, abar_s):
+#     return 0.5 * (abar_s / (1 - abar_s) - abar_t / (1 - abar_t))
 #
 # schedule = NoiseSchedule.linear()
 # t = torch.arange(2, 1001)
 # sigma = torch.cat([schedule.beta[:2].sqrt(), schedule.sigma(t, t - 1, 1.0)])
 # on_x0 = gamma_of_sigma(schedule, sigma)[2:] * schedule.snr[2:]  # eps error = SNR * x_0 error
-# half_difference = 0.5 * (schedule.snr[1:-1] - schedule.snr[2:])
-# assert torch.allclose(on_x0, half_difference, rtol=1e-6)
+# derived = weight(schedule.alpha_bar[2:], schedule.alpha_bar[1:-1])
+# assert torch.allclose(on_x0, derived, rtol=1e-6)
+# assert check("ex-reverse-snr", weight)
 # ```
 # ````
 #
-# ```{exercise} Code: does the gap close as T grows?
+# ```{exercise} Measure: does the gap close as T grows?
 # :label: ex-reverse-gap
+# *Measure · three stars · 45 minutes*
+#
 # For two peaks on a line, with the exact $\epsilon^*$, compute how far the bound lies below $E \ln q(x_0)$ for cosine schedules with 16, 64 and 256 levels. Do it for $\sigma_t^2 = \tilde\beta_t$ and for
 # $\sigma_t^2 = \beta_t$ (with $\beta_1$ at $t = 1$ in both cases). Explain what you see with {eq}`eq:reverse-variance`.
+# Hand in the gaps, a row for each $T$, with $\tilde\beta_t$ in the first column: `check("ex-reverse-gap", gaps)`.
 # ```
 #
 # ````{solution} ex-reverse-gap
@@ -905,6 +918,7 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 # ```python
 # import torch
 # from ddim_edu.exact import GaussianMixture
+# from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample
 # from ddim_edu.sampler import draw
 # from ddim_edu.schedule import NoiseSchedule
@@ -931,12 +945,16 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 #     gaps[T] = small.item(), large.item()
 # assert min(small for small, _ in gaps.values()) > 0.4
 # assert gaps[16][1] > 2 * gaps[64][1] > 4 * gaps[256][1] > 0
+# assert check("ex-reverse-gap", [gaps[T] for T in (16, 64, 256)])
 # ```
 # ````
 #
 # ```{exercise} Code: any target will do
 # :label: ex-reverse-v
+# *Code · one star · 10 minutes*
+#
 # Suppose that a network predicts $v$. Wrap it so that {py:func}`~ddim_edu.sampler.sample` can use it, and check with the exact $v$ of a mixture that the samples are the same, draw by draw.
+# Hand in a function `wrap(v_network, schedule)` that returns what the sampler calls, a function of `x_t` and `t`: `check("ex-reverse-v", wrap)`.
 # ```
 #
 # ````{solution} ex-reverse-v
@@ -946,6 +964,7 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 # ```python
 # import torch
 # from ddim_edu.exact import GaussianMixture
+# from ddim_edu.exercises import check
 # from ddim_edu.forward import eps_to_v, v_to_eps
 # from ddim_edu.sampler import sample
 # from ddim_edu.schedule import NoiseSchedule, make_tau
@@ -956,22 +975,26 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 # def v_network(x_t, t):  # stands for a trained one
 #     return eps_to_v(peaks.eps(x_t, t), x_t, schedule.abar(t))
 #
-# def wrapped(x_t, t):
-#     return v_to_eps(v_network(x_t, t), x_t, schedule.abar(t))
+# def wrap(v_network, schedule):
+#     return lambda x_t, t: v_to_eps(v_network(x_t, t), x_t, schedule.abar(t))
 #
 # draws = []
-# for predictor in (peaks.eps, wrapped):
+# for predictor in (peaks.eps, wrap(v_network, schedule)):
 #     g = torch.Generator().manual_seed(0)
 #     x = sample(predictor, (500, 1), schedule, make_tau(1000, 100), eta=1.0, generator=g, dtype=torch.float64)
 #     draws.append(x)
 # assert torch.allclose(*draws, atol=1e-8)
+# assert check("ex-reverse-v", wrap)
 # ```
 # ````
 #
 # ```{exercise} Break: a root too many
 # :label: ex-reverse-root
+# *Break · two stars · 25 minutes*
+#
 # One of this book's sources, the slide deck S4, prints $\sigma_t^2 = \sqrt{\tfrac{1 - \bar\alpha_s}{1 - \bar\alpha_t} \bigl(1 - \tfrac{\bar\alpha_t}{\bar\alpha_s}\bigr)}$ as the variance that gives DDPM. Take it at its word in
 # DDPM's loop with the exact predictor of two peaks. How wide does the cloud become on its way down, and how likely are the samples under the data's density?
+# Hand in the largest standard deviation on the way, and by how much the samples' mean log density lies below that of the right walk: `check("ex-reverse-root", (widest, lost))`.
 # ```
 #
 # ````{solution} ex-reverse-root
@@ -982,6 +1005,7 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 # ```python
 # import torch
 # from ddim_edu.exact import GaussianMixture
+# from ddim_edu.exercises import check
 # from ddim_edu.forward import unmix_x0
 # from ddim_edu.posterior import ddpm_posterior
 # from ddim_edu.sampler import draw
@@ -1000,9 +1024,12 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 #         widest[name] = max(widest[name], x.std().item())
 #     fit[name] = peaks.log_prob(x).mean().item()
 # assert widest["right"] < 1.2 and 2.5 < widest["S4"] < 3.5
-# assert fit["right"] > fit["S4"] + 5
+# lost = fit["right"] - fit["S4"]
+# assert lost > 5
+# assert check("ex-reverse-root", (widest["S4"], lost))
 # ```
 # ````
+
 #
 # ## Summary
 #

@@ -779,10 +779,15 @@ for t in shown:
 #
 # ## Exercises
 #
+# Check your answers: `from ddim_edu.exercises import check`.
+#
 # ```{exercise} Derive: two levels far apart
 # :label: ex-family-distance
+# *Derive · two stars · 20 minutes*
+#
 # Given $x_0$, show that the correlation of $\epsilon_s$ and $\epsilon_t$, $s < t$, is $\rho_{s+1} \rho_{s+2} \cdots \rho_t$. What is it for DDPM's $\sigma$? If every $\sigma_t$ is half the largest,
 # after how many steps is the correlation below 0.1?
+# Hand in a function `correlation(fraction, n)`: over `n` steps, if every $\sigma$ is that fraction of the largest: `check("ex-family-distance", correlation)`.
 # ```
 #
 # ````{solution} ex-family-distance
@@ -793,27 +798,35 @@ for t in shown:
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.schedule import NoiseSchedule
+#
+# def correlation(fraction, n):
+#     return (1 - fraction**2) ** (n / 2)
 #
 # schedule, s, t = NoiseSchedule.linear(), 200, 500
 # i = torch.arange(s + 1, t + 1)
 # rho = (1 - schedule.sigma(i, i - 1, 1.0) ** 2 / (1 - schedule.alpha_bar[i - 1])).sqrt()
 # assert torch.isclose(rho.prod(), (schedule.snr[t] / schedule.snr[s]).sqrt(), rtol=1e-9)
-# assert 0.75 ** (17 / 2) < 0.1 < 0.75 ** (16 / 2)
+# assert correlation(0.5, 17) < 0.1 < correlation(0.5, 16)
 #
 # g, n = torch.Generator().manual_seed(0), 20_000  # and by walking
 # start = eps = torch.randn(n, generator=g, dtype=torch.float64)
 # for _ in range(17):
 #     eps = 0.75**0.5 * eps + 0.5 * torch.randn(n, generator=g, dtype=torch.float64)
 # measured = torch.corrcoef(torch.stack([start, eps]))[0, 1]
-# assert abs(measured - 0.75**8.5) < 5 / n**0.5
+# assert abs(measured - correlation(0.5, 17)) < 5 / n**0.5
+# assert check("ex-family-distance", correlation)
 # ```
 # ````
 #
 # ```{exercise} Derive: the other root
 # :label: ex-family-minus
+# *Derive · two stars · 15 minutes*
+#
 # A square has two roots. Replace $\sqrt{1 - \bar\alpha_s - \sigma^2}$ in {eq}`eq:reuse-noise` by its negative. Which part of the proof of {prf:ref}`lem-same-marginals` changes? What does a path with
 # $\sigma = 0$ look like?
+# Hand in the new mean of $x_s$ as a function `mean(x_t, x_0, abar_t, abar_s, sigma)`: `check("ex-family-minus", mean)`.
 # ```
 #
 # ````{solution} ex-family-minus
@@ -823,8 +836,13 @@ for t in shown:
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.forward import mix, unmix_eps
 # from ddim_edu.schedule import NoiseSchedule
+#
+# def mean(x_t, x_0, abar_t, abar_s, sigma):
+#     eps = unmix_eps(x_t, x_0, abar_t)
+#     return abar_s.sqrt() * x_0 - (1 - abar_s - sigma**2).sqrt() * eps
 #
 # abar = NoiseSchedule.linear().alpha_bar
 # g, n = torch.Generator().manual_seed(0), 20_000
@@ -832,17 +850,21 @@ for t in shown:
 # noise = torch.randn(n, generator=g, dtype=torch.float64)
 # x = mix(x_0, noise, abar[1000])
 # for t in range(1000, 1, -1):
-#     x = mix(x_0, -unmix_eps(x, x_0, abar[t]), abar[t - 1])
+#     x = mean(x, x_0, abar[t], abar[t - 1], 0)
 #     flips = 1001 - t
 # assert torch.allclose(unmix_eps(x, x_0, abar[1]), (-1) ** flips * noise, rtol=1e-6)
 # assert abs(x.var() / (1 - abar[1]) - 1) < 5 * (2 / n) ** 0.5
+# assert check("ex-family-minus", mean)
 # ```
 # ````
 #
 # ```{exercise} Code: the same joint, drawn upwards
 # :label: ex-family-upwards
+# *Code · two stars · 20 minutes*
+#
 # Draw $x_1$ from its marginal and walk up with {py:func}`~ddim_edu.posterior.q_sigma_forward`, on `NoiseSchedule.cosine(10)` with every $\sigma_t$ at 60% of the largest. Check the marginal of $x_{10}$ and the correlation
 # between the noises at levels 1 and 10.
+# Hand in these noises, `first` at level 1 and `last` at level 10, for at least 100,000 walks: `check("ex-family-upwards", (first, last))`.
 # ```
 #
 # ````{solution} ex-family-upwards
@@ -851,6 +873,7 @@ for t in shown:
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.forward import mix, unmix_eps
 # from ddim_edu.posterior import q_sigma_forward
 # from ddim_edu.schedule import NoiseSchedule
@@ -867,13 +890,16 @@ for t in shown:
 # last = unmix_eps(x, x_0, abar[10])
 # assert abs(last.mean()) < 5 / n**0.5 and abs(last.var() - 1) < 5 * (2 / n) ** 0.5
 # assert abs(torch.corrcoef(torch.stack([first, last]))[0, 1] - 0.8**9) < 5 / n**0.5
+# assert check("ex-family-upwards", (first, last))
 # ```
 # ````
 #
 # ```{exercise} Break: a sigma that looks
 # :label: ex-family-looks
+# *Break · two stars · 15 minutes*
+#
 # May $\sigma$ depend on the data or on the state? In one coordinate, take one step with $\sigma = 0$ where the found noise is negative and the largest $\sigma$ where it is positive. Compute mean and variance of the new noise. Then
-# let $\sigma$ depend on the sign of $x_0$ instead.
+# let $\sigma$ depend on the sign of $x_0$ instead. Hand in mean and variance of the first case: `check("ex-family-looks", (mean, variance))`.
 # ```
 #
 # ````{solution} ex-family-looks
@@ -884,16 +910,19 @@ for t in shown:
 # ```python
 # import math
 # import torch
+# from ddim_edu.exercises import check
 #
 # g, n = torch.Generator().manual_seed(0), 100_000
 # x_0, found, z = torch.randn(3, n, generator=g, dtype=torch.float64)
 # new = torch.where(found > 0, z, found)  # sigma looks at x_t
 # assert abs(new.mean() + 1 / math.sqrt(2 * math.pi)) < 5 / n**0.5
 # assert abs(new.var() - (1 - 1 / (2 * math.pi))) < 0.02
+# assert check("ex-family-looks", (new.mean(), new.var()))
 # new = torch.where(x_0 > 0, z, found)  # sigma looks at x_0
 # assert abs(new.mean()) < 5 / n**0.5 and abs(new.var() - 1) < 5 * (2 / n) ** 0.5
 # ```
 # ````
+
 #
 # ## Summary
 #

@@ -674,9 +674,14 @@ assert rms["slipped"] > 0.06 > 0.04 > rms["right"]
 #
 # ## Exercises
 #
+# Check your answers: `from ddim_edu.exercises import check`.
+#
 # ```{exercise} Derive: the larger noise is right for Gaussian data
 # :label: ex-sigma-hat-gaussian
+# *Derive · two stars · 20 minutes*
+#
 # Let the data be $\mathcal N(0, 1)$, where $\epsilon^* = \sqrt{1-\bar\alpha_t}\, x_t$. Show that a step with $\hat\sigma$ takes variance 1 to variance 1, whatever $t$ and $s$. What does $\eta = 1$ make of it?
+# Hand in the variance after a step with $\eta = 1$ from variance 1, as a function `variance(abar_t, abar_s)`: `check("ex-sigma-hat-gaussian", variance)`.
 # ```
 #
 # ````{solution} ex-sigma-hat-gaussian
@@ -686,25 +691,35 @@ assert rms["slipped"] > 0.06 > 0.04 > rms["right"]
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.schedule import NoiseSchedule, make_tau
+#
+# def variance(abar_t, abar_s):
+#     kept = abar_t / abar_s
+#     return kept + (1 - abar_s) / (1 - abar_t) * (1 - kept)
 #
 # schedule = NoiseSchedule.linear()
 # abar, tau = schedule.alpha_bar, make_tau(1000, 10).tolist()
-# variance = {"eta 1": 1.0, "hat": 1.0}
+# after = {"eta 1": 1.0, "hat": 1.0}
 # for s, t in reversed(list(zip(tau[1:], tau[2:]))):
 #     sigma, larger = schedule.sigma(t, s, 1.0), schedule.sigma_hat(t, s)
 #     a = (abar[s] * abar[t]).sqrt() + ((1 - abar[s] - sigma**2) * (1 - abar[t])).sqrt()
 #     # the found noise is sqrt(1 - abar_t) x_t
 #     assert torch.isclose(a, (abar[t] / abar[s]).sqrt())
-#     variance["eta 1"] = a**2 * variance["eta 1"] + sigma**2
-#     variance["hat"] = a**2 * variance["hat"] + larger**2
-# assert abs(variance["hat"] - 1) < 1e-12 and variance["eta 1"] < 0.95
+#     assert torch.isclose(a**2 + sigma**2, variance(abar[t], abar[s]))
+#     after["eta 1"] = a**2 * after["eta 1"] + sigma**2
+#     after["hat"] = a**2 * after["hat"] + larger**2
+# assert abs(after["hat"] - 1) < 1e-12 and after["eta 1"] < 0.95
+# assert check("ex-sigma-hat-gaussian", variance)
 # ```
 # ````
 #
 # ```{exercise} Derive: who loses least
 # :label: ex-sigma-loss
+# *Derive · one star · 15 minutes*
+#
 # Show that the coefficient $k$ in {eq}`eq:lost-variance` grows with $\sigma$, and that at $\sigma = 0$ it is positive. At which $\sigma$ is it $\sqrt{\bar\alpha_s}$, and what does the step do there?
+# Hand in that $\sigma$ as a function `sigma(abar_s)`: `check("ex-sigma-loss", sigma)`.
 # ```
 #
 # ````{solution} ex-sigma-loss
@@ -714,19 +729,27 @@ assert rms["slipped"] > 0.06 > 0.04 > rms["right"]
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.schedule import NoiseSchedule
+#
+# def sigma(abar_s):
+#     return (1 - abar_s) ** 0.5
 #
 # schedule = NoiseSchedule.linear()
 # abar_t, abar_s = schedule.alpha_bar[500], schedule.alpha_bar[400]
-# variance = torch.linspace(0, 1, 101, dtype=torch.float64) * (1 - abar_s)
+# variance = torch.linspace(0, 1, 101, dtype=torch.float64) * sigma(abar_s) ** 2
 # k = abar_s.sqrt() - ((1 - abar_s - variance).clamp(min=0) * schedule.snr[500]).sqrt()
 # assert (k.diff() > 0).all() and k[0] > 0 and torch.isclose(k[-1], abar_s.sqrt())
+# assert check("ex-sigma-loss", sigma)
 # ```
 # ````
 #
 # ```{exercise} Code: noise only where it helps
 # :label: ex-sigma-both
-# Write a sampler with $\eta = 1$ for $t > 500$ and $\eta = 0$ below. Start it from $\mathcal N(0.3, 1)$ with $S = 100$, and compare the share of samples in the left peak (30% of the data) with that of pure DDIM.
+# *Code · two stars · 25 minutes*
+#
+# Write a sampler with $\eta = 1$ in steps that leave a level $t > 500$ and $\eta = 0$ below. Start it from $\mathcal N(0.3, 1)$ with $S = 100$, and compare the share of samples in the left peak (30% of the data) with that of pure DDIM.
+# Hand in the function, `sampler(eps_theta, x_T, schedule, tau, generator)`, which returns $x_0$: `check("ex-sigma-both", sampler)`.
 # ```
 #
 # ````{solution} ex-sigma-both
@@ -736,30 +759,39 @@ assert rms["slipped"] > 0.06 > 0.04 > rms["right"]
 # ```python
 # import torch
 # from ddim_edu.exact import GaussianMixture
-# from ddim_edu.sampler import ddim_step
+# from ddim_edu.exercises import check
+# from ddim_edu.sampler import ddim_step, draw
 # from ddim_edu.schedule import NoiseSchedule, make_tau
+#
+# def sampler(eps_theta, x_T, schedule, tau, generator, eta_above=1.0):
+#     x, abar, tau = x_T, schedule.alpha_bar, [int(t) for t in tau]
+#     for s, t in reversed(list(zip(tau, tau[1:]))):
+#         sigma = schedule.sigma(t, s, eta_above if t > 500 else 0.0)
+#         eps = eps_theta(x, torch.full((len(x),), t))
+#         x = ddim_step(x, eps, abar[t], abar[s], sigma, draw(x, generator))
+#     return x
 #
 # schedule = NoiseSchedule.linear()
 # peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
-# abar, tau = schedule.alpha_bar, make_tau(1000, 100).tolist()
-# g, n = torch.Generator().manual_seed(0), 5_000
+# g, n, tau = torch.Generator().manual_seed(0), 5_000, make_tau(1000, 100)
 #
 # def share(eta_above):
-#     x = 0.3 + torch.randn(n, 1, generator=g, dtype=torch.float64)
-#     for s, t in reversed(list(zip(tau, tau[1:]))):
-#         sigma = schedule.sigma(t, s, eta_above if t > 500 else 0.0)
-#         z = torch.randn(n, 1, generator=g, dtype=torch.float64)
-#         x = ddim_step(x, peaks.eps(x, t), abar[t], abar[s], sigma, z)
-#     return (x < -0.3).double().mean().item()
+#     x_T = 0.3 + torch.randn(n, 1, generator=g, dtype=torch.float64)
+#     x_0 = sampler(peaks.eps, x_T, schedule, tau, g, eta_above)
+#     return (x_0 < -0.3).double().mean().item()
 #
 # error = (0.3 * 0.7 / n) ** 0.5
 # assert abs(share(1.0) - 0.3) < 6 * error < abs(share(0.0) - 0.3)
+# assert check("ex-sigma-both", sampler)
 # ```
 # ````
 #
 # ```{exercise} Break: the same noise at every step
 # :label: ex-sigma-same-noise
+# *Break · two stars · 20 minutes*
+#
 # Sample with $\eta = 1$ and $S = 1000$, but draw one $z$ and use it at every step. Data: $\mathcal N(0, 1)$. What is the standard deviation of $x$ at level 500?
+# Hand in the number: `check("ex-sigma-same-noise", std)`.
 # ```
 #
 # ````{solution} ex-sigma-same-noise
@@ -768,6 +800,7 @@ assert rms["slipped"] > 0.06 > 0.04 > rms["right"]
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.schedule import NoiseSchedule
 # from ddim_edu.sampler import ddim_step
 #
@@ -783,8 +816,47 @@ assert rms["slipped"] > 0.06 > 0.04 > rms["right"]
 # expected = (from_z**2 + abar[1000] / abar[500]).sqrt()
 # assert round(expected.item()) == 17
 # assert abs(x.std() / expected - 1) < 5 * (0.5 / n) ** 0.5
+# assert check("ex-sigma-same-noise", x.std())
 # ```
 # ````
+#
+# ```{exercise} Measure: half of a mistake forgotten
+# :label: ex-sigma-half
+# *Measure · two stars · 25 minutes*
+#
+# Start from $\mathcal N(0.3, 1)$ in place of $\mathcal N(0, 1)$, with $S = 100$ and the exact predictor of the mixture on the line. At $\eta = 0$ the left peak gets less than its 30%. At which $\eta$ is that error half as large? Take 20,000 samples and steps of 0.1, and read off between
+# them. Hand in the number: `check("ex-sigma-half", eta)`.
+# ```
+#
+# ````{solution} ex-sigma-half
+# :class: dropdown
+# At about 0.4. The share rises slowly at first (at $\eta = 0.3$ more than 60% of the error is left), and at $\eta = 0.8$ less than 15% of it is left to forget.
+#
+# ```python
+# import torch
+# from ddim_edu.exact import GaussianMixture
+# from ddim_edu.exercises import check
+# from ddim_edu.sampler import ddim_path
+# from ddim_edu.schedule import NoiseSchedule, make_tau
+#
+# schedule, tau = NoiseSchedule.linear(), make_tau(1000, 100)
+# peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
+#
+# def error(eta):
+#     g = torch.Generator().manual_seed(0)
+#     x_T = 0.3 + torch.randn(20_000, 1, generator=g, dtype=torch.float64)
+#     *_, last = ddim_path(peaks.eps, x_T, schedule, tau, eta=eta, generator=g)
+#     return 0.3 - (last.x_s < -0.3).double().mean().item()
+#
+# errors = {eta: error(eta) for eta in (0.0, 0.3, 0.4, 0.5, 0.8)}
+# assert errors[0.3] > 0.6 * errors[0.0] and errors[0.8] < 0.15 * errors[0.0]
+# low = 0.4 if errors[0.4] > errors[0.0] / 2 else 0.3
+# high = round(low + 0.1, 1)
+# left = (errors[low] - errors[0.0] / 2) / (errors[low] - errors[high])
+# assert check("ex-sigma-half", low + 0.1 * left)
+# ```
+# ````
+
 #
 # ## Summary
 #

@@ -741,9 +741,14 @@ assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 #
 # ## Exercises
 #
+# Check your answers: `from ddim_edu.exercises import check`.
+#
 # ```{exercise} Derive: a single step
 # :label: ex-fewer-one
+# *Derive · one star · 10 minutes*
+#
 # What does the sampler return for $S = 1$, $\tau = (0, T)$? Show that it does not depend on $\eta$, and that for an exact predictor all samples are close to the mean of the data.
+# Hand in a function `one_step(x_T, eps, abar_T)` that returns what the sampler does: `check("ex-fewer-one", one_step)`.
 # ```
 #
 # ````{solution} ex-fewer-one
@@ -754,8 +759,12 @@ assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 # ```python
 # import torch
 # from ddim_edu.exact import GaussianMixture
+# from ddim_edu.exercises import check
 # from ddim_edu.sampler import sample
 # from ddim_edu.schedule import NoiseSchedule
+#
+# def one_step(x_T, eps, abar_T):
+#     return (x_T - (1 - abar_T).sqrt() * eps) / abar_T.sqrt()
 #
 # schedule = NoiseSchedule.linear()
 # peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
@@ -765,12 +774,16 @@ assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 #     assert schedule.sigma(1000, 0, eta) == 0
 #     x = sample(peaks.eps, (5000, 1), schedule, [0, 1000], eta=eta, **options)
 #     assert abs(x.mean() - 0.12) < 0.01 and x.std() < 0.01  # the data's mean is 0.12
+# assert check("ex-fewer-one", one_step)
 # ```
 # ````
 #
 # ```{exercise} Code: when the division is kind
 # :label: ex-fewer-official
+# *Code · one star · 10 minutes*
+#
 # For which $S$ between 1 and 1000 does `range(0, 1000, 1000 // S)` have exactly $S$ elements? How many such $S$ are there?
+# Hand in all of them, as a list: `check("ex-fewer-official", good)`.
 # ```
 #
 # ````{solution} ex-fewer-official
@@ -779,16 +792,22 @@ assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 # every other case there are too many, never too few.
 #
 # ```python
+# from ddim_edu.exercises import check
+#
 # good = [S for S in range(1, 1001) if len(range(0, 1000, 1000 // S)) == S]
 # assert good == [S for S in range(1, 1001) if 1000 % S == 0]
 # assert len(good) == 16
+# assert check("ex-fewer-official", good)
 # ```
 # ````
 #
-# ```{exercise} Code: equal steps in log SNR
+# ```{exercise} Measure: equal steps in log SNR
 # :label: ex-fewer-logsnr
+# *Measure · three stars · 30 minutes*
+#
 # Place 20 levels so that the logarithm of the SNR falls in equal steps from level 1 to level $T$ (round to levels). Compare with `"quadratic"` by the mean distance of 400 points from the truth; a run with
 # 1000 steps may stand for the truth. Who wins on the linear schedule?
+# Hand in the two distances, for the mixture on the line with its peaks at $-1$ and 0.6: `check("ex-fewer-logsnr", (even, quadratic))`.
 # ```
 #
 # ````{solution} ex-fewer-logsnr
@@ -800,6 +819,7 @@ assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 # import numpy as np
 # import torch
 # from ddim_edu.exact import GaussianMixture
+# from ddim_edu.exercises import check
 # from ddim_edu.sampler import ddim_path
 # from ddim_edu.schedule import NoiseSchedule, make_tau
 #
@@ -818,12 +838,15 @@ assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 # ours = (run([0, *even]) - truth).abs().mean()
 # theirs = (run(make_tau(1000, 20, "quadratic")) - truth).abs().mean()
 # assert len(even) == 20 and ours > 1.5 * theirs
+# assert check("ex-fewer-logsnr", (ours, theirs))
 # ```
 # ````
 #
 # ```{exercise} Break: the index for the level
 # :label: ex-fewer-index
-# A sampler that walks down $\tau$ has an index $i$ and a level $\tau_i$ at hand. Call the predictor with $i$ by mistake, for $S = 50$. What comes out?
+# *Break · one star · 15 minutes*
+#
+# A sampler that walks down $\tau$ has an index $i$ and a level $\tau_i$ at hand. Call the predictor with $i$ by mistake, for $S = 50$ (trailing) and the mixture on the line. What comes out? Hand in the standard deviation of the samples: `check("ex-fewer-index", std)`.
 # ```
 #
 # ````{solution} ex-fewer-index
@@ -834,6 +857,7 @@ assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 # ```python
 # import torch
 # from ddim_edu.exact import GaussianMixture
+# from ddim_edu.exercises import check
 # from ddim_edu.sampler import sample
 # from ddim_edu.schedule import NoiseSchedule, make_tau
 #
@@ -850,8 +874,10 @@ assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 #     spread[name] = x.std().item()
 # assert abs(spread["level"] - 0.76) < 0.06
 # assert abs(spread["index"] - 1.37) < 0.1
+# assert check("ex-fewer-index", spread["index"])
 # ```
 # ````
+
 #
 # ## Summary
 #

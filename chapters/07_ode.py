@@ -732,10 +732,15 @@ assert 0.3 < clipped / ours[50] < 3
 #
 # ## Exercises
 #
+# Check your answers: `from ddim_edu.exercises import check`.
+#
 # ```{exercise} Derive: the Jacobian of the expected data
 # :label: ex-ode-jacobian
+# *Derive · three stars · 30 minutes*
+#
 # Show that the derivative of $E[x_0 \mid \bar x]$ with respect to $\bar x = x_0 + \nu\epsilon$ is $\operatorname{Cov}(x_0 \mid \bar x)/\nu^2$. Start from
 # $E[x_0 \mid \bar x] = \sum_i w_i x_i$ for data that is a finite set of points $x_i$. Check it with {py:class}`~ddim_edu.exact.EmpiricalData`.
+# Hand in a function `jacobian(y, points, nu)` for $\bar x = y$, a vector: `check("ex-ode-jacobian", jacobian)`.
 # ```
 #
 # ````{solution} ex-ode-jacobian
@@ -746,7 +751,13 @@ assert 0.3 < clipped / ours[50] < 3
 # ```python
 # import torch
 # from ddim_edu.exact import EmpiricalData
+# from ddim_edu.exercises import check
 # from ddim_edu.schedule import NoiseSchedule
+#
+# def jacobian(y, points, nu):
+#     w = (-((y - points) ** 2).sum(1) / (2 * nu**2)).softmax(0)
+#     away = points - w @ points
+#     return (w[:, None] * away).T @ away / nu**2
 #
 # g = torch.Generator().manual_seed(0)
 # points = torch.randn(30, 2, generator=g, dtype=torch.float64)
@@ -754,18 +765,19 @@ assert 0.3 < clipped / ours[50] < 3
 # abar = 1 / (1 + nu**2)
 # mean = lambda y: y - nu * data.eps_at(abar**0.5 * y, abar)
 # y, eye = torch.tensor([[0.3, -0.2]]).double(), torch.eye(2).double()
-# jacobian = torch.stack([(mean(y + h * e) - mean(y - h * e))[0] / (2 * h) for e in eye], 1)
-# w = (-((y - points) ** 2).sum(1) / (2 * nu**2)).softmax(0)
-# away = points - w @ points
-# assert torch.allclose(w @ points, mean(y)[0])
-# assert torch.allclose(jacobian, (w[:, None] * away).T @ away / nu**2, atol=1e-8)
+# columns = [(mean(y + h * e) - mean(y - h * e))[0] / (2 * h) for e in eye]
+# assert torch.allclose(torch.stack(columns, 1), jacobian(y[0], points, nu), atol=1e-8)
+# assert check("ex-ode-jacobian", jacobian)
 # ```
 # ````
 #
 # ```{exercise} Derive: the variance that ten steps lose
 # :label: ex-ode-lost-variance
+# *Derive · two stars · 25 minutes*
+#
 # For data $\mathcal N(0, v)$ a DDIM step multiplies $\bar x$ by a number. Find it, and from it the variance of what $S$ steps make of $x_T \sim \mathcal N(0, 1)$. How much of the variance is
 # lost with 10 steps of the linear schedule (trailing) for $v = 1$ and $v = 0.05$? Check with samples.
+# Hand in the variance of the samples as a function `variance(v, nu)` of the clock at the levels visited, `nu[0] = 0` to `nu[S]`: `check("ex-ode-lost-variance", variance)`.
 # ```
 #
 # ````{solution} ex-ode-lost-variance
@@ -776,26 +788,33 @@ assert 0.3 < clipped / ours[50] < 3
 # ```python
 # import torch
 # from ddim_edu.exact import Gaussian
+# from ddim_edu.exercises import check
 # from ddim_edu.sampler import sample
 # from ddim_edu.schedule import NoiseSchedule, make_tau
 #
+# def variance(v, nu):
+#     factor = (1 + (nu[:-1] - nu[1:]) * nu[1:] / (v + nu[1:] ** 2)).prod()
+#     return factor**2 * (1 + nu[-1] ** 2)
+#
 # schedule, tau, n = NoiseSchedule.linear(), make_tau(1000, 10, "trailing"), 20_000
 # g = torch.Generator().manual_seed(0)
-# nu_s, nu_t = schedule.nsr[tau[:-1]], schedule.nsr[tau[1:]]
 # for v, left in ((1.0, 0.69), (0.05, 0.27)):
-#     factor = (1 + (nu_s - nu_t) * nu_t / (v + nu_t**2)).prod()
-#     variance = factor**2 / schedule.alpha_bar[-1]
+#     expected = variance(v, schedule.nsr[tau])
 #     exact = Gaussian(torch.zeros(1), v, schedule)
 #     x = sample(exact.eps, (n, 1), schedule, tau, generator=g)
-#     assert abs(x.var() / variance - 1) < 5 * (2 / n) ** 0.5
-#     assert abs(variance / v - left) < 0.005
+#     assert abs(x.var() / expected - 1) < 5 * (2 / n) ** 0.5
+#     assert abs(expected / v - left) < 0.005
+# assert check("ex-ode-lost-variance", variance)
 # ```
 # ````
 #
 # ```{exercise} Code: a latent for DDPM
 # :label: ex-ode-record
+# *Code · three stars · 40 minutes*
+#
 # Encode $x_0$ for the sampler with $\eta = 1$: draw any states $x_{\tau_i}$ by {eq}`eq:closed-form`, then solve each step for the noise $z$ that leads from one to the next. (The
 # last step adds no noise, so it needs a different idea: which $x_{\tau_1}$ leads to $x_0$? It suffices here that $\tau_1 = 1$ is close.) Replay the noises. How well does $x_0$ come back with 50 steps?
+# Hand in what solves a step for its noise, `noise_of(x_t, x_s, eps, abar_t, abar_s, sigma)`: `check("ex-ode-record", noise_of)`.
 # ```
 #
 # ````{solution} ex-ode-record
@@ -806,9 +825,14 @@ assert 0.3 < clipped / ours[50] < 3
 # ```python
 # import torch
 # from ddim_edu.exact import GaussianMixture
+# from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample
 # from ddim_edu.sampler import ddim_step
 # from ddim_edu.schedule import NoiseSchedule, make_tau
+#
+# def noise_of(x_t, x_s, eps, abar_t, abar_s, sigma):
+#     mean = ddim_step(x_t, eps, abar_t, abar_s, sigma, torch.zeros_like(x_t))
+#     return (x_s - mean) / sigma
 #
 # schedule, g = NoiseSchedule.linear(), torch.Generator().manual_seed(0)
 # data = GaussianMixture([0.5, 0.5], [[-1.0, 0.0], [1.0, 0.5]], 0.03, schedule)
@@ -816,24 +840,26 @@ assert 0.3 < clipped / ours[50] < 3
 # normal = lambda: torch.randn(x_0.shape, generator=g, dtype=torch.float64)
 # drawn = {t: q_sample(x_0, t, schedule, normal()) for t in tau[1:]} | {0: x_0}
 #
-# def step(x, t, s, z):
-#     abar, sigma = schedule.alpha_bar, schedule.sigma(t, s, 1.0)
-#     return ddim_step(x, data.eps(x, t), abar[t], abar[s], sigma, z)
+# def of_step(x, t, s):
+#     return data.eps(x, t), schedule.alpha_bar[t], schedule.alpha_bar[s], schedule.sigma(t, s, 1.0)
 #
-# pairs, zero = list(zip(tau[:0:-1], tau[-2::-1])), torch.zeros_like(x_0)
-# recorded = {t: (drawn[s] - step(drawn[t], t, s, zero)) / schedule.sigma(t, s, 1.0)
-#             for t, s in pairs if s > 0}
+# pairs = list(zip(tau[:0:-1], tau[-2::-1]))
+# recorded = {t: noise_of(drawn[t], drawn[s], *of_step(drawn[t], t, s)) for t, s in pairs if s > 0}
 # x = drawn[tau[-1]]
 # for t, s in pairs:
-#     x = step(x, t, s, recorded.get(t))
+#     x = ddim_step(x, *of_step(x, t, s), recorded.get(t))
 # assert (x - x_0).square().mean().sqrt() < 0.01
+# assert check("ex-ode-record", noise_of)
 # ```
 # ````
 #
 # ```{exercise} Break: equal steps on the clock
 # :label: ex-ode-equal-steps
+# *Break · two stars · 25 minutes*
+#
 # If $\nu$ is the clock, why not take equal steps of it? Build a schedule with 50 levels whose $\nu_t$ rise in equal steps from 0.02 to the linear schedule's $\nu_T$ (from $\bar\alpha = 1/(1 + \nu^2)$, by
 # `NoiseSchedule.from_betas`), and compare its error with that of 50 trailing levels. Then try equal steps of $\nu^{1/7}$, the choice of {cite:t}`karras2022edm`.
+# Hand in the median errors, for the mixture in the plane and against all 1,000 levels: `check("ex-ode-equal-steps", (equal, seventh, trailing))`.
 # ```
 #
 # ````{solution} ex-ode-equal-steps
@@ -844,6 +870,7 @@ assert 0.3 < clipped / ours[50] < 3
 # ```python
 # import torch
 # from ddim_edu.exact import GaussianMixture
+# from ddim_edu.exercises import check
 # from ddim_edu.sampler import ddim_path
 # from ddim_edu.schedule import NoiseSchedule, make_tau
 #
@@ -866,10 +893,13 @@ assert 0.3 < clipped / ours[50] < 3
 # truth = end(linear, make_tau(1000, 1000))
 # off = lambda x: (x - truth).norm(dim=1).median().item()
 # trailing = off(end(linear, make_tau(1000, 50, "trailing")))
-# assert 3.1 < own(1).nsr[2] < 3.3 and off(end(own(1), range(51))) > 0.5
-# assert off(end(own(7), range(51))) < 1.5 * trailing < 0.05
+# equal, seventh = (off(end(own(power), range(51))) for power in (1, 7))
+# assert 3.1 < own(1).nsr[2] < 3.3 and equal > 0.5
+# assert seventh < 1.5 * trailing < 0.05
+# assert check("ex-ode-equal-steps", (equal, seventh, trailing))
 # ```
 # ````
+
 #
 # ## Summary
 #

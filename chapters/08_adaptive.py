@@ -748,9 +748,14 @@ assert gain > 0.15
 #
 # ## Exercises
 #
+# Check your answers: `from ddim_edu.exercises import check`.
+#
 # ```{exercise} Code: the same pictures in four parts
 # :label: ex-adaptive-parts
+# *Code · two stars · 15 minutes*
+#
 # When memory is short one splits a batch of 64 into four parts of 16 and averages their losses (gradient accumulation). With the MSE nothing changes. What happens to the published term, and to the mended loss? Take equal pictures in every part, to see it exactly.
+# Hand in, for each of the two, its value in four parts over its value for the whole batch: `check("ex-adaptive-parts", (published, mended))`.
 # ```
 #
 # ````{solution} ex-adaptive-parts
@@ -760,6 +765,7 @@ assert gain > 0.15
 # ```python
 # import torch
 # from ddim_edu.adaptive import adaptive_step_loss, mended_loss
+# from ddim_edu.exercises import check
 #
 # g = torch.Generator().manual_seed(0)
 # normal = lambda: torch.randn(16, 1, 8, 8, generator=g, dtype=torch.float64)
@@ -770,14 +776,19 @@ assert gain > 0.15
 # split = sum(adaptive_step_loss(e[p], zero[p], x[p]) - mse for p in parts) / 4
 # assert torch.isclose(split, 2 * whole)
 # mended = sum(mended_loss(e[p], zero[p], x[p]) for p in parts) / 4
-# assert torch.isclose(mended, mended_loss(e, zero, x))
+# mended_whole = mended_loss(e, zero, x)
+# assert torch.isclose(mended, mended_whole)
+# assert check("ex-adaptive-parts", (split / whole, mended / mended_whole))
 # ```
 # ````
 #
 # ```{exercise} Derive: peaks made equal
 # :label: ex-adaptive-tilt
+# *Derive · two stars · 20 minutes*
+#
 # The mixture on the line has 30% of its data in the left peak. For which weight $w(x_0)$, a number for each peak, does the minimiser of $E[w\,(e - \epsilon)^2]$ generate the two peaks equally often? (Take the weight of the component that a point was drawn from.) Check that the weighted mean
 # of the noise is the exact prediction for such data.
+# Hand in a function `weights(shares)` for any number of peaks, up to a common factor: `check("ex-adaptive-tilt", weights)`.
 # ```
 #
 # ````{solution} ex-adaptive-tilt
@@ -787,7 +798,11 @@ assert gain > 0.15
 # ```python
 # import torch
 # from ddim_edu.exact import GaussianMixture
+# from ddim_edu.exercises import check
 # from ddim_edu.schedule import NoiseSchedule
+#
+# def weights(shares):
+#     return 1 / shares
 #
 # schedule = NoiseSchedule.linear()
 # means, variances = [[-1.0], [0.6]], [0.02, 0.05]
@@ -797,18 +812,23 @@ assert gain > 0.15
 # x_0 = torch.linspace(-3, 3, 60_001, dtype=torch.float64)
 # eps = (x_t - abar.sqrt() * x_0) / (1 - abar).sqrt()
 # density = torch.zeros_like(x_0)  # of w(x_0) q(x_0)
-# for share, (mean,), variance in zip((0.3, 0.7), means, variances):
+# shares = torch.tensor([0.3, 0.7], dtype=torch.float64)
+# for share, w, (mean,), variance in zip(shares, weights(shares), means, variances):
 #     part = (-((x_0 - mean) ** 2) / (2 * variance)).exp() / variance**0.5
-#     density += (1 / share) * share * part
+#     density += w * share * part
 # posterior = density * (-(eps**2) / 2).exp()
 # mean_noise = (posterior * eps).sum(1) / posterior.sum(1)
 # assert torch.allclose(mean_noise, equal.eps(x_t, 400)[:, 0], atol=1e-8)
+# assert check("ex-adaptive-tilt", weights)
 # ```
 # ````
 #
 # ```{exercise} Break: nothing but complexity
 # :label: ex-adaptive-only
+# *Break · two stars · 20 minutes*
+#
 # Drop the 1 in {eq}`eq:mended-loss`: weigh by $w(\hat x_0)$ alone. What does the loss say about the noise of pixels where $\hat x_0$ is flat? Take a picture whose left half is flat and compute the gradient. Then the same for the published term alone, without the MSE, with an error of 0.01 and of 1.
+# Hand in the largest size of the gradient where the picture is flat (without the column beside the other half), and the size of the published term's gradient at an error of 1 over that at 0.01: `check("ex-adaptive-only", (flat, ratio))`.
 # ```
 #
 # ````{solution} ex-adaptive-only
@@ -818,6 +838,7 @@ assert gain > 0.15
 # ```python
 # import torch
 # from ddim_edu.adaptive import adaptive_step_loss, pixel_complexity
+# from ddim_edu.exercises import check
 #
 # g = torch.Generator().manual_seed(0)
 # x0_hat = torch.randn(1, 1, 8, 8, generator=g, dtype=torch.float64)
@@ -831,13 +852,18 @@ assert gain > 0.15
 #     term = adaptive_step_loss(e, torch.zeros_like(e), x0_hat) - e.square().mean()
 #     return torch.autograd.grad(term, e)[0]
 #
+# flat, ratio = slope[..., :3].abs().max(), push(1.0).abs().max() / push(0.01).abs().max()
 # assert torch.allclose(push(0.01), push(1.0)) and push(1.0).abs().max() > 0
+# assert check("ex-adaptive-only", (flat, ratio))
 # ```
 # ````
 #
-# ```{exercise} Code: what pairing is worth
+# ```{exercise} Measure: what pairing is worth
 # :label: ex-adaptive-paired
+# *Measure · two stars · 20 minutes*
+#
 # Let a run's result be the sum of what the seed does (standard deviation 1), what the loss does (0 or 0.5) and a remainder (standard deviation 0.2). With five seeds each, how often does a t-test at 5% find the difference, paired and unpaired?
+# Hand in the two shares of, say, 2,000 simulated experiments with an effect of 0.5: `check("ex-adaptive-paired", (paired, unpaired))`.
 # ```
 #
 # ````{solution} ex-adaptive-paired
@@ -847,6 +873,7 @@ assert gain > 0.15
 # ```python
 # import numpy as np
 # from scipy import stats
+# from ddim_edu.exercises import check
 #
 # rng = np.random.default_rng(0)
 # seed = rng.normal(size=(2000, 5))
@@ -855,8 +882,10 @@ assert gain > 0.15
 # paired = (stats.ttest_rel(first, second, axis=1).pvalue < 0.05).mean()
 # unpaired = (stats.ttest_ind(first, second, axis=1).pvalue < 0.05).mean()
 # assert paired > 0.8 and unpaired < 0.15
+# assert check("ex-adaptive-paired", (paired, unpaired))
 # ```
 # ````
+
 #
 # ## Summary
 #

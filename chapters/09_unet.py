@@ -797,9 +797,14 @@ assert away["t/T"] > 1.5 * away["right"]
 #
 # ## Exercises
 #
+# Check your answers: `from ddim_edu.exercises import check`.
+#
 # ```{exercise} Derive: sixty-one pixels
 # :label: ex-unet-sight
+# *Derive · three stars · 30 minutes*
+#
 # With convolutions only and one block for each resolution, a pixel's receptive field is a square of 61 × 61 where there are two resolutions. Derive it. Walk back from one pixel of the answer: which convolutions does it pass at full resolution, what do doubling and `Downsample` (which pads on the right and below only) do to an interval of positions, and how many convolutions are there at half resolution?
+# Hand in a function `interval(o)` that returns the first and the last row that row `o` of the answer sees, far from the border: `check("ex-unet-sight", interval)`.
 # ```
 #
 # ````{solution} ex-unet-sight
@@ -808,6 +813,8 @@ assert away["t/T"] > 1.5 * away["right"]
 # add 3 on each side.
 #
 # ```python
+# from ddim_edu.exercises import check
+#
 # def interval(o):
 #     low, high = o - 6, o + 6
 #     low, high = low // 2, high // 2  # Upsample repeats: pixel p comes from p // 2
@@ -818,12 +825,16 @@ assert away["t/T"] > 1.5 * away["right"]
 # low, high = interval(80)
 # assert high - low + 1 == 61
 # assert 12 * 2 + 1 == 25  # one resolution: twelve convolutions in a row
+# assert check("ex-unet-sight", interval)
 # ```
 # ````
 #
 # ```{exercise} Code: count without building
 # :label: ex-unet-count
+# *Code · three stars · 40 minutes*
+#
 # Write a function that computes the number of parameters of a {py:class}`~ddim_edu.nets.unet.UNet` without labels from `ch`, `ch_mult` and `image_size` (two blocks for each resolution, attention at 16 × 16 and in the middle, three colours), with nothing but sums and products. It should give the published numbers.
+# Hand in the function, `count(size, ch, mult)`: `check("ex-unet-count", count)`.
 # ```
 #
 # ````{solution} ex-unet-count
@@ -831,6 +842,8 @@ assert away["t/T"] > 1.5 * away["right"]
 # The only care is for the skip connections: the list of their channels is filled on the way down and emptied on the way up.
 #
 # ```python
+# from ddim_edu.exercises import check
+#
 # def count(size, ch, mult):
 #     conv = lambda i, o: 9 * i * o + o
 #     attention = lambda c: 2 * c + (3 * c * c + 3 * c) + (c * c + c)
@@ -861,12 +874,16 @@ assert away["t/T"] > 1.5 * away["right"]
 # assert count(32, 128, (1, 2, 2, 2)) == 35_746_307
 # assert count(64, 128, (1, 2, 2, 2, 4)) == 78_700_803
 # assert count(256, 128, (1, 1, 2, 2, 4, 4)) == 113_673_219
+# assert check("ex-unet-count", count)
 # ```
 # ````
 #
 # ```{exercise} Derive: attention does not know where it is
 # :label: ex-unet-permutation
+# *Derive · two stars · 20 minutes*
+#
 # Show that attention {eq}`eq:attention` commutes with any permutation of the positions: permute the pixels of the map, and the result is permuted in the same way and otherwise unchanged. Check it with an `Attention` of your own (only {py:class}`~ddim_edu.nets.unet.UNet` sets its last layer to zero). Does a residual block have that property?
+# Hand in a function `gap(layer)`, the largest absolute difference between `layer` after a permutation and before it, on a random map of 8 channels and 7 × 7 pixels: `check("ex-unet-permutation", gap)`.
 # ```
 #
 # ````{solution} ex-unet-permutation
@@ -875,22 +892,31 @@ assert away["t/T"] > 1.5 * away["right"]
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.nets.unet import Attention, ResBlock
 #
 # torch.manual_seed(0)
 # order = torch.randperm(49)
 # permute = lambda x: x.flatten(2)[..., order].view_as(x)
-# x, e = torch.randn(2, 8, 7, 7), torch.randn(2, 16)
+#
+# def gap(layer):
+#     x = torch.randn(2, 8, 7, 7)
+#     return (layer(permute(x)) - permute(layer(x))).abs().max().item()
+#
+# e = torch.randn(2, 16)
 # attention, block = Attention(8, groups=4), ResBlock(8, 8, 16, 4, 0.0)
-# assert torch.allclose(attention(permute(x)), permute(attention(x)), atol=1e-4)
-# gap = (block(permute(x), e) - permute(block(x, e))).abs().max()
-# assert gap > 0.1
+# assert gap(attention) < 1e-4
+# assert gap(lambda x: block(x, e)) > 0.1
+# assert check("ex-unet-permutation", gap)
 # ```
 # ````
 #
 # ```{exercise} Break: batch norm in place of group norm
 # :label: ex-unet-batch-norm
+# *Break · one star · 15 minutes*
+#
 # Replace the two norms of a residual block by `nn.BatchNorm2d`, in training mode. Compute the output for one map, in a batch with its equals and in a batch with maps that are ten times as large, as maps from another level may be. Compare with the group norm.
+# Hand in the largest change of the output, with group norm and with batch norm: `check("ex-unet-batch-norm", (group, batch))`.
 # ```
 #
 # ````{solution} ex-unet-batch-norm
@@ -900,6 +926,7 @@ assert away["t/T"] > 1.5 * away["right"]
 # ```python
 # import torch
 # from torch import nn
+# from ddim_edu.exercises import check
 # from ddim_edu.nets.unet import ResBlock
 #
 # torch.manual_seed(0)
@@ -911,8 +938,10 @@ assert away["t/T"] > 1.5 * away["right"]
 # for name, block in (("group", grouped), ("batch", batched)):
 #     changes[name] = (block(x, e)[0] - block(loud, e)[0]).abs().max().item()
 # assert changes["group"] < 1e-4 and changes["batch"] > 0.1
+# assert check("ex-unet-batch-norm", (changes["group"], changes["batch"]))
 # ```
 # ````
+
 #
 # ## Summary
 #

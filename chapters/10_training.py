@@ -775,9 +775,14 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 #
 # ## Exercises
 #
+# Check your answers: `from ddim_edu.exercises import check`.
+#
 # ```{exercise} Derive: the span of an average
 # :label: ex-training-span
+# *Derive · three stars · 25 minutes*
+#
 # With a constant decay $d$ and $n \to \infty$, how many steps old is the average on average, if each $w_k$ counts with its weight in {eq}`eq:ema-weights`? And while $d_n = (1 + n)/(10 + n)$?
+# Hand in the first answer as a function `age(d)`: `check("ex-training-span", age)`.
 # ```
 #
 # ````{solution} ex-training-span
@@ -787,21 +792,29 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
+#
+# def age(d):
+#     return d / (1 - d)
 #
 # d = 0.99
 # j = torch.arange(20_000, dtype=torch.float64)
-# assert abs(((1 - d) * d**j * j).sum() - d / (1 - d)) < 1e-6
+# assert abs(((1 - d) * d**j * j).sum() - age(d)) < 1e-6
 #
-# age = 0.0
+# rising = 0.0
 # for n in range(1, 5_001):
-#     age = (1 + n) / (10 + n) * (age + 1)
-# assert abs(age / (n + 1) - 0.1) < 1e-3
+#     rising = (1 + n) / (10 + n) * (rising + 1)
+# assert abs(rising / (n + 1) - 0.1) < 1e-3
+# assert check("ex-training-span", age)
 # ```
 # ````
 #
 # ```{exercise} Derive: the loss of a fresh network
 # :label: ex-training-fresh
+# *Derive · one star · 15 minutes*
+#
 # A new network predicts 0. Show that its loss on a batch of $n$ images of $D$ pixels has mean 1 and standard deviation $\sqrt{2/(nD)}$. Why does a first loss far from 1 mean that something is wrong? Check it with the network of the recipe `digits`.
+# Hand in the standard deviation as a function `spread(n, D)`: `check("ex-training-fresh", spread)`.
 # ```
 #
 # ````{solution} ex-training-fresh
@@ -810,11 +823,15 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.lab.data import digits
 # from ddim_edu.lab.recipes import RECIPES
 # from ddim_edu.losses import draw_t, loss_simple
 # from ddim_edu.nets.unet import UNet
 # from ddim_edu.sampler import draw
+#
+# def spread(n, D):
+#     return (2 / (n * D)) ** 0.5
 #
 # recipe, data = RECIPES["digits"], digits()
 # g, net = torch.Generator().manual_seed(0), UNet(recipe.unet)
@@ -822,13 +839,17 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # t = draw_t(64, recipe.T, generator=g)
 # with torch.no_grad():
 #     loss = loss_simple(net, x_0, t, draw(x_0, g), recipe.noise_schedule())
-# assert abs(loss - 1) < 5 * (2 / x_0.numel()) ** 0.5
+# assert abs(loss - 1) < 5 * spread(64, x_0[0].numel())
+# assert check("ex-training-fresh", spread)
 # ```
 # ````
 #
 # ```{exercise} Code: one batch, two batches
 # :label: ex-training-batch
+# *Code · two stars · 25 minutes*
+#
 # A batch of 64 is to be worked off in two parts, of 48 and 16 images. Each part's mean loss is weighted by 1/2. Show with a network for points that the gradient is wrong, and mend it. Why does the package ask for equal parts instead?
+# Hand in a function `whole(losses, sizes)` that returns the loss of the batch from the mean losses of its parts, two tensors: `check("ex-training-batch", whole)`.
 # ```
 #
 # ````{solution} ex-training-batch
@@ -837,10 +858,14 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.losses import draw_t, loss_simple
 # from ddim_edu.nets.points import PointNet
 # from ddim_edu.sampler import draw
 # from ddim_edu.schedule import NoiseSchedule
+#
+# def whole(losses, sizes):
+#     return (losses * sizes).sum() / sizes.sum()
 #
 # g, schedule = torch.Generator().manual_seed(0), NoiseSchedule.cosine()
 # net = PointNet(2, 32, 2).double()
@@ -848,23 +873,27 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # x = torch.randn(64, 2, generator=g, dtype=torch.float64)
 # t, eps = draw_t(64, 1000, generator=g), draw(x, g)
 #
-# def gradient(*weighted):
-#     losses = [w * loss_simple(net, x[p], t[p], eps[p], schedule) for w, p in weighted]
-#     grads = torch.autograd.grad(sum(losses), list(net.parameters()))
+# def gradient(combine, *parts):
+#     losses = torch.stack([loss_simple(net, x[p], t[p], eps[p], schedule) for p in parts])
+#     sizes = torch.tensor([p.stop - p.start for p in parts])
+#     grads = torch.autograd.grad(combine(losses, sizes), list(net.parameters()))
 #     return torch.cat([v.flatten() for v in grads])
 #
 # first, second = slice(0, 48), slice(48, 64)
-# whole = gradient((1, slice(0, 64)))
-# wrong = gradient((1 / 2, first), (1 / 2, second))
-# right = gradient((48 / 64, first), (16 / 64, second))
-# assert torch.allclose(right, whole, atol=1e-10)
-# assert (wrong - whole).norm() > 0.02 * whole.norm()
+# truth = gradient(whole, slice(0, 64))
+# wrong = gradient(lambda losses, sizes: losses.mean(), first, second)
+# assert torch.allclose(gradient(whole, first, second), truth, atol=1e-10)
+# assert (wrong - truth).norm() > 0.02 * truth.norm()
+# assert check("ex-training-batch", whole)
 # ```
 # ````
 #
 # ```{exercise} Break: noise that comes back
 # :label: ex-training-same-noise
+# *Break · two stars · 30 minutes*
+#
 # Somebody seeds the generator inside the loop, with the same number at every step, "to make the run reproducible". Train a network for points so, and with {py:func}`~ddim_edu.sampler.generator_for` and the step's number. What do the two training losses say, and what do the losses on fresh draws say?
+# Take the mixture in the plane and 500 steps with 128 points. Hand in the last training loss of the first network, its loss on 5,000 fresh draws, and that of the second: `check("ex-training-same-noise", (own, unseen, honest))`.
 # ```
 #
 # ````{solution} ex-training-same-noise
@@ -874,6 +903,7 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # ```python
 # import torch
 # from ddim_edu.exact import GaussianMixture
+# from ddim_edu.exercises import check
 # from ddim_edu.losses import draw_t, loss_simple
 # from ddim_edu.nets.points import PointNet
 # from ddim_edu.sampler import draw, generator_for
@@ -906,8 +936,46 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # floor = loss_simple(points.eps, x.double(), t, eps.double(), schedule).item()
 # assert result["same"][0] < 0.5 * floor < result["fresh"][0]
 # assert result["same"][1] > 1.5 * result["fresh"][1]
+# assert check("ex-training-same-noise", (*result["same"], result["fresh"][1]))
 # ```
 # ````
+#
+# ```{exercise} Measure: a difference of one per cent
+# :label: ex-training-tell
+# *Measure · three stars · 30 minutes*
+#
+# Two models' losses differ by 1%. Each is measured on batches of 64 held-out digits, with levels and noises drawn afresh for each batch and each model. How many batches must each see before the difference is two standard errors of it? Measure how
+# much the error of a single picture varies with the shipped model, `load("digits")`; the rest is arithmetic. Guess first. Hand in the number of batches: `check("ex-training-tell", n)`.
+# ```
+#
+# ````{solution} ex-training-tell
+# :class: dropdown
+# About 1,300. The standard deviation $s$ of a picture's error is as large as its mean $m$, since the levels differ so much. The difference of two means over $64\,n$ pictures has the standard error $s \sqrt{2/(64\, n)}$, and twice that is to be $0.01\, m$. Giving both models the same pictures, levels and noises
+# costs nothing, and pairs them as in chapter 8.
+#
+# ```python
+# import torch
+# from ddim_edu.exercises import check
+# from ddim_edu.forward import q_sample
+# from ddim_edu.lab.checkpoint import load
+# from ddim_edu.lab.data import digits
+# from ddim_edu.losses import draw_t
+# from ddim_edu.sampler import draw
+#
+# data, trained = digits(), load("digits")
+# g = torch.Generator().manual_seed(0)
+# x_0 = data.floats(data.heldout).repeat(8, 1, 1, 1)
+# t, eps = draw_t(len(x_0), 1000, generator=g), draw(x_0, g)
+# with torch.no_grad():
+#     guess = trained.model(q_sample(x_0, t, trained.schedule, eps), t)
+# errors = (guess - eps).square().flatten(1).mean(1)
+# ratio = errors.std() / errors.mean()
+# assert 0.9 < ratio < 1.15
+# n = 2 * (2 * ratio / 0.01) ** 2 / 64
+# assert check("ex-training-tell", n)
+# ```
+# ````
+
 #
 # ## Summary
 #

@@ -1,0 +1,98 @@
+"""Chapter 3, learning to reverse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddim_edu.exact import GaussianMixture
+from ddim_edu.exercises._chapter_02 import LEVELS
+from ddim_edu.exercises.core import Unfit, Wrong, agree, exercise, function, numbers, tensor
+from ddim_edu.forward import eps_to_v, unmix_x0
+from ddim_edu.schedule import NoiseSchedule
+
+
+@exercise("ex-reverse-snr", "derive", stars=3, minutes=30, skill="posteriors")
+def snr(answer: Any) -> None:
+    """Each level of the bound counts the SNR that comes back, times the error of the predicted data."""
+
+    def both(t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        return t / (1 - t), s / (1 - s)
+
+    def half(t: Tensor, s: Tensor) -> Tensor:
+        snr_t, snr_s = both(t, s)
+        return 0.5 * (snr_s - snr_t)
+
+    agree(
+        answer,
+        "weight(abar_t, abar_s)",
+        half,
+        LEVELS,
+        "Both means have the same term in x_t. Which factor has the rest, and what does the divergence do with it?",
+        (lambda t, s: 2 * half(t, s), "There is a factor missing. How does the divergence of two Gaussians of the same variance begin?"),
+        (lambda t, s: half(t, s) * (1 - t) / t, "This is the weight of the error of the noise. Asked for is that of the data."),
+        (lambda t, s: 0.5 * (both(t, s)[1] / both(t, s)[0]), "The SNRs are right, and what is done with them is not: partial fractions."),
+    )
+
+
+@exercise("ex-reverse-gap", "measure", stars=3, minutes=45, skill="posteriors")
+def gap(answer: Any) -> None:
+    """With the larger variance the bound becomes tight as steps get finer, with the smaller one it does not."""
+    gaps = tensor(answer, (3, 2))
+    said = f"The gaps are {[[round(v, 2) for v in row] for row in gaps.tolist()]}. "
+    if bool((gaps < 0).all()):
+        raise Wrong(said + "They are negative. A bound from below lies below: which of the two is to be subtracted from which?")
+    if bool((gaps < 0).any()):
+        raise Wrong(said + "One is negative, but the bound lies below the log-likelihood. Is every level in the sum, t = 1 and T included?")
+    small, large = gaps.T
+    if bool((large > 0.4).all()) and not bool((small > 0.4).all()):
+        raise Wrong(said + "The first column is the one that closes. Are the two variances in the order that is asked for?")
+    if not bool((small > 0.4).all()):
+        raise Wrong(said + "Look at the first column: with the smaller variance the levels t = 2, 3, ... cost something.")
+    if not (large[0] > 2 * large[1] > 4 * large[2]):
+        raise Wrong(said + "Look at the second column: where the variances of two Gaussians differ, a logarithm comes in.")
+
+
+@exercise("ex-reverse-v", "code", stars=1, minutes=10, skill="samplers")
+def any_target(answer: Any) -> None:
+    """The sampler sees one kind of callable, so a network may predict whatever can be solved for the noise."""
+    schedule = NoiseSchedule.linear()
+    peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
+
+    def v_network(x_t: Tensor, t: Tensor) -> Tensor:
+        return eps_to_v(peaks.eps(x_t, t), x_t, schedule.abar(t))
+
+    wrapped = function(answer, "wrap(v_network, schedule)")(v_network, schedule)
+    if not callable(wrapped):
+        raise Unfit("Your function has to return a function, eps_theta(x_t, t), that the sampler can call at every step.")
+    x_t, t = torch.randn(6, 1, dtype=torch.float64), torch.tensor([1, 30, 200, 500, 800, 1000])
+    given = tensor(function(wrapped, "eps_theta(x_t, t)")(x_t, t), (6, 1), "what eps_theta returned")
+    eps, v, abar = peaks.eps(x_t, t), v_network(x_t, t), schedule.abar(t)
+    for wrong, says in (
+        (v, "It returned v itself. The sampler takes what it gets for noise."),
+        (unmix_x0(x_t, eps, abar), "It returned the predicted data. The sampler wants the predicted noise."),
+        (-eps, "It returned the noise with the wrong sign. Put v = 0 into your formula: how is x_t made of eps then?"),
+        (eps_to_v(v, x_t, abar), "It went from noise to v once more. The conversion is needed in the other direction."),
+    ):
+        if torch.allclose(given, wrong, atol=1e-6):
+            raise Wrong(says)
+    if not torch.allclose(given, eps, atol=1e-4):
+        at = int((given - eps).abs().argmax())
+        raise Wrong(f"At level {int(t[at])} the noise came out wrong. Write down x_t and v in terms of x_0 and eps, and eliminate x_0.")
+
+
+@exercise("ex-reverse-root", "break", stars=2, minutes=25, skill="samplers")
+def root(answer: Any) -> None:
+    """Taken as a variance, the root makes the cloud three times too wide on its way, and it ends where there is no data."""
+    widest, lost = numbers(answer, "widest", "lost")
+    said = f"widest = {widest:.3g}, lost = {lost:.3g}: "
+    if 0.9 < widest < 1.25 and abs(lost) < 0.5:
+        raise Wrong(said + "this is the right walk. Which power of DDPM's standard deviation is the slide's standard deviation?")
+    if not 2.5 < widest < 3.5:
+        raise Wrong(said + "look at the width. A variance is printed, so z is multiplied by its root; take the largest of all levels.")
+    if lost < -5:
+        raise Wrong(said + "look at the second number: which of the two walks ends where the data is likelier?")
+    if not lost > 5:
+        raise Wrong(said + "look at the second number, the mean log density of the final samples: that of the right walk minus S4's.")

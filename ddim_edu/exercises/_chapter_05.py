@@ -1,0 +1,116 @@
+"""Chapter 5, the sigma family."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from ddim_edu.exact import GaussianMixture
+from ddim_edu.exercises._chapter_02 import LEVELS
+from ddim_edu.exercises.core import Wrong, agree, exercise, expect, function, number, show, tensor
+from ddim_edu.sampler import ddim_path
+from ddim_edu.schedule import NoiseSchedule, make_tau
+
+
+@exercise("ex-sigma-hat-gaussian", "derive", stars=2, minutes=20, skill="samplers")
+def hat_gaussian(answer: Any) -> None:
+    """For Gaussian data eta = 1 loses a little variance in every step, and what is missing is the difference to the larger noise."""
+    agree(
+        answer,
+        "variance(abar_t, abar_s)",
+        lambda t, s: t / s + (1 - s) / (1 - t) * (1 - t / s),
+        LEVELS,
+        "The step multiplies x_t, of variance 1, by a number and adds noise. Which number, and with which variance?",
+        (lambda t, s: torch.ones_like(t), "This is what the larger noise, sigma-hat, does. The exercise asks what eta = 1 makes of it."),
+        (lambda t, s: t / s, "This is the variance of the mean. Fresh noise is added to it."),
+        (lambda t, s: (1 - s) / (1 - t) * (1 - t / s), "This is the fresh noise alone. The mean depends on x_t, which has variance 1."),
+        (
+            lambda t, s: (t / s).sqrt() + (1 - s) / (1 - t) * (1 - t / s),
+            "By which factor does a number in front of x_t change the variance?",
+        ),
+        (lambda t, s: t / s + ((1 - s) / (1 - t) * (1 - t / s)).sqrt(), "Is sigma squared, where variances are added?"),
+    )
+
+
+@exercise("ex-sigma-loss", "derive", stars=1, minutes=15, skill="samplers")
+def loss(answer: Any) -> None:
+    """At that sigma nothing of the found noise is used: the step predicts the data, and noises it afresh."""
+    agree(
+        answer,
+        "sigma(abar_s)",
+        lambda s: (1 - s).sqrt(),
+        [(0.3,), (0.8,), (0.05,), (0.99,)],
+        "In k the found noise is subtracted from the root of abar_s. What must its factor be?",
+        (lambda s: 1 - s, "This is the variance. Sigma is a standard deviation."),
+        (lambda s: s.sqrt(), "This is the value of k that is asked for, not the sigma at which k takes it."),
+        (lambda s: torch.zeros_like(s), "At sigma = 0 all of the found noise is used, and k is smallest. Look at the other end."),
+    )
+
+
+@exercise("ex-sigma-both", "code", stars=2, minutes=25, skill="samplers")
+def both(answer: Any) -> None:
+    """Noise at high levels forgets a wrong start, and the rest of the way needs none: eta may change on the way."""
+    like = "sampler(eps_theta, x_T, schedule, tau, generator)"
+    call, schedule = function(answer, like), NoiseSchedule.linear()
+    peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
+    g, n = torch.Generator().manual_seed(0), 2_000
+    x = torch.randn(n, 1, generator=g, dtype=torch.float64)
+
+    low = [0, 100, 200, 300, 400, 500]  # from 500 down there is no noise
+    *_, last = ddim_path(peaks.eps, x, schedule, low)
+    ends = [tensor(call(peaks.eps, x, schedule, low, torch.Generator().manual_seed(seed)), (n, 1)) for seed in (0, 1)]
+    if not torch.allclose(ends[0], last.x_s, atol=1e-6):
+        noisy = not torch.allclose(*ends, atol=1e-6)
+        says = (
+            "it depends on the generator, so noise is added below level 500 as well." if noisy else "it is not what DDIM gives from there."
+        )
+        raise Wrong(f"With tau = {low} and x_T at level 500, the result is off: {says}")
+    tau = make_tau(1000, 100)
+    end = tensor(call(peaks.eps, 0.3 + x, schedule, tau, torch.Generator().manual_seed(2)), (n, 1))
+    left, error = (end < -0.3).double().mean().item(), (0.3 * 0.7 / n) ** 0.5
+    if abs(left - 0.3) > 6 * error:
+        *_, last = ddim_path(peaks.eps, 0.3 + x, schedule, tau)
+        same = torch.allclose(end, last.x_s, atol=1e-6)
+        says = (
+            "this is pure DDIM. Is there noise above level 500?"
+            if same
+            else "is the noise of eta = 1 added, and drawn afresh in each step?"
+        )
+        raise Wrong(f"From the wrong start {left:.1%} of the samples end in the left peak: {says}")
+
+
+@exercise("ex-sigma-same-noise", "break", stars=2, minutes=20, skill="variances")
+def same_noise(answer: Any) -> None:
+    """The same noise in every step adds up as lengths and not as squares, and the state runs away."""
+    schedule = NoiseSchedule.linear()
+    abar, from_z = schedule.alpha_bar, 0.0
+    fresh = 0.0
+    for t in range(1000, 500, -1):
+        sigma = schedule.sigma(t, t - 1, 1.0).item()
+        kept = (abar[t] / abar[t - 1]).item()
+        from_z, fresh = kept**0.5 * from_z + sigma, kept * fresh + sigma**2
+    expect(
+        number(answer),
+        math.sqrt(from_z**2 + (abar[1000] / abar[500]).item()),
+        "Is eps the exact one for data N(0, 1), and is z the same tensor in each of the 500 steps?",
+        (math.sqrt(fresh + (abar[1000] / abar[500]).item()), "this is the walk with fresh noise. One z, drawn before the loop."),
+        (1.0, "this is the walk with fresh noise. One z, drawn before the loop."),
+        rtol=0.08,  # 5 standard errors of 2,000 samples
+    )
+
+
+@exercise("ex-sigma-half", "measure", stars=2, minutes=25, skill="statistics")
+def half(answer: Any) -> None:
+    """Less than half of DDPM's noise forgets half of the wrong start; the other half of the mistake costs the larger part of the noise."""
+    eta = number(answer)
+    said = f"eta = {show(eta)}: "
+    if abs(eta - 0.5) < 0.005:
+        raise Wrong(said + "half of eta is not half of the effect. Measure the share at several eta, and read off between them.")
+    if 0.1 < eta < 0.3:
+        raise Wrong(said + "there most of the error is still left. Is the error the distance from 30%, and 0.3 the mean of x_T?")
+    if not 0.3 <= eta <= 0.495:  # 0.40 and 0.41 in two measurements; with 20,000 samples the standard error is about 0.02
+        raise Wrong(
+            said + "that is not it. The error is the distance of the left peak's share from 30%; at which eta is it half of that at 0?"
+        )

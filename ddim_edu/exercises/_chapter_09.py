@@ -1,0 +1,106 @@
+"""Chapter 9, the U-Net."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ddim_edu.exercises.core import Wrong, agree, exercise, function, number, numbers
+from ddim_edu.nets.unet import Attention, UNet, UNetConfig
+
+
+@exercise("ex-unet-sight", "derive", stars=3, minutes=30, skill="networks")
+def sight(answer: Any) -> None:
+    """Pixel for pixel the right square, which lies to one side because the way down pads on one side."""
+
+    def truth(o: int, middle: int = 10, pad: int = 2, low_pad: int = 0) -> Tensor:
+        low, high = (o - 6) // 2 - middle, (o + 6) // 2 + middle
+        return torch.tensor([2 * low - low_pad - 3, 2 * high + pad + 3], dtype=torch.float64)
+
+    agree(
+        answer,
+        "interval(o)",
+        truth,
+        [(80,), (81,), (120,), (97,)],
+        "Count again: how many convolutions are there on the way up, at half resolution, and on the way down?",
+        (lambda o: torch.tensor([o - 30.0, o + 30.0]), "The width is right. But does a pixel of an odd position see as far to both sides?"),
+        (lambda o: truth(o, pad=1, low_pad=1), "The width is right, the place is not: which pixels does position i of Downsample read?"),
+        (lambda o: truth(o, pad=0), "Downsample reads more than one pixel, too."),
+        (lambda o: truth(o, middle=6), "At half resolution blocks are missing: up, middle and down have some each."),
+        (lambda o: truth(o, middle=8), "At half resolution a block is missing: up, middle and down have some each."),
+    )
+
+
+@exercise("ex-unet-count", "code", stars=3, minutes=40, skill="networks")
+def count(answer: Any) -> None:
+    """Sums and products give the published numbers, and those of networks that nobody has published."""
+    call = function(answer, "count(size, ch, mult)")
+    for size, ch, mult in ((32, 64, (1, 2, 2, 2)), (16, 32, (1,)), (32, 32, (1, 3)), (64, 32, (2, 1, 4))):
+        with torch.device("meta"):  # shapes and no numbers
+            net = UNet(UNetConfig(image_size=size, ch=ch, ch_mult=mult))
+        parameters = {name: p.numel() for name, p in net.named_parameters()}
+        total, given = sum(parameters.values()), number(call(size, ch, mult), "what your function returned")
+        if given == total:
+            continue
+        said = f"With size = {size}, ch = {ch}, mult = {mult} your function returned {given:,.0f}. "
+        in_attention = {
+            f"{name}.{part}"
+            for name, module in net.named_modules()
+            if isinstance(module, Attention)
+            for part, _ in module.named_parameters()
+        }
+        for left_out, says in (
+            ({name for name in parameters if name.endswith("bias")}, "Every layer has a bias as well, one for each output channel."),
+            (in_attention, "Attention has parameters as well: a norm, queries, keys and values, and a layer at its end."),
+            ({name for name in in_attention if "mid" not in name}, "Attention stands where the side is 16 as well, after each block."),
+            ({name for name in parameters if "norm" in name}, "The norms have parameters as well, a scale and a shift for each channel."),
+        ):
+            if left_out and given == total - sum(parameters[name] for name in left_out):
+                raise Wrong(said + says)
+        more = "few" if given < total else "many"
+        raise Wrong(f"{said}That is too {more}. Which channels does a block on the way up receive, and which blocks need a shortcut?")
+
+
+@exercise("ex-unet-permutation", "derive", stars=2, minutes=20, skill="networks")
+def permutation(answer: Any) -> None:
+    """Attention and pointwise layers treat all positions alike; a 3 x 3 convolution, and with it a residual block, does not."""
+    call = function(answer, "gap(layer)")
+
+    class Ramp(nn.Module):
+        """Adds to each column its number."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + torch.arange(x.shape[-1], dtype=x.dtype)
+
+    layers = (
+        ("an Attention", Attention(8, groups=4), True),
+        ("a 1 x 1 convolution", nn.Conv2d(8, 8, 1), True),
+        ("a 3 x 3 convolution", nn.Conv2d(8, 8, 3, padding=1), False),
+        ("a layer that adds its number to each column", Ramp(), False),
+    )
+    for what, layer, blind in layers:
+        with torch.no_grad():
+            gap = number(call(layer), "what your function returned")
+        if gap < 0:
+            raise Wrong(f"For {what} the gap came out as {gap:.3g}. It is a largest absolute difference, so never negative.")
+        if blind and gap > 1e-3:
+            raise Wrong(f"For {what} the gap came out as {gap:.3g}. Is one permutation applied to the input and to the output?")
+        if not blind and gap < 1e-3:
+            raise Wrong(
+                f"For {what} the gap came out as {gap:.3g}. It knows its places; are positions permuted, and not channels or images?"
+            )
+
+
+@exercise("ex-unet-batch-norm", "break", stars=1, minutes=15, skill="networks")
+def batch_norm(answer: Any) -> None:
+    """With batch norm the prediction for one picture depends on its company in the batch; with group norm it is its own."""
+    group, batch = numbers(answer, "group", "batch")
+    said = f"group = {group:.3g}, batch = {batch:.3g}: "
+    if group > 0.05 and 0 <= batch < 1e-3:
+        raise Wrong(said + "the two are swapped.")
+    if not 0 <= group < 1e-3:
+        raise Wrong(said + "look at the first. Is it the output for the same map in both batches, the one that was not made louder?")
+    if not batch > 0.05:
+        raise Wrong(said + "look at the second. Are both norms replaced, and is the block in training mode?")
