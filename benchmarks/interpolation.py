@@ -300,15 +300,15 @@ def moved_by(x: Tensor, columns: int) -> Tensor:
 
 def shift(lab: Lab) -> dict:
     """Frames between an image moved left and right, against the image."""
-    x, by = lab.held[: lab.sizes.shifts], lab.sizes.by
+    x, by, tau = lab.held[: lab.sizes.shifts], lab.sizes.by, make_tau(REAL, 50, "trailing")
     # Nothing may leave the frame: the images are made a little smaller first.
     x = torch.nn.functional.interpolate(x, size=(x.shape[2] - 2 * by, x.shape[3] - 2 * by), mode="bilinear", antialias=True)
     x = torch.nn.functional.pad(x, (by, by, by, by), value=-1.0)
     left, right = moved_by(x, -by), moved_by(x, by)
-    a, b = lab.encode(left), lab.encode(right)
-    arc = lab.decode_real(slerp(a, b, 0.5))
+    a, b = lab.encode(left, tau), lab.encode(right, tau)
+    arc = lab.decode(slerp(a, b, 0.5), tau)
     errors = {"arc": rms(arc, x), "cross-fade": rms((left + right) / 2, x), "first frame": rms(left, x)}
-    found = {"n": len(x), "S": lab.sizes.S_real, "by": by, "error": {k: interval(v) for k, v in errors.items()}}
+    found = {"n": len(x), "S": len(tau) - 1, "by": by, "error": {k: interval(v) for k, v in errors.items()}}
     found["arc_from_cross_fade"] = interval(rms(arc, (left + right) / 2))
     found["arc_minus_cross_fade"] = difference(errors["arc"], errors["cross-fade"])
     known = lab.classes(x)
@@ -317,7 +317,7 @@ def shift(lab: Lab) -> dict:
         for name, images in {"arc": arc, "cross-fade": (left + right) / 2, "first frame": left}.items()
     }
     u = torch.linspace(0, 1, 7).tolist()
-    strip = torch.cat([lab.decode_real(slerp(a[2:3], b[2:3], v)) for v in u])
+    strip = torch.cat([lab.decode(slerp(a[2:3], b[2:3], v), tau) for v in u])
     found["strip"] = {"latents": pack(strip), "truth": pack(torch.cat([left[2:3], x[2:3], right[2:3]]))}
     print(f"  {found['error']} {found['same_class']}", flush=True)
     return found
