@@ -306,7 +306,7 @@ for r in (0.5**0.5, 0.85, 1.0):
 assert spread("clothes", 0.5**0.5) < 0.1 * spread("clothes", 1.0)
 assert torch.equal(clothes.schedule.alpha_bar, cosine.alpha_bar)
 
-# %% mystnb={"figure": {"caption": "Ten latents of the digits model and ten of the Fashion-MNIST model, multiplied by r and decoded. Each column keeps its direction. Rows with r = 0.71 are what straight lines between draws have in the middle.", "name": "fig-interpolation-norms"}, "image": {"alt": "Six rows of ten small grey pictures. Three rows of digits, all clean, with r 0.5, 0.71 and 1; in some columns the digit differs from row to row. Three rows of clothes: at r 1 bright and detailed, at 0.85 the same kinds of clothes but dark and flat, at 0.71 almost black."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Ten latents of the digits model and ten of the Fashion-MNIST model, multiplied by r (at the left) and decoded. Each column keeps its direction. Rows with r = 0.71 are what straight lines between draws have in the middle.", "name": "fig-interpolation-norms"}, "image": {"alt": "Six rows of ten small grey pictures. Three rows of digits, all clean, with r 0.5, 0.71 and 1; in some columns the digit differs from row to row. Three rows of clothes: at r 1 bright and detailed, at 0.85 the same kinds of clothes but dark and flat, at 0.71 almost black."}} tags=["hide-input"]
 fig, axes = figure(1, 6, height=4.9)
 rows = [("network", r) for r in (0.5, 0.5**0.5, 1.0)]
 rows += [("clothes", r) for r in (0.5**0.5, 0.85, 1.0)]
@@ -350,7 +350,7 @@ print(f"x0_hat against x_T: slope {found:.1f}, by the formula {-delta * nu:.1f}"
 assert abs(found - exact) < 0.1 and abs(found + delta * nu) < 0.1
 
 # %% [markdown]
-# The exact predictor's $\delta$ is small at every length. A network has seen one length only. The one for clothes, given noise of length 20, answers with more, as if drawn to the 28 it knows. The one for digits hardly does. Why not, we cannot say; lengths around 8 are at least spread wider (by 9%) than lengths around 28 (by 2.5%).
+# The exact predictor's $\delta$ is small at every length. A network has hardly seen more than one length. The one for clothes, given noise of length 20, answers with more, as if drawn to the 28 it knows. The one for digits hardly does. Why not, we cannot say; lengths around 8 are at least spread wider (by 9%) than lengths around 28 (by 2.5%).
 
 # %%
 for name, block in having("norms"):
@@ -363,7 +363,7 @@ for name, block in having("norms"):
               f"    {row['variance']:.3f}    {d:.1f} ({se:.1f})")
 
 # %% [markdown]
-# (The distance is the classifier distance of {py:mod}`ddim_edu.lab.metrics` between such a set and the training images, with its standard error; the last row is held-out images, treated alike.) For the digits the classifier's confidence goes *up* as latents get shorter, and sharpness hardly moves: one by one, the pictures in the middle of a straight line are as good as any. What is lost shows in the set only: its variance falls, and at $r = 0.5$ it is farther from the data.
+# (The distance is the classifier distance of {py:mod}`ddim_edu.lab.metrics` between such a set and the training images, with its standard error. It depends on the number of images, so compare it within a block only. The last row is held-out images.) For the digits the classifier's confidence goes *up* as latents get shorter, and sharpness hardly moves: one by one, the pictures in the middle of a straight line are as good as any. What is lost shows in the set only: its variance falls, and at $r = 0.5$ it is farther from the data.
 # GANs are sampled from shortened latents on purpose, to trade variety for typical pictures {cite}`brock2019biggan`. With the clothes the classifier is about as sure of black pictures as of good ones. **Confidence does not measure quality.**
 #
 # ## Three or four corners
@@ -445,7 +445,7 @@ for name, most in (("digits", 0.25), ("fashion-mnist", 0.1)):
 
 # %% [markdown]
 # The formula's rise with $S$ is the network's, and on Fashion-MNIST so are its values, to 0.04, with no network in it: long steps near the data take off part of the length, most in the narrow directions, as chapter 7 saw pixel by pixel. On the digits it is too high, by about 0.17 at each $S$. The last cell says where the rest may be. A memoriser,
-# for which the data is 1,597 points with no width, gives them almost no length. A latent's length measures *how wide the model thinks the data is, right there*, and a network that has seen each digit 481 times may think it narrower than a Gaussian does. (That is a reading of three numbers, not a proof.)
+# for which the data is 1,597 points with no width, leaves a tenth of the mean square. A latent's length measures *how wide the model thinks the data is, right there*, and a network that has seen each digit 481 times may think it narrower than a Gaussian does. (That is a reading of three numbers, not a proof.)
 #
 # What does it mean for interpolation? The angle between two latents is again near $\pi/2$, and an arc keeps the length of its ends. But that length is 6 instead of 8, or 23 instead of 28. Should one stretch such latents to $\sqrt d$, where the model expects them?
 
@@ -489,7 +489,7 @@ assert corrected < 0.05
 
 # %% mystnb={"figure": {"caption": "Between a held-out 3 and a held-out 6: along the arc and the straight line between their latents (50 steps each way), and the cross-fade of the two pictures. The first two rows are nearly the same.", "name": "fig-interpolation-real"}, "image": {"alt": "Three rows of nine small grey pictures. In the first two a handwritten digit changes into another through clear digits, quickly in the middle. In the third it fades into the other, the middle pictures showing both at half strength."}} tags=["hide-input"]
 labels, fine = data.heldout_labels, make_tau(900, 50, "trailing")
-a, b = (heldout[labels == k][2:3] for k in (3, 6))
+a, b = heldout[labels == 3][9:10], heldout[labels == 6][7:8]
 z_a, z_b = invert(trained.model, torch.cat([a, b]), cosine, fine)[:, None]
 shares = torch.linspace(0, 1, 9).tolist()
 rows = {}
@@ -572,9 +572,11 @@ truth, made = (unpack(strip[k], 28) for k in ("truth", "latents"))
 empty = torch.full((2, 28, 28), 0.8)
 first = torch.cat([truth[:1], empty, truth[1:2], empty, truth[2:]])
 fig, axes = figure(1, 2, height=2.3)
-for ax, row in zip(axes, (first, made)):
+for ax, row, name in zip(axes, (first, made), ("truth", "arc")):
     ax.imshow(rearrange(row, "n h w -> h (n w)"), cmap="gray", vmin=0, vmax=1)
-    ax.set_axis_off();
+    ax.set(xticks=[], yticks=[], ylabel=name)
+    ax.grid(False)
+fig.align_ylabels();
 
 # %%
 place, three = torch.arange(28) - 13.5, (truth[0], made[3], truth[2])
@@ -640,7 +642,7 @@ for row in study["digits"]["steps"]["by_eta"]:
     print(f"   eta {row['eta']}: {pm(row['two_noises'])}, same class "
           f"{pm(row['same_class'])}; from eta 0 {pm(row['from_eta_0'])}")
 
-# %% mystnb={"figure": {"caption": "Seven frames between two drawn latents with η = 0, and with η = 1 and fresh, shared or interpolated noise.", "name": "fig-interpolation-noise"}, "image": {"alt": "Four rows of seven small digits. The first row changes from one digit to another by way of a few. The second row shows seven unrelated digits. The third row shows the same digit seven times. The fourth row changes from one digit to another."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Seven frames between two drawn latents with η = 0, and with η = 1 and fresh, shared or interpolated noise.", "name": "fig-interpolation-noise"}, "image": {"alt": "Four rows of seven small digits. The first row changes from one digit to another by way of a few. The second row shows seven unrelated digits. The third row shows the same digit seven times. The fourth row begins with that digit and changes into another."}} tags=["hide-input"]
 fig, axes = figure(1, 4, height=4.2)
 for ax, (name, text) in zip(axes, block["strip"].items()):
     tiles = rearrange(unpack(text, 8), "n h w -> h (n w)")
