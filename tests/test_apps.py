@@ -291,6 +291,31 @@ def test_the_line_between_two_draws_passes_at_half_the_variance():
         assert go(a, b, 0.5).square().mean() == pytest.approx(variance, rel=0.02)
 
 
+def test_half_way_the_arc_and_the_line_differ_in_length_only():
+    a, b = normal(20, 784), normal(20, 784, seed=1)
+    cosine = (angle(a, b) / 2).cos()[:, None]
+    assert torch.allclose(slerp(a, b, 0.5) * cosine, lerp(a, b, 0.5), rtol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 50])
+def test_for_gaussian_data_decoding_is_affine(steps):
+    a, b, tau = normal(5, 2), normal(5, 2, seed=1), make_tau(1000, steps, "trailing")
+    D = {x: decode(PAIR.eps, x, LINEAR, tau) for x in (a, b)}
+    zero = decode(PAIR.eps, torch.zeros_like(a), LINEAR, tau)
+    for p, q in ((0.5, 0.5), (0.8, 0.6), (-1.0, 3.0)):
+        expected = zero + p * (D[a] - zero) + q * (D[b] - zero)
+        assert torch.allclose(decode(PAIR.eps, p * a + q * b, LINEAR, tau), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 50])
+def test_at_eta_1_and_one_noise_two_latents_come_as_close_as_the_forward_process_says(steps):
+    """For data N(0, 1): sqrt(abar_T) times as close, whatever the steps."""
+    data, tau = Gaussian(torch.zeros(1), 1.0, LINEAR), make_tau(1000, steps, "trailing")
+    a, b = normal(9, 1), normal(9, 1, seed=1)
+    ends = [decode(data.eps, x, LINEAR, tau, eta=1.0, generator=generator(2)) for x in (a, b)]
+    assert torch.allclose(ends[0] - ends[1], LINEAR.alpha_bar[1000].sqrt() * (a - b), rtol=1e-9)
+
+
 def test_slerp_of_nearly_parallel_vectors_is_the_line():
     a = normal(3, 50).float()
     for b in (a, a + 1e-6 * normal(3, 50, seed=1).float(), a * 2):

@@ -34,7 +34,8 @@ def decode(
 ) -> Tensor:
     """The image that x_T stands for: :func:`ddim_edu.sampler.ddim_path` to its end.
 
-    With eta = 0 it is a function of x_T, and undoes :func:`ddim_edu.sampler.invert` up to the error of the steps. With eta > 0 it is not.
+    With eta = 0 it is a function of x_T, and undoes :func:`ddim_edu.sampler.invert` up to the error of the steps; for Gaussian data and
+    its exact predictor an affine one. With eta > 0 it is not a function of x_T, unless the noise is held fixed too.
 
     Args:
         eps_theta: the noise predictor.
@@ -45,6 +46,8 @@ def decode(
 
     Returns:
         ``(B, ...)`` x_0.
+
+    Equations: eq:affine-decoding
     """
     x = x_T
     for step in ddim_path(eps_theta, x_T, schedule, tau, eta=eta, generator=generator, clip=clip, edit_x0=edit_x0):
@@ -80,6 +83,8 @@ def slerp(a: Tensor, b: Tensor, u: float | Tensor) -> Tensor:
 
     Raises:
         ValueError: if the shapes differ, a vector is zero, or two are opposite: then no arc is the shortest.
+
+    Equations: eq:slerp, eq:same-direction
     """
     if a.shape != b.shape:
         raise ValueError(f"latents of shapes {tuple(a.shape)} and {tuple(b.shape)}; give two of the same shape")

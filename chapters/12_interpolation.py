@@ -1,0 +1,784 @@
+# %% [markdown]
+# (ch-interpolation)=
+# # Interpolation and latent geometry
+#
+# **Question.** With $\eta = 0$ a picture is a function of its latent $x_T$, and by inversion nearly the other way round too. What lies half-way
+# between two latents? And is it what lies half-way between two pictures?
+#
+# Films that melt one face into another made this use of DDIM known. They look as if the model knew what "between" means. You will have checked
+#
+# - how long a latent is, and where the straight line between two of them leads;
+# - what a latent that is too short decodes to: three predictors, three answers, and a classifier that notices none;
+# - that for Gaussian data interpolating latents is cross-fading pictures, and that on a line it is interpolating ranks;
+# - why the latents of real pictures are too short, and that they should be left so;
+# - what becomes of motion, of directions that stand for a class, and of all this when the sampler draws noise.
+#
+# The chapter opens {py:mod}`ddim_edu.apps.interpolate`.
+
+# %%
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from scipy.special import gammaln
+from torch.special import ndtr, ndtri
+
+# %%
+from ddim_edu.apps.interpolate import angle, decode, lerp, slerp, square
+from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
+from ddim_edu.lab.checkpoint import load
+from ddim_edu.lab.classifiers import load_classifier
+from ddim_edu.lab.compare import holm
+from ddim_edu.lab.data import digits
+from ddim_edu.plotting import figure
+from ddim_edu.sampler import draw, invert
+from ddim_edu.schedule import NoiseSchedule, make_tau
+
+generator = torch.Generator().manual_seed(0)
+schedule, trained = NoiseSchedule.linear(), load("digits")
+cosine, tau = trained.schedule, make_tau(990, 20, "trailing")
+
+# %% [markdown]
+# ## Line and arc
+#
+# A latent $x_T \sim \mathcal N(0, I)$ has $d$ coordinates, 64 for the digits. Each has mean square 1, so $E\lVert x_T \rVert^2 = d$. How far can the length stray from $\sqrt d$? Write
+# $n = \lVert x_T \rVert$. Since $n + \sqrt d \ge \sqrt d$, and since the square of a normal number has variance 2,
+#
+# $$
+# \begin{aligned}
+# E\,(n - \sqrt d)^2 &= E\, \frac{(n^2 - d)^2}{(n + \sqrt d)^2} \\
+#  &\le \frac{\operatorname{Var}(n^2)}{d} = \frac{2d}{d} = 2 .
+# \end{aligned}
+# $$ (eq:norm-bound)
+#
+# The bound does not grow with $d$. In 784 dimensions the length is 28, give or take one: latents lie in a thin shell, and the neighbourhood of the origin, where the density is highest, is never visited. (The exact value, from
+# $E\,n = \sqrt 2\, \Gamma(\tfrac{d+1}{2})/\Gamma(\tfrac d2)$, tends to $\tfrac12$.)
+
+# %%
+# checks eq:norm-bound
+for d in (1, 4, 64, 784):
+    mean = 2**0.5 * np.exp(gammaln((d + 1) / 2) - gammaln(d / 2))
+    exact = 2 * d - 2 * d**0.5 * mean  # E (n - sqrt d)^2
+    x = torch.randn(5_000, d, generator=generator, dtype=torch.float64)
+    found = (x.norm(dim=1) - d**0.5).square()
+    assert abs(found.mean() - exact) < 5 * found.std() / 5_000**0.5
+    assert exact < 2
+    print(f"d = {d:3d}: length {mean:5.2f}, E(n - sqrt d)^2 = {exact:.3f}")
+
+# %% [markdown]
+# The straight line between two latents, or **lerp** (linear interpolation), leaves the shell. For independent $a, b \sim \mathcal N(0, I)$ each coordinate of $(1 - u)\,a + u\,b$ has variance
+#
+# $$
+# (1 - u)^2 + u^2 ,
+# $$ (eq:lerp-variance)
+#
+# which is $\tfrac12$ half-way. The other way is along the arc of a circle, **slerp** (spherical linear interpolation, from computer animation {cite}`shoemake1985slerp`; for latents {cite}`white2016latents`; appendix D.5 of {cite:t}`song2021ddim`). With $\theta$ the angle between $a$ and $b$,
+#
+# $$
+# \operatorname{slerp}(a, b; u) = \frac{\sin (1-u)\theta}{\sin\theta}\, a + \frac{\sin u\theta}{\sin\theta}\, b .
+# $$ (eq:slerp)
+#
+# In many dimensions two draws are almost orthogonal: $a \cdot b$ has variance $d$, so $\cos\theta$ is about $1/\sqrt d$ in size. At $\theta = \pi/2$ the weights are $\cos \tfrac{\pi u}{2}$ and $\sin \tfrac{\pi u}{2}$, whose squares add up to 1, and a sum of
+# independent normal vectors with such weights is standard normal again. So every point of the arc is, very nearly, as good a latent as the ends.
+# Half-way the two methods even agree on the direction, because $\sin\tfrac\theta2/\sin\theta = 1/(2\cos\tfrac\theta2)$:
+#
+# $$
+# \operatorname{slerp}(a, b; \tfrac12) = \frac{\operatorname{lerp}(a, b; \tfrac12)}{\cos \tfrac\theta2} .
+# $$ (eq:same-direction)
+
+# %%
+# checks eq:lerp-variance, eq:slerp, eq:same-direction
+a, b = torch.randn(2, 4_000, 64, generator=generator, dtype=torch.float64)
+theta = angle(a, b)
+print(f"angle {theta.mean():.3f}, std {theta.std():.3f}; 1/sqrt d = {1 / 8}")
+for u in (0.25, 0.5):
+    line, arc = lerp(a, b, u), slerp(a, b, u)
+    weight = [(v * theta).sin() / theta.sin() for v in (1 - u, u)]
+    by_hand = weight[0][:, None] * a + weight[1][:, None] * b
+    assert torch.allclose(arc, by_hand, rtol=0, atol=1e-12)
+    for x, expected in ((line, (1 - u) ** 2 + u**2), (arc, 1.0)):
+        print(f"u = {u}: variance {x.var():.2f}, theory {expected:.3f}")
+        assert abs(x.var() / expected - 1) < 0.03
+assert torch.allclose(arc, line / (theta / 2).cos()[:, None], rtol=0, atol=1e-12)
+
+# %% [markdown]
+# So at the middle, "line or arc?" is one question: *what does a model make of a latent that is too short by the factor* $r = \sqrt{1/2}$? The midpoint of a line between two draws is a draw from $\mathcal N(0, \tfrac12 I)$. We ask an exact predictor first.
+#
+# ## What a Gaussian says: cross-fading
+#
+# ```{prf:theorem} For Gaussian data, decoding is affine
+# :label: thm-affine-decoding
+# Let the data be $\mathcal N(m, C)$ and the predictor exact. For every $\tau$, DDIM's map from latent to picture is
+#
+# $$
+# D(x) = D(0) + A x
+# $$ (eq:affine-decoding)
+#
+# with a matrix $A$. Hence, for any numbers $p$ and $q$,
+#
+# $$
+# \begin{aligned}
+# D(pa + qb) = D(0) &+ p\,(D(a) - D(0)) \\
+#   &+ q\,(D(b) - D(0)) .
+# \end{aligned}
+# $$ (eq:cross-fade)
+# ```
+#
+# ```{prf:proof}
+# $q_t$ is Gaussian, so $\ln q_t$ is quadratic and, by {eq}`eq:tweedie`, $\epsilon^*$ is affine in $x_t$. A step {eq}`eq:clock-step` adds a multiple of it to a multiple of $x_t$, which is affine; so is a chain of affine maps. The second line is $A(pa + qb) = p\,Aa + q\,Ab$.
+# ```
+#
+# Take $p = 1 - u$, $q = u$: on the straight line $D(\operatorname{lerp})$ is the pixel-wise average of the two pictures, a **cross-fade**, whatever the picture shows. Half-way on the arc, $p = q \approx \sqrt{1/2}$: it is the same cross-fade with its contrast raised by $\sqrt2$, measured from the mean picture $D(0)$. And the latent $ra$ decodes to
+# the picture of $a$ with its contrast multiplied by $r$. Short latents are pale pictures. We check it on the Gaussian that has the mean and covariance of the training digits.
+
+# %%
+# checks eq:affine-decoding, eq:cross-fade
+data = digits()
+train, heldout = data.floats(data.train), data.floats(data.heldout)
+flat = train.flatten(1).double()
+one = Gaussian(flat.mean(0), flat.T.cov(), cosine)
+
+def D(x):
+    return decode(one.eps, x, cosine, tau)
+
+
+a, b = torch.randn(2, 200, 64, generator=generator, dtype=torch.float64)
+centre = D(torch.zeros(1, 64).double())
+for p, q in ((0.5, 0.5), (0.5**0.5, 0.5**0.5), (0.3, 0.0), (-1.0, 2.0)):
+    faded = centre + p * (D(a) - centre) + q * (D(b) - centre)
+    assert torch.allclose(D(p * a + q * b), faded, rtol=0, atol=1e-9)
+pale = D(lerp(a, b, 0.5)).var(0).mean() / D(a).var(0).mean()
+print(f"variance of the lines' middles over that of the ends: {pale:.2f}")
+assert abs(pale - 0.5) < 0.05 and (centre - flat.mean(0)).abs().max() < 0.05
+
+# %% [markdown]
+# A cross-fade of two digits is no digit. If films of latents show digits all the way, it is because the data is *not* Gaussian.
+#
+# ## What a line says: ranks
+#
+# On a line chapter 7 has the map for any data: $F_0(x_0) = F_T(x_T)$ {eq}`eq:quantile`. With $F_T = \Phi$, which the linear schedule makes true to three digits, a latent is the *normal score* of its picture: the number below which a standard normal draw falls as often as
+# data falls below $x_0$. So on the line through the latents of $x_0$ and $y_0$, the scores are interpolated:
+#
+# $$
+# \begin{aligned}
+# \Phi^{-1} F_0(D(\operatorname{lerp})) = (1 - u)\, &\Phi^{-1} F_0(x_0) \\
+#   + u\, &\Phi^{-1} F_0(y_0) .
+# \end{aligned}
+# $$ (eq:normal-scores)
+#
+# Differentiating $F_0(D(x)) = F_T(x)$ gives the speed at which the picture changes as the latent moves, the slope of $D$:
+#
+# $$
+# D'(x) = \frac{q_T(x)}{q_0(D(x))} .
+# $$ (eq:inverse-density)
+#
+# Where data is dense pictures change slowly, and where it is rare they **hurry**. A frame is hardly ever in the gap between two kinds of data, because the gap is crossed at the highest speed.
+
+# %%
+# checks eq:normal-scores, eq:inverse-density
+peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
+every = make_tau(1000, 1000)
+
+def score(x):
+    parts = ndtr((x - peaks.means[:, 0]) / peaks.covs[:, 0, 0].sqrt())
+    return ndtri(parts @ peaks.weights)
+
+
+x = torch.linspace(-2, 2, 81, dtype=torch.float64)[:, None]  # a line of latents
+found, u = decode(peaks.eps, x, schedule, every), torch.linspace(0, 1, 81)
+scores = score(found)
+assert (scores - (1 - u) * scores[0] - u * scores[-1]).abs().max() < 0.02
+
+h = 1e-4
+slope = (decode(peaks.eps, x + h, schedule, every) - found)[:, 0] / h
+speed = (peaks.log_prob(x, 1000) - peaks.log_prob(found)).exp()
+
+print(f"largest error of a slope {(slope / speed - 1).abs().max():.2f}")
+print(f"slope {slope.min():.1f} to {slope.max():.1f}")
+assert (slope / speed - 1).abs().max() < 0.1
+
+# %% [markdown]
+# In many dimensions there is no such formula, but the picture is the same. Along arcs between drawn latents, digits change little in most frames and much in a few: those in which they become another digit. (`benchmarks/interpolation.py` measured this and the tables below; ± is half an interval of 95%.)
+
+# %%
+path = Path("..") / "results" / "interpolation.json"
+study = json.loads(path.read_text(encoding="utf8"))["models"]
+
+
+def pm(pair, digits=2):
+    return f"{pair[0]:.{digits}f} ± {pair[1]:.{digits}f}"
+
+
+def having(piece):
+    return [(name, of[piece]) for name, of in study.items() if piece in of]
+
+
+moves = study["digits"]["speed"]
+print(f"{moves['pairs']} arcs of {moves['frames']} frames, change (rms)")
+print("   where the class changes", pm(moves["where_class_changes"], 3))
+print("   elsewhere              ", pm(moves["elsewhere"], 3))
+assert moves["where_class_changes"][0] > 2 * moves["elsewhere"][0]
+
+# %% mystnb={"figure": {"caption": "Left: the decoded value along a line of latents, data with peaks at −1 and 0.6 (grey: its density, sideways). The gap is crossed in a leap. Right: three arcs between drawn latents of the digits model, and by how much the picture changes from frame to frame; dots mark frames where the classifier's answer changes.", "name": "fig-interpolation-speed"}, "image": {"alt": "Left, an increasing curve with two flat stretches near -1 and 0.6 and a steep rise between them, beside a grey density with two humps. Right, three irregular lines of small height with narrow peaks; most dots sit on peaks."}} tags=["hide-input"]
+fig, (left, right) = figure(2, height=2.7)
+at = torch.linspace(-1.6, 1.4, 200, dtype=torch.float64)[:, None]
+density = peaks.log_prob(at).exp()
+left.fill_betweenx(at[:, 0], 2 - density, 2, color="0.85")
+left.plot(x, found)
+left.set(xlabel="latent", ylabel="decoded", xlim=(-2, 2))
+judge, frames = load_classifier("digits").model, 33
+ends = draw(torch.empty(6, 1, 8, 8), torch.Generator().manual_seed(4))
+shares = torch.linspace(0, 1, frames).tolist()
+for k in range(3):
+    a, b = ends[2 * k : 2 * k + 2, None]
+    arc = torch.cat([slerp(a, b, v) for v in shares])
+    pictures = decode(trained.model, arc, cosine, tau)
+    change = pictures.diff(dim=0).square().mean((1, 2, 3)).sqrt()
+    turns = judge(pictures).argmax(1).diff() != 0
+    middle = (np.array(shares[1:]) + shares[:-1]) / 2
+    right.plot(middle, change, lw=1)
+    right.plot(middle[turns], change[turns], "o", ms=4, color=f"C{k}")
+right.set(xlabel="u", ylabel="change per frame");
+
+# %%
+gap = ((found > -0.6) & (found < 0.0)).double().mean()
+print(f"share of the 81 latents that decode into -0.6..0: {gap:.3f}")
+leap = change.max() / change.median()
+print(f"last arc: largest change over median {leap:.0f}")
+assert gap < 0.05 and leap > 3
+
+# %% [markdown]
+# ## Too short: three answers
+#
+# Back to the latent $r x_T$ with $r < 1$. One Gaussian makes it pale. Real data is closer to a mixture, so let the truth be one: for each class of digits a Gaussian with the mean and covariance of its training images, and the exact predictor of that. Beside it, the digits model, and as a judge the package's digit classifier (99% of held-out digits right).
+
+# %%
+classes = [flat[data.train_labels == k] for k in range(10)]
+mean = torch.stack([x.mean(0) for x in classes])
+cov = torch.stack([x.T.cov() + 1e-4 * torch.eye(64) for x in classes])
+ten = GaussianMixture(torch.ones(10), mean, cov, cosine)
+
+def exact_eps(x, t):
+    return ten.eps(x.flatten(1), t).view_as(x)
+
+
+z, short = draw(torch.empty(100, 1, 8, 8), generator), {}
+for name, eps_theta in (("mixture", exact_eps), ("network", trained.model)):
+    for r in (0.5, 0.5**0.5, 1.0):
+        short[name, r] = x = decode(eps_theta, r * z, cosine, tau)
+        said = judge(x.clamp(-1, 1)).argmax(1)
+        eights, spread = (said == 8).double().mean(), x.var(0).mean()
+        print(f"{name} r = {r:.2f}: eights {eights:.2f}, variance {spread:.2f}")
+
+# %%
+def eights(name, r):
+    return (judge(short[name, r].clamp(-1, 1)).argmax(1) == 8).double().mean()
+
+
+def spread(name, r):
+    return short[name, r].var(0).mean()
+
+
+for name in ("mixture", "network"):
+    assert spread(name, 0.5) < spread(name, 0.5**0.5) < spread(name, 1.0)
+    assert eights(name, 0.5) > eights(name, 1.0)
+zero = [decode(e, 0 * z[:1], cosine, tau) for e in (exact_eps, trained.model)]
+print("r = 0 decodes to", [judge(x.clamp(-1, 1)).argmax().item() for x in zero])
+nearest = (mean - flat.mean(0)).norm(dim=1).argsort()
+print("classes by distance of their mean from the mean of all", nearest.tolist())
+
+# %% [markdown]
+# As $r$ falls, all latents move towards one point, the origin, and all pictures towards one picture. For both predictors that is an 8, the digit whose class mean is nearest to the mean of all digits. What the exact mixture loses in variety, the network loses too. But where the mixture's pictures turn pale, the network's
+# stay sharp: it has never seen a pale digit.
+#
+# Now the same with the Fashion-MNIST model, 28 × 28 pixels.
+
+# %%
+clothes = load("fashion-mnist")
+z28 = draw(torch.empty(10, 1, 28, 28), torch.Generator().manual_seed(5))
+for r in (0.5**0.5, 0.85, 1.0):
+    short["clothes", r] = x = decode(clothes.model, r * z28, cosine, tau)
+    print(f"r = {r:.2f}: variance over pictures {spread('clothes', r):.3f}, "
+          f"mean grey value {x.mean():.2f}")
+assert spread("clothes", 0.5**0.5) < 0.1 * spread("clothes", 1.0)
+assert torch.equal(clothes.schedule.alpha_bar, cosine.alpha_bar)
+
+# %% mystnb={"figure": {"caption": "Ten latents of the digits model and ten of the Fashion-MNIST model, multiplied by r (at the left) and decoded. Each column keeps its direction. Rows with r = 0.71 are what straight lines between draws have in the middle.", "name": "fig-interpolation-norms"}, "image": {"alt": "Six rows of ten small grey pictures. Three rows of digits, all clean, with r 0.5, 0.71 and 1; in some columns the digit differs from row to row. Three rows of clothes: at r 1 bright and detailed, at 0.85 the same kinds of clothes but dark and flat, at 0.71 almost black."}} tags=["hide-input"]
+fig, axes = figure(1, 6, height=4.9)
+rows = [("network", r) for r in (0.5, 0.5**0.5, 1.0)]
+rows += [("clothes", r) for r in (0.5**0.5, 0.85, 1.0)]
+for ax, key in zip(axes, rows):
+    row = rearrange(short[key][:10], "n 1 h w -> h (n w)")
+    ax.imshow((row + 1) / 2, cmap="gray", vmin=0, vmax=1)
+    ax.set(xticks=[], yticks=[], ylabel=f"{key[1]:.2g}")
+    ax.grid(False)
+fig.align_ylabels();
+
+# %% [markdown]
+# Clothes go out like a lamp. That is more than contrast times 0.7, so {eq}`eq:cross-fade` does not explain it. Look at the first step. Nearly all of $x_T$ is noise, and a predictor should say $\hat\epsilon \approx x_T$ at any length. Suppose it says $(1 + \delta)\, x_T$ instead. By {eq}`eq:unmix`
+#
+# $$
+# \begin{aligned}
+# \hat x_0 &= \frac{1 - \sqrt{1 - \bar\alpha_T}\,(1 + \delta)}{\sqrt{\bar\alpha_T}}\; x_T \\
+#   &\approx -\delta\, \nu_T\, x_T .
+# \end{aligned}
+# $$ (eq:overshoot)
+#
+# With $\nu = 64$, where we start, an error of a hundredth in the scale of the noise is an error of 0.64 in the picture: too much noise is taken away, what is left is shorter still, and the next step meets an even stranger input. So we measure $\delta$, by regression of the prediction on $r x_T$.
+
+# %%
+# checks eq:overshoot
+def overshoot(eps_theta, x):
+    eps = eps_theta(x, torch.full((len(x),), 990))
+    return ((eps * x).sum() / x.square().sum() - 1).item(), eps
+
+
+abar, nu = cosine.alpha_bar[990], cosine.nsr[990].item()
+made = [("mixture", exact_eps, z), ("digits", trained.model, z)]
+for name, eps_theta, x in [*made, ("clothes", clothes.model, z28)]:
+    delta = [overshoot(eps_theta, r * x)[0] for r in (0.5**0.5, 0.85, 1.0)]
+    said = (f"{round(d, 3) + 0.0:+.3f}" for d in delta)  # no -0.000
+    print(f"{name:8} delta at r = 0.71, 0.85, 1:", *said)
+delta, eps = overshoot(clothes.model, 0.5**0.5 * z28)
+x0_hat = (0.5**0.5 * z28 - (1 - abar).sqrt() * eps) / abar.sqrt()
+found = (x0_hat * z28).sum() / z28.square().sum() * 2**0.5
+exact = (1 - (1 - abar).sqrt() * (1 + delta)) / abar.sqrt()
+print(f"x0_hat against x_T: slope {found:.1f}, by the formula {-delta * nu:.1f}")
+assert abs(found - exact) < 0.1 and abs(found + delta * nu) < 0.1
+
+# %% [markdown]
+# The exact predictor's $\delta$ is small at every length. A network has hardly seen more than one length. The one for clothes, given noise of length 20, answers with more, as if drawn to the 28 it knows. The one for digits hardly does. Why not, we cannot say; lengths around 8 are at least spread wider (by 9%) than lengths around 28 (by 2.5%).
+
+# %%
+for name, block in having("norms"):
+    print(f"{name}, {block['rows'][0]['n']} latents, S = {block['S']}")
+    print("   r     confidence     sharpness      variance distance (se)")
+    for row in [*block["rows"], block["real"] | {"r": "real"}]:
+        r = row["r"] if row["r"] == "real" else f"{row['r']:.2f}"
+        d, se = row["classifier_distance"]
+        print(f"   {r:5} {pm(row['confidence'])}    {pm(row['sharpness'])}"
+              f"    {row['variance']:.3f}    {d:.1f} ({se:.1f})")
+
+# %% [markdown]
+# (The distance is the classifier distance of {py:mod}`ddim_edu.lab.metrics` between such a set and the training images, with its standard error. It depends on the number of images, so compare it within a block only. The last row is held-out images.) For the digits the classifier's confidence goes *up* as latents get shorter, and sharpness hardly moves: one by one, the pictures in the middle of a straight line are as good as any. What is lost shows in the set only: its variance falls, and at $r = 0.5$ it is farther from the data.
+# GANs are sampled from shortened latents on purpose, to trade variety for typical pictures {cite}`brock2019biggan`. With the clothes the classifier is about as sure of black pictures as of good ones. **Confidence does not measure quality.**
+#
+# ## Three or four corners
+#
+# Two arcs make a square: {py:func}`~ddim_edu.apps.interpolate.square` goes along its left and right sides and then across, {py:func}`~ddim_edu.apps.interpolate.triangle` does the same from three corners. The flat alternative, the mean of four latents, is a draw from $\mathcal N(0, \tfrac14 I)$ and only half as long as it should be.
+
+# %%
+corners = draw(torch.empty(4, 1, 28, 28), torch.Generator().manual_seed(3))
+grid = square(*corners, 5)
+frames = decode(clothes.model, grid.flatten(0, 1), clothes.schedule, tau)
+print(f"corners' norms {corners.flatten(1).norm(dim=1).numpy().round(1)}")
+middle, mean = grid[2, 2].norm().item(), corners.mean(0).norm().item()
+print(f"middle of the square {middle:.1f}, mean of the corners {mean:.1f}")
+assert abs(middle - 28) < 2.5 and abs(mean - 14) < 1.5
+
+# %% mystnb={"figure": {"caption": "A square spanned by four drawn latents (its corners) of the Fashion-MNIST model, decoded in 20 steps.", "name": "fig-interpolation-square"}, "image": {"alt": "A grid of five by five grey pictures of clothes. The corners are four different pieces; from each to the next the pictures change in small steps, with quick changes of kind in between."}} tags=["hide-input"]
+tiles = rearrange(frames, "(r c) 1 h w -> (r h) (c w)", c=5)
+fig, ax = figure(height=3.6)
+ax.imshow((tiles + 1) / 2, cmap="gray", vmin=0, vmax=1)
+ax.set_axis_off();
+
+# %%
+change = frames.unflatten(0, (5, 5)).diff(dim=1).square().mean((2, 3, 4)).sqrt()
+print("change from left to right, row by row:")
+print(change.numpy().round(2))
+assert change.max() > 2 * change.min()
+
+# %% [markdown]
+# ## Between two real pictures
+#
+# For pictures that nobody drew a latent for, there is inversion: {py:func}`~ddim_edu.apps.interpolate.between` encodes both and decodes points between. We work below level 900, as chapter 7 had to. It found there that such latents are too short. How much, and why?
+#
+# Take a Gaussian again, and of it a direction in which the data has mean 0 and variance $v$. With $\epsilon^* = \nu\,\bar x/(v + \nu^2)$ (chapter 7), the step {eq}`eq:clock-step` upwards from $t$ to $s$ multiplies $\bar x$ by a number. Together, with levels $\tau_0 = 0, \dots, \tau_S$, and with $t' = \max(t, 1)$ since at level 0 level 1
+# is asked for, the latents have in that direction the mean square
+#
+# $$
+# \bar\alpha_{\tau_S}\, v \prod_{(t, s)} \Bigl(1 + (\nu_s - \nu_t)\, \frac{\nu_{t'}}{v + \nu_{t'}^2}\Bigr)^2 .
+# $$ (eq:latent-size)
+#
+# (We have put $\sqrt{\bar\alpha_1} = 1$.) With infinitely many steps it would be nearly 1: by {eq}`eq:gaussian-flow`, $\bar\alpha (v + \nu^2)$. With $S$ steps it is less. Averaged over the eigenvalues $v$ of a data set's covariance it predicts, from the data alone, what the *network's* latents should measure.
+
+# %%
+# checks eq:latent-size
+axes, nsr = torch.linalg.eigvalsh(flat.T.cov()).clamp(min=1e-9), cosine.nsr
+gauss = Gaussian(torch.zeros(64), axes, cosine)
+for S in (20, 50, 200):
+    levels = make_tau(900, S, "trailing")
+    t, s = levels[:-1], levels[1:]
+    at = nsr[t.clamp(min=1)][:, None]
+    grown = 1 + (nsr[s] - nsr[t])[:, None] * at / (axes + at**2)
+    size = cosine.alpha_bar[900] * axes * grown.prod(0) ** 2
+    latent = invert(gauss.eps, axes.sqrt()[None], cosine, levels)[0]
+    assert torch.allclose(latent**2, size, rtol=1e-3)
+    print(f"S = {S:3d}: mean {size.mean():.2f}; widest quarter of the directions "
+          f"{size[48:].mean():.2f}, narrowest {size[:16].mean():.2f}")
+
+# %%
+for name, block in having("real"):
+    print(f"{name}, mean square of latents:   measured, predicted")
+    for row in block["by_S"]:
+        print(f"   S = {row['S']:3d}, {row['n']} images   "
+              f"{pm(row['mean_square'])}   {row['predicted']:.2f}")
+    print("   by quarters, widest first:", np.round(block["quarters"], 2))
+    print(f"   length {pm(block['norm'], 1)}, root of d "
+          f"{block['root_dims']:.0f}; angle {pm(block['angle'])}")
+
+# %%
+memory = EmpiricalData(flat, cosine)
+points = flat[::16]  # 100 training images; the memoriser knows no others
+latent = invert(memory.eps, points, cosine, levels)  # S = 200
+size = latent.square().mean()
+print(f"the memoriser's latents, S = 200: mean square {size:.2f}")
+assert size < 0.2
+
+rows = {name: block["by_S"] for name, block in having("real")}
+for name, most in (("digits", 0.25), ("fashion-mnist", 0.1)):
+    for row in rows[name]:
+        assert abs(row["predicted"] - row["mean_square"][0]) < most
+
+# %% [markdown]
+# The formula's rise with $S$ is the network's, and on Fashion-MNIST so are its values, to 0.04, with no network in it: long steps near the data take off part of the length, most in the narrow directions, as chapter 7 saw pixel by pixel. On the digits it is too high, by about 0.17 at each $S$. The last cell says where the rest may be. A memoriser,
+# for which the data is 1,597 points with no width, leaves a tenth of the mean square. A latent's length measures *how wide the model thinks the data is, right there*, and a network that has seen each digit 481 times may think it narrower than a Gaussian does. (That is a reading of three numbers, not a proof.)
+#
+# What does it mean for interpolation? The angle between two latents is again near $\pi/2$, and an arc keeps the length of its ends. But that length is 6 instead of 8, or 23 instead of 28. Should one stretch such latents to $\sqrt d$, where the model expects them?
+
+# %%
+for name, block in having("real"):
+    print(f"{name}, {block['of_images']['n']} images, S = {block['S']}")
+    print("   error of the round trip     ", pm(block["roundtrip"], 3))
+    print("   of latents stretched to sqrt d", pm(block["stretched"], 3))
+    for kind in ("images", "reconstructions", "stretched"):
+        seen = block[f"of_{kind}"]
+        print(f"   {kind:16} sharpness {pm(seen['sharpness'])}, distance "
+              f"{seen['classifier_distance'][0]:.1f} "
+              f"({seen['classifier_distance'][1]:.1f})")
+
+# %% [markdown]
+# No. Stretched latents decode to pictures that are farther from the originals, four times as far for the digits and twice for clothes, and the clothes have more than twice the detail of real ones: {eq}`eq:cross-fade` with $p > 1$. What is missing is missing mostly in directions that the way down presses flat again. The shell of radius $\sqrt d$ is a statement about draws. For latents that were found,
+# the arc should keep the length that they have, and slerp does.
+#
+# ### What lies half-way
+
+# %%
+for name, block in having("real"):
+    print(f"{name}, {block['middle_slerp']['n']} pairs of two classes")
+    print("           confidence     sharpness      third class   distance")
+    for way in ("slerp", "lerp", "pixels"):
+        seen = block[f"middle_{way}"]
+        d, se = seen["classifier_distance"]
+        of = ("confidence", "sharpness", "third_class")
+        values = "    ".join(pm(seen[what]) for what in of)
+        print(f"   {way:6}  {values}   {d:4.1f} ({se:.1f})")
+
+# %%
+found, ps = dict(having("real")), {}
+for name, block in found.items():
+    for what in ("confidence", "sharpness"):
+        mean, half, ps[name, what] = block[f"{what}_slerp_minus_lerp"]
+        print(f"{name}: {what}, slerp minus lerp {mean:+.3f} ± {half:.3f}")
+corrected = max(holm(ps).values())
+print(f"largest p after Holm's correction: {corrected:.3f}")
+assert corrected < 0.05
+
+# %% mystnb={"figure": {"caption": "Between a held-out 3 and a held-out 6: along the arc and the straight line between their latents (50 steps each way), and the cross-fade of the two pictures. The first two rows are nearly the same.", "name": "fig-interpolation-real"}, "image": {"alt": "Three rows of nine small grey pictures. In the first two a handwritten digit changes into another through clear digits, quickly in the middle. In the third it fades into the other, the middle pictures showing both at half strength."}} tags=["hide-input"]
+labels, fine = data.heldout_labels, make_tau(900, 50, "trailing")
+a, b = heldout[labels == 3][9:10], heldout[labels == 6][7:8]
+z_a, z_b = invert(trained.model, torch.cat([a, b]), cosine, fine)[:, None]
+shares = torch.linspace(0, 1, 9).tolist()
+rows = {}
+for way in (slerp, lerp):
+    between = torch.cat([way(z_a, z_b, v) for v in shares])
+    rows[way.__name__] = decode(trained.model, between, cosine, fine)
+rows["pixels"] = torch.cat([lerp(a, b, v) for v in shares])
+fig, axes = figure(1, 3, height=2.8)
+for ax, (name, row) in zip(axes, rows.items()):
+    tiles = (rearrange(row, "n 1 h w -> h (n w)") + 1) / 2
+    ax.imshow(tiles, cmap="gray", vmin=0, vmax=1)
+    ax.set(xticks=[], yticks=[], ylabel=name)
+    ax.grid(False)
+fig.align_ylabels();
+
+# %%
+for name, row in rows.items():
+    print(f"{name:6}", judge(row.clamp(-1, 1)).argmax(1).tolist())
+apart = (rows["slerp"][4] - rows["lerp"][4]).square().mean().sqrt()
+from_fade = (rows["slerp"][4] - rows["pixels"][4]).square().mean().sqrt()
+print(f"middles: arc from line {apart:.2f}, arc from cross-fade {from_fade:.2f}")
+
+# %% [markdown]
+# On the arc, the pictures half-way are about as near to the data as reconstructions are, and cross-fades are not. What about the straight line? On digits it does little harm: its middles are a little less sharp and get a little *more* confidence, the pattern of the shortened latents above. On clothes it does what the theorem for Gaussian data said: half the sharpness, less confidence, four times the distance
+# to the data, no better than a cross-fade. So the norm matters, and more where pictures have more to lose.
+#
+# The column to remember is "third class". Of the pictures half-way between two digits, about a third are *neither*, and of those between two clothes 40%. The arc leads through whatever happens to lie between two addresses. Nothing in it knows what its ends mean.
+#
+# ## Directions that stand for something
+#
+# Let $w$ be the mean latent of pictures of class $B$ minus that of class $A$ ({py:func}`~ddim_edu.apps.interpolate.direction`). Adding $w$ to the latent of an $A$ ({py:func}`~ddim_edu.apps.interpolate.move`; it restores the length afterwards) might make it a $B$: such arithmetic is known from other generative models {cite}`white2016latents`. {prf:ref}`thm-affine-decoding` supplies the null hypothesis.
+# For Gaussian data, $D(x + w) = D(x) + A w$, and $A w$ is the difference of the two mean pictures. Then nothing would be gained over adding *that* to the pixels. So we do both. 200 held-out images, each sent to one other class; the means come from the training images; success is the classifier's word.
+
+# %%
+for name, block in having("classes"):
+    print(f"{name}, {block['n']} images, means of {block['train']}")
+    print("   amount       success        as before      sharpness    distance")
+    for row in block["rows"]:
+        if row["amount"] > 0:
+            d, se = row["classifier_distance"]
+            seen = (pm(row[k]) for k in ("success", "kept", "sharpness"))
+            print(f"   {row['amount']:.0f} in {row['kind']:6}  ", end="")
+            print("    ".join(seen), f"  {d:4.1f} ({se:.1f})")
+
+# %% [markdown]
+# At first sight directions work: with twice the direction added, the classifier takes 162 of 200 digits for the wanted class. At second sight, adding mean *pixels* works better by this measure. What the latents buy is the look: at the amount 1, where sums of pixels are blurred (sharpness 0.81; real digits have 1.04) and far from the data, moved latents give digits as sharp, and as near to the data, as reconstructions are.
+# At the amount 3 the pixels' sums are overdrawn, the latents' digits are not. With clothes, latents succeed as often as pixels and end nearer to the data. The direction says *which* class, in pixels as in latents; the decoder turns the sum into a picture.
+
+# %%
+block = study["digits"]["ink"]
+print(f"halves are {block['halves_apart']:.2f} apart in mean grey value")
+for row in block["rows"]:
+    print(f"   {row['amount']:+.0f}: change {pm(row['change'], 3)}, right way "
+          f"{pm(row['right_way'])}, same class {pm(row['same_class'])}")
+
+# %% [markdown]
+# One more direction, for all digits alike: the mean latent of the brighter half of the training digits minus that of the darker. Adding it once makes every digit brighter, taking it away makes every one darker, and nine in ten keep their class. The change is in proportion to the amount, and about half of what the two halves differ by.
+#
+# ## What breaks: motion
+#
+# A film has frames missing, and interpolating latents looks like the way to fill them in. Test it where the answer is known: a picture shifted to the left, and to the right, by one pixel (digits) or three (clothes). The frame half-way is the picture unshifted.
+
+# %%
+for name, block in having("shift"):
+    print(f"{name}, {block['n']} images, ± {block['by']}, S = {block['S']}")
+    for way in ("arc", "cross-fade", "first frame"):
+        print(f"   {way:11} rms error {pm(block['error'][way])}")
+    mean, half, p = block["arc_minus_cross_fade"]
+    print(f"   arc minus cross-fade {mean:+.3f} ± {half:.3f} (p = {p:.0e})")
+    assert mean - half > 0
+
+# %% mystnb={"figure": {"caption": "Top: a held-out piece of clothing shifted left, in the middle, and shifted right, with gaps where frames are missing. Below: seven frames along the arc between the latents of the first and the last.", "name": "fig-interpolation-shift"}, "image": {"alt": "Two rows of small pictures of trousers. Top: three sharp copies, at the left, in the middle and at the right, with grey gaps between them. Bottom: seven frames; the first and last show trousers left and right, those in the middle are blurred, wider, and seem to have three legs."}} tags=["hide-input"]
+def unpack(text, size):
+    pixels = np.frombuffer(base64.b64decode(text), np.uint8)
+    return torch.tensor(pixels).float().view(-1, size, size) / 255
+
+
+strip = study["fashion-mnist"]["shift"]["strip"]
+truth, made = (unpack(strip[k], 28) for k in ("truth", "latents"))
+empty = torch.full((2, 28, 28), 0.8)
+first = torch.cat([truth[:1], empty, truth[1:2], empty, truth[2:]])
+fig, axes = figure(1, 2, height=2.3)
+for ax, row, name in zip(axes, (first, made), ("truth", "arc")):
+    ax.imshow(rearrange(row, "n h w -> h (n w)"), cmap="gray", vmin=0, vmax=1)
+    ax.set(xticks=[], yticks=[], ylabel=name)
+    ax.grid(False)
+fig.align_ylabels();
+
+# %%
+place, three = torch.arange(28) - 13.5, (truth[0], made[3], truth[2])
+centres = [(x.sum(0) @ place / x.sum()).item() for x in three]
+error = (made[3] - truth[1]).square().mean().sqrt() * 2
+print("centres of mass of first, middle, last:", np.round(centres, 1))
+print(f"error of the middle {error:.2f}")
+
+# %% [markdown]
+# The frame on the arc is **worse than the cross-fade**, for digits and for clothes, and in the figure it makes the same mistake: both ends are there at once, and the trousers have a third leg. To move a thing is to add light in some pixels and take it away in others, and half a movement is not half of each. A Gaussian can do no better, by {eq}`eq:cross-fade`. These networks do not either;
+# pictures moved to the side are also unlike what they were trained on. Frame interpolation needs a model that is told about motion, or trained on films.
+#
+# ## One latent, several samplers
+#
+# If $x_T$ is to be a picture's address, it should not depend on the number of steps. Decode 200 latents with different $S$, each against the finest.
+
+# %%
+for name, block in having("steps"):
+    print(f"{name}, {block['n']} latents, against S = {block['reference']}; "
+          f"unrelated {pm(block['unrelated'])}")
+    for row in block["by_S"]:
+        print(f"   S = {row['S']:2d}: {pm(row['distance'], 3)}, "
+              f"same class {pm(row['same_class'])}")
+
+# %% [markdown]
+# With twenty steps, 93% of the latents already show the digit that they show after a hundred, and up to there the distance falls in proportion to $1/S$, as chapter 7's order demands. Clothes are slower, but not different. The DDIM paper calls this consistency: one can search with few steps and render with many.
+#
+# Now noise. For data $\mathcal N(0, I)$ everything can be computed: at $\eta = 1$ an exercise of chapter 5 found a step to be $x_s = \sqrt{\bar\alpha_t/\bar\alpha_s}\, x_t + \sigma z$. The factors multiply up, and two latents walked down *with the same noise* end at (with $D_1$ for the decoder at $\eta = 1$)
+#
+# $$
+# D_1(a) - D_1(b) = \sqrt{\bar\alpha_{\tau_S}}\; (a - b) ,
+# $$ (eq:forgotten)
+#
+# whatever the number of steps. With the linear schedule's $T$ the factor is 0.006. At $\eta = 0$ it tends to 1 as $S$ grows. So at $\eta = 1$ the latent has nothing to say; the picture is in the noise.
+
+# %%
+# checks eq:forgotten
+normal = Gaussian(torch.zeros(1), 1.0, schedule)
+a, b = torch.randn(2, 200, 1, generator=generator, dtype=torch.float64)
+factor = schedule.alpha_bar[1000].sqrt()
+
+def run(x, S, eta):
+    how = {"eta": eta, "generator": torch.Generator().manual_seed(1)}
+    return decode(normal.eps, x, schedule, make_tau(1000, S, "trailing"), **how)
+
+
+for S in (5, 50):
+    still, noisy = ((run(a, S, e) - run(b, S, e)) / (a - b) for e in (0.0, 1.0))
+    assert torch.allclose(noisy, factor, rtol=1e-9)
+    print(f"S = {S:2d}: eta 0 {still.mean():.3f}, eta 1 {noisy.mean():.4f}")
+
+# %% [markdown]
+# On the trained model, 30 pairs of latents and seven frames between them, in 20 steps. **Fresh** noise for each frame; one **shared** noise for all; or noise that is **interpolated** too, from that of one end to that of the other, each step's by slerp.
+
+# %%
+block = study["digits"]["noise"]
+print(f"{block['pairs']} pairs; rms change")
+for name, row in block["rows"].items():
+    print(f"   {name:12} from frame to frame {pm(row['step'])}, "
+          f"largest {pm(row['largest'])}, end to end {pm(row['ends'])}")
+print("one latent, two noises, S =", study["digits"]["steps"]["by_eta"][0]["S"])
+for row in study["digits"]["steps"]["by_eta"]:
+    print(f"   eta {row['eta']}: {pm(row['two_noises'])}, same class "
+          f"{pm(row['same_class'])}; from eta 0 {pm(row['from_eta_0'])}")
+
+# %% mystnb={"figure": {"caption": "Seven frames between two drawn latents with η = 0, and with η = 1 and fresh, shared or interpolated noise.", "name": "fig-interpolation-noise"}, "image": {"alt": "Four rows of seven small digits. The first row changes from one digit to another by way of a few. The second row shows seven unrelated digits. The third row shows the same digit seven times. The fourth row begins with that digit and changes into another."}} tags=["hide-input"]
+fig, axes = figure(1, 4, height=4.2)
+for ax, (name, text) in zip(axes, block["strip"].items()):
+    tiles = rearrange(unpack(text, 8), "n h w -> h (n w)")
+    ax.imshow(tiles, cmap="gray", vmin=0, vmax=1)
+    ax.set(xticks=[], yticks=[], ylabel=name)
+    ax.grid(False)
+fig.align_ylabels();
+
+# %%
+rows = block["rows"]
+assert rows["shared"]["ends"][0] < 0.2 * rows["eta 0"]["ends"][0]
+assert rows["fresh"]["step"][0] > 2 * rows["eta 0"]["step"][0]
+assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
+
+# %% [markdown]
+# With fresh noise, neighbouring frames are as different as unrelated pictures: there is no film. With shared noise there is a film, of one picture: the ends are as good as equal, which is {eq}`eq:forgotten` at work far from Gaussian data. The latent of the stochastic sampler is *all* of its noise, $S$ times as long, and interpolated as a whole it gives films like those of $\eta = 0$. Nor does a small $\eta$ help: at 0.2, two noises lead from one latent to two different digits in more than half of the cases.
+#
+# ## Exercises
+#
+# ```{exercise} Derive: the middle of several
+# :label: ex-interpolation-middle
+# What is the variance of $\sum_i w_i x_i$ for independent standard normal $x_i$ and weights that sum to 1? Which weights make it least, and how long is that point? Which multiple of it is a standard normal draw?
+# ```
+#
+# ````{solution} ex-interpolation-middle
+# :class: dropdown
+# $\sum w_i^2$. Since $\sum (w_i - \tfrac1k)^2 = \sum w_i^2 - \tfrac1k \ge 0$, it is least, $\tfrac1k$, at equal weights; the length is about $\sqrt{d/k}$. Dividing by $\sqrt{\sum w_i^2}$ makes it standard normal, for any weights.
+#
+# ```python
+# import torch
+#
+# g = torch.Generator().manual_seed(0)
+# x = torch.randn(4, 2_000, 784, generator=g, dtype=torch.float64)
+# for w in ([0.25] * 4, [0.4, 0.3, 0.2, 0.1], [1.2, -0.2, 0.0, 0.0]):
+#     w = torch.tensor(w).double()
+#     point = torch.einsum("k,knd->nd", w, x)
+#     assert abs(point.var() / w.square().sum() - 1) < 0.01
+#     assert w.square().sum() >= 0.25 - 1e-12
+#     assert abs((point / w.norm()).norm(dim=1).mean() / 28 - 1) < 0.01
+# ```
+# ````
+#
+# ```{exercise} Derive: data of two points
+# :label: ex-interpolation-two-points
+# Let the data be $-1$ and $1$, each as likely. What is $D$, and what does a film between the latents $-2$ and $1$ show? Where does the formula {eq}`eq:inverse-density` put the speed?
+# ```
+#
+# ````{solution} ex-interpolation-two-points
+# :class: dropdown
+# The increasing map that carries a symmetric $q_T$ to the two points is the sign. The film shows $-1$ for two thirds of its length and then 1: between the points there is no data, and the gap is crossed at infinite speed.
+#
+# ```python
+# import torch
+# from ddim_edu.apps.interpolate import decode
+# from ddim_edu.exact import EmpiricalData
+# from ddim_edu.schedule import NoiseSchedule, make_tau
+#
+# schedule = NoiseSchedule.linear()
+# data = EmpiricalData(torch.tensor([[-1.0], [1.0]]).double(), schedule)
+# film = torch.linspace(-2, 1, 301, dtype=torch.float64)[:, None]
+# film = film[film[:, 0].abs() > 0.05]
+# shown = decode(data.eps, film, schedule, make_tau(1000, 200, "trailing"))
+# assert (shown - film.sign()).abs().max() < 1e-3
+# assert abs((shown < 0).double().mean() - 2 / 3) < 0.02
+# ```
+# ````
+#
+# ```{exercise} Code: how far until it is another digit?
+# :label: ex-interpolation-how-far
+# Replace $a$ by $\cos\phi\; a + \sin\phi\; b$ with an independent $b$: a random step of angle $\phi$ that stays in the shell. For the digits model and $S = 10$, at which angle do half of the digits become others? (Use the classifier, and 100 latents.)
+# ```
+#
+# ````{solution} ex-interpolation-how-far
+# :class: dropdown
+# Fewer than one thinks: at 10° four in five are the same, at 30° a little more than half, at 60° a quarter, and at 90°, where nothing of $a$ is left, one in nine: chance, among ten digits. So half have changed at about 35°, although $\cos 35° = 0.82$ says that the latents are still much alike.
+#
+# ```python
+# import torch
+# from math import cos, radians, sin
+# from ddim_edu.apps.interpolate import decode
+# from ddim_edu.lab.checkpoint import load
+# from ddim_edu.lab.classifiers import load_classifier
+# from ddim_edu.schedule import make_tau
+#
+# model, judge = load("digits"), load_classifier("digits").model
+# g, tau = torch.Generator().manual_seed(0), make_tau(990, 10, "trailing")
+# a, b = torch.randn(2, 100, 1, 8, 8, generator=g)
+# said = lambda x: judge(decode(model.model, x, model.schedule, tau)).argmax(1)
+# first, kept = said(a), {}
+# for phi in (10, 30, 60, 90):
+#     moved = cos(radians(phi)) * a + sin(radians(phi)) * b
+#     kept[phi] = (said(moved) == first).double().mean().item()
+# print(kept)
+# assert kept[10] > 0.7 > kept[30] > 0.4 > kept[60] > 0.12 and kept[90] < 0.2
+# ```
+# ````
+#
+# ```{exercise} Break: a straight line through the noise
+# :label: ex-interpolation-straight-noise
+# In the film with interpolated noise, go along straight lines instead: lerp for $x_T$ and for each step's noise. What is the variance of the middle frames for data $\mathcal N(0, I)$ with $\eta = 1$, and what with slerp's weights at a right angle?
+# ```
+#
+# ````{solution} ex-interpolation-straight-noise
+# :class: dropdown
+# For Gaussian data the picture is affine in $x_T$ *and* in all the noises together, so it fades like a latent: half the variance along lines, all of it with weights whose squares add up to 1.
+#
+# ```python
+# import torch
+# from ddim_edu.exact import Gaussian
+# from ddim_edu.sampler import ddim_step
+# from ddim_edu.schedule import NoiseSchedule, make_tau
+#
+# schedule, S, n = NoiseSchedule.linear(), 50, 20_000
+# data, abar = Gaussian(torch.zeros(1), 1.0, schedule), schedule.alpha_bar
+# tau = make_tau(1000, S, "trailing").tolist()
+# g = torch.Generator().manual_seed(0)
+# one, other = torch.randn(2, S + 1, n, 1, generator=g, dtype=torch.float64)
+#
+# def end(noise):
+#     x = noise[0]
+#     for i, (s, t) in enumerate(reversed(list(zip(tau, tau[1:])))):
+#         sigma = schedule.sigma(t, s, 1.0)
+#         x = ddim_step(x, data.eps(x, t), abar[t], abar[s], sigma, noise[i + 1])
+#     return x.var()
+#
+# ends, line, arc = end(one), end((one + other) / 2), end((one + other) / 2**0.5)
+# assert abs(line / ends - 0.5) < 0.03 and abs(arc / ends - 1) < 0.05
+# ```
+# ````
+#
+# ## Summary
+#
+# 1. A drawn latent has length $\sqrt d$ to within about one. A straight line between two passes at $\sqrt{d/2}$, the arc stays near $\sqrt d$; half-way, the two differ in length only.
+# 2. For Gaussian data decoding is affine: interpolated latents are cross-fades, the arc's with full contrast. On a line, normal scores are interpolated, and pictures change fastest where data is rarest.
+# 3. Latents that are too short decode to pale pictures (a Gaussian), to less varied ones (digits), or to darkness (clothes), where the network misjudges a length that it was not trained on. A classifier's confidence notices none of it.
+# 4. Latents of real pictures are too short because the steps near the data are long and the data narrow. They should not be stretched. A third of what lies half-way between two digits is a third digit, and motion is not found at all.
+# 5. The number of steps hardly changes what a latent stands for. With $\eta = 1$ it stands for nothing; all noise together does.
+#
+# **Next.** Chapter 13 restores pictures of which a part is missing. In the package, read {py:mod}`ddim_edu.apps.interpolate`; `python -m ddim_edu.apps interpolate` makes such pictures, and films with `--film`, from image files of your own.
