@@ -20,6 +20,7 @@ import argparse
 import base64
 import json
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -245,7 +246,9 @@ def main() -> int:
         everything["protocol"] = PROTOCOL
         everything.setdefault("tasks", {})[name] = found
         with replacing(out) as temporary:
-            temporary.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf8")
+            text = json.dumps(everything, indent=1)
+            text = re.sub(r"\[[\s\d.,-]+\]", lambda numbers: " ".join(numbers[0].split()), text)  # lists of numbers on one line
+            temporary.write_text(text + "\n", encoding="utf8")
     print(f"written to {out}")
     return 0
 
