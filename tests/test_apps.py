@@ -166,6 +166,17 @@ def test_the_bias_is_there_and_time_travel_lessens_it():
         assert all(a < b < truth for a, b in zip(means, means[1:])) and truth - means[-1] < 0.2 * truth
 
 
+@pytest.mark.parametrize("eta, travel", [(0.0, 1), (0.0, 2), (1.0, 1)])
+def test_the_bias_has_a_closed_form_in_the_limit_of_short_steps(eta, travel):
+    """Chapter 13: the share of the truth that the mean reaches depends on eta and travel by kappa = travel (1 + eta^2) / 2 only."""
+    kappa, w = travel * (1 + eta**2) / 2, torch.linspace(0, 1, 100_001, dtype=torch.float64)
+    integral = torch.trapezoid(w**kappa * (1 - (RHO * w) ** 2) ** (-kappa / 2 - 1), w).item()
+    share = kappa * (1 - RHO**2) ** (kappa / 2) * integral
+    if kappa == 1:
+        assert share == pytest.approx((1 - math.sqrt(1 - RHO**2)) / RHO**2, rel=1e-5)
+    assert predicted(1.5, range(1001), eta, travel, 1)[0][1] == pytest.approx(RHO * 1.5 * share, rel=0.01)
+
+
 def test_coordinates_that_know_nothing_of_each_other_are_not_disturbed():
     n, variance = 4000, torch.tensor([0.5, 0.3])
     alone = Gaussian(torch.tensor([0.2, -0.4]), variance, LINEAR)

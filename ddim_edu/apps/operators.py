@@ -25,7 +25,10 @@ class Operator:
         raise NotImplementedError
 
     def pseudo_inverse(self, y: Tensor) -> Tensor:
-        """``A^+ y``: of all images that give the observation, the one with the smallest norm; ``(B, ...)``, of the shape of images."""
+        """``A^+ y``: of all images that give the observation, the one with the smallest norm; ``(B, ...)``, of the shape of images.
+
+        Equations: eq:pseudo-inverse, eq:range-null
+        """
         raise NotImplementedError
 
     def correct(self, x_0: Tensor, y: Tensor) -> Tensor:
@@ -34,6 +37,8 @@ class Operator:
         Args:
             x_0: ``(B, ...)`` images.
             y: what :meth:`forward` gave, ``(B, ...)``.
+
+        Equations: eq:nearest-image
         """
         return x_0 + self.pseudo_inverse(y - self.forward(x_0))
 

@@ -7,7 +7,8 @@ fill in, and another seed fills it in otherwise.
 
 **What it is not.** These are not samples of the posterior :math:`p(x_0 \mid y)`. At level t the model is shown an x_t
 whose observed part is y with that level's noise, and predicts the rest from it as if the noise hid y. On a Gaussian with mean 1.2 and
-variance 0.36 given y, 50 steps with eta = 1 reach a mean of 0.73, and 1.06 with travel = 5 (with eta = 0, 0.51 and 0.99).
+variance 0.36 given y, 50 steps with eta = 1 reach a mean of 0.73, and 1.06 with travel = 5 (with eta = 0, 0.51 and 0.99). Chapter 13
+derives the limit of short steps, 0.75 and 1.10 (0.52 and 1.00): the mean is always drawn towards too little.
 
 **Time travel** (Lugmayr et al. 2022, RePaint, section 4.2): after a stretch of ``jump`` steps, go back up by the forward process, which
 is one draw of noise, and walk the stretch again, ``travel`` times in all. The open part then has time to come to agree with the observed
@@ -65,6 +66,8 @@ def restore(
 
     Raises:
         ValueError: if travel or jump is below 1, or as :func:`ddim_edu.sampler.ddim_path`.
+
+    Equations: eq:share-reached
     """
     if travel < 1 or jump < 1:
         raise ValueError(f"travel = {travel}, jump = {jump}: give at least 1 of each; travel = 1 is no time travel")
@@ -124,6 +127,8 @@ def replace_known(
 
     Returns:
         ``(B, ...)`` images with the known pixels of ``y``.
+
+    Equations: eq:known-pixels
     """
     known = mask.known.to(y.device)
 
