@@ -66,7 +66,7 @@ inside = of_class(line, 1)  # the right peak is the class
 
 # %%
 # checks eq:guide-total, eq:guide-label-worth
-n, worth = 20_000, []
+n, worth = 10_000, []
 parts = [of_class(line, k) for k in (0, 1)]
 counts = (3 * n // 10, 7 * n // 10)  # as the weights say
 c = torch.arange(2).repeat_interleave(torch.tensor(counts))
@@ -264,7 +264,8 @@ def flow_ends(m, v, m_c, v_c, s, x_T):
     return h(0) ** 2, 1 / ((1 - s) / v + s / v_c), x_0
 
 
-x_T, tau = torch.tensor([[-1.5], [0.0], [2.0]]).double(), range(1001)
+x_T = torch.tensor([[-1.5], [0.0], [2.0]]).double()
+tau = make_tau(1000, 500, "trailing")
 print("v v_c   s   mean: guided  tilted   variance: guided  tilted")
 
 # %%
@@ -403,7 +404,7 @@ for ax in axes:
 # %%
 for model in ("digits", "fashion-mnist"):
     rows = scale_rows(model)
-    for scale in ("2", "10"):
+    for scale in ("3", "10"):
         for name in ("accuracy", "recall", "spread", "distance"):
             gain = paired(rows[scale][name]["pseudo"], rows["1"][name]["pseudo"])
             print(f"{name} {gain.mean:+.2f} ± {gain.half:.2f}", end="  ")
@@ -443,14 +444,14 @@ assert (pressed[10.0].abs() > 1.1).double().mean() > 0.02
 # sample of $b$ comes out. In between, what is larger than the noise stays: the rough layout survives, the detail is invented anew. In the package that is {py:func}`~ddim_edu.apps.edit.renoise`, and by hand three lines:
 
 # %%
-target = (labels + 5) % 10
-down, tau = guided(net.eps_theta(target), net.eps_theta(), 2.0), make_tau(990, 20, "trailing")
-some = image_generators(1, 0, 200)
-part = tau[: round(0.6 * 20) + 1]
-x_t = q_sample(heldout, int(part[-1]), net.schedule, draw(heldout, some))
+target, tau = (labels + 5) % 10, make_tau(990, 20, "trailing")
+x, some = heldout[:20], image_generators(1, 0, 20)
+down = guided(net.eps_theta(target[:20]), net.eps_theta(), 2.0)
+part = tau[: round(0.6 * 20) + 1]  # strength 0.6
+x_t = q_sample(x, int(part[-1]), net.schedule, draw(x, some))
 by_hand = decode(down, x_t, net.schedule, part)
-again = image_generators(1, 0, 200)
-edited = renoise(down, heldout, net.schedule, tau, 0.6, generator=again)
+again = image_generators(1, 0, 20)
+edited = renoise(down, x, net.schedule, tau, 0.6, generator=again)
 assert torch.equal(edited, by_hand)
 
 # %% [markdown]
@@ -492,10 +493,10 @@ x_A, tau = line.sample(400, generator), make_tau(1000, 250, "trailing")
 x_B = translate(line.eps, three.eps, x_A, schedule, tau)
 off = (share_below(three, x_B) - share_below(line, x_A)).abs().max()
 back = translate(three.eps, line.eps, x_B, schedule, tau)
-returned = (back - x_A).abs().max()
+returned = (back - x_A).abs().mean()
 assert (x_B[x_A[:, 0].argsort()].diff(dim=0) > 0).all()  # in order
-print(f"shares differ by at most {off:.3f}; back at the start to {returned:.2f}")
-assert off < 0.02 and returned < 0.1
+print(f"shares differ by at most {off:.3f}; there and back {returned:.2f}")
+assert off < 0.02 and returned < 0.05
 
 # %%
 # checks eq:bridge-gaussian
@@ -523,7 +524,7 @@ assert torch.allclose(best @ C_A @ best, C_B) and cost["b"] > 1.05 * cost["o"]
 ten = torch.stack([(labels == c).nonzero()[0, 0] for c in range(10)])
 x, a, b = heldout[ten], labels[ten], target[ten]
 down = guided(net.eps_theta(b), net.eps_theta(), 2.0)
-high, low = make_tau(990, 50, "trailing"), make_tau(900, 50, "trailing")
+high, low = make_tau(990, 30, "trailing"), make_tau(900, 30, "trailing")
 rows = {"original": x}
 for strength in (0.4, 0.6, 0.8):
     gen = image_generators(1, 0, 10)
@@ -534,11 +535,11 @@ rows["inversion"] = bridge
 
 # %% mystnb={"figure": {"caption": "Ten held-out digits (top) and three ways of turning each into the digit five further, by noise at three strengths (scale 2) and by inversion (strength 1, scale 1).", "name": "fig-edit-digits"}, "image": {"alt": "Five rows of ten small grey digits. Top: 0 to 9. Row two, little noise: mostly the originals, distorted. Rows three and four: more and more of them are the digits 5 to 9 and 0 to 4. Bottom, inversion: the digits 5 to 9 and 0 to 4 in the slant and thickness of the originals."}} tags=["hide-input"]
 fig, axes = figure(10, 5, height=3.8)
-for line_of, (name, images) in zip(axes, rows.items()):
-    for ax, image in zip(line_of, images):
+for across, (name, images) in zip(axes, rows.items()):
+    for ax, image in zip(across, images):
         ax.imshow(image[0].clamp(-1, 1), cmap="gray", vmin=-1, vmax=1)
         ax.set(xticks=[], yticks=[])
-    line_of[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9);
+    across[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9);
 
 # %%
 changed = {k: ((y - x) / 2).square().mean().item() for k, y in rows.items()}
@@ -555,19 +556,27 @@ def edits(model, by, scale):
     return [r for r in rows if r.get("by") == by and r["scale"] == scale]
 
 
+KEPT = ("ink", "slant", "width")
+
+
+def edit_row(r):
+    won, moved = summary(r["successes"]), summary(r["changes"])
+    kept = "".join(f"{r[k]:7.2f}" for k in KEPT)
+    cells = f"{won.mean:.2f} ± {won.half:.2f}   {moved.mean:.2f} ± {moved.half:.2f}"
+    return f"{r['by']:6s} {r['scale']:5.0f} {r['strength']:8.1f}   {cells} {kept}"
+
+
 for model in ("digits", "fashion-mnist"):
-    print(f"{model:13s} strength  success     change    ink  slant  width")
+    print(f"{model}: {found[model]['protocol']['edit']['n']} pictures")
+    print("by     scale strength       success        change    ink  slant  width")
     for by, scale in (("noise", 2), ("invert", 1), ("invert", 2)):
         for r in edits(model, by, scale):
-            won, moved = summary(r["successes"]), summary(r["changes"])
-            print(f"{by:6s} s = {scale} {r['strength']:8.1f}", end="")
-            print(f"   {won.mean:.2f} ± {won.half:.2f} {moved.mean:.2f} ± {moved.half:.2f}", end="")
-            print("".join(f"{r[k]:7.2f}" for k in ("ink", "slant", "width")))
+            print(edit_row(r))
 
-# %% mystnb={"figure": {"caption": "Editing: success against change, with 95% intervals. The strength rises along each curve from left to right. Better is higher and further left.", "name": "fig-edit-trade"}, "image": {"alt": "Two plots of success against change, for digits and clothes. Each has three rising curves: noise, inversion at scale 1 and inversion at scale 2."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Editing: success against change, with 95% intervals. The strength rises along each curve from left to right. Better is higher and further left.", "name": "fig-edit-trade"}, "image": {"alt": "Two plots of success against change, for digits and clothes. Each has two rising curves, by noise at scale 2 and by inversion at scale 1."}} tags=["hide-input"]
 fig, axes = figure(2, height=2.9, sharey=True)
 for ax, model in zip(axes, ("digits", "fashion-mnist")):
-    for by, scale, style in (("noise", 2, "o-"), ("invert", 1, "s--"), ("invert", 2, "^-")):
+    for by, scale, style in (("noise", 2, "o-"), ("invert", 1, "s--")):
         won, moved = ([summary(r[k]) for r in edits(model, by, scale)] for k in ("successes", "changes"))
         x, y = ([m.mean for m in of] for of in (moved, won))
         bars = {"xerr": [m.half for m in moved], "yerr": [m.half for m in won]}
@@ -708,12 +717,13 @@ print(f"  to another class and back, scale 1: {cycle.mean:.4f} ± {cycle.half:.4
 #
 # ```{exercise} Break: the plus that should be a minus
 # :label: ex-guide-sign
-# Sample the two peaks on the line with the formula in labml's text at $s = 1$ and $s = 1.5$, in 100 steps. How large do the samples become, and why?
+# Sample the two peaks on the line with the formula in labml's text at $s = 1$ and $s = 1.5$, in 100 steps. What is left of the class? Explain it by the flow of one Gaussian.
 # ```
 #
 # ````{solution} ex-guide-sign
 # :class: dropdown
-# At $s = 1$ all is well. At 1.5 the two predictions add up to about twice the noise where they agree, so each step takes away twice the noise that is there. The samples end far from both peaks.
+# At $s = 1$ all is well. At 1.5 the two predictions add up to twice the noise where they agree, so the sampler takes away twice what is there. For one Gaussian the flow $d\bar x/d\nu = 2 \epsilon^*$ has the solutions $m + C\,(v + \nu^2)$, without the root of {eq}`eq:gaussian-flow`. From a start of size $\nu_T$ it ends within about $v/\nu_T$ of the mean: all samples
+# are one picture. No error is raised.
 #
 # ```python
 # import torch
@@ -724,15 +734,15 @@ print(f"  to another class and back, scale 1: {cycle.mean:.4f} ± {cycle.half:.4
 #
 # schedule, tau = NoiseSchedule.linear(), make_tau(1000, 100, "trailing")
 # line = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
-# one, off = of_class(line, 1), {}
+# one, spread = of_class(line, 1), {}
 # for s in (1.0, 1.5):
 #     def eps_theta(x, t):
 #         return s * one.eps(x, t) + (s - 1) * line.eps(x, t)
 #
 #     g = torch.Generator().manual_seed(0)
 #     x = sample(eps_theta, (500, 1), schedule, tau, generator=g, dtype=torch.float64)
-#     off[s] = (x - 0.6).abs().median().item()
-# assert off[1.0] < 0.3 and off[1.5] > 5 * off[1.0]
+#     spread[s] = x.std().item()
+# assert 0.18 < spread[1.0] < 0.25 and spread[1.5] < 0.05 * spread[1.0]
 # ```
 # ````
 #
