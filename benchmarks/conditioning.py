@@ -28,6 +28,7 @@ import json
 import platform
 import sys
 import time
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -77,6 +78,11 @@ class Problem:
     def network(self, labels: Tensor, scale: float) -> EpsTheta:
         return guided(self.model.eps_theta(labels), self.model.eps_theta(), scale)
 
+    @cached_property
+    def reference(self) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Mean and covariance of the training images' features, and their pixels' variance within a class."""
+        return mean_and_cov(self.seen(self.training)[0]), within(self.training, self.data.train_labels)
+
     @torch.no_grad()
     def seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features and class of saved images."""
@@ -116,7 +122,7 @@ def judged(p: Problem, images: Tensor, labels: Tensor, real: Tensor, reference: 
 
 def guidance(p: Problem, scale: float | str) -> dict:
     n, S = SAMPLES[p.name]
-    reference, spread = mean_and_cov(p.seen(p.training)[0]), within(p.training, p.data.train_labels)
+    reference, spread = p.reference
     # Real images that nothing else uses: from those held out, or of the digits, which hold out few, from those trained on.
     pool, of = (p.training, p.data.train_labels) if p.name == "digits" else (to_uint8(p.heldout), p.data.heldout_labels)
     order = torch.randperm(len(pool), generator=generator_for(0, 14))
