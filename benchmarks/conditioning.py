@@ -56,7 +56,7 @@ EDITS = {"digits": (200, 50), "fashion-mnist": (40, 20)}  # how many, S
 STRENGTHS = {"digits": (0.2, 0.4, 0.6, 0.8, 1.0), "fashion-mnist": (0.4, 0.6, 0.8, 1.0)}
 WAYS = {
     "digits": [("noise", 1.0), ("noise", 2.0), ("invert", 1.0), ("invert", 2.0)],
-    "fashion-mnist": [("noise", 2.0), ("invert", 1.0)],
+    "fashion-mnist": [("noise", 2.0), ("invert", 1.0), ("invert", 2.0)],
 }
 BACK = (0.0, 1.0, 2.0, 3.0, 5.0)
 

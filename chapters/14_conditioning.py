@@ -138,7 +138,7 @@ for name, rows in (("two peaks", worth), ("digits", by_net)):
 # \hat\epsilon = \epsilon_\theta(x_t) + s\, \bigl(\epsilon_\theta(x_t, c) - \epsilon_\theta(x_t)\bigr) .
 # $$ (eq:guidance)
 #
-# At scale $s = 0$ the class is ignored, at 1 it is taken as trained, and beyond 1 the prediction goes on in the same direction. Except at 0 and 1 each step calls the network twice.
+# At scale $s = 0$ the class is ignored, at 1 it is taken as trained, and beyond 1 the prediction goes on in the same direction. Except at 0 and 1 each step calls the network twice. (In this chapter $s$ is the scale; the level that a step reaches does not occur.)
 
 # %%
 # checks eq:guide-bayes, eq:guidance
@@ -250,7 +250,7 @@ for g in (0.0, 0.5, 1.0, 3.0):
 # ```
 #
 # Two cases are worth knowing. If $v_c = v$, both results are $\mathcal N(m + s\,(m_c - m),\, v)$ (do the integral), and guidance does what it promises; it is the limit of a class that says little, as a class that says something has $v_c < v$. If $m_c = m$ and $v_c < v$, then for every $s > 1$ the guided variance is the smaller one (Bernoulli's inequality for $(v/v_c)^{s-1}$), so samples are *less* diverse than even the tilted density.
-# {cite:t}`bradley2024cfg` gave the case $v = 2$, $v_c = 1$, for DDIM and for DDPM, and read a guided step as the predictor and corrector of another process.
+# {cite:t}`bradley2024cfg` gave the case $v = 2$, $v_c = 1$, for DDIM and for DDPM, and showed that guidance with DDPM's noise is, for small steps, a DDIM step of the class followed by a step of Langevin dynamics on a density tilted by another exponent.
 
 # %%
 # checks eq:guide-flow, eq:guide-variances, eq:guide-tilted
@@ -267,7 +267,7 @@ def flow_ends(m, v, m_c, v_c, s, x_T):
 
 
 x_T = torch.tensor([[-1.5], [0.0], [2.0]]).double()
-tau = make_tau(1000, 500, "trailing")
+tau = make_tau(1000, 1000)
 print("v v_c   s   mean: guided  tilted   variance: guided  tilted")
 
 # %%
@@ -332,7 +332,7 @@ for (name, s), x in ends.items():
 assert ends["middle", 4].std() < 0.05 * truth["middle", 4].variance ** 0.5
 
 # %% [markdown]
-# (*apart* is the largest difference between the two distribution functions.) At scale 4 the samples of the right peak lie about one of its standard deviations too far to the right, although no classifier in the world could tell any of its points from another. Where were they pushed? High up, where noise makes the peaks overlap and the
+# (*apart* is the largest difference between the two distribution functions.) At scale 4 the samples of the right peak lie about one of its standard deviations too far to the right, although the class of all these points is certain. Where were they pushed? High up, where noise makes the peaks overlap and the
 # class can still be doubted. Further down the peaks come apart, the guidance falls silent, and the flow leaves each point at that edge of the class to which it was pushed. Guidance at some of the levels alone shows it:
 
 # %%
@@ -353,7 +353,7 @@ for low, high in ((0, 1000), (200, 1000), (0, 200), (0, 100)):
 assert shift[200, 1000] > 3 * shift[0, 200] > 3 * shift[0, 100]
 
 # %% [markdown]
-# So guidance is not a sharper question. It is a push, away from what the other classes have in common, given before the picture can be seen. Whether that is wanted is a matter of measurement.
+# Guidance is a push away from the other classes, given while the picture cannot yet be seen. What it does to trained models has to be measured.
 #
 # ## The trade, measured
 #
@@ -421,13 +421,16 @@ for model in ("digits", "fashion-mnist"):
         for name in NAMES:
             gain, half = against(rows[scale], rows["1"], name)
             print(f"    {name:9s} {gain:+.2f} ± {half:.2f}")
-            assert gain < -half if name in ("recall", "spread") else True
+            if name == "spread" or (name, scale) == ("recall", "10"):
+                assert gain < -half
 
 # %% [markdown]
-# The label alone does nearly all: from scale 0 to 1 the accuracy rises from chance to that of real images, and on the digits the distance is smallest at 1. More guidance makes the last samples come out right, 98% become 100% of the digits, and precision hardly moves. It is paid in diversity. At scale 3 recall and spread have lost clearly more than their intervals, for both data sets, and the distance
-# grows throughout. Which of this is worse is for the user to say: someone who wants one good picture of a 7 pays nothing for the variety of 7s that did not come. But a number such as accuracy alone would have called scale 10 the best. (Why is the spread below 1 without guidance, too? Twenty deterministic steps lose some variance, as an exercise in chapter 7 found.)
+# On the digits the label alone nearly does it. From scale 0 to 1 the accuracy rises from chance to 98%, the distance is smallest at 1, and more guidance only puts the last 2% right. On the clothes a quarter of the samples at scale 1 is taken for another class, and guidance is worth having: at scale 3 the accuracy is 99%, more than real clothes reach, and precision has risen. (More than real is no triumph. A shirt that could be a coat is
+# data, too.) Both pay in diversity. At scale 3 the spread has fallen by a fifth, well beyond its interval; recall falls too, on the clothes by no more than its interval at 3 and to less than half at 10. The distance, which sees both sides, rises from scale 1 on for the digits, and for the clothes it is about the same at 1 and 3 and larger at 10. So there is no best scale without saying for what. Accuracy alone would have called 10 as good as 3.
 #
-# Ten classes are an easy case. A text prompt leaves a network far more unsure of what is meant, and there scales of 5 to 10 are in use; the samples at scale 1 are then what is bad.
+# (The digits' spread is below 1 without guidance, too. Twenty deterministic steps lose some variance, as an exercise in chapter 7 found.)
+#
+# Ten classes are an easy case. A text prompt leaves much more open than a label does, and there diffusers' pipelines default to 5 or 7.5.
 #
 # What do such samples look like? The same eight noises at four scales:
 
@@ -457,7 +460,7 @@ assert (pressed[10.0].abs() > 1.1).double().mean() > 0.02
 # %% [markdown]
 # ## Editing by noise
 #
-# A picture $x_0$ of class $a$ is to become one of class $b$ and keep what it can. The oldest way needs no new idea {cite}`meng2022sdedit`: noise the picture up to some level with {eq}`eq:closed-form`, and come down under class $b$. The **strength** is the share of the steps that are walked: at 0 the picture stays, at 1 next to nothing of it is left and a new
+# A picture $x_0$ of class $a$ is to become one of class $b$ and keep what it can. The simplest way needs no new idea {cite}`meng2022sdedit`: noise the picture up to some level with {eq}`eq:closed-form`, and come down under class $b$. The **strength** is the share of the steps that are walked: at 0 the picture stays, at 1 next to nothing of it is left and a new
 # sample of $b$ comes out. In between, what is larger than the noise stays: the rough layout survives, the detail is invented anew. In the package that is {py:func}`~ddim_edu.apps.edit.renoise`, and by hand three lines:
 
 # %%
@@ -491,7 +494,7 @@ assert torch.equal(edited, by_hand)
 # x \mapsto m_B + C_B^{1/2}\, C_A^{-1/2}\, (x - m_A) ,
 # $$ (eq:bridge-gaussian)
 #
-# which does carry $A$ to $B$: $C_B^{1/2} C_A^{-1/2} C_A\, C_A^{-1/2} C_B^{1/2} = C_B$. The optimal map between Gaussians is linear too, and its matrix is symmetric:
+# which does carry $A$ to $B$: $C_B^{1/2} C_A^{-1/2} C_A\, C_A^{-1/2} C_B^{1/2} = C_B$. The optimal map between Gaussians is known. It is linear too, and its matrix is symmetric:
 #
 # $$
 # C_A^{-1/2} \bigl(C_A^{1/2}\, C_B\, C_A^{1/2}\bigr)^{1/2} C_A^{-1/2} .
@@ -592,21 +595,6 @@ for model in ("digits", "fashion-mnist"):
         for r in edits(model, by, scale):
             print(edit_row(r))
 
-# %% mystnb={"figure": {"caption": "Editing: success against change, with 95% intervals. The strength rises along each curve from left to right. Better is higher and further left.", "name": "fig-edit-trade"}, "image": {"alt": "Two plots of success against change, for digits and clothes. Each has two rising curves, by noise at scale 2 and by inversion at scale 1."}} tags=["hide-input"]
-fig, axes = figure(2, height=2.9, sharey=True)
-for ax, model in zip(axes, ("digits", "fashion-mnist")):
-    for by, scale, style in (("noise", 2, "o-"), ("invert", 1, "s--")):
-        rows = edits(model, by, scale)
-        won = [summary(r["successes"]) for r in rows]
-        moved = [summary(r["changes"]) for r in rows]
-        x, y = ([m.mean for m in of] for of in (moved, won))
-        look = {"fmt": style, "ms": 4, "lw": 1.2, "capsize": 2}
-        look |= {"xerr": [m.half for m in moved], "yerr": [m.half for m in won]}
-        ax.errorbar(x, y, **look, label=f"{by}, s = {scale}")
-    ax.set(title=model, xlabel="change", ylim=(-0.05, 1.1))
-axes[0].set_ylabel("success")
-axes[1].legend(fontsize=9);
-
 # %% [markdown]
 # Which way is better? Take for each the weakest strength that succeeds with at least 85% of the digits, and compare the changes picture by picture:
 
@@ -623,6 +611,29 @@ for (by, scale), r in weakest.items():
     print("0" if r is noised else f"{less.mean:+.2f} ± {less.half:.2f}")
 assert paired(weakest["invert", 1]["changes"], noised["changes"]).mean < 0
 
+# %% mystnb={"figure": {"caption": "Editing: success against change, with 95% intervals. The strength rises along each curve from left to right. Better is higher and further left.", "name": "fig-edit-trade"}, "image": {"alt": "Two plots of success against change, for digits and clothes. Each has three rising curves: by noise at scale 2, and by inversion at scales 1 and 2."}} tags=["hide-input"]
+fig, axes = figure(2, height=2.9, sharey=True)
+for ax, model in zip(axes, ("digits", "fashion-mnist")):
+    for (by, scale), style in zip(weakest, ("o-", "s--", "^:")):
+        rows = edits(model, by, scale)
+        won = [summary(r["successes"]) for r in rows]
+        moved = [summary(r["changes"]) for r in rows]
+        x, y = ([m.mean for m in of] for of in (moved, won))
+        look = {"fmt": style, "ms": 4, "lw": 1.2, "capsize": 2}
+        look |= {"xerr": [m.half for m in moved], "yerr": [m.half for m in won]}
+        ax.errorbar(x, y, **look, label=f"{by}, s = {scale}")
+    ax.set(title=model, xlabel="change", ylim=(-0.05, 1.1))
+axes[0].set_ylabel("success")
+axes[1].legend(fontsize=9);
+
+# %%
+print("clothes at full strength: success, change")
+for by, scale in weakest:
+    print(edit_row(edits("fashion-mnist", by, scale)[-1]))
+ends_of = [edits("digits", by, scale)[-1] for by, scale in weakest]
+assert all(r["success"] > 0.9 and r["ink"] < 0.1 for r in ends_of[:1])
+assert all(r["success"] > 0.9 and r["ink"] > 0.6 for r in ends_of[1:])
+
 # %% [markdown]
 # Noise needs strength 0.6 for that, inversion 0.8. There inversion at scale 1 has changed the digits less. With guidance it succeeds more often and that advantage is gone. At full strength and scale 1 inversion succeeds exactly as often as noise does, which at full strength makes a new sample. What sets the two apart is told by the last columns. (Read them where success is high; before that, a picture is compared with the mean of a class to which it does not
 # belong yet.) The new sample keeps nothing: its correlations are 0.1 or less. The latent carries ink, slant and width over to the new class, most of all the ink, 0.7. Noise at 0.6 keeps as much of the slant and half as much of the ink.
@@ -633,7 +644,7 @@ assert paired(weakest["invert", 1]["changes"], noised["changes"]).mean < 0
 #
 # ## What breaks: pressing harder
 #
-# **Samples.** Guidance has no notion of *enough*. In the theorem the mean grows with $s$ without bound and the spread falls to 0, and in the example of the class in the middle a scale of 10 leaves a point. Nothing stops a network either; only the range of the pixels does, when the picture is saved.
+# **Samples.** Guidance has no notion of *enough*. In the theorem the mean grows with $s$ without bound and the spread falls to 0, and in the example of the class in the middle a scale of 10 leaves a point. Nothing stops a network either, until the picture is saved and its pixels are cut to their range:
 
 # %%
 for name in ("two peaks", "middle"):
@@ -645,7 +656,7 @@ for model in ("digits", "fashion-mnist"):
     worse, half = against(most, one, "precision")
     outside = f"{one['beyond']:.1%} and {most['beyond']:.1%} beyond 1.1"
     print(f"{model:13s} {outside}; precision {worse:+.2f} ± {half:.2f}")
-    assert most["beyond"] > 10 * one["beyond"] and worse < 0
+    assert most["beyond"] > one["beyond"] + 0.05
 
 # %% [markdown]
 # **Editing real pictures.** To edit a picture by a prompt or a label one encodes it and decodes it under guidance. Take the mildest edit: the class stays its own. Then nothing should change, and at scale 1 nothing does. With guidance on the way down the picture does not come back: the decoder pushes, and the encoder has not pulled. With the same guidance
@@ -654,16 +665,19 @@ for model in ("digits", "fashion-mnist"):
 # %%
 pieces = found["digits"]["pieces"]
 error = {k[5:]: summary(v["errors"]) for k, v in pieces.items() if "errors" in v}
-print("squared error of 100 held-out digits, 50 steps each way")
+error["from 1 1"] = error["same 1"]
+print("1000 times the squared error of 100 digits, 50 steps each way")
+print("scale     on both ways   on the way down")
 for s in (1, 2, 3, 5):
-    same, other = error[f"same {s}"], error.get(f"from 1 {s}")
-    late = f"{other.mean:.4f} ± {other.half:.4f}" if other else "the same"
-    print(f"  scale {s}: both ways {same.mean:.4f} ± {same.half:.4f}", end="")
-    print(f"; on the way down only {late}")
+    ways = (error[f"{way} {s}"] for way in ("same", "from 1"))
+    cells = (f"{1000 * e.mean:10.1f} ± {1000 * e.half:.1f}" for e in ways)
+    print(f"{s:5d} " + "  ".join(cells))
 cycle = error["cycle 1"]
-print(f"  to another class and back {cycle.mean:.4f} ± {cycle.half:.4f}")
+print(f"to another class and back {1000 * cycle.mean:.0f}", end="; ")
 unrelated = ((heldout - heldout.roll(1, 0)) / 2).square().mean()
-print(f"  two unrelated digits: {unrelated:.2f}")
+print(f"two unrelated digits {1000 * unrelated:.0f}")
+
+# %%
 assert 25 < error["from 1 2"].mean / error["same 1"].mean < 60
 assert cycle.mean > 100 * error["same 1"].mean
 
@@ -798,7 +812,7 @@ assert cycle.mean > 100 * error["same 1"].mean
 # 1. Hiding the label now and then trains two predictors in one network. The mean square of their difference is what the label is worth to the loss, and its direction is that in which the class becomes more likely.
 # 2. Guidance multiplies the difference by $s$: 0 ignores the class, 1 takes it as trained. Other programs count from another zero; one formula in circulation has a wrong sign.
 # 3. Guided samples do not follow $q(x)\, q(c \mid x)^s$. Between Gaussians of one mean DDIM reaches the variance $v^{1-s} v_c^s$; in general guidance pushes early, while the class can still be doubted.
-# 4. On digits and clothes the label alone gives nearly all of the accuracy; guidance adds the rest and pays with recall and spread. At scale 10 samples leave the range of pixels.
+# 4. Measured, guidance buys accuracy where the label alone leaves doubt (clothes more than digits), and pays with recall and spread. At scale 10 samples leave the range of pixels.
 # 5. Editing by noise invents anew what the noise drowned. Up by one flow and down by another carries the place of a picture among its kind over to the other kind: on the line the optimal transport, elsewhere not; under guidance not even the way back is exact.
 #
 # **Next.** Chapter 15 puts the same two hooks to work on sound. In the package, read {py:func}`ddim_edu.apps.guidance.guided` and {py:func}`ddim_edu.apps.edit.translate`: together they are a page.
