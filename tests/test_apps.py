@@ -536,6 +536,34 @@ def test_translation_between_gaussians_is_the_map_in_closed_form():
     assert torch.allclose(found, 1.0 + math.sqrt(0.05 / 0.3) * (x_0 + 0.5), atol=0.05)
 
 
+def test_translation_on_the_line_keeps_the_order_and_the_shares():
+    """From two peaks to one, by the quantile maps: the monotone transport.
+
+    Equations: eq:bridge-line
+    """
+    one, other = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], LINEAR), Gaussian(torch.tensor([0.2]), 0.5, LINEAR)
+    x_0 = one.sample(300, generator(10))
+    found = translate(one.eps, other.eps, x_0, LINEAR, make_tau(1000, 300, "trailing"))
+    assert (found[x_0[:, 0].argsort()].diff(dim=0) > 0).all()
+    share = (one.weights * torch.special.ndtr((x_0 - one.means[:, 0]) / one.covs[:, 0, 0].sqrt())).sum(1)
+    assert torch.allclose(torch.special.ndtr((found[:, 0] - 0.2) / 0.5**0.5), share, atol=0.02)
+
+
+def test_translation_between_gaussians_that_do_not_commute():
+    """The product of roots, which is not symmetric, and so not the optimal transport.
+
+    Equations: eq:bridge-gaussian
+    """
+    C_A, C_B = (torch.tensor(C, dtype=torch.float64) for C in ([[1.0, 0.0], [0.0, 0.1]], [[0.5, 0.3], [0.3, 0.4]]))
+    A, B = (Gaussian(torch.tensor(m), C, LINEAR) for m, C in (([0.3, 0.0], C_A), ([-0.5, 1.0], C_B)))
+    values, vectors = torch.linalg.eigh(C_B)
+    matrix = vectors * values.sqrt() @ vectors.T @ C_A.diagonal().rsqrt().diag()
+    x_0 = A.sample(200, generator(11))
+    expected = B.means + (x_0 - A.means) @ matrix.T
+    assert (translate(A.eps, B.eps, x_0, LINEAR, make_tau(1000, 500, "trailing")) - expected).norm(dim=1).mean() < 0.02
+    assert abs(matrix[0, 1] - matrix[1, 0]) > 0.1
+
+
 def test_translation_to_the_same_is_reconstruction():
     x_0 = PLANE.sample(200, generator(9))
     errors = [(translate(PLANE.eps, PLANE.eps, x_0, LINEAR, make_tau(1000, S, "trailing")) - x_0).abs().median() for S in (25, 100)]

@@ -106,6 +106,8 @@ def translate(
 
     Raises:
         ValueError: if the strength is outside 0..1.
+
+    Equations: eq:bridge-line, eq:bridge-gaussian
     """
     part = first_steps(tau, strength)
     if len(part) == 1:

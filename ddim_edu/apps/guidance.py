@@ -44,6 +44,8 @@ def guided(conditional: EpsTheta, unconditional: EpsTheta, scale: float) -> EpsT
 
     Raises:
         ValueError: if the scale is not a finite number.
+
+    Equations: eq:guidance
     """
     if not math.isfinite(scale):
         raise ValueError(f"scale = {scale}: give a finite number; 1 is no guidance beyond the class itself")
@@ -93,6 +95,8 @@ class Tilted:
 
     Raises:
         ValueError: if the mixture is not one-dimensional.
+
+    Equations: eq:guide-tilted
     """
 
     def __init__(
