@@ -49,14 +49,15 @@ def network_script(book: Path, name: str, kept: Path) -> str:
     """The script of one network, from the folder ``kept`` if nothing has changed since."""
     from ddim_edu.lab import checkpoint
 
-    sources = [checkpoint.find(name), book / "_tools" / "export_onnx.py", Path(__file__), Path(checkpoint.__file__).parents[1] / "nets" / "unet.py"]
+    package = Path(checkpoint.__file__).parents[1]
+    sources = [checkpoint.find(name), package / "nets" / "unet.py", book / "_tools" / "export_onnx.py", Path(__file__)]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     path = kept / f"{name}-{key}.js"
     if not path.is_file():
         saved = checkpoint.load(name)
-        onnx = exporter(book / "_tools").export(saved)
         assert len(CLASSES[name]) == saved.config.classes
-        made = script(name, side=saved.config.image_size, classes=CLASSES[name], alphaBar=saved.schedule.alpha_bar.tolist(), onnx=text_of(onnx))
+        about = {"side": saved.config.image_size, "classes": CLASSES[name], "alphaBar": saved.schedule.alpha_bar.tolist()}
+        made = script(name, **about, onnx=text_of(exporter(book / "_tools").export(saved)))
         kept.mkdir(parents=True, exist_ok=True)
         for old in kept.glob(f"{name}-*.js"):
             old.unlink()

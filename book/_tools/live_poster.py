@@ -1,6 +1,6 @@
 """The picture that stands in for the live sampler where no scripts run: book/images/live.png, the same at every run.
 
-    python book/_tools/live_poster.py
+python book/_tools/live_poster.py
 """
 
 from __future__ import annotations

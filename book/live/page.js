@@ -7,7 +7,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const start = document.querySelector("[data-live=start]");
   if (!start) return;
 
-  const MODELS = { digits: "handwritten digits, 8 × 8", "fashion-mnist": "Fashion-MNIST, 28 × 28" };
+  const MODELS = { digits: "digits", "fashion-mnist": "Fashion-MNIST" };
   const COMPARED = [1, 2, 5, 10, 20, 50, 100];
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -62,7 +62,7 @@ document.addEventListener("DOMContentLoaded", () => {
   class Picture {
     constructor(caption, { sharp = false } = {}) {
       this.sharp = sharp;
-      this.canvas = make("canvas", { width: 168, height: 168 });
+      this.canvas = make("canvas", { width: 224, height: 224 });
       this.canvas.setAttribute("role", "img");
       this.caption = make("figcaption", {}, html(caption));
       this.box = make("figure", { className: "live-picture" }, this.canvas, this.caption);
@@ -144,7 +144,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const seed = number(3);
   const steps = slider(1, 100, 20);
   const eta = slider(0, 1, 0, 0.05);
-  const spacing = choice(Object.fromEntries(DDIM.SPACINGS.map((name) => [name, name])), "leading");
+  const spacing = choice(Object.fromEntries(DDIM.SPACINGS.map((name) => [name, name])), "trailing");
   const scale = slider(0, 5, 1, 0.5);
   const loading = make("p", { className: "live-status" });
   loading.setAttribute("role", "status");
@@ -166,7 +166,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   async function choose() {
     const name = model.value;
-    loading.textContent = `Loading the network of ${MODELS[name]} …`;
+    loading.textContent = `Loading the ${MODELS[name]} network …`;
     await sleep();
     try {
       const loaded = await LiveNetwork.load(name);
@@ -190,20 +190,22 @@ document.addEventListener("DOMContentLoaded", () => {
       seed.value = Math.floor(Math.random() * 10000);
       seed.dispatchEvent(new Event("input"));
     });
-    dice.append(icon("⟳ "), "New seed");
+    dice.append(icon("⟳"));
+    dice.setAttribute("aria-label", "New seed");
+    const seedField = field("Seed of the noise", seed);
+    seedField.append(make("div", { className: "live-pair" }, seed, dice));
     const grid = make(
       "div",
       { className: "live-grid" },
       field("Network", model),
       field("Class", label),
-      field("Seed of the noise", seed),
-      make("div", { className: "live-field" }, dice),
+      seedField,
+      field("Spacing of the steps", spacing),
       field("Steps S", steps, (v) => v),
       field("Noise η", eta, (v) => Number(v).toFixed(2)),
-      field("Spacing of the steps", spacing),
       field("Guidance scale", scale, (v) => Number(v).toFixed(1)),
     );
-    const form = make("form", { className: "live-panel", onsubmit: () => false }, grid, loading);
+    const form = make("form", { className: "live-panel live-settings", onsubmit: () => false }, grid, loading);
     form.setAttribute("aria-label", "Settings of the sampler");
     model.addEventListener("change", () => choose().catch(() => {}));
     const on = (control, kind, these) => control.addEventListener(kind, () => these.forEach((panel) => panel.change()));
@@ -223,6 +225,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const place = slider(0, 20, 0);
   const film = make("div", { className: "live-film" });
   let history = []; // the steps of the run
+  let sampled = null; // its end
   let following = true; // the slider goes with the run until the reader takes it
 
   function levelOf(i) {
@@ -266,8 +269,9 @@ document.addEventListener("DOMContentLoaded", () => {
     const took = performance.now() - began;
     if (following) place.value = S;
     showFrame(Number(place.value));
-    watch.status.textContent = `${nameOfClass()}, seed ${seedOf(seed)}: ${S} ${S === 1 ? "step" : "steps"} in ${seconds(took)}.`;
-    draw.offer(history.at(-1).xs);
+    watch.status.textContent = `${S} ${S === 1 ? "step" : "steps"} in ${seconds(took)}: ${nameOfClass()}, seed ${seedOf(seed)}.`;
+    sampled = history.at(-1).xs;
+    watch.box.dispatchEvent(new CustomEvent("sampled", { detail: { x: [...sampled], seed: seedOf(seed), S } })); // for whoever listens
   });
 
   function fillWatch() {
@@ -357,7 +361,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   const board = new Picture("your drawing", { sharp: true }), code = new Picture("its latent"), back = new Picture("decoded again");
   const codeSteps = slider(5, 100, 50, 5);
-  let drawing = null, side = 0, cursor = [0, 0], sampled = null;
+  let drawing = null, side = 0, cursor = [0, 0];
 
   const draw = new Panel("draw", async (alive) => {
     if (side !== network.side) ring();
@@ -370,7 +374,7 @@ document.addEventListener("DOMContentLoaded", () => {
       if (!calm.matches) code.show(up.xs, network.side);
       await sleep();
     }
-    code.show(up.xs, network.side, "The latent that the drawing is encoded as, which looks like noise");
+    code.show(up.xs, network.side, "The latent that the drawing is encoded as");
     for await (down of DDIM.path(eps, up.xs, network.alphaBar, tau, { clip: null })) {
       if (!alive()) return;
       if (!calm.matches) back.show(down.xs, network.side);
@@ -380,10 +384,6 @@ document.addEventListener("DOMContentLoaded", () => {
     const error = rms(down.xs, x0) / 2, took = seconds(performance.now() - began);
     draw.status.textContent = `Up and down in ${S} steps each, ${took}. A pixel is off by ${(100 * error).toFixed(1)} % of the range (root mean square).`;
   });
-
-  draw.offer = (sample) => {
-    sampled = sample;
-  };
 
   function showBoard() {
     board.show(drawing, side);
@@ -475,7 +475,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const spoken = make("span", { className: "live-spoken" });
     spoken.setAttribute("aria-live", "polite");
     draw.fill(
-      make("div", { className: "live-pictures" }, board.box, code.box, back.box),
+      make("div", { className: "live-pictures live-drawing" }, board.box, code.box, back.box),
       make(
         "div",
         { className: "live-grid" },
