@@ -190,23 +190,31 @@ def test_the_noise_is_normal_and_a_function_of_the_seed(page):
 
 # S, spacing, eta, class, guidance, clip
 PATHS = [
-    (1, "trailing", 0.0, 3, 1.0, 1.0),
+    (1, "leading", 0.0, 3, 1.0, 1.0),
     (20, "trailing", 0.0, 3, 1.0, 1.0),
     (10, "leading", 0.0, None, 1.0, None),
-    (12, "linspace", 1.0, None, 1.0, 1.0),
+    (25, "linspace", 1.0, None, 1.0, 1.0),
     (30, "quadratic", 0.4, 7, 3.0, 1.0),
     (15, "quadratic-full", 1.0, 9, 0.0, 1.0),
 ]
 
 
-def largest_error(seen: list[dict], steps) -> float:
-    """Over all steps and pixels, of the state left, the state reached and the predicted picture."""
+def compare(seen: list[dict], steps, schedule) -> None:
+    """Every state of the path and every predicted picture agree.
+
+    At T the cosine schedule holds the picture under 20,000 times as much noise, and a prediction of x_0 there multiplies the rounding of
+    the noise by this number: float32 in torch is 5e-3 from float64 too. So predictions get 1e-6 times that ratio. It matters at t = T
+    only, and the states after it, at whose level the prediction has little weight, keep the tolerance.
+    """
     assert [(one["t"], one["s"]) for one in seen] == [(step.t, step.s) for step in steps]
-    pairs = [(torch.tensor(one[mine]), getattr(step, ours)) for one, step in zip(seen, steps) for mine, ours in NAMES.items()]
-    return max((mine - ours.flatten()).abs().max().item() for mine, ours in pairs)
-
-
-NAMES = {"xt": "x_t", "x0": "x0_hat", "xs": "x_s"}
+    for one, step in zip(seen, steps):
+        allowed = max(TOLERANCE, 1e-6 * schedule.nsr[step.t].item())
+        for mine, ours, tolerance in (
+            (one["xt"], step.x_t, TOLERANCE),
+            (one["xs"], step.x_s, TOLERANCE),
+            (one["x0"], step.x0_hat, allowed),
+        ):
+            assert (torch.tensor(mine) - ours.flatten()).abs().max() < tolerance
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -223,7 +231,7 @@ def test_a_whole_trajectory_is_that_of_ddim_edu(page, name, S, spacing, eta, lab
     with torch.no_grad():
         steps = list(ddim_path(eps_theta, x_T, model.schedule, tau, eta=eta, generator=torch.Generator().manual_seed(1), clip=clip))
     assert found["left"] == 0
-    assert largest_error(found["seen"], steps) < TOLERANCE
+    compare(found["seen"], steps, model.schedule)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -238,6 +246,18 @@ def test_inversion_is_that_of_ddim_edu(page, name, S, label):
     for k in range(1, S + 1, 3):  # after its first k steps
         ours = invert(model.eps_theta(label), x_0, model.schedule, tau[: k + 1]).flatten()
         assert (torch.tensor(found[k - 1]["xs"]) - ours).abs().max() < TOLERANCE
+
+
+def test_what_the_page_says_of_a_single_step_from_T():
+    model = load("digits")
+    assert model.schedule.nsr[-1].item() == pytest.approx(20_291, abs=1)
+    x_T = torch.randn(50, *model.image_shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        (step,) = ddim_path(model.eps_theta(3), x_T, model.schedule, make_tau(1000, 1, "trailing"), clip=1.0)
+    assert (step.x_s.abs() == 1).float().mean() > 0.95
+    with torch.no_grad():
+        (step,) = ddim_path(model.eps_theta(3), x_T, model.schedule, make_tau(1000, 1, "leading"), clip=None)
+    assert (step.x_s - x_T).square().mean() < 0.1
 
 
 # ---------------------------------------------------------------- the page
