@@ -195,7 +195,7 @@ PATHS = [
     (10, "leading", 0.0, None, 1.0, None),
     (25, "linspace", 1.0, None, 1.0, 1.0),
     (30, "quadratic", 0.4, 7, 3.0, 1.0),
-    (15, "quadratic-full", 1.0, 9, 0.0, 1.0),
+    (40, "quadratic-full", 1.0, 9, 0.0, 1.0),
 ]
 
 
@@ -208,13 +208,10 @@ def compare(seen: list[dict], steps, schedule) -> None:
     """
     assert [(one["t"], one["s"]) for one in seen] == [(step.t, step.s) for step in steps]
     for one, step in zip(seen, steps):
-        allowed = max(TOLERANCE, 1e-6 * schedule.nsr[step.t].item())
-        for mine, ours, tolerance in (
-            (one["xt"], step.x_t, TOLERANCE),
-            (one["xs"], step.x_s, TOLERANCE),
-            (one["x0"], step.x0_hat, allowed),
-        ):
-            assert (torch.tensor(mine) - ours.flatten()).abs().max() < tolerance
+        ours = {"xt": step.x_t, "xs": step.x_s, "x0": step.x0_hat}
+        off = {name: (torch.tensor(one[name]) - state.flatten()).abs().max().item() for name, state in ours.items()}
+        assert max(off["xt"], off["xs"]) < TOLERANCE, (step.t, off)
+        assert off["x0"] < max(TOLERANCE, 1e-6 * schedule.nsr[step.t].item()), (step.t, off)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -273,6 +270,8 @@ def test_the_page_draws_threes_without_an_error_or_the_network(visit):
 
     page.evaluate("document.querySelector('[data-live=watch]').addEventListener('sampled', e => (window.samples ??= []).push(e.detail))")
     one.start()
+    # Two seconds on a quiet machine with two cores; a busy one gets more time.
+    assert float(page.locator("[data-live=start]").get_attribute("data-first")) < 30_000
     assert page.get_by_label("Class", exact=True).input_value() == "3"
     for seed in range(10):
         one.set("Seed of the noise", str(seed))
@@ -291,13 +290,6 @@ def test_the_page_draws_threes_without_an_error_or_the_network(visit):
     assert {urlsplit(url).scheme for url in one.asked} <= {"file", "blob"}
 
 
-def test_it_starts_soon(visit):
-    one = visit()
-    one.start()
-    # Two seconds on a quiet machine with two cores; a busy one gets more time.
-    assert float(one.page.locator("[data-live=start]").get_attribute("data-first")) < 30_000
-
-
 def test_a_run_that_was_overtaken_stops(visit):
     one = visit()
     one.start()
@@ -310,7 +302,7 @@ def test_a_run_that_was_overtaken_stops(visit):
     assert place.get_attribute("max") == "100" and place.input_value() == "100"
     assert place.get_attribute("aria-valuetext") == "100 of 100, t = 0"
     one.set("Step", "0")
-    assert place.get_attribute("aria-valuetext") == "0 of 100, t = 1000"
+    assert place.get_attribute("aria-valuetext") == "0 of 100, t = 991"
 
 
 def test_by_keyboard_alone(visit):
@@ -320,8 +312,10 @@ def test_by_keyboard_alone(visit):
     page.keyboard.press("Enter")
     one.done("watch")
     reached = []
-    for _ in range(40):  # from the first setting, where the focus went
-        reached.append(page.evaluate("(e => e.ariaLabel ?? e.labels?.[0]?.textContent ?? e.textContent)(document.activeElement)"))
+    for _ in range(40):  # from the first setting, where the focus went; formulas and links of the text are on the way
+        reached += page.evaluate(
+            "(e => e.closest('[data-live]') ? [e.ariaLabel ?? e.labels?.[0]?.textContent ?? e.textContent] : [])(document.activeElement)"
+        )
         page.keyboard.press("Tab")
     wanted = ["Network", "Class", "Seed of the noise", "New seed", "Spacing of the steps", "Steps S", "Noise η", "Guidance scale", "Step"]
     wanted += ["▶ Run again", "Place between the two", "Along", "Seed of the second noise"]
@@ -342,7 +336,7 @@ def test_by_keyboard_alone(visit):
     assert one.done("draw") != empty
 
 
-def test_on_a_phone(visit):
+def test_on_a_phone_everything_fits_and_has_a_name(visit):
     one = visit(viewport={"width": 375, "height": 667}, has_touch=True, is_mobile=True)
     page = one.page
     one.start()
@@ -355,6 +349,11 @@ def test_on_a_phone(visit):
             .map(e => e.labels?.[0]?.textContent ?? e.textContent)"""
     )
     assert small == []
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('[data-live] :is(button, select, input, canvas)')]
+            .filter(e => !(e.labels?.[0]?.textContent || e.ariaLabel || e.textContent.trim())).map(e => e.outerHTML)"""
+    )
+    assert nameless == []
     board = page.locator(".live-board")
     board.scroll_into_view_if_needed()
     before = one.done("draw")
@@ -362,18 +361,6 @@ def test_on_a_phone(visit):
     page.touchscreen.tap(box["x"] + box["width"] * 0.1, box["y"] + box["height"] * 0.9)
     page.wait_for_timeout(100)
     assert one.done("draw") != before
-
-
-def test_every_control_has_a_name_and_every_picture_a_description(visit):
-    one = visit()
-    one.start()
-    for panel in ("compare", "between", "draw"):
-        one.done(panel)
-    nameless = one.page.evaluate(
-        """() => [...document.querySelectorAll('[data-live] :is(button, select, input, canvas)')]
-            .filter(e => !(e.labels?.[0]?.textContent || e.ariaLabel || e.textContent.trim())).map(e => e.outerHTML)"""
-    )
-    assert nameless == []
 
 
 def test_without_scripts_and_on_paper_there_is_a_picture_and_a_sentence(visit):
