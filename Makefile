@@ -24,7 +24,7 @@ book: $(STAMP)  ## the book, in _build/html
 	@$(BIN)/jupyter-book build book -q
 	@echo "open _build/html/index.html"
 
-test: lint unit pages chapters-test  ## every check, in the order of cost
+test: lint pages unit chapters-test  ## every check; the tests of the live page use the book that was just built
 	@echo "== all passed"
 
 lint: $(STAMP)  ## ruff

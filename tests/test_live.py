@@ -265,8 +265,8 @@ def test_the_page_draws_threes_without_an_error_or_the_network(visit):
     page = one.page
     before = {url for url in one.asked if urlsplit(url).scheme == "file"}
     assert not any("/live/" + name in url for url in before for name in ("runtime.js", *(f"{name}.js" for name in MODELS)))
-    bytes_before = sum(Path(unquote(urlsplit(url).path)).stat().st_size for url in before if "/live/" in url or "/_images/" in url)
-    assert bytes_before < 200_000  # the page's own share
+    sizes = {url: Path(unquote(urlsplit(url).path)).stat().st_size for url in before}
+    assert sum(size for url, size in sizes.items() if "/_static/" not in url) < 200_000  # the page's own share
 
     page.evaluate("document.querySelector('[data-live=watch]').addEventListener('sampled', e => (window.samples ??= []).push(e.detail))")
     one.start()

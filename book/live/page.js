@@ -285,7 +285,7 @@ document.addEventListener("DOMContentLoaded", () => {
     again.append(icon("▶ "), "Run again");
     watch.fill(
       make("div", { className: "live-pictures" }, state.box, guess.box),
-      make("div", { className: "live-grid" }, field("Step", place, where), make("div", { className: "live-field" }, again)),
+      make("div", { className: "live-pair live-scrub" }, field("Step", place, where), again),
       film,
     );
   }
