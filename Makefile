@@ -27,7 +27,7 @@ book: $(STAMP)  ## the book, in _build/html
 pdf: book  ## the book as one PDF, _build/ddim.pdf, if the machine has Chromium
 	@$(BIN)/python book/_tools/pdf.py _build/html _build/ddim.pdf
 
-test: lint unit pages browser chapters-test  ## every check, in the order of cost
+test: lint pages browser unit chapters-test  ## every check; the browser sees the book that was just built
 	@echo "== all passed"
 
 lint: $(STAMP)  ## ruff

@@ -1,0 +1,167 @@
+// The DDIM sampler, as ddim_edu has it: alpha-bar as an array over t = 0..T, steps from t down to s, one loop for every eta.
+// A picture is a Float32Array of D numbers; a network is an async function eps(x, t) that gives D numbers. Nothing here touches the page.
+
+const DDIM = (() => {
+  "use strict";
+
+  const SPACINGS = ["leading", "linspace", "trailing", "quadratic", "quadratic-full"];
+
+  // ---------------------------------------------------------------- the steps
+
+  /** To the nearest whole number, halves to the even one, as numpy rounds. */
+  function roundHalfEven(x) {
+    const below = Math.floor(x);
+    if (x - below !== 0.5) return Math.round(x);
+    return below % 2 === 0 ? below : below + 1;
+  }
+
+  /** `count` numbers from 0 to `stop`, both included. */
+  function upTo(stop, count) {
+    const step = count > 1 ? stop / (count - 1) : 0;
+    return Array.from({ length: count }, (_, i) => (i > 0 && i === count - 1 ? stop : i * step));
+  }
+
+  /** The levels 0 = tau[0] < ... < tau[S] <= T that a sampler with S steps visits; see ddim_edu.schedule.make_tau. */
+  function makeTau(T, S, spacing = "leading") {
+    if (!(Number.isInteger(S) && S >= 1 && S <= T)) throw new RangeError(`S = ${S} is outside 1..${T}`);
+    const top = T - 1; // levels are counted from 0 here, and 1 is added below
+    const numbers = Array.from({ length: S }, (_, i) => i);
+    let steps;
+    if (spacing === "leading") steps = numbers.map((i) => i * Math.floor(T / S));
+    else if (spacing === "linspace") steps = S > 1 ? upTo(top, S).map(roundHalfEven) : [top];
+    else if (spacing === "trailing") steps = numbers.map((i) => roundHalfEven(T - (S - 1 - i) * (T / S)) - 1);
+    else if (spacing === "quadratic") steps = upTo(Math.sqrt(0.8 * T), S).map((u) => Math.floor(u * u));
+    else if (spacing === "quadratic-full") steps = S > 1 ? upTo(Math.sqrt(top), S).map((u) => Math.floor(u * u + 1e-9)) : [top];
+    else throw new RangeError(`spacing ${spacing} is unknown`);
+    const tau = steps.map((step) => step + 1);
+    for (let i = 1; i < S; i++) tau[i] = Math.max(tau[i], tau[i - 1] + 1); // a repeat moves up to the next free level
+    return [0, ...tau.map((t, i) => Math.min(t, T - (S - 1 - i)))]; // and none is pushed beyond T
+  }
+
+  // ---------------------------------------------------------------- one step
+
+  /** a x + b y, number by number. */
+  function combine(a, x, b, y) {
+    const sum = new Float32Array(x.length);
+    for (let i = 0; i < x.length; i++) sum[i] = a * x[i] + b * y[i];
+    return sum;
+  }
+
+  /** The picture predicted from x_t and its noise: (x_t - sqrt(1 - abar) eps) / sqrt(abar). */
+  const unmixX0 = (x, eps, abar) => combine(1 / Math.sqrt(abar), x, -Math.sqrt(1 - abar) / Math.sqrt(abar), eps);
+
+  /** The noise that leads from x_0 to x_t: (x_t - sqrt(abar) x_0) / sqrt(1 - abar). */
+  const unmixEps = (x, x0, abar) => combine(1 / Math.sqrt(1 - abar), x, -Math.sqrt(abar) / Math.sqrt(1 - abar), x0);
+
+  /** The standard deviation of the fresh noise on the way from t to s (DDIM, eq. 16). */
+  const sigma = (abarT, abarS, eta) => eta * Math.sqrt((1 - abarS) / (1 - abarT)) * Math.sqrt(1 - abarT / abarS);
+
+  /** The state at level s, from what was predicted at level t (DDIM, eq. 12). */
+  function arrive(x0, eps, abarS, sigmaS, noise) {
+    const x = combine(Math.sqrt(abarS), x0, Math.sqrt(Math.max(0, 1 - abarS - sigmaS * sigmaS)), eps);
+    return sigmaS > 0 ? combine(1, x, sigmaS, noise()) : x;
+  }
+
+  // ---------------------------------------------------------------- whole paths
+
+  /**
+   * From x_T at level tau[S] down to the data, one step at a time.
+   * `noise()` gives D fresh normal numbers, and is asked at steps with sigma > 0 only. `clip` bounds the predicted picture (null: no bound).
+   */
+  async function* path(eps, xT, alphaBar, tau, { eta = 0, clip = 1, noise = null } = {}) {
+    let x = xT;
+    for (let i = tau.length - 1; i > 0; i--) {
+      const t = tau[i], s = tau[i - 1];
+      let found = await eps(x, t);
+      let x0 = unmixX0(x, found, alphaBar[t]);
+      if (clip !== null) {
+        x0 = x0.map((v) => Math.min(clip, Math.max(-clip, v)));
+        found = unmixEps(x, x0, alphaBar[t]); // so that the two still agree
+      }
+      const next = arrive(x0, found, alphaBar[s], sigma(alphaBar[t], alphaBar[s], eta), noise);
+      yield { t, s, xt: x, x0, eps: found, xs: next };
+      x = next;
+    }
+  }
+
+  /** The same step upwards, with sigma = 0: from the data to the x at level tau[S] that leads back to it. */
+  async function* invert(eps, x0, alphaBar, tau) {
+    let x = x0;
+    for (let i = 0; i < tau.length - 1; i++) {
+      const t = tau[i], s = tau[i + 1];
+      const found = await eps(x, Math.max(t, 1)); // a network knows no level 0
+      const predicted = unmixX0(x, found, alphaBar[t]);
+      const next = arrive(predicted, found, alphaBar[s], 0, null);
+      yield { t, s, xt: x, x0: predicted, eps: found, xs: next };
+      x = next;
+    }
+  }
+
+  /** The last state of a path. */
+  async function endOf(steps) {
+    let last;
+    for await (last of steps);
+    return last.xs;
+  }
+
+  /**
+   * The noise predictor of one class with classifier-free guidance: eps(any) + scale (eps(class) - eps(any)).
+   * `network(xs, t, labels)` takes a list of pictures and a label for each; `any` is the label of any class.
+   */
+  function guided(network, label, any, scale = 1) {
+    if (label === any || scale === 0) return async (x, t) => (await network([x], t, [any]))[0];
+    if (scale === 1) return async (x, t) => (await network([x], t, [label]))[0];
+    return async (x, t) => {
+      const [free, bound] = await network([x, x], t, [any, label]);
+      return combine(1 - scale, free, scale, bound);
+    };
+  }
+
+  // ---------------------------------------------------------------- noise
+
+  /** Normal numbers from a seed (any whole number): the same on every machine. */
+  function normals(seed) {
+    let state = seed >>> 0;
+    const uniform = () => { // mulberry32
+      state = (state + 0x6d2b79f5) >>> 0;
+      let z = state;
+      z = Math.imul(z ^ (z >>> 15), z | 1);
+      z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
+      return ((z ^ (z >>> 14)) >>> 0) / 2 ** 32;
+    };
+    for (let i = 0; i < 8; i++) uniform(); // seeds 0, 1, 2 begin alike
+    return (count) => {
+      const drawn = new Float32Array(count);
+      for (let i = 0; i < count; i += 2) { // Box and Muller
+        const radius = Math.sqrt(-2 * Math.log(1 - uniform())), turn = 2 * Math.PI * uniform();
+        drawn[i] = radius * Math.cos(turn);
+        if (i + 1 < count) drawn[i + 1] = radius * Math.sin(turn);
+      }
+      return drawn;
+    };
+  }
+
+  /** The angle between two latents, exact near 0 and near pi too. */
+  function angle(a, b) {
+    const norm = (x) => Math.sqrt(x.reduce((sum, v) => sum + v * v, 0));
+    const ofA = norm(a), ofB = norm(b);
+    let apart = 0, together = 0;
+    for (let i = 0; i < a.length; i++) {
+      const u = a[i] / ofA, v = b[i] / ofB;
+      apart += (u - v) ** 2;
+      together += (u + v) ** 2;
+    }
+    return 2 * Math.atan2(Math.sqrt(apart), Math.sqrt(together));
+  }
+
+  /** The point of the arc from a (u = 0) to b (u = 1). */
+  function slerp(a, b, u) {
+    const theta = angle(a, b);
+    const share = (v) => (theta < 1e-6 ? v : Math.sin(v * theta) / Math.sin(theta));
+    return combine(share(1 - u), a, share(u), b);
+  }
+
+  return { SPACINGS, makeTau, sigma, path, invert, endOf, guided, normals, angle, slerp };
+})();
+
+if (typeof module !== "undefined") module.exports = DDIM; // for the tests, outside a page

@@ -1,0 +1,427 @@
+"""The live sampler: the page's JavaScript and its exported networks against ddim_edu, in a real browser, from file://.
+
+Uses the built book in _build/html if it is up to date; otherwise it builds this one page in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import math
+import shutil
+import subprocess
+import sys
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import torch
+
+from ddim_edu.apps.guidance import guided
+from ddim_edu.apps.interpolate import angle, slerp
+from ddim_edu.lab.checkpoint import load
+from ddim_edu.lab.classifiers import load_classifier
+from ddim_edu.sampler import ddim_path, draw, invert
+from ddim_edu.schedule import SPACINGS, make_tau
+
+ROOT = Path(__file__).parent.parent
+BOOK = ROOT / "book"
+LIVE = BOOK / "live"
+MODELS = ("digits", "fashion-mnist")
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PATIENCE = 120_000  # ms: the machine may be busy
+TOLERANCE = 1e-3  # what was asked for; float32 in two libraries differs by much less
+
+
+def module(path: Path):
+    spec = importlib.util.spec_from_file_location(f"live_{path.stem}", path)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+live_page = module(BOOK / "_ext" / "live_page.py")
+load = cache(load)
+
+
+# ---------------------------------------------------------------- the browser and the page
+
+
+@pytest.fixture(scope="session")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
+    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if program is None:
+        pytest.skip("no Chromium on this machine, so the live page is not tried; apt install chromium")
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-quic"])
+        yield found
+        found.close()
+
+
+def is_current(site: Path) -> bool:
+    """Whether a built book holds this page as it is now."""
+    page, kept = site / "live.html", ROOT / "_build" / "onnx"
+    if not page.is_file() or page.stat().st_mtime < max(path.stat().st_mtime for path in (BOOK / "live.md", ROOT / "_config.yml")):
+        return False
+    same = {name: (LIVE / name).read_text(encoding="utf-8") for name in live_page.OWN}
+    same |= {f"{name}.js": live_page.network_script(BOOK, name, kept) for name in MODELS}
+    same["runtime.js"] = live_page.runtime_script(LIVE / "onnxruntime-web")
+    there = {path.name: path.read_text(encoding="utf-8") for path in (site / "live").glob("*.[jc]s*")}
+    return all(there.get(name) == text for name, text in same.items())
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory):
+    site = ROOT / "_build" / "html"
+    if not is_current(site):
+        folder = tmp_path_factory.mktemp("site")
+        (folder / "_toc.yml").write_text("format: jb-book\nroot: live\n")
+        program = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+        command = [*program, "build", BOOK, "--toc", folder / "_toc.yml", "--path-output", folder, "-qq"]
+        subprocess.run(command, check=True, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True)
+        site = folder / "_build" / "html"
+    return (site / "live.html").as_uri()
+
+
+class Visit:
+    """An open page, with what it asked for and what went wrong on it."""
+
+    def __init__(self, browser, address: str, **how) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | how)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.asked: list[str] = []
+        self.errors: list[str] = []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("console", lambda message: message.type in ("error", "warning") and self.errors.append(message.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(address)
+
+    def start(self) -> None:
+        self.page.click("text=Start the sampler")
+        self.done("watch")
+
+    def done(self, panel: str) -> str:
+        """Wait until a panel has run with the settings as they are; what it says."""
+        self.page.locator(f"[data-live={panel}]").scroll_into_view_if_needed()
+        self.page.wait_for_function(f"document.querySelector('[data-live={panel}]').dataset.state === 'done'")
+        return self.page.inner_text(f"[data-live={panel}] .live-status")
+
+    def set(self, label: str, value: str) -> None:
+        """Give a control a value, as a reader's hand would: with its event."""
+        kind = "change" if self.page.get_by_label(label, exact=True).evaluate("e => e.tagName") == "SELECT" else "input"
+        self.page.get_by_label(label, exact=True).evaluate(
+            "(e, [value, kind]) => { e.value = value; e.dispatchEvent(new Event(kind)); }", [value, kind]
+        )
+
+
+@pytest.fixture
+def visit(browser, address):
+    opened = []
+
+    def go(**how) -> Visit:
+        opened.append(Visit(browser, address, **how))
+        return opened[-1]
+
+    yield go
+    for one in opened:
+        one.context.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser, address):
+    """A page for the mathematics alone, with what the tests below call."""
+    opened = Visit(browser, address)
+    opened.page.evaluate(
+        """() => {
+        const floats = (x) => Float32Array.from(x);
+        window.run = async (name, job) => {
+            const net = await LiveNetwork.load(name);
+            const label = job.label ?? net.any, noises = (job.noises ?? []).map(floats);
+            const eps = DDIM.guided(net.eps, label, net.any, job.scale ?? 1);
+            const how = { eta: job.eta, clip: job.clip, noise: () => noises.shift() };
+            const steps = (job.invert ? DDIM.invert : DDIM.path)(eps, floats(job.x), net.alphaBar, job.tau, how);
+            const seen = [];
+            for await (const { t, s, xt, x0, xs } of steps) seen.push({ t, s, xt: [...xt], x0: [...x0], xs: [...xs] });
+            return { seen, left: noises.length };
+        };
+    }"""
+    )
+    yield opened.page
+    opened.context.close()
+
+
+# ---------------------------------------------------------------- the mathematics
+
+
+def test_tau_is_make_tau(page):
+    numbers = [*range(1, 101), 128, 250, 333, 500, 750, 999, 1000]
+    ours = {f"{T} {S} {spacing}": make_tau(T, S, spacing).tolist() for T in (900, 1000) for S in numbers if S <= T for spacing in SPACINGS}
+    theirs = page.evaluate("keys => keys.map(k => { const [T, S, how] = k.split(' '); return DDIM.makeTau(+T, +S, how); })", list(ours))
+    assert theirs == list(ours.values())
+    assert page.evaluate("DDIM.SPACINGS") == list(SPACINGS)
+
+
+def test_slerp_and_the_angle(page):
+    generator = torch.Generator().manual_seed(5)
+    a, b = torch.randn(2, 1, 64, generator=generator, dtype=torch.float64)
+    for end in (b, a + 1e-4 * b, a.clone()):
+        for u in (0.0, 0.3, 1.0):
+            found = page.evaluate("([a, b, u]) => [...DDIM.slerp(a, b, u)]", [a[0].tolist(), end[0].tolist(), u])
+            assert torch.allclose(torch.tensor(found, dtype=torch.float64), slerp(a, end, u)[0], atol=1e-6)
+        found = page.evaluate("([a, b]) => DDIM.angle(a, b)", [a[0].tolist(), end[0].tolist()])
+        assert found == pytest.approx(angle(a, end).item(), abs=1e-9)
+
+
+def test_the_noise_is_normal_and_a_function_of_the_seed(page):
+    many = torch.tensor(page.evaluate("[...DDIM.normals(0)(100001)]"), dtype=torch.float64)
+    assert len(many) == 100_001
+    for power, expected, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):  # within 5 standard errors
+        assert abs((many**power).mean() - expected) < 5 * math.sqrt(variance / len(many))
+    assert abs((many[1:] * many[:-1]).mean()) < 5 / math.sqrt(len(many))
+    streams = torch.tensor(page.evaluate("Array.from({length: 200}, (_, seed) => [...DDIM.normals(seed)(64)])"))
+    assert streams.corrcoef().fill_diagonal_(0).abs().max() < 0.65  # 20,000 pairs of seeds, each with a standard deviation of 1/8
+    assert page.evaluate("DDIM.normals(7)(5).join() === DDIM.normals(7)(9).slice(0, 5).join()")
+
+
+# S, spacing, highest level, eta, class, guidance, clip
+PATHS = [
+    (1, "leading", 1000, 0.0, 3, 1.0, 1.0),
+    (10, "leading", 1000, 0.0, None, 1.0, None),
+    (30, "quadratic", 1000, 0.4, 7, 3.0, 1.0),
+    (20, "trailing", 990, 0.0, 3, 1.0, 1.0),
+    (12, "linspace", 990, 1.0, None, 1.0, 1.0),
+    (15, "quadratic-full", 990, 1.0, 9, 0.0, 1.0),
+    (20, "trailing", 1000, 0.0, 3, 1.0, 1.0),
+]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("S", "spacing", "top", "eta", "label", "scale", "clip"), PATHS)
+def test_a_whole_trajectory_is_that_of_ddim_edu(page, name, S, spacing, top, eta, label, scale, clip):
+    """All states and all predicted pictures, on the same x_T and the same noises.
+
+    At T = 1000 the cosine schedule holds the picture under 20,000 times as much noise, and the prediction of x_0 from there multiplies the
+    rounding of the network by this number: torch in float32 is up to 5e-3 from torch in float64 too. The last row shows that this
+    passes; the other rows start where float32 means something, at the latest at level 990 (64 times as much noise).
+    """
+    model = load(name)
+    tau = make_tau(top, S, spacing)
+    x_T = torch.randn(1, *model.image_shape, generator=torch.Generator().manual_seed(S))
+    generator = torch.Generator().manual_seed(1)
+    noises = [draw(x_T, generator).flatten().tolist() for _ in range(S - 1)] if eta else []  # none at the last step
+    job = {"x": x_T.flatten().tolist(), "tau": tau.tolist(), "eta": eta, "label": label, "scale": scale, "clip": clip, "noises": noises}
+    found = page.evaluate("([name, job]) => run(name, job)", [name, job])
+    eps_theta = model.eps_theta() if label is None else guided(model.eps_theta(label), model.eps_theta(), scale)
+    with torch.no_grad():
+        steps = list(ddim_path(eps_theta, x_T, model.schedule, tau, eta=eta, generator=torch.Generator().manual_seed(1), clip=clip))
+    assert found["left"] == 0 and [(one["t"], one["s"]) for one in found["seen"]] == [(step.t, step.s) for step in steps]
+    for one, step in zip(found["seen"], steps):
+        ours = {"xt": step.x_t, "x0": step.x0_hat, "xs": step.x_s}
+        off = {which: (torch.tensor(one[which]) - state.flatten()).abs().max().item() for which, state in ours.items()}
+        if step.t == 1000 and tau[-1] == 1000:
+            assert off["x0"] < 5e-6 * model.schedule.nsr[1000], (step.t, off)
+        elif tau[-1] == 1000:
+            assert max(off.values()) < 10 * TOLERANCE, (step.t, off)
+        else:
+            assert max(off.values()) < TOLERANCE, (step.t, off)
+    if tau[-1] == 1000:
+        assert off["xs"] < TOLERANCE  # the sample itself
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("S", "label"), [(10, None), (40, 3)])
+def test_inversion_is_that_of_ddim_edu(page, name, S, label):
+    model = load(name)
+    tau = make_tau(900, S, "trailing")
+    x_0 = torch.rand(1, *model.image_shape, generator=torch.Generator().manual_seed(S)) * 2 - 1
+    job = {"x": x_0.flatten().tolist(), "tau": tau.tolist(), "label": label, "invert": True}
+    found = page.evaluate("([name, job]) => run(name, job)", [name, job])["seen"]
+    assert [(one["t"], one["s"]) for one in found] == list(pairwise(tau.tolist()))
+    for k in range(1, S + 1, 3):  # after its first k steps
+        ours = invert(model.eps_theta(label), x_0, model.schedule, tau[: k + 1]).flatten()
+        assert (torch.tensor(found[k - 1]["xs"]) - ours).abs().max() < TOLERANCE
+
+
+def test_what_the_page_says_of_a_single_step_from_T():
+    model = load("digits")
+    assert model.schedule.nsr[-1].item() == pytest.approx(20_291, abs=1)
+    x_T = torch.randn(50, *model.image_shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        (step,) = ddim_path(model.eps_theta(3), x_T, model.schedule, make_tau(1000, 1, "trailing"), clip=1.0)
+    assert (step.x_s.abs() == 1).float().mean() > 0.95
+    with torch.no_grad():
+        (step,) = ddim_path(model.eps_theta(3), x_T, model.schedule, make_tau(1000, 1, "leading"), clip=None)
+    assert (step.x_s - x_T).square().mean() < 0.1
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_the_page_draws_threes_without_an_error_or_the_network(visit):
+    one = visit()
+    page = one.page
+    before = {url for url in one.asked if urlsplit(url).scheme == "file"}
+    assert not any("/live/" + name in url for url in before for name in ("runtime.js", *(f"{name}.js" for name in MODELS)))
+    sizes = {url: Path(unquote(urlsplit(url).path)).stat().st_size for url in before}
+    shared = ("/_static/", "/searchindex.js")  # every page of the book loads these
+    assert sum(size for url, size in sizes.items() if not any(part in url for part in shared)) < 200_000
+
+    page.evaluate("document.querySelector('[data-live=watch]').addEventListener('sampled', e => (window.samples ??= []).push(e.detail))")
+    one.start()
+    # Two seconds on a quiet machine with two cores; a busy one gets more time.
+    assert float(page.locator("[data-live=start]").get_attribute("data-first")) < 30_000
+    assert page.get_by_label("Class", exact=True).input_value() == "3"
+    for seed in range(10):
+        one.set("Seed of the noise", str(seed))
+        page.wait_for_function("seed => window.samples?.at(-1)?.seed === seed", arg=seed)
+    samples = {sample["seed"]: sample["x"] for sample in page.evaluate("window.samples")}
+    images = torch.tensor([samples[seed] for seed in range(10)]).view(10, 1, 8, 8)
+    assert (load_classifier("digits").model(images).argmax(1) == 3).sum() >= 9
+    for panel in ("compare", "between", "draw"):
+        assert one.done(panel)
+    one.set("Network", "fashion-mnist")
+    page.wait_for_function("document.querySelector('[aria-label=\"Settings of the sampler\"]').textContent.includes('ankle boot')")
+    one.done("draw")
+    one.done("watch")
+    assert "class dress" in page.inner_text("[data-live=watch] .live-status")
+    assert one.errors == []
+    assert {urlsplit(url).scheme for url in one.asked} <= {"file", "blob"}
+
+
+def test_a_run_that_was_overtaken_stops(visit):
+    one = visit()
+    one.start()
+    one.set("Steps S", "100")
+    for seed in (11, 12, 13):
+        one.set("Seed of the noise", str(seed))
+    said = one.done("watch")
+    assert said.endswith("class 3, seed 13.") and said.startswith("100 steps")
+    place = one.page.get_by_label("Step", exact=True)
+    assert place.get_attribute("max") == "100" and place.input_value() == "100"
+    assert place.get_attribute("aria-valuetext") == "100 of 100, t = 0"
+    one.set("Step", "0")
+    assert place.get_attribute("aria-valuetext") == "0 of 100, t = 991"
+
+
+def test_by_keyboard_alone(visit):
+    one = visit()
+    page = one.page
+    page.get_by_role("button", name="Start the sampler").focus()
+    page.keyboard.press("Enter")
+    one.done("watch")
+    reached = []
+    for _ in range(40):  # from the first setting, where the focus went; formulas and links of the text are on the way
+        reached += page.evaluate(
+            "(e => e.closest('[data-live]') ? [e.ariaLabel ?? e.labels?.[0]?.textContent ?? e.textContent] : [])(document.activeElement)"
+        )
+        page.keyboard.press("Tab")
+    wanted = ["Network", "Class", "Seed of the noise", "New seed", "Spacing of the steps", "Steps S", "Noise η", "Guidance scale", "Step"]
+    wanted += ["▶ Run again", "Place between the two", "Along", "Seed of the second noise"]
+    assert reached[: len(wanted)] == wanted
+    assert reached[len(wanted)].startswith("Drawing board") and reached[len(wanted) + 3] == "Steps up, and down"
+
+    page.get_by_label("Steps S", exact=True).focus()
+    page.keyboard.press("ArrowRight")
+    assert one.done("watch").startswith("21 steps")
+    one.done("draw")
+    page.get_by_role("button", name="Clear").focus()
+    page.keyboard.press("Enter")
+    empty = one.done("draw")
+    page.locator(".live-board").focus()
+    for key in ("ArrowUp", "Space", "ArrowUp", "Space", "ArrowLeft"):
+        page.keyboard.press(key)
+    assert page.inner_text(".live-spoken") == "row 3, column 4"
+    assert one.done("draw") != empty
+
+
+def test_on_a_phone_everything_fits_and_has_a_name(visit):
+    one = visit(viewport={"width": 375, "height": 667}, has_touch=True, is_mobile=True)
+    page = one.page
+    one.start()
+    for panel in ("compare", "between", "draw"):
+        one.done(panel)
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 375
+    small = page.evaluate(
+        """() => [...document.querySelectorAll('[data-live] :is(button, select, input)')]
+            .filter(e => e.getBoundingClientRect().height < 44 || e.getBoundingClientRect().width < 44)
+            .map(e => e.labels?.[0]?.textContent ?? e.textContent)"""
+    )
+    assert small == []
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('[data-live] :is(button, select, input, canvas)')]
+            .filter(e => !(e.labels?.[0]?.textContent || e.ariaLabel || e.textContent.trim())).map(e => e.outerHTML)"""
+    )
+    assert nameless == []
+    board = page.locator(".live-board")
+    board.scroll_into_view_if_needed()
+    before = one.done("draw")
+    box = board.bounding_box()
+    page.touchscreen.tap(box["x"] + box["width"] * 0.1, box["y"] + box["height"] * 0.9)
+    page.wait_for_timeout(100)
+    assert one.done("draw") != before
+
+
+def test_without_scripts_and_on_paper_there_is_a_picture_and_a_sentence(visit):
+    one = visit(java_script_enabled=False)
+    assert one.page.locator("figure.live-static img").is_visible()
+    assert one.page.get_by_text("With scripts switched off").is_visible()
+    assert not one.page.get_by_text("Start the sampler").is_visible()
+    other = visit()
+    other.start()
+    assert not other.page.locator("figure.live-static").is_visible()
+    other.page.emulate_media(media="print")
+    assert other.page.locator("figure.live-static img").is_visible()
+    assert not other.page.get_by_label("Class", exact=True).is_visible()
+
+
+def test_a_missing_file_is_named(visit, address, tmp_path):
+    site = Path(unquote(urlsplit(address).path)).parent
+    (tmp_path / "live").mkdir()
+    for name in ("live.html", *(f"live/{name}" for name in live_page.OWN)):
+        shutil.copyfile(site / name, tmp_path / name)
+    one = visit()
+    one.page.goto((tmp_path / "live.html").as_uri())
+    one.page.click("text=Start the sampler")
+    one.page.wait_for_selector("text=is missing beside this page")
+    assert one.page.get_by_role("button", name="Start the sampler").is_enabled()
+
+
+# ---------------------------------------------------------------- the export, without a browser
+
+
+def test_the_exported_file_keeps_the_float16_of_the_checkpoint(tmp_path, capsys):
+    onnx = pytest.importorskip("onnx")
+    export_onnx = module(BOOK / "_tools" / "export_onnx.py")
+    assert export_onnx.main(["digits", "--out", str(tmp_path)]) == 0
+    assert "digits.onnx: 0.6" in capsys.readouterr().out
+    graph = onnx.load(tmp_path / "digits.onnx").graph
+    assert [value.name for value in graph.input] == ["x", "t", "label"] and [value.name for value in graph.output] == ["eps"]
+    assert {value.type.tensor_type.shape.dim[0].dim_param for value in [*graph.input, *graph.output]} == {"B"}
+    halves = sum(math.prod(weight.dims) for weight in graph.initializer if weight.data_type == onnx.TensorProto.FLOAT16)
+    assert halves > 0.99 * sum(weight.numel() for weight in load("digits").model.parameters())
+    assert export_onnx.main(["cifar10-missing", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_network_scripts_are_made_once(tmp_path):
+    pytest.importorskip("onnx")
+    text = live_page.network_script(BOOK, "digits", tmp_path)
+    (kept,) = tmp_path.iterdir()
+    kept.write_text("kept")
+    assert live_page.network_script(BOOK, "digits", tmp_path) == "kept"
+    made = json.loads(text.partition(" = ")[2].rstrip(";\n"))
+    assert torch.tensor(made["alphaBar"], dtype=torch.float64).equal(load("digits").schedule.alpha_bar)
+    assert made["side"] == 8 and made["classes"] == list("0123456789")
+
+
+def test_the_files_of_onnx_runtime_are_those_that_were_written_down():
+    folder = LIVE / "onnxruntime-web"
+    written = dict(reversed(line.split()) for line in (folder / "README.txt").read_text().partition("sha256\n")[2].splitlines())
+    for path in (folder / "ort.wasm.bundle.min.mjs", folder / "ort-wasm-simd-threaded.wasm.gz"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == written[path.name]
+        assert path.stat().st_size < 20e6
