@@ -118,6 +118,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
     change() {
       this.stale = true;
+      this.box.dataset.state = "stale";
       this.turn += 1; // a run that goes on sees that it has been overtaken
       this.wake();
     }
@@ -277,8 +278,8 @@ document.addEventListener("DOMContentLoaded", () => {
   function fillWatch() {
     place.addEventListener("input", () => {
       following = false;
-      const i = Math.min(Number(place.value), Math.max(0, history.length - (watch.box.dataset.state === "done" ? 0 : 1)));
-      showFrame(i);
+      const last = history.at(-1)?.s === 0 ? history.length : history.length - 1; // while it runs, as far as it has come
+      showFrame(Math.max(0, Math.min(Number(place.value), last)));
     });
     const where = (v) => (history.length ? `${v} of ${place.max}, t = ${levelOf(Math.min(Number(v), history.length))}` : "");
     const again = button("", () => watch.change());
