@@ -193,6 +193,7 @@ document.addEventListener("DOMContentLoaded", () => {
     });
     dice.append(icon("⟳"));
     dice.setAttribute("aria-label", "New seed");
+    dice.title = "New seed";
     const seedField = field("Seed of the noise", seed);
     seedField.append(make("div", { className: "live-pair" }, seed, dice));
     const grid = make(
@@ -222,7 +223,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // ---------------------------------------------------------------- panel 1: one sample, step by step
 
-  const state = new Picture("x<sub>t</sub>, the state"), guess = new Picture("x<sub>0</sub> as predicted from it");
+  const state = new Picture("x<sub>t</sub>, the state"), guess = new Picture("predicted x<sub>0</sub>");
   const place = slider(0, 20, 0);
   const film = make("div", { className: "live-film" });
   let history = []; // the steps of the run
@@ -351,9 +352,9 @@ document.addEventListener("DOMContentLoaded", () => {
       make(
         "div",
         { className: "live-grid" },
-        field("Place between the two", share, (v) => `${v} %`),
+        field("Place on the way", share, (v) => `${v} %`),
         field("Along", along),
-        field("Seed of the second noise", second),
+        field("Second seed", second),
       ),
     );
   }
@@ -419,7 +420,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function fillDraw() {
     const { canvas } = board, clear = button("", () => (ring(true), draw.change()));
-    const take = button("Take the sample from above", () => {
+    const take = button("Take the sample", () => {
       if (sampled === null || sampled.length !== side * side) return;
       drawing = sampled.map((v) => Math.min(1, Math.max(-1, v)));
       showBoard();
