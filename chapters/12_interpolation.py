@@ -218,8 +218,9 @@ def having(piece):
 
 moves = study["digits"]["speed"]
 print(f"{moves['pairs']} arcs of {moves['frames']} frames, change (rms)")
-print("   where the class changes", pm(moves["where_class_changes"], 3))
-print("   elsewhere              ", pm(moves["elsewhere"], 3))
+print(f"   where the class changes, on {moves['turning']} of them:", end=" ")
+print(pm(moves["where_class_changes"], 3))
+print("   elsewhere:", pm(moves["elsewhere"], 3))
 assert moves["where_class_changes"][0] > 2 * moves["elsewhere"][0]
 
 # %% mystnb={"figure": {"caption": "Left: the decoded value along a line of latents, data with peaks at −1 and 0.6 (grey: its density, sideways). The gap is crossed in a leap. Right: three arcs between drawn latents of the digits model, and by how much the picture changes from frame to frame; dots mark frames where the classifier's answer changes.", "name": "fig-interpolation-speed"}, "image": {"alt": "Left, an increasing curve with two flat stretches near -1 and 0.6 and a steep rise between them, beside a grey density with two humps. Right, three irregular lines of small height with narrow peaks; most dots sit on peaks."}} tags=["hide-input"]
