@@ -15,8 +15,9 @@ is done, so that a stopped run goes on where it was. All noise is a function of 
 - speed: how evenly pictures change along an arc.
 
 Drawn latents start at level 990 and latents of images at level 900 (the cosine schedule's last levels multiply a network's error).
-Images are clipped to [-1, 1] and rounded to 256 values before they are looked at. Intervals are Student's, of 95%, over images or
-pairs; the standard error of a classifier distance is found by resampling the images.
+Images are clipped to [-1, 1] and rounded to 256 values before they are looked at. Intervals are Student's, of 95%, over images,
+pairs or arcs (pairs are drawn from 200 images, so that some share one); the standard error of a classifier distance is found by
+resampling the images.
 """
 
 from __future__ import annotations
@@ -423,8 +424,9 @@ def speed(lab: Lab) -> dict:
         "frames": frames,
         "S": S,
         "largest_over_mean": interval(moves.max(0).values / moves.mean(0)),
-        "where_class_changes": interval(moves[turns]),
-        "elsewhere": interval(moves[~turns]),
+        "turning": int(turns.any(0).sum()),  # arcs on which the class changes
+        "where_class_changes": interval(torch.stack([m[c].mean() for m, c in zip(moves.T, turns.T) if c.any()])),
+        "elsewhere": interval(torch.stack([m[~c].mean() for m, c in zip(moves.T, turns.T)])),
         "changes_of_class": interval(turns.sum(0).double()),
     }
 

@@ -5,7 +5,7 @@
 # **Question.** With $\eta = 0$ a picture is a function of its latent $x_T$, and by inversion nearly the other way round too. What lies half-way
 # between two latents? And is it what lies half-way between two pictures?
 #
-# Films that melt one face into another made this use of DDIM known. They look as if the model knew what "between" means. You will have checked
+# At the end of this chapter you will have checked, by running it,
 #
 # - how long a latent is, and where the straight line between two of them leads;
 # - what a latent that is too short decodes to: three predictors, three answers, and a classifier that notices none;
@@ -54,8 +54,8 @@ cosine, tau = trained.schedule, make_tau(990, 20, "trailing")
 # \end{aligned}
 # $$ (eq:norm-bound)
 #
-# The bound does not grow with $d$. In 784 dimensions the length is 28, give or take one: latents lie in a thin shell, and the neighbourhood of the origin, where the density is highest, is never visited. (The exact value, from
-# $E\,n = \sqrt 2\, \Gamma(\tfrac{d+1}{2})/\Gamma(\tfrac d2)$, tends to $\tfrac12$.)
+# The bound does not grow with $d$. In 784 dimensions the length is 28, give or take one: latents lie in a thin shell, and the neighbourhood of the origin, where the density is highest, is never visited. (The exact
+# value comes from $E\,n = \sqrt 2\, \Gamma(\tfrac{d+1}{2})/\Gamma(\tfrac d2)$ and tends to $\tfrac12$.)
 
 # %%
 # checks eq:norm-bound
@@ -105,7 +105,7 @@ for u in (0.25, 0.5):
 assert torch.allclose(arc, line / (theta / 2).cos()[:, None], rtol=0, atol=1e-12)
 
 # %% [markdown]
-# So at the middle, "line or arc?" is one question: *what does a model make of a latent that is too short by the factor* $r = \sqrt{1/2}$? The midpoint of a line between two draws is a draw from $\mathcal N(0, \tfrac12 I)$. We ask an exact predictor first.
+# So at the middle, "line or arc?" is one question. The midpoint of a line between two draws is a draw from $\mathcal N(0, \tfrac12 I)$: *what does a model make of a latent that is too short, by the factor* $r = \sqrt{1/2}$? We ask an exact predictor first.
 #
 # ## What a Gaussian says: cross-fading
 #
@@ -128,7 +128,7 @@ assert torch.allclose(arc, line / (theta / 2).cos()[:, None], rtol=0, atol=1e-12
 # ```
 #
 # ```{prf:proof}
-# $q_t$ is Gaussian, so $\ln q_t$ is quadratic and, by {eq}`eq:tweedie`, $\epsilon^*$ is affine in $x_t$. A step {eq}`eq:clock-step` adds a multiple of it to a multiple of $x_t$, which is affine; so is a chain of affine maps. The second line is $A(pa + qb) = p\,Aa + q\,Ab$.
+# $q_t$ is Gaussian, so $\ln q_t$ is quadratic and, by {eq}`eq:tweedie`, $\epsilon^*$ is affine in $x_t$. A step {eq}`eq:clock-step` adds a multiple of it to a multiple of $x_t$, which is affine; so is a chain of affine maps. The second equation is $A(pa + qb) = p\,Aa + q\,Ab$.
 # ```
 #
 # Take $p = 1 - u$, $q = u$: on the straight line $D(\operatorname{lerp})$ is the pixel-wise average of the two pictures, a **cross-fade**, whatever the picture shows. Half-way on the arc, $p = q \approx \sqrt{1/2}$: it is the same cross-fade with its contrast raised by $\sqrt2$, measured from the mean picture $D(0)$. And the latent $ra$ decodes to
@@ -218,8 +218,9 @@ def having(piece):
 
 moves = study["digits"]["speed"]
 print(f"{moves['pairs']} arcs of {moves['frames']} frames, change (rms)")
-print("   where the class changes", pm(moves["where_class_changes"], 3))
-print("   elsewhere              ", pm(moves["elsewhere"], 3))
+print(f"   where the class changes, on {moves['turning']} of them:", end=" ")
+print(pm(moves["where_class_changes"], 3))
+print("   elsewhere:", pm(moves["elsewhere"], 3))
 assert moves["where_class_changes"][0] > 2 * moves["elsewhere"][0]
 
 # %% mystnb={"figure": {"caption": "Left: the decoded value along a line of latents, data with peaks at −1 and 0.6 (grey: its density, sideways). The gap is crossed in a leap. Right: three arcs between drawn latents of the digits model, and by how much the picture changes from frame to frame; dots mark frames where the classifier's answer changes.", "name": "fig-interpolation-speed"}, "image": {"alt": "Left, an increasing curve with two flat stretches near -1 and 0.6 and a steep rise between them, beside a grey density with two humps. Right, three irregular lines of small height with narrow peaks; most dots sit on peaks."}} tags=["hide-input"]
@@ -318,7 +319,7 @@ for ax, key in zip(axes, rows):
 fig.align_ylabels();
 
 # %% [markdown]
-# Clothes go out like a lamp. That is more than contrast times 0.7, so {eq}`eq:cross-fade` does not explain it. Look at the first step. Nearly all of $x_T$ is noise, and a predictor should say $\hat\epsilon \approx x_T$ at any length. Suppose it says $(1 + \delta)\, x_T$ instead. By {eq}`eq:unmix`
+# The clothes go out. That is more than contrast times 0.7, so {eq}`eq:cross-fade` does not explain it. Look at the first step. Nearly all of $x_T$ is noise, and a predictor should say $\hat\epsilon \approx x_T$ at any length. Suppose it says $(1 + \delta)\, x_T$ instead. By {eq}`eq:unmix`
 #
 # $$
 # \begin{aligned}
@@ -327,7 +328,7 @@ fig.align_ylabels();
 # \end{aligned}
 # $$ (eq:overshoot)
 #
-# With $\nu = 64$, where we start, an error of a hundredth in the scale of the noise is an error of 0.64 in the picture: too much noise is taken away, what is left is shorter still, and the next step meets an even stranger input. So we measure $\delta$, by regression of the prediction on $r x_T$.
+# With $\nu = 64$, the clock at level 990 where we start, an error of a hundredth in the scale of the noise is an error of 0.64 in the picture: too much noise is taken away, what is left is shorter still, and the next step meets an even stranger input. So we measure $\delta$, by regression of the prediction on $r x_T$.
 
 # %%
 # checks eq:overshoot
@@ -368,7 +369,7 @@ for name, block in having("norms"):
 #
 # ## Three or four corners
 #
-# Two arcs make a square: {py:func}`~ddim_edu.apps.interpolate.square` goes along its left and right sides and then across, {py:func}`~ddim_edu.apps.interpolate.triangle` does the same from three corners. The flat alternative, the mean of four latents, is a draw from $\mathcal N(0, \tfrac14 I)$ and only half as long as it should be.
+# Arcs make a square too: {py:func}`~ddim_edu.apps.interpolate.square` goes along its left and right sides and then across, {py:func}`~ddim_edu.apps.interpolate.triangle` does the same from three corners. The flat alternative, the mean of four latents, is a draw from $\mathcal N(0, \tfrac14 I)$ and only half as long as it should be.
 
 # %%
 corners = draw(torch.empty(4, 1, 28, 28), torch.Generator().manual_seed(3))
@@ -394,9 +395,9 @@ assert change.max() > 2 * change.min()
 # %% [markdown]
 # ## Between two real pictures
 #
-# For pictures that nobody drew a latent for, there is inversion: {py:func}`~ddim_edu.apps.interpolate.between` encodes both and decodes points between. We work below level 900, as chapter 7 had to. It found there that such latents are too short. How much, and why?
+# For pictures that nobody drew a latent for, there is inversion: {py:func}`~ddim_edu.apps.interpolate.between` encodes both and decodes points between. We work below level 900, as chapter 7 had to. There it found such latents too short. By how much, and why?
 #
-# Take a Gaussian again, and of it a direction in which the data has mean 0 and variance $v$. With $\epsilon^* = \nu\,\bar x/(v + \nu^2)$ (chapter 7), the step {eq}`eq:clock-step` upwards from $t$ to $s$ multiplies $\bar x$ by a number. Together, with levels $\tau_0 = 0, \dots, \tau_S$, and with $t' = \max(t, 1)$ since at level 0 level 1
+# Take a Gaussian again, and of it a direction in which the data has mean 0 and variance $v$. With $\epsilon^* = \nu\,\bar x/(v + \nu^2)$ (chapter 7), the step {eq}`eq:clock-step` upwards from $t$ to $s$ multiplies $\bar x$ by a number. Over all steps, with $t' = \max(t, 1)$ since at level 0 the noise of level 1
 # is asked for, the latents have in that direction the mean square
 #
 # $$
@@ -461,7 +462,7 @@ for name, block in having("real"):
               f"({seen['classifier_distance'][1]:.1f})")
 
 # %% [markdown]
-# No. Stretched latents decode to pictures that are farther from the originals, four times as far for the digits and twice for clothes, and the clothes have more than twice the detail of real ones: {eq}`eq:cross-fade` with $p > 1$. What is missing is missing mostly in directions that the way down presses flat again. The shell of radius $\sqrt d$ is a statement about draws. For latents that were found,
+# No. Stretched latents decode to pictures that are farther from the originals, four times as far for the digits and twice for clothes, and the clothes have more than twice the detail of real ones: {eq}`eq:cross-fade` with $p > 1$. Most of what is missing is missing in narrow directions, which the way down presses flat again. The shell of radius $\sqrt d$ is a statement about draws. For latents that were found,
 # the arc should keep the length that they have, and slerp does.
 #
 # ### What lies half-way
@@ -521,7 +522,7 @@ print(f"middles: arc from line {apart:.2f}, arc from cross-fade {from_fade:.2f}"
 # ## Directions that stand for something
 #
 # Let $w$ be the mean latent of pictures of class $B$ minus that of class $A$ ({py:func}`~ddim_edu.apps.interpolate.direction`). Adding $w$ to the latent of an $A$ ({py:func}`~ddim_edu.apps.interpolate.move`; it restores the length afterwards) might make it a $B$: such arithmetic is known from other generative models {cite}`white2016latents`. {prf:ref}`thm-affine-decoding` supplies the null hypothesis.
-# For Gaussian data, $D(x + w) = D(x) + A w$, and $A w$ is the difference of the two mean pictures. Then nothing would be gained over adding *that* to the pixels. So we do both. 200 held-out images, each sent to one other class; the means come from the training images; success is the classifier's word.
+# For Gaussian data, $D(x + w) = D(x) + A w$, and $A w$ is the difference of the two mean pictures, up to the error of the round trip. Then nothing would be gained over adding *that* to the pixels. So we do both. 200 held-out images, each sent to one other class; the means come from the training images; success is the classifier's word.
 
 # %%
 for name, block in having("classes"):
@@ -717,7 +718,7 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 #
 # ````{solution} ex-interpolation-how-far
 # :class: dropdown
-# Fewer than one thinks: at 10° four in five are the same, at 30° a little more than half, at 60° a quarter, and at 90°, where nothing of $a$ is left, one in nine: chance, among ten digits. So half have changed at about 35°, although $\cos 35° = 0.82$ says that the latents are still much alike.
+# Sooner than one might think: at 10° four in five are the same, at 30° a little more than half, at 60° a quarter, and at 90°, where nothing of $a$ is left, one in nine: chance, among ten digits. So half have changed at about 35°, although $\cos 35° = 0.82$ says that the latents are still much alike.
 #
 # ```python
 # import torch
