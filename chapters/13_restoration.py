@@ -618,7 +618,7 @@ for task in ("digits/inpaint", "fashion-mnist/inpaint"):
 # E\, \lVert x_0 - \bar x \rVert^2 = \bigl(1 + \tfrac1k\bigr)\, V .
 # $$ (eq:mean-of-answers)
 #
-# A single perfect answer has twice the error of the mean: **it pays 3 dB for being a picture.** {cite:t}`blau2018perception` show that some such price is unavoidable. The same line gives a test of the spread that needs no known posterior. Let $s^2$ be the variance of the $k$ answers around $\bar x$, divided by $k - 1$. If they are fair, then
+# A single perfect answer has twice the error of the mean: **it pays 3 dB for being a picture.** {cite:t}`blau2018perception` show that some such price is unavoidable. The same line gives a test of the spread that needs no known posterior. Let $s^2$ be the variance of the $k$ answers (with the divisor $k - 1$), summed over the pixels. If they are fair, its mean is $V$ and
 #
 # $$
 # E\, \bigl(1 + \tfrac1k\bigr)\, s^2 = E\, \lVert x_0 - \bar x \rVert^2 .
@@ -671,7 +671,7 @@ for task in tasks:
 
 # %% [markdown]
 # As {eq}`eq:mean-of-answers` says, averaging pays: of the $10 \log_{10} (2/1.25) = 2.0$ dB that four fair answers would gain, the digits gain 1.7 (hole) and 1.6 (small), and the mean of four is level with the straight line (hole) or ahead of it (small pictures). It has lost its sharpness on the way. The last column compares the two sides of {eq}`eq:fair-spread`. On digits it lies above 1: the answers vary more than
-# what they don't know, as they did on the pair of pixels. For colours it is below: the model paints two answers more alike than either is like the truth, an overconfidence that no picture shows. A picture that looks right says nothing about either.
+# what they don't know, as they did on the pair of pixels. For colours it is below: the model paints two answers more alike than either is like the truth, which is overconfident. Neither can be seen in a single picture.
 #
 # ## What breaks: noise in what is given
 #
@@ -704,8 +704,8 @@ print(f"the noise costs {worse:.0f} dB")
 assert worse > 1
 
 # %% [markdown]
-# The noise stands in the result to the last digit: the one thing that a denoiser was made for does not happen, since the correction puts back at every step what the network took out. The price of exact agreement is exact agreement with errors. An exercise lessens it; a treatment that knows $s$ is part of {cite:t}`wang2023ddnm`,
-# and methods that follow the gradient of $\ln p(y \mid x_t)$ {cite}`chung2023dps` need neither a pseudo-inverse nor an observation without noise. They also address the fault that {eq}`eq:pull` found, at the price of a derivative through the network in each step.
+# The noise stands in the result to the last digit: the one thing that a denoiser was made for does not happen, since the correction puts back at every step what the network took out. The price of exact agreement is exact agreement with errors. An exercise looks at a remedy, and {cite:t}`wang2023ddnm` have one that knows the size of the noise.
+# Methods that follow the gradient of $\ln p(y \mid x_t)$ {cite}`chung2023dps` need neither a pseudo-inverse nor a $y$ without noise. With the exact gradient their answers would be fair, which would mend {eq}`eq:pull` too; they approximate it, at the price of a derivative through the network in each step.
 #
 # ## Exercises
 #
@@ -797,12 +797,13 @@ assert worse > 1
 #
 # ```{exercise} Code: stop in time
 # :label: ex-restoration-stop
-# Where $\nu_t$ has fallen to $s$, the noisy $y$ is, in the units of chapter 7, a state of the chain itself. So correct down to that level only, and let the sampler take out the rest of the noise. Use {py:func}`~ddim_edu.sampler.sample` with `edit_x0`, on the noisy means of this chapter. How much of the noise is left in the means?
+# In the units of chapter 7 a pixel of the chain has noise $\nu_t$, and a mean of four has $\nu_t/2$. Where $\nu_t = 2s$, the noisy means are means of a state of the chain. So correct down to that level only, and let the sampler take out the rest of the noise. Use {py:func}`~ddim_edu.sampler.sample` with `edit_x0`, on the noisy means of
+# this chapter, for four answers to each of 20 digits. How much noise is left in the means of one answer, and of the average of four?
 # ```
 #
 # ````{solution} ex-restoration-stop
 # :class: dropdown
-# Less than all of it, but most: the steps that are left draw one picture that could have given $y$, and a single draw errs more than their mean (that is {eq}`eq:mean-of-answers` again).
+# One answer is now a plausible digit, but its means are hardly nearer to the truth than the noisy ones: it is one draw of what could have given $y$, and errs as $y$ does. The average of four has less noise, as {eq}`eq:mean-of-answers` says of any draws.
 #
 # ```python
 # import torch
@@ -813,18 +814,20 @@ assert worse > 1
 # from ddim_edu.schedule import make_tau
 #
 # data, net, op, s = digits(), load("digits"), AveragePool(2), 0.3
-# x_0, tau = data.floats(data.heldout)[::5], make_tau(990, 50, "trailing")
+# x_0, tau = data.floats(data.heldout)[::10], make_tau(990, 50, "trailing")
 # g = torch.Generator().manual_seed(3)
 # clean = op.forward(x_0)
-# y = clean + s * torch.randn(clean.shape, generator=g)
+# y = (clean + s * torch.randn(clean.shape, generator=g)).repeat(4, 1, 1, 1)
 #
 # def hook(x0_hat, t):
-#     return op.correct(x0_hat, y) if net.schedule.nsr[t] > s else x0_hat
+#     return op.correct(x0_hat, y) if net.schedule.nsr[t] > 2 * s else x0_hat
 #
 # how = {"eta": 1.0, "clip": 1.0, "generator": g, "edit_x0": hook}
-# x = sample(net.model, x_0.shape, net.schedule, tau, **how)
-# left = (op.forward(x) - clean).square().mean().sqrt()
-# assert 0.5 * s < left < 0.95 * s
+# x = sample(net.model, (80, 1, 8, 8), net.schedule, tau, **how)
+# answers = op.forward(x).unflatten(0, (4, 20))
+# one = (answers - clean).square().mean().sqrt()
+# four = (answers.mean(0) - clean).square().mean().sqrt()
+# assert 0.8 * s < one < 1.2 * s and four < 0.9 * one
 # ```
 # ````
 #
@@ -833,7 +836,7 @@ assert worse > 1
 # 1. A loss is a matrix $A$. The nearest picture to a guess that agrees with $y = A x$ is $A^+ y + (I - A^+ A)\, g$; put into the sampler as the correction of $\hat x_0$, it restores with any model and no training.
 # 2. Pasting noisy known pixels is the same method with another correlation of its noises, for holes only.
 # 3. The answers agree with $y$ exactly and are not draws of $p(x_0 \mid y)$: at level $t$ the network counts what is known for a share of itself. On two pixels the mean reaches the share {eq}`eq:share-reached`, and $n$ walks of each stretch and $\eta = 1$ raise it.
-# 4. PSNR and SSIM prefer the mean, and a fair draw pays 3 dB against it. Here a straight line, and on small grey pictures the nearest neighbour, beat single answers by these measures; the line's pictures are blurred, the answers sharp.
+# 4. PSNR prefers the mean, and a fair draw pays 3 dB against it. Here a straight line is level with single answers or ahead of them, and on small grey pictures the nearest neighbour is; the line's pictures are blurred, the answers sharp.
 # 5. The method believes $y$: noise in it is reproduced to the last digit.
 #
 # **Next.** Chapter 14 asks for pictures of a class, and changes pictures that are whole. In the package, read {py:mod}`ddim_edu.apps.operators`: a new kind of loss needs two methods.
