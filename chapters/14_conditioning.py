@@ -53,7 +53,7 @@ inside = of_class(line, 1)  # the right peak is the class
 # \epsilon^*(x_t) = \sum_c q(c \mid x_t)\; \epsilon^*(x_t, c) .
 # $$ (eq:guide-total)
 #
-# And by how much does a label lower the loss? The error $\epsilon - \epsilon^*(x_t, c)$ has mean 0 given $x_t$ and $c$, so it is uncorrelated with every function of these two, such as $\epsilon^*(x_t, c) - \epsilon^*(x_t)$. Add the two, square, and take the mean:
+# And by how much does a label lower the loss? The error $\epsilon - \epsilon^*(x_t, c)$ has mean 0 given $x_t$ and $c$, so it is uncorrelated with every function of these two, such as $\epsilon^*(x_t, c) - \epsilon^*(x_t)$. The sum of the two is $\epsilon - \epsilon^*(x_t)$. Square it and take the mean:
 #
 # $$
 # \begin{aligned}
@@ -65,8 +65,8 @@ inside = of_class(line, 1)  # the right peak is the class
 # What the label is worth to the loss is the mean square of the difference of the two predictions. Keep that difference in mind: it is what guidance multiplies. On the two peaks on the line, each a class, both statements can be checked:
 
 # %%
-parts, n = [of_class(line, k) for k in (0, 1)], 10_000
-counts = (3_000, 7_000)  # as the weights say
+parts, n = [of_class(line, k) for k in (0, 1)], 4_000
+counts = (1_200, 2_800)  # as the weights say
 c = torch.arange(2).repeat_interleave(torch.tensor(counts))
 x_0 = torch.cat([p.sample(k, generator) for p, k in zip(parts, counts)])
 
@@ -253,9 +253,9 @@ for g in (0.0, 0.5, 1.0, 3.0):
 # {cite:t}`bradley2024cfg` gave the case $v = 2$, $v_c = 1$, for DDIM and for DDPM, and showed that guidance with DDPM's noise is, for small steps, a DDIM step of the class followed by a step of Langevin dynamics on a density tilted by another exponent.
 
 # %%
-# checks eq:guide-flow, eq:guide-variances, eq:guide-tilted
 def flow_ends(m, v, m_c, v_c, s, x_T):
     """The two variances, and the theorem's end of x_T."""
+
     def h(nu):
         return (v + nu**2) ** ((1 - s) / 2) * (v_c + nu**2) ** (s / 2)
 
@@ -268,9 +268,10 @@ def flow_ends(m, v, m_c, v_c, s, x_T):
 
 x_T = torch.tensor([[-1.5], [0.0], [2.0]]).double()
 tau = make_tau(1000, 1000)
-print("v v_c   s   mean: guided  tilted   variance: guided  tilted")
 
 # %%
+# checks eq:guide-flow, eq:guide-variances
+print("v v_c   s   mean: guided  tilted   variance: guided  tilted")
 for m, v, m_c, v_c in ((0, 2, 0, 1), (0, 1, 0.8, 1), (0, 1, 0.8, 0.3)):
     everything = Gaussian(torch.tensor([float(m)]), v, schedule)
     one = Gaussian(torch.tensor([float(m_c)]), v_c, schedule)
@@ -278,7 +279,7 @@ for m, v, m_c, v_c in ((0, 2, 0, 1), (0, 1, 0.8, 1), (0, 1, 0.8, 0.3)):
         got, tilted, ends = flow_ends(m, v, m_c, v_c, s, x_T)
         x = decode(guided(one.eps, everything.eps, s), x_T, schedule, tau)
         assert torch.allclose(x, ends, atol=0.02)
-        # x is linear in x_T: mean and variance from two of its values
+        # x is linear in x_T, and x_T = 0 leads to the mean
         sd = ((x[2] - x[0]) / (x_T[2] - x_T[0])).item()
         assert abs(sd**2 / got - 1) < 0.02
         centre = tilted * ((1 - s) * m / v + s * m_c / v_c)
@@ -331,6 +332,14 @@ for (name, s), x in ends.items():
     assert apart < 0.02 if s == 1 else apart > 0.15
 assert ends["middle", 4].std() < 0.05 * truth["middle", 4].variance ** 0.5
 
+# %%
+# checks eq:guide-tilted
+tilted, s = truth["middle", 2], 2
+x = tilted.x[:, None]
+log_tilted = (1 - s) * three.log_prob(x) + s * of_class(three, 1).log_prob(x)
+by_hand = log_tilted.exp() / torch.trapezoid(log_tilted.exp(), tilted.x)
+assert torch.allclose(by_hand, tilted.density, atol=1e-8)
+
 # %% [markdown]
 # (*apart* is the largest difference between the two distribution functions.) At scale 4 the samples of the right peak lie about one of its standard deviations too far to the right, although the class of all these points is certain. Where were they pushed? High up, where noise makes the peaks overlap and the
 # class can still be doubted. Further down the peaks come apart, the guidance falls silent, and the flow leaves each point at that edge of the class to which it was pushed. Guidance at some of the levels alone shows it:
@@ -362,7 +371,7 @@ assert shift[200, 1000] > 3 * shift[0, 200] > 3 * shift[0, 100]
 # - **accuracy**: the share in which the package's classifier sees the class asked for (on real held-out images it is right in 99.0% and 92.3%);
 # - **precision** and **recall** in that classifier's features: the share of samples that lie near some real image, and the share of real images that lie near some sample. Near means within the distance to a third neighbour of one's own kind {cite}`kynkaanniemi2019precision`. Recall is what *covering* the data means here;
 # - **spread**: the variance of the pixels within a class, over that of the training images;
-# - **distance**: the Fréchet distance to the training images in the classifier's features. It is like FID (chapter 11) with a smaller network, and not comparable with it.
+# - **distance**: the Fréchet distance (chapter 11) to the training images in the classifier's features, a small relative of the FID and not comparable with it.
 #
 # The row *real* puts other real images in the samples' place. The numbers depend on the number of images, so compare within a model only. Behind ± stands half a 95% interval, from leaving out each tenth of the samples in turn (the jackknife); the reference is taken as given. (The digits of the row *real* are among the training images, so their distance says nothing.)
 
@@ -554,7 +563,7 @@ for strength in (0.4, 0.6, 0.8):
 bridge = translate(net.eps_theta(a), net.eps_theta(b), x, net.schedule, low)
 rows["inversion"] = bridge
 
-# %% mystnb={"figure": {"caption": "Ten held-out digits (top) and three ways of turning each into the digit five further, by noise at three strengths (scale 2) and by inversion (strength 1, scale 1).", "name": "fig-edit-digits"}, "image": {"alt": "Five rows of ten small grey digits. Top: 0 to 9. Row two, little noise: mostly the originals, distorted. Rows three and four: more and more of them are the digits 5 to 9 and 0 to 4. Bottom, inversion: the digits 5 to 9 and 0 to 4 in the slant and thickness of the originals."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Ten held-out digits (top), each to be turned into the digit five further: by noise at three strengths (scale 2), and by inversion (strength 1, scale 1).", "name": "fig-edit-digits"}, "image": {"alt": "Five rows of ten small grey digits. Top: 0 to 9. Row two, little noise: mostly the originals, distorted. Rows three and four: more and more of them are the digits 5 to 9 and 0 to 4. Bottom, inversion: mostly the digits 5 to 9 and 0 to 4, in the slant and thickness of the originals."}} tags=["hide-input"]
 fig, axes = figure(10, 5, height=3.8)
 for across, (name, images) in zip(axes, rows.items()):
     for ax, image in zip(across, images):
@@ -569,7 +578,7 @@ print("squared change:", ", ".join(f"{k} {v:.2f}" for k, v in changed.items()))
 assert changed["noise 0.4"] < changed["noise 0.8"]
 
 # %% [markdown]
-# Now the measurement. For 200 held-out digits and 40 pictures of clothes, each with a target class other than its own: **success**, the share in which the classifier sees the target; **change**, the squared distance to the original, over that between the original and real pictures of its target (1 means: as far as unrelated); and what an editor would hope to keep, the amount of **ink**,
+# Now the measurement. For 200 held-out digits (50 steps) and 40 pictures of clothes (20 steps), each with a target class other than its own: **success**, the share in which the classifier sees the target; **change**, the squared distance to the original, over that between the original and real pictures of its target (1 means: as far as unrelated); and what an editor would hope to keep, the amount of **ink**,
 # the **slant** and the **width** of the picture, as the correlation over the pictures between before and after, each relative to its class's mean.
 
 # %%
