@@ -250,7 +250,7 @@ for g in (0.0, 0.5, 1.0, 3.0):
 # ```
 #
 # Two cases are worth knowing. If $v_c = v$, both results are $\mathcal N(m + s\,(m_c - m),\, v)$ (do the integral), and guidance does what it promises; it is the limit of a class that says little, as a class that says something has $v_c < v$. If $m_c = m$ and $v_c < v$, then for every $s > 1$ the guided variance is the smaller one (Bernoulli's inequality for $(v/v_c)^{s-1}$), so samples are *less* diverse than even the tilted density.
-# {cite:t}`bradley2024cfg` gave the case $v = 2$, $v_c = 1$, for DDIM and for DDPM, and showed that guidance with DDPM's noise is, for small steps, a DDIM step of the class followed by a step of Langevin dynamics on a density tilted by another exponent.
+# {cite:t}`bradley2024cfg` gave the case $v = 2$, $v_c = 1$, for DDIM and for DDPM, and showed what guidance with DDPM's noise is in the limit of small steps: DDIM for the class, corrected by Langevin dynamics on a tilted density of another exponent.
 
 # %%
 def flow_ends(m, v, m_c, v_c, s, x_T):
@@ -435,11 +435,9 @@ for model in ("digits", "fashion-mnist"):
 
 # %% [markdown]
 # On the digits the label alone nearly does it. From scale 0 to 1 the accuracy rises from chance to 98%, the distance is smallest at 1, and more guidance only puts the last 2% right. On the clothes a quarter of the samples at scale 1 is taken for another class, and guidance is worth having: at scale 3 the accuracy is 99%, more than real clothes reach, and precision has risen. (More than real is no triumph. A shirt that could be a coat is
-# data, too.) Both pay in diversity. At scale 3 the spread has fallen by a fifth, well beyond its interval; recall falls too, on the clothes by no more than its interval at 3 and to less than half at 10. The distance, which sees both sides, rises from scale 1 on for the digits, and for the clothes it is about the same at 1 and 3 and larger at 10. So there is no best scale without saying for what. Accuracy alone would have called 10 as good as 3.
+# data, too.) Both pay in diversity. At scale 3 the spread has fallen by a fifth, well beyond its interval; recall falls too, on the clothes by no more than its interval at 3 and to less than half at 10. The distance, which sees both sides, rises from scale 1 on for the digits, and for the clothes it is about the same at 1 and 3 and larger at 10. So which scale is best depends on the use. Accuracy alone would have called 10 as good as 3.
 #
 # (The digits' spread is below 1 without guidance, too. Twenty deterministic steps lose some variance, as an exercise in chapter 7 found.)
-#
-# Ten classes are an easy case. A text prompt leaves much more open than a label does, and there diffusers' pipelines default to 5 or 7.5.
 #
 # What do such samples look like? The same eight noises at four scales:
 
@@ -644,18 +642,18 @@ assert all(r["success"] > 0.9 and r["ink"] < 0.1 for r in ends_of[:1])
 assert all(r["success"] > 0.9 and r["ink"] > 0.6 for r in ends_of[1:])
 
 # %% [markdown]
-# Noise needs strength 0.6 for that, inversion 0.8. There inversion at scale 1 has changed the digits less. With guidance it succeeds more often and that advantage is gone. At full strength and scale 1 inversion succeeds exactly as often as noise does, which at full strength makes a new sample. What sets the two apart is told by the last columns. (Read them where success is high; before that, a picture is compared with the mean of a class to which it does not
+# Noise needs strength 0.6 for that, inversion 0.8. There inversion at scale 1 has changed the digits less, and at scale 2 it has changed them as much and succeeded more often; in the figure both of its curves lie above that of noise. At full strength and scale 1 inversion succeeds exactly as often as noise does, which at full strength makes a new sample. What sets the two apart is told by the last columns. (Read them where success is high; before that, a picture is compared with the mean of a class to which it does not
 # belong yet.) The new sample keeps nothing: its correlations are 0.1 or less. The latent carries ink, slant and width over to the new class, most of all the ink, 0.7. Noise at 0.6 keeps as much of the slant and half as much of the ink.
 #
 # The clothes show the limits. A bag and a pair of trousers differ in their whole outline, which is settled at the highest levels. Below full strength most edits leave the class as it was, by either way. At full strength noise makes a new sample, which keeps nothing, and inversion at scale 1 reaches the target in about half of 40 cases; guidance on the way down raises that to four in five.
 #
-# The bridge without guidance should also lead back: from class $a$ to $b$ and to $a$ again. The exact flows would. With 50 steps each way it does so in part only; the next section has the number.
+# From class $a$ to $b$ and back to $a$ the exact flows would restore the picture. With 50 steps each way the network's do so in part only; the next section has the number.
 #
 # On pictures of one's own: `python -m ddim_edu.apps edit digits --images a.png --target 3 7`, by inversion, or by noise with `--by noise`; `--decoder` names another model to decode with.
 #
 # ## What breaks: pressing harder
 #
-# **Samples.** Guidance has no notion of *enough*. In the theorem the mean grows with $s$ without bound and the spread falls to 0, and in the example of the class in the middle a scale of 10 leaves a point. Nothing stops a network either, until the picture is saved and its pixels are cut to their range:
+# **Samples.** Guidance has no notion of *enough*. In the theorem the variance $v\,(v_c/v)^s$ falls to 0 as $s$ grows, and of the class in the middle a scale of 10 leaves a point. Nothing stops a network either, until the picture is saved and its pixels are cut to their range:
 
 # %%
 for name in ("two peaks", "middle"):
@@ -693,7 +691,7 @@ assert 25 < error["from 1 2"].mean / error["same 1"].mean < 60
 assert cycle.mean > 100 * error["same 1"].mean
 
 # %% [markdown]
-# Encoding at 1 and decoding at 2 errs by forty times the error of scale 1, and by more at each scale after. One flow for both ways does better up to scale 3, and at 5 there is little to choose. So the inversion of this chapter ran up at scale 1, the changes it makes under guidance are in part nobody's wish, and editing methods for large models spend their effort on this gap {cite}`mokady2023null`.
+# Encoding at 1 and decoding at 2 errs by forty times the error of scale 1, and by more at each scale after. One flow for both ways does better up to scale 3, and at 5 there is little to choose. The inversions measured above went up at scale 1, so part of the change that they make at scale 2 is this error. Editing methods for large models spend their effort on this gap {cite}`mokady2023null`.
 #
 # ## Exercises
 #
