@@ -53,7 +53,7 @@ inside = of_class(line, 1)  # the right peak is the class
 # \epsilon^*(x_t) = \sum_c q(c \mid x_t)\; \epsilon^*(x_t, c) .
 # $$ (eq:guide-total)
 #
-# And by how much does a label lower the loss? The error $\epsilon - \epsilon^*(x_t, c)$ has mean 0 given $x_t$ and $c$, so it is uncorrelated with every function of these two, such as $\epsilon^*(x_t, c) - \epsilon^*(x_t)$. Add the two, square, and take the mean:
+# And by how much does a label lower the loss? The error $\epsilon - \epsilon^*(x_t, c)$ has mean 0 given $x_t$ and $c$, so it is uncorrelated with every function of these two, such as $\epsilon^*(x_t, c) - \epsilon^*(x_t)$. The sum of the two is $\epsilon - \epsilon^*(x_t)$. Square it and take the mean:
 #
 # $$
 # \begin{aligned}
@@ -65,8 +65,8 @@ inside = of_class(line, 1)  # the right peak is the class
 # What the label is worth to the loss is the mean square of the difference of the two predictions. Keep that difference in mind: it is what guidance multiplies. On the two peaks on the line, each a class, both statements can be checked:
 
 # %%
-parts, n = [of_class(line, k) for k in (0, 1)], 10_000
-counts = (3_000, 7_000)  # as the weights say
+parts, n = [of_class(line, k) for k in (0, 1)], 4_000
+counts = (1_200, 2_800)  # as the weights say
 c = torch.arange(2).repeat_interleave(torch.tensor(counts))
 x_0 = torch.cat([p.sample(k, generator) for p, k in zip(parts, counts)])
 
@@ -250,12 +250,12 @@ for g in (0.0, 0.5, 1.0, 3.0):
 # ```
 #
 # Two cases are worth knowing. If $v_c = v$, both results are $\mathcal N(m + s\,(m_c - m),\, v)$ (do the integral), and guidance does what it promises; it is the limit of a class that says little, as a class that says something has $v_c < v$. If $m_c = m$ and $v_c < v$, then for every $s > 1$ the guided variance is the smaller one (Bernoulli's inequality for $(v/v_c)^{s-1}$), so samples are *less* diverse than even the tilted density.
-# {cite:t}`bradley2024cfg` gave the case $v = 2$, $v_c = 1$, for DDIM and for DDPM, and showed that guidance with DDPM's noise is, for small steps, a DDIM step of the class followed by a step of Langevin dynamics on a density tilted by another exponent.
+# {cite:t}`bradley2024cfg` gave the case $v = 2$, $v_c = 1$, for DDIM and for DDPM, and showed what guidance with DDPM's noise is in the limit of small steps: DDIM for the class, corrected by Langevin dynamics on a tilted density of another exponent.
 
 # %%
-# checks eq:guide-flow, eq:guide-variances, eq:guide-tilted
 def flow_ends(m, v, m_c, v_c, s, x_T):
     """The two variances, and the theorem's end of x_T."""
+
     def h(nu):
         return (v + nu**2) ** ((1 - s) / 2) * (v_c + nu**2) ** (s / 2)
 
@@ -268,9 +268,10 @@ def flow_ends(m, v, m_c, v_c, s, x_T):
 
 x_T = torch.tensor([[-1.5], [0.0], [2.0]]).double()
 tau = make_tau(1000, 1000)
-print("v v_c   s   mean: guided  tilted   variance: guided  tilted")
 
 # %%
+# checks eq:guide-flow, eq:guide-variances
+print("v v_c   s   mean: guided  tilted   variance: guided  tilted")
 for m, v, m_c, v_c in ((0, 2, 0, 1), (0, 1, 0.8, 1), (0, 1, 0.8, 0.3)):
     everything = Gaussian(torch.tensor([float(m)]), v, schedule)
     one = Gaussian(torch.tensor([float(m_c)]), v_c, schedule)
@@ -278,7 +279,7 @@ for m, v, m_c, v_c in ((0, 2, 0, 1), (0, 1, 0.8, 1), (0, 1, 0.8, 0.3)):
         got, tilted, ends = flow_ends(m, v, m_c, v_c, s, x_T)
         x = decode(guided(one.eps, everything.eps, s), x_T, schedule, tau)
         assert torch.allclose(x, ends, atol=0.02)
-        # x is linear in x_T: mean and variance from two of its values
+        # x is linear in x_T, and x_T = 0 leads to the mean
         sd = ((x[2] - x[0]) / (x_T[2] - x_T[0])).item()
         assert abs(sd**2 / got - 1) < 0.02
         centre = tilted * ((1 - s) * m / v + s * m_c / v_c)
@@ -331,6 +332,14 @@ for (name, s), x in ends.items():
     assert apart < 0.02 if s == 1 else apart > 0.15
 assert ends["middle", 4].std() < 0.05 * truth["middle", 4].variance ** 0.5
 
+# %%
+# checks eq:guide-tilted
+tilted, s = truth["middle", 2], 2
+x = tilted.x[:, None]
+log_tilted = (1 - s) * three.log_prob(x) + s * of_class(three, 1).log_prob(x)
+by_hand = log_tilted.exp() / torch.trapezoid(log_tilted.exp(), tilted.x)
+assert torch.allclose(by_hand, tilted.density, atol=1e-8)
+
 # %% [markdown]
 # (*apart* is the largest difference between the two distribution functions.) At scale 4 the samples of the right peak lie about one of its standard deviations too far to the right, although the class of all these points is certain. Where were they pushed? High up, where noise makes the peaks overlap and the
 # class can still be doubted. Further down the peaks come apart, the guidance falls silent, and the flow leaves each point at that edge of the class to which it was pushed. Guidance at some of the levels alone shows it:
@@ -362,7 +371,7 @@ assert shift[200, 1000] > 3 * shift[0, 200] > 3 * shift[0, 100]
 # - **accuracy**: the share in which the package's classifier sees the class asked for (on real held-out images it is right in 99.0% and 92.3%);
 # - **precision** and **recall** in that classifier's features: the share of samples that lie near some real image, and the share of real images that lie near some sample. Near means within the distance to a third neighbour of one's own kind {cite}`kynkaanniemi2019precision`. Recall is what *covering* the data means here;
 # - **spread**: the variance of the pixels within a class, over that of the training images;
-# - **distance**: the Fréchet distance to the training images in the classifier's features. It is like FID (chapter 11) with a smaller network, and not comparable with it.
+# - **distance**: the Fréchet distance (chapter 11) to the training images in the classifier's features, a small relative of the FID and not comparable with it.
 #
 # The row *real* puts other real images in the samples' place. The numbers depend on the number of images, so compare within a model only. Behind ± stands half a 95% interval, from leaving out each tenth of the samples in turn (the jackknife); the reference is taken as given. (The digits of the row *real* are among the training images, so their distance says nothing.)
 
@@ -426,11 +435,9 @@ for model in ("digits", "fashion-mnist"):
 
 # %% [markdown]
 # On the digits the label alone nearly does it. From scale 0 to 1 the accuracy rises from chance to 98%, the distance is smallest at 1, and more guidance only puts the last 2% right. On the clothes a quarter of the samples at scale 1 is taken for another class, and guidance is worth having: at scale 3 the accuracy is 99%, more than real clothes reach, and precision has risen. (More than real is no triumph. A shirt that could be a coat is
-# data, too.) Both pay in diversity. At scale 3 the spread has fallen by a fifth, well beyond its interval; recall falls too, on the clothes by no more than its interval at 3 and to less than half at 10. The distance, which sees both sides, rises from scale 1 on for the digits, and for the clothes it is about the same at 1 and 3 and larger at 10. So there is no best scale without saying for what. Accuracy alone would have called 10 as good as 3.
+# data, too.) Both pay in diversity. At scale 3 the spread has fallen by a fifth, well beyond its interval; recall falls too, on the clothes by no more than its interval at 3 and to less than half at 10. The distance, which sees both sides, rises from scale 1 on for the digits, and for the clothes it is about the same at 1 and 3 and larger at 10. So which scale is best depends on the use. Accuracy alone would have called 10 as good as 3.
 #
 # (The digits' spread is below 1 without guidance, too. Twenty deterministic steps lose some variance, as an exercise in chapter 7 found.)
-#
-# Ten classes are an easy case. A text prompt leaves much more open than a label does, and there diffusers' pipelines default to 5 or 7.5.
 #
 # What do such samples look like? The same eight noises at four scales:
 
@@ -554,7 +561,7 @@ for strength in (0.4, 0.6, 0.8):
 bridge = translate(net.eps_theta(a), net.eps_theta(b), x, net.schedule, low)
 rows["inversion"] = bridge
 
-# %% mystnb={"figure": {"caption": "Ten held-out digits (top) and three ways of turning each into the digit five further, by noise at three strengths (scale 2) and by inversion (strength 1, scale 1).", "name": "fig-edit-digits"}, "image": {"alt": "Five rows of ten small grey digits. Top: 0 to 9. Row two, little noise: mostly the originals, distorted. Rows three and four: more and more of them are the digits 5 to 9 and 0 to 4. Bottom, inversion: the digits 5 to 9 and 0 to 4 in the slant and thickness of the originals."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Ten held-out digits (top), each to be turned into the digit five further: by noise at three strengths (scale 2), and by inversion (strength 1, scale 1).", "name": "fig-edit-digits"}, "image": {"alt": "Five rows of ten small grey digits. Top: 0 to 9. Row two, little noise: mostly the originals, distorted. Rows three and four: more and more of them are the digits 5 to 9 and 0 to 4. Bottom, inversion: mostly the digits 5 to 9 and 0 to 4, in the slant and thickness of the originals."}} tags=["hide-input"]
 fig, axes = figure(10, 5, height=3.8)
 for across, (name, images) in zip(axes, rows.items()):
     for ax, image in zip(across, images):
@@ -569,7 +576,7 @@ print("squared change:", ", ".join(f"{k} {v:.2f}" for k, v in changed.items()))
 assert changed["noise 0.4"] < changed["noise 0.8"]
 
 # %% [markdown]
-# Now the measurement. For 200 held-out digits and 40 pictures of clothes, each with a target class other than its own: **success**, the share in which the classifier sees the target; **change**, the squared distance to the original, over that between the original and real pictures of its target (1 means: as far as unrelated); and what an editor would hope to keep, the amount of **ink**,
+# Now the measurement. For 200 held-out digits (50 steps) and 40 pictures of clothes (20 steps), each with a target class other than its own: **success**, the share in which the classifier sees the target; **change**, the squared distance to the original, over that between the original and real pictures of its target (1 means: as far as unrelated); and what an editor would hope to keep, the amount of **ink**,
 # the **slant** and the **width** of the picture, as the correlation over the pictures between before and after, each relative to its class's mean.
 
 # %%
@@ -635,18 +642,18 @@ assert all(r["success"] > 0.9 and r["ink"] < 0.1 for r in ends_of[:1])
 assert all(r["success"] > 0.9 and r["ink"] > 0.6 for r in ends_of[1:])
 
 # %% [markdown]
-# Noise needs strength 0.6 for that, inversion 0.8. There inversion at scale 1 has changed the digits less. With guidance it succeeds more often and that advantage is gone. At full strength and scale 1 inversion succeeds exactly as often as noise does, which at full strength makes a new sample. What sets the two apart is told by the last columns. (Read them where success is high; before that, a picture is compared with the mean of a class to which it does not
+# Noise needs strength 0.6 for that, inversion 0.8. There inversion at scale 1 has changed the digits less, and at scale 2 it has changed them as much and succeeded more often; in the figure both of its curves lie above that of noise. At full strength and scale 1 inversion succeeds exactly as often as noise does, which at full strength makes a new sample. What sets the two apart is told by the last columns. (Read them where success is high; before that, a picture is compared with the mean of a class to which it does not
 # belong yet.) The new sample keeps nothing: its correlations are 0.1 or less. The latent carries ink, slant and width over to the new class, most of all the ink, 0.7. Noise at 0.6 keeps as much of the slant and half as much of the ink.
 #
 # The clothes show the limits. A bag and a pair of trousers differ in their whole outline, which is settled at the highest levels. Below full strength most edits leave the class as it was, by either way. At full strength noise makes a new sample, which keeps nothing, and inversion at scale 1 reaches the target in about half of 40 cases; guidance on the way down raises that to four in five.
 #
-# The bridge without guidance should also lead back: from class $a$ to $b$ and to $a$ again. The exact flows would. With 50 steps each way it does so in part only; the next section has the number.
+# From class $a$ to $b$ and back to $a$ the exact flows would restore the picture. With 50 steps each way the network's do so in part only; the next section has the number.
 #
 # On pictures of one's own: `python -m ddim_edu.apps edit digits --images a.png --target 3 7`, by inversion, or by noise with `--by noise`; `--decoder` names another model to decode with.
 #
 # ## What breaks: pressing harder
 #
-# **Samples.** Guidance has no notion of *enough*. In the theorem the mean grows with $s$ without bound and the spread falls to 0, and in the example of the class in the middle a scale of 10 leaves a point. Nothing stops a network either, until the picture is saved and its pixels are cut to their range:
+# **Samples.** Guidance has no notion of *enough*. In the theorem the variance $v\,(v_c/v)^s$ falls to 0 as $s$ grows, and of the class in the middle a scale of 10 leaves a point. Nothing stops a network either, until the picture is saved and its pixels are cut to their range:
 
 # %%
 for name in ("two peaks", "middle"):
@@ -684,7 +691,7 @@ assert 25 < error["from 1 2"].mean / error["same 1"].mean < 60
 assert cycle.mean > 100 * error["same 1"].mean
 
 # %% [markdown]
-# Encoding at 1 and decoding at 2 errs by forty times the error of scale 1, and by more at each scale after. One flow for both ways does better up to scale 3, and at 5 there is little to choose. So the inversion of this chapter ran up at scale 1, the changes it makes under guidance are in part nobody's wish, and editing methods for large models spend their effort on this gap {cite}`mokady2023null`.
+# Encoding at 1 and decoding at 2 errs by forty times the error of scale 1, and by more at each scale after. One flow for both ways does better up to scale 3, and at 5 there is little to choose. The inversions measured above went up at scale 1, so part of the change that they make at scale 2 is this error. Editing methods for large models spend their effort on this gap {cite}`mokady2023null`.
 #
 # ## Exercises
 #
