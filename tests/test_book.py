@@ -36,6 +36,7 @@ mount_chapters = load(BOOK / "_ext" / "mount_chapters.py")
 math_punctuation = load(BOOK / "_ext" / "math_punctuation.py")
 chapter_head = load(BOOK / "_ext" / "chapter_head.py")
 glossary_tips = load(BOOK / "_ext" / "glossary_tips.py")
+icons_prune = load(BOOK / "_ext" / "icons_prune.py")
 pdf = load(BOOK / "_tools" / "pdf.py")
 
 # ---------------------------------------------------------------- the offline check
@@ -379,3 +380,10 @@ def test_the_pdf_holds_every_chapter_and_needs_a_book(tmp_path, capsys):
     assert [name for name in names if name.startswith("chapters/")] == [f"chapters/{path.stem}" for path in chapters()]
     assert pdf.main([]) == 2 and pdf.main([str(tmp_path), str(tmp_path / "x.pdf")]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_icons_that_no_page_shows_leave_the_script():
+    script = 'x={"arrow-up":[384,512,[8593],"f062","M2"],bars:[448,512,["navicon"],"f0c9","M0"],"file":[5,5,[],"f1c1",["M1","M2"]]};y=1'
+    assert icons_prune.without(script, {"arrow-up", "lg"}) == 'x={"arrow-up":[384,512,[8593],"f062","M2"],};y=1'
+    assert icons_prune.without(script, {"navicon"}) == 'x={bars:[448,512,["navicon"],"f0c9","M0"],};y=1'
+    assert icons_prune.without(script, {"arrow-up", "bars", "file"}) == script

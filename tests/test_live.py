@@ -321,7 +321,7 @@ def test_by_keyboard_alone(visit):
         )
         page.keyboard.press("Tab")
     wanted = ["Network", "Class", "Seed of the noise", "New seed", "Spacing of the steps", "Steps S", "Noise η", "Guidance scale", "Step"]
-    wanted += ["▶ Run again", "Place between the two", "Along", "Seed of the second noise"]
+    wanted += ["▶ Run again", "Place on the way", "Along", "Second seed"]
     assert reached[: len(wanted)] == wanted
     assert reached[len(wanted)].startswith("Drawing board") and reached[len(wanted) + 3] == "Steps up, and down"
 

@@ -118,6 +118,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
     change() {
       this.stale = true;
+      this.box.dataset.state = "stale";
       this.turn += 1; // a run that goes on sees that it has been overtaken
       this.wake();
     }
@@ -192,6 +193,7 @@ document.addEventListener("DOMContentLoaded", () => {
     });
     dice.append(icon("⟳"));
     dice.setAttribute("aria-label", "New seed");
+    dice.title = "New seed";
     const seedField = field("Seed of the noise", seed);
     seedField.append(make("div", { className: "live-pair" }, seed, dice));
     const grid = make(
@@ -221,7 +223,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // ---------------------------------------------------------------- panel 1: one sample, step by step
 
-  const state = new Picture("x<sub>t</sub>, the state"), guess = new Picture("x<sub>0</sub> as predicted from it");
+  const state = new Picture("x<sub>t</sub>, the state"), guess = new Picture("predicted x<sub>0</sub>");
   const place = slider(0, 20, 0);
   const film = make("div", { className: "live-film" });
   let history = []; // the steps of the run
@@ -277,8 +279,8 @@ document.addEventListener("DOMContentLoaded", () => {
   function fillWatch() {
     place.addEventListener("input", () => {
       following = false;
-      const i = Math.min(Number(place.value), Math.max(0, history.length - (watch.box.dataset.state === "done" ? 0 : 1)));
-      showFrame(i);
+      const last = history.at(-1)?.s === 0 ? history.length : history.length - 1; // while it runs, as far as it has come
+      showFrame(Math.max(0, Math.min(Number(place.value), last)));
     });
     const where = (v) => (history.length ? `${v} of ${place.max}, t = ${levelOf(Math.min(Number(v), history.length))}` : "");
     const again = button("", () => watch.change());
@@ -350,9 +352,9 @@ document.addEventListener("DOMContentLoaded", () => {
       make(
         "div",
         { className: "live-grid" },
-        field("Place between the two", share, (v) => `${v} %`),
+        field("Place on the way", share, (v) => `${v} %`),
         field("Along", along),
-        field("Seed of the second noise", second),
+        field("Second seed", second),
       ),
     );
   }
@@ -418,7 +420,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function fillDraw() {
     const { canvas } = board, clear = button("", () => (ring(true), draw.change()));
-    const take = button("Take the sample from above", () => {
+    const take = button("Take the sample", () => {
       if (sampled === null || sampled.length !== side * side) return;
       drawing = sampled.map((v) => Math.min(1, Math.max(-1, v)));
       showBoard();

@@ -1,0 +1,56 @@
+"""Keep the icons that the pages use.
+
+The theme loads all two thousand icons of Font Awesome on every page, 1.5 MB of script, and shows about fifteen. Here the others leave the
+script, and source maps, which only a debugger asks for, leave the site.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sphinx.util import logging
+
+SCRIPT = Path("_static", "scripts", "fontawesome.js")
+# One icon, as the script writes it: "arrow-up":[384,512,[8593],"f062","M214 ..."]
+ICON = re.compile(r'("?)([a-z0-9][a-z0-9-]*)\1:(\[\d+,\d+,(\[[^\]]*\]),"[0-9a-f]+",(?:"[^"]*"|\["[^"]*","[^"]*"\])\]),?')
+USED = re.compile(r"\bfa-([a-z0-9][a-z0-9-]*)")
+
+log = logging.getLogger(__name__)
+
+
+def shown(site: Path) -> set[str]:
+    """The names that stand in pages and scripts: all icons in use, and some classes that are no icons."""
+    files = [*site.rglob("*.html"), *(p for p in site.rglob("*.js") if p.name != SCRIPT.name and p.stat().st_size < 1e6)]
+    return {name for path in files for name in USED.findall(path.read_text(encoding="utf-8", errors="replace"))}
+
+
+def without(script: str, keep: set[str]) -> str:
+    """The script without the icons that neither by name nor by another name are in ``keep``."""
+
+    def one(match: re.Match) -> str:
+        names = {match[2], *re.findall(r'"([a-z0-9-]+)"', match[4])}
+        return match[0] if names & keep else ""
+
+    # the last icon of a list has no comma of its own: one may be left over, which JavaScript allows at an object's end
+    return ICON.sub(one, script)
+
+
+def prune(app, exception):
+    path = Path(app.outdir) / SCRIPT
+    if exception is not None or app.builder.name != "html" or not path.exists():
+        return
+    script = path.read_text(encoding="utf-8")
+    if len(ICON.findall(script)) > 1000:  # not pruned by an earlier build
+        short = without(script, shown(Path(app.outdir)))
+        if "arrow-up" in script and len(short) < len(script) / 4:
+            path.write_text(short, encoding="utf-8")
+        else:
+            log.warning("the theme's icons are written in another way than icons_prune.py reads; they stay as they are")
+    for leftover in Path(app.outdir, "_static").rglob("*.map"):
+        leftover.unlink()
+
+
+def setup(app):
+    app.connect("build-finished", prune, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
