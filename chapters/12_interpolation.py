@@ -663,9 +663,14 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 #
 # ## Exercises
 #
+# Check your answers: `from ddim_edu.exercises import check`.
+#
 # ```{exercise} Derive: the middle of several
 # :label: ex-interpolation-middle
+# *Derive · two stars · 20 minutes*
+#
 # What is the variance of $\sum_i w_i x_i$ for independent standard normal $x_i$ and weights that sum to 1? Which weights make it least, and how long is that point? Which multiple of it is a standard normal draw?
+# Hand in the multiple as a function `multiple(w)` of the weights, a tensor: `check("ex-interpolation-middle", multiple)`.
 # ```
 #
 # ````{solution} ex-interpolation-middle
@@ -674,6 +679,10 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
+#
+# def multiple(w):
+#     return 1 / w.norm()
 #
 # g = torch.Generator().manual_seed(0)
 # x = torch.randn(4, 2_000, 784, generator=g, dtype=torch.float64)
@@ -682,13 +691,17 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 #     point = torch.einsum("k,knd->nd", w, x)
 #     assert abs(point.var() / w.square().sum() - 1) < 0.01
 #     assert w.square().sum() >= 0.25 - 1e-12
-#     assert abs((point / w.norm()).norm(dim=1).mean() / 28 - 1) < 0.01
+#     assert abs((multiple(w) * point).norm(dim=1).mean() / 28 - 1) < 0.01
+# assert check("ex-interpolation-middle", multiple)
 # ```
 # ````
 #
 # ```{exercise} Derive: data of two points
 # :label: ex-interpolation-two-points
+# *Derive · two stars · 15 minutes*
+#
 # Let the data be $-1$ and $1$, each as likely. What is $D$, and what does a film between the latents $-2$ and $1$ show? Where does the formula {eq}`eq:inverse-density` put the speed?
+# Hand in the share of the film that shows $-1$, for any two latents $a < 0 < b$, as a function `share(a, b)`: `check("ex-interpolation-two-points", share)`.
 # ```
 #
 # ````{solution} ex-interpolation-two-points
@@ -699,7 +712,11 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 # import torch
 # from ddim_edu.apps.interpolate import decode
 # from ddim_edu.exact import EmpiricalData
+# from ddim_edu.exercises import check
 # from ddim_edu.schedule import NoiseSchedule, make_tau
+#
+# def share(a, b):
+#     return a / (a - b)
 #
 # schedule = NoiseSchedule.linear()
 # data = EmpiricalData(torch.tensor([[-1.0], [1.0]]).double(), schedule)
@@ -707,13 +724,17 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 # film = film[film[:, 0].abs() > 0.05]
 # shown = decode(data.eps, film, schedule, make_tau(1000, 200, "trailing"))
 # assert (shown - film.sign()).abs().max() < 1e-3
-# assert abs((shown < 0).double().mean() - 2 / 3) < 0.02
+# assert abs((shown < 0).double().mean() - share(-2, 1)) < 0.02
+# assert check("ex-interpolation-two-points", share)
 # ```
 # ````
 #
-# ```{exercise} Code: how far until it is another digit?
+# ```{exercise} Measure: how far until it is another digit?
 # :label: ex-interpolation-how-far
+# *Measure · two stars · 25 minutes*
+#
 # Replace $a$ by $\cos\phi\; a + \sin\phi\; b$ with an independent $b$: a random step of angle $\phi$ that stays in the shell. For the digits model and $S = 10$, at which angle do half of the digits become others? (Use the classifier, and 100 latents.)
+# Hand in the angle in degrees: `check("ex-interpolation-how-far", phi)`.
 # ```
 #
 # ````{solution} ex-interpolation-how-far
@@ -724,6 +745,7 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 # import torch
 # from math import cos, radians, sin
 # from ddim_edu.apps.interpolate import decode
+# from ddim_edu.exercises import check
 # from ddim_edu.lab.checkpoint import load
 # from ddim_edu.lab.classifiers import load_classifier
 # from ddim_edu.schedule import make_tau
@@ -733,17 +755,21 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 # a, b = torch.randn(2, 100, 1, 8, 8, generator=g)
 # said = lambda x: judge(decode(model.model, x, model.schedule, tau)).argmax(1)
 # first, kept = said(a), {}
-# for phi in (10, 30, 60, 90):
+# for phi in (10, 30, 35, 60, 90):
 #     moved = cos(radians(phi)) * a + sin(radians(phi)) * b
 #     kept[phi] = (said(moved) == first).double().mean().item()
-# print(kept)
+# half = min(kept, key=lambda phi: abs(kept[phi] - 0.5))
 # assert kept[10] > 0.7 > kept[30] > 0.4 > kept[60] > 0.12 and kept[90] < 0.2
+# assert check("ex-interpolation-how-far", half)
 # ```
 # ````
 #
 # ```{exercise} Break: a straight line through the noise
 # :label: ex-interpolation-straight-noise
+# *Break · two stars · 25 minutes*
+#
 # In the film with interpolated noise, go along straight lines instead: lerp for $x_T$ and for each step's noise. What is the variance of the middle frames for data $\mathcal N(0, I)$ with $\eta = 1$, and what with slerp's weights at a right angle?
+# Hand in both as shares of the variance at the film's ends: `check("ex-interpolation-straight-noise", (line, arc))`.
 # ```
 #
 # ````{solution} ex-interpolation-straight-noise
@@ -753,6 +779,7 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 # ```python
 # import torch
 # from ddim_edu.exact import Gaussian
+# from ddim_edu.exercises import check
 # from ddim_edu.sampler import ddim_step
 # from ddim_edu.schedule import NoiseSchedule, make_tau
 #
@@ -771,6 +798,7 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 #
 # ends, line, arc = end(one), end((one + other) / 2), end((one + other) / 2**0.5)
 # assert abs(line / ends - 0.5) < 0.03 and abs(arc / ends - 1) < 0.05
+# assert check("ex-interpolation-straight-noise", (line / ends, arc / ends))
 # ```
 # ````
 #

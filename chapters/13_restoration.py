@@ -709,9 +709,14 @@ assert worse > 1
 #
 # ## Exercises
 #
+# Check your answers: `from ddim_edu.exercises import check`.
+#
 # ```{exercise} Derive: two losses at once
 # :label: ex-restoration-both
+# *Derive · two stars · 25 minutes*
+#
 # A picture has lost its colours and then half of its size, $A = A_2 A_1$. In general $(A_2 A_1)^+ \ne A_1^+ A_2^+$. Show that they are equal here, and write the operator. What would fail if a hole came first and the mean of $2 \times 2$ pixels second?
+# Hand in a function or class `both(one, two)` that makes the operator out of those of $A_1$ and $A_2$: `check("ex-restoration-both", both)`.
 # ```
 #
 # ````{solution} ex-restoration-both
@@ -721,6 +726,7 @@ assert worse > 1
 # ```python
 # import torch
 # from ddim_edu.apps.operators import AveragePool, Grey, Mask, Operator
+# from ddim_edu.exercises import check
 #
 # class Both(Operator):
 #     def __init__(self, one, two):
@@ -742,12 +748,16 @@ assert worse > 1
 # hole[0, 0] = False
 # ours, right = matrices(Both(Mask(hole), AveragePool(2)))
 # assert not torch.allclose(ours, right, atol=0.05)
+# assert check("ex-restoration-both", Both)
 # ```
 # ````
 #
 # ```{exercise} Derive: weak correlations
 # :label: ex-restoration-weak
+# *Derive · two stars · 25 minutes*
+#
 # Show that the share {eq}`eq:share-reached` tends to $\kappa/(\kappa + 1)$ as $c \to 0$, and to 1 as $\kappa \to \infty$. How many walks does $\eta = 1$ need for 90% at $c \to 0$? What would $\eta = 0$ need?
+# Hand in both numbers of walks: `check("ex-restoration-weak", (with_noise, without))`.
 # ```
 #
 # ````{solution} ex-restoration-weak
@@ -756,6 +766,7 @@ assert worse > 1
 #
 # ```python
 # from scipy.integrate import quad
+# from ddim_edu.exercises import check
 #
 # def share(kappa, c):
 #     inside = lambda w: w**kappa * (1 - c**2 * w**2) ** (-kappa / 2 - 1)
@@ -765,12 +776,16 @@ assert worse > 1
 #     assert abs(share(kappa, 1e-4) - kappa / (kappa + 1)) < 1e-6
 # assert abs(share(9, 1e-4) - 0.9) < 1e-6
 # assert all(share(100, c) > 0.99 for c in (0.1, 0.5, 0.9))
+# assert check("ex-restoration-weak", (9, 18))
 # ```
 # ````
 #
 # ```{exercise} Break: the transpose for the inverse
 # :label: ex-restoration-transpose
+# *Break · two stars · 20 minutes*
+#
 # Someone writes $A^\top$ where $A^+$ belongs, for means of $2 \times 2$ pixels. By how much does $\hat x_0$ disagree with $y$ after one correction, and what becomes of the result of a sampler of $S$ steps?
+# Hand in the share of the disagreement that is left after one correction, for means of $f \times f$ pixels, as a function `left(f)`: `check("ex-restoration-transpose", left)`.
 # ```
 #
 # ````{solution} ex-restoration-transpose
@@ -780,25 +795,34 @@ assert worse > 1
 # ```python
 # import torch
 # from ddim_edu.apps.operators import AveragePool
+# from ddim_edu.exercises import check
 #
 # class Slip(AveragePool):
 #     def pseudo_inverse(self, y):
 #         return super().pseudo_inverse(y) / 4
+#
+# def left(f):
+#     return 1 - 1 / f**2
 #
 # g = torch.Generator().manual_seed(0)
 # x, truth = torch.randn(2, 5, 1, 8, 8, generator=g, dtype=torch.float64)
 # right, slip = AveragePool(2), Slip(2)
 # y = right.forward(truth)
 # before = right.forward(x) - y
-# assert torch.allclose(right.forward(slip.correct(x, y)) - y, 0.75 * before)
+# assert torch.allclose(right.forward(slip.correct(x, y)) - y, left(2) * before)
 # assert torch.allclose(right.forward(right.correct(x, y)), y)
+# assert check("ex-restoration-transpose", left)
 # ```
 # ````
 #
 # ```{exercise} Code: stop in time
 # :label: ex-restoration-stop
+# *Code · three stars · 35 minutes*
+#
 # In the units of chapter 7 a pixel of the chain has noise $\nu_t$, and a mean of four has $\nu_t/2$. Where $\nu_t = 2s$, the noisy means are means of a state of the chain. So correct down to that level only, and let the sampler take out the rest of the noise. Use {py:func}`~ddim_edu.sampler.sample` with `edit_x0`, on the noisy means of
 # this chapter, for four answers to each of 20 digits. How much noise is left in the means of one answer, and of the average of four?
+#
+# Take noise of size $s = 0.3$ and 50 steps with $\eta = 1$, and hand in the noise in the average of four (the root of the mean square of its error), divided by that in one answer: `check("ex-restoration-stop", ratio)`.
 # ```
 #
 # ````{solution} ex-restoration-stop
@@ -808,6 +832,7 @@ assert worse > 1
 # ```python
 # import torch
 # from ddim_edu.apps.operators import AveragePool
+# from ddim_edu.exercises import check
 # from ddim_edu.lab.checkpoint import load
 # from ddim_edu.lab.data import digits
 # from ddim_edu.sampler import sample
@@ -828,6 +853,7 @@ assert worse > 1
 # one = (answers - clean).square().mean().sqrt()
 # four = (answers.mean(0) - clean).square().mean().sqrt()
 # assert 0.8 * s < one < 1.2 * s and four < 0.9 * one
+# assert check("ex-restoration-stop", four / one)
 # ```
 # ````
 #

@@ -695,9 +695,14 @@ assert cycle.mean > 100 * error["same 1"].mean
 #
 # ## Exercises
 #
+# Check your answers: `from ddim_edu.exercises import check`.
+#
 # ```{exercise} Derive: the same with DDPM's noise
 # :label: ex-guide-ddpm
+# *Derive · three stars · 45 minutes*
+#
 # In the theorem's setting with $m_c = m = 0$, find the variance of what the sampler with $\eta = 1$ ends at, for infinitely many steps. Use $w = \nu^2$ as the clock: a step down of size $dw$ moves $\bar x$ by the score of $p_\nu$ times $dw$ and adds noise of variance $dw$. Check $v = 2$, $v_c = 1$, $s = 3$ with 1,000 steps. Is it nearer to the tilted density?
+# Hand in the variance as a function `variance(v, v_c, s)`: `check("ex-guide-ddpm", variance)`.
 # ```
 #
 # ````{solution} ex-guide-ddpm
@@ -709,24 +714,33 @@ assert cycle.mean > 100 * error["same 1"].mean
 # import torch
 # from ddim_edu.apps.guidance import guided
 # from ddim_edu.exact import Gaussian
+# from ddim_edu.exercises import check
 # from ddim_edu.sampler import sample
 # from ddim_edu.schedule import NoiseSchedule
 #
-# schedule, n, s, r = NoiseSchedule.linear(), 4000, 3.0, 2.0
+# def variance(v, v_c, s):
+#     r = v / v_c
+#     return v_c * (r - r ** (2 - 2 * s)) / ((2 * s - 1) * (r - 1))
+#
+# schedule, n, s = NoiseSchedule.linear(), 4000, 3.0
 # everything = Gaussian(torch.zeros(1), 2.0, schedule)
 # inside = Gaussian(torch.zeros(1), 1.0, schedule)
-# formula = (r - r ** (2 - 2 * s)) / ((2 * s - 1) * (r - 1))
+# formula = variance(2.0, 1.0, s)
 # eps_theta = guided(inside.eps, everything.eps, s)
 # g = torch.Generator().manual_seed(0)
 # x = sample(eps_theta, (n, 1), schedule, range(1001), eta=1.0, generator=g)
 # assert abs(x.var() / formula - 1) < 5 * (2 / n) ** 0.5
 # assert 0.25 < formula < 0.5
+# assert check("ex-guide-ddpm", variance)
 # ```
 # ````
 #
 # ```{exercise} Code: sample the tilted density after all
 # :label: ex-guide-langevin
+# *Code · two stars · 30 minutes*
+#
 # At level 1 there is next to no noise, and the guided prediction is the score of nearly $p_s$. Langevin dynamics, $x \leftarrow x + \tfrac{\delta}{2}\, \nabla \ln p(x) + \sqrt\delta\, z$ over and over with a small $\delta$, has $p$ as its end. Start it at guided samples of two Gaussians with mean 0, $v = 2$, $v_c = 1$, $s = 3$, and watch the variance.
+# Hand in the variances before the walk and after it: `check("ex-guide-langevin", (before, after))`.
 # ```
 #
 # ````{solution} ex-guide-langevin
@@ -737,6 +751,7 @@ assert cycle.mean > 100 * error["same 1"].mean
 # import torch
 # from ddim_edu.apps.guidance import guided
 # from ddim_edu.exact import Gaussian
+# from ddim_edu.exercises import check
 # from ddim_edu.sampler import sample
 # from ddim_edu.schedule import NoiseSchedule, make_tau
 #
@@ -746,18 +761,23 @@ assert cycle.mean > 100 * error["same 1"].mean
 # eps_theta = guided(inside.eps, everything.eps, 3.0)
 # g, tau = torch.Generator().manual_seed(0), make_tau(1000, 200, "trailing")
 # x = sample(eps_theta, (n, 1), schedule, tau, generator=g, dtype=torch.float64)
-# assert abs(x.var() - 0.25) < 0.03
+# before = x.var()
+# assert abs(before - 0.25) < 0.03
 # one, root = torch.ones(n, dtype=torch.int64), (1 - schedule.alpha_bar[1]).sqrt()
 # for _ in range(200):
 #     z = torch.randn(n, 1, generator=g, dtype=torch.float64)
 #     x = x - delta / 2 * eps_theta(x, one) / root + delta**0.5 * z
 # assert abs(x.var() - 0.5) < 5 * 0.5 * (2 / n) ** 0.5 + 0.02
+# assert check("ex-guide-langevin", (before, x.var()))
 # ```
 # ````
 #
 # ```{exercise} Code: the generator as a classifier
 # :label: ex-guide-classifier
+# *Code · two stars · 25 minutes*
+#
 # By {eq}`eq:guide-label-worth` the right label lowers the error. So hide a picture's label, noise the picture at a few levels, and try all ten labels: which predicts the noise best? How often is that right for 30 held-out digits?
+# Hand in that share: `check("ex-guide-classifier", right)`.
 # ```
 #
 # ````{solution} ex-guide-classifier
@@ -766,6 +786,7 @@ assert cycle.mean > 100 * error["same 1"].mean
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample
 # from ddim_edu.lab.checkpoint import load
 # from ddim_edu.lab.data import digits
@@ -782,12 +803,16 @@ assert cycle.mean > 100 * error["same 1"].mean
 #             errors[:, c] += (guess - eps).square().mean((1, 2, 3))
 # right = (errors.argmin(1) == labels).double().mean()
 # assert right > 0.85
+# assert check("ex-guide-classifier", right)
 # ```
 # ````
 #
 # ```{exercise} Break: the plus that should be a minus
 # :label: ex-guide-sign
+# *Break · two stars · 25 minutes*
+#
 # Sample the two peaks on the line with the formula in labml's text at $s = 1$ and $s = 1.5$, in 100 steps. What is left of the class? Explain it by the flow of one Gaussian.
+# Hand in the standard deviations of one class's samples at the two scales: `check("ex-guide-sign", (at_1, at_1_5))`.
 # ```
 #
 # ````{solution} ex-guide-sign
@@ -799,6 +824,7 @@ assert cycle.mean > 100 * error["same 1"].mean
 # import torch
 # from ddim_edu.apps.guidance import of_class
 # from ddim_edu.exact import GaussianMixture
+# from ddim_edu.exercises import check
 # from ddim_edu.sampler import sample
 # from ddim_edu.schedule import NoiseSchedule, make_tau
 #
@@ -813,6 +839,7 @@ assert cycle.mean > 100 * error["same 1"].mean
 #     x = sample(eps_theta, (500, 1), schedule, tau, generator=g, dtype=torch.float64)
 #     spread[s] = x.std().item()
 # assert 0.18 < spread[1.0] < 0.25 and spread[1.5] < 0.05 * spread[1.0]
+# assert check("ex-guide-sign", (spread[1.0], spread[1.5]))
 # ```
 # ````
 #

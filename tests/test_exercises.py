@@ -10,6 +10,7 @@ import re
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from ddim_edu.sampler import ddim_step, draw
 from ddim_edu.schedule import NoiseSchedule
 
 ROOT = Path(__file__).parent.parent
-LATER = {11, 12, 13, 14, 15, 16}  # chapters whose checks are still to be written; one that has them leaves this set
+LATER = {11, 15, 16}  # chapters whose checks are still to be written; one that has them leaves this set
 
 
 def load(path: Path):
@@ -89,6 +90,21 @@ def parameters(size, ch, mult, without):
 def one_sided_gap(layer):
     x, order = torch.randn(2, 8, 7, 7), torch.randperm(49)
     return (layer(x.flatten(2)[..., order].view_as(x)) - layer(x)).abs().max().item()
+
+
+def cdf(x):
+    return torch.special.ndtr(x)
+
+
+def stacked(backward, forward=lambda one, two, x: two.forward(one.forward(x))):
+    def both(one, two):
+        return SimpleNamespace(forward=lambda x: forward(one, two, x), pseudo_inverse=lambda y: backward(one, two, y))
+
+    return both
+
+
+def ddpm_variance(r, s):
+    return (r - r ** (2 - 2 * s)) / ((2 * s - 1) * (r - 1))
 
 
 # Label, a wrong answer, and words of the feedback that only this mistake gets: a row cannot pass because something else is wrong with it.
@@ -254,6 +270,65 @@ WRONG = [
     ("ex-training-tell", 85_000, "that would be images"),
     ("ex-training-tell", 39, "a network that predicts 0"),
     ("ex-training-tell", 5_000, "Begin with the standard deviation"),
+    ("ex-interpolation-middle", lambda w: 1 / w.square().sum(), "This makes up for the variance"),
+    ("ex-interpolation-middle", lambda w: w.square().sum(), "the variance of the mixture"),
+    ("ex-interpolation-middle", lambda w: len(w) ** 0.5, "equal weights only"),
+    ("ex-interpolation-middle", lambda w: 1 / w.abs().sum(), "not standard deviations"),
+    ("ex-interpolation-middle", lambda w: 1 / w.sum(), "sum to 1 already"),
+    ("ex-interpolation-middle", lambda w: w.norm(), "reciprocal of what is asked for"),
+    ("ex-interpolation-two-points", lambda a, b: b / (b - a), "shows the other point"),
+    ("ex-interpolation-two-points", lambda a, b: 0.5, "Of those in this film"),
+    ("ex-interpolation-two-points", lambda a, b: (0.5 - cdf(a)) / (cdf(b) - cdf(a)), "visits its own evenly"),
+    ("ex-interpolation-two-points", lambda a, b: -a / b, "share of the whole film"),
+    ("ex-interpolation-how-far", 0.61, "Are these radians, or a cosine"),
+    ("ex-interpolation-how-far", 60, "half alike there, or the digits"),
+    ("ex-interpolation-how-far", 90, "agrees by chance"),
+    ("ex-interpolation-how-far", 5, "for the same latent after its step"),
+    ("ex-interpolation-straight-noise", (1.0, 0.5), "the two are swapped"),
+    ("ex-interpolation-straight-noise", (0.99, 1.0), "the start alone"),
+    ("ex-interpolation-straight-noise", (0.71, 1.0), "ratio of standard deviations"),
+    ("ex-interpolation-straight-noise", (0.25, 1.0), "noises of their own"),
+    ("ex-interpolation-straight-noise", (0.5, 2.0), "weights that are too large"),
+    ("ex-interpolation-straight-noise", (0.5, 0.7), "what do their squares add up to"),
+    (
+        "ex-restoration-both",
+        stacked(lambda one, two, y: y, forward=lambda one, two, x: 2 * two.forward(one.forward(x))),
+        "one after the other",
+    ),
+    ("ex-restoration-both", stacked(lambda one, two, y: one.pseudo_inverse(two.pseudo_inverse(y)) / 4), "Which factors"),
+    ("ex-restoration-both", stacked(lambda one, two, y: one.show(two.pseudo_inverse(y))), "not the smallest picture"),
+    ("ex-restoration-both", stacked(lambda one, two, y: one.pseudo_inverse(two.pseudo_inverse(y)) ** 2), "In which order"),
+    ("ex-restoration-weak", (18, 9), "follows the pull further in one walk"),
+    ("ex-restoration-weak", (10, 20), "1 - 1/kappa is not the share"),
+    ("ex-restoration-weak", (18, 18), "What is it here"),
+    ("ex-restoration-weak", (9, 9), "without fresh noise a walk counts less"),
+    ("ex-restoration-weak", (0.9, 1.8), "that is the share"),
+    ("ex-restoration-transpose", lambda f: 1 / f**2, "takes away"),
+    ("ex-restoration-transpose", lambda f: 1 - 1 / f, "How many pixels"),
+    ("ex-restoration-transpose", lambda f: 1 - 1 / f**4, "sum of their squares"),
+    ("ex-restoration-transpose", lambda f: 0.0, "with the right inverse"),
+    ("ex-restoration-stop", 1.0, "where the last steps are corrected"),
+    ("ex-restoration-stop", 0.825, "that of a mean of four"),
+    ("ex-restoration-stop", 1.37, "Which is divided by which"),
+    ("ex-restoration-stop", 0.24, "less than the chapter's network can do"),
+    ("ex-guide-ddpm", lambda v, v_c, s: v ** (1 - s) * v_c**s, "without fresh noise ends"),
+    ("ex-guide-ddpm", lambda v, v_c, s: 1 / ((1 - s) / v + s / v_c), "no sampler of the chapter reaches"),
+    ("ex-guide-ddpm", lambda v, v_c, s: ddpm_variance(v / v_c, s), "What is the unit of a variance"),
+    ("ex-guide-ddpm", lambda v, v_c, s: v * ddpm_variance(v_c / v, s), "class and all data are swapped"),
+    ("ex-guide-langevin", (0.25, 0.25), "it has not changed"),
+    ("ex-guide-langevin", (0.5, 0.25), "look at the first"),
+    ("ex-guide-langevin", (0.25, 1.0), "not twice that"),
+    ("ex-guide-langevin", (0.25, 7.0), "the walk runs away"),
+    ("ex-guide-langevin", (0.25, 0.35), "Is the walk over"),
+    ("ex-guide-classifier", 29, "this is a count"),
+    ("ex-guide-classifier", 0.0, "worse than chance"),
+    ("ex-guide-classifier", 0.1, "this is chance"),
+    ("ex-guide-classifier", 0.37, "better is possible"),
+    ("ex-guide-sign", (0.0002, 0.21), "the two are swapped"),
+    ("ex-guide-sign", (0.21, 0.174), "not the chapter's minus"),
+    ("ex-guide-sign", (0.0435, 4e-8), "this is a variance"),
+    ("ex-guide-sign", (0.75, 0.0002), "wider than a peak"),
+    ("ex-guide-sign", (0.21, 0.05), "that is not it"),
 ]
 
 

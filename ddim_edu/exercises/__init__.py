@@ -27,6 +27,9 @@ from ddim_edu.exercises import (
     _chapter_08,
     _chapter_09,
     _chapter_10,
+    _chapter_12,
+    _chapter_13,
+    _chapter_14,
 )
 from ddim_edu.exercises.core import KINDS, SKILLS, Exercise, Verdict, check, registry
 
@@ -43,4 +46,7 @@ CHAPTERS = (
     _chapter_08,
     _chapter_09,
     _chapter_10,
+    _chapter_12,
+    _chapter_13,
+    _chapter_14,
 )
