@@ -89,6 +89,10 @@ def classifier_distance(
 ) -> float:
     """Frechet distance between two sets of images in the features of a small classifier. It is not FID.
 
+    It depends on N: the 200 held-out digits lie at about 1 from those to train on, and so do 200 of these. It rises with noise, blur,
+    missing classes and foreign images mixed in (tests check it), as long as something is left to see: beyond noise of standard
+    deviation 0.8, Fashion-MNIST is not recognised any more, and the distance stays where it is.
+
     Args:
         images: ``(N, C, H, W)`` in [-1, 1], clipped and rounded as they would be saved; N more than the number of features.
         reference: ``(M, C, H, W)``; or, to save time when it is used again, its mean and covariance,
@@ -313,7 +317,7 @@ def _root(cov: Tensor, f: int, what: str) -> tuple[Tensor, Tensor]:
     if (cov - cov.T).abs().max() > 1e-5 * scale:
         raise ValueError(f"{what} is not symmetric, and so no covariance")
     values, vectors = torch.linalg.eigh((cov + cov.T) / 2)
-    if values[0] < -1e-5 * f * scale:
+    if values[0] < -1e-5 * values[-1].abs():
         raise ValueError(f"{what} has the eigenvalue {values[0]:.3g}, and so is no covariance")
     # Eigenvalues that are zero but for rounding (of 1e-16) would have roots that are not (of 1e-8).
     values = values.where(values > f * torch.finfo(torch.float64).eps * values[-1], 0.0)

@@ -1,0 +1,251 @@
+"""The classifiers that measure samples: the network, the files that come with the package, and how they are made."""
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from ddim_edu.lab import checkpoint, classifiers, train_classifier
+from ddim_edu.lab.classifiers import classifier_features, load_classifier, save_classifier
+from ddim_edu.lab.data import load_data
+from ddim_edu.lab.train_classifier import RECIPES, ClassifierRecipe, main, shifted
+from ddim_edu.nets.classifier import Classifier, ClassifierConfig
+
+CONFIG = ClassifierConfig(image_size=7, image_channels=2, channels=(4, 6), feature_size=5, classes=3, dropout=0.5)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "small.safetensors"
+    save_classifier(path, Classifier(CONFIG), data="made up", accuracy=0.25, training={"lr": 0.5})
+    return path
+
+
+def noise(*shape, seed=0):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def one_line(call, *words):
+    with pytest.raises(ValueError) as error:
+        call()
+    message = str(error.value)
+    assert "\n" not in message
+    for word in words:
+        assert str(word) in message, message
+
+
+def rewrite(path, about=None, tensors=None):
+    with safe_open(path, framework="pt") as file:
+        content = json.loads(file.metadata()["ddim_edu"])
+    content.update(about or {})
+    save_file({**load_file(path), **(tensors or {})}, path, metadata={"ddim_edu": json.dumps(content)})
+
+
+# ---------------------------------------------------------------- the network
+
+
+def test_it_is_what_its_docstring_says():
+    torch.manual_seed(0)
+    net = Classifier(CONFIG)
+    with torch.no_grad():
+        for p in net.state_dict().values():
+            p.copy_(torch.rand(p.shape) + 0.5 if p.is_floating_point() and p.ndim == 1 else p)  # norms that do something
+    w = net.eval().state_dict()
+    h = x = noise(11, 2, 7, 7)
+
+    def norm(z, name):
+        mean, var, weight, bias = (
+            w[f"{name}.{part}"].view(-1, *[1] * (z.ndim - 2)) for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return (z - mean) / (var + 1e-5).sqrt() * weight + bias
+
+    for i, stride in zip((0, 3, 6, 9), (2, 1, 2, 1)):
+        h = F.silu(norm(F.conv2d(h, w[f"convolutions.{i}.weight"], stride=stride, padding=1), f"convolutions.{i + 1}"))
+    assert h.shape == (11, 6, 2, 2)  # 7 pixels, halved twice and rounded up
+    features = F.silu(norm(h.flatten(1) @ w["to_features.0.weight"].T, "to_features.1"))
+    torch.testing.assert_close(net.features(x), features)
+    torch.testing.assert_close(net(x), features @ w["to_logits.weight"].T + w["to_logits.bias"])
+    assert features.shape == (11, CONFIG.feature_size) and net(x).shape == (11, CONFIG.classes) and features.std() > 0.01
+
+
+def test_dropout_is_for_training_only():
+    torch.manual_seed(0)
+    net = Classifier(CONFIG)
+    x = noise(11, 2, 7, 7)
+    net.to_features[1].eval()  # of what differs in training, leave the dropout alone
+    net.convolutions.eval()
+    assert not torch.equal(net(x), net(x))
+    assert torch.equal(net.eval()(x), net(x))
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 7, 7), (5, 2, 8, 8), (2, 7, 7), (5, 2, 7, 6)])
+def test_images_of_another_shape(shape):
+    one_line(lambda: Classifier(CONFIG)(noise(*shape)), shape, "(B, 2, 7, 7)")
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("image_size", 0),
+        ("image_channels", 0),
+        ("feature_size", 0),
+        ("classes", 1),
+        ("channels", ()),
+        ("channels", (4, 0)),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+    ],
+)
+def test_configurations_that_make_no_network(field, value):
+    one_line(lambda: ClassifierConfig(**{**vars(CONFIG), field: value}), field)
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_a_classifier_rebuilds_from_its_file_alone(saved):
+    loaded = load_classifier(saved)
+    assert loaded.model.config == CONFIG and loaded.data == "made up" and loaded.accuracy == 0.25 and loaded.training == {"lr": 0.5}
+    assert not loaded.model.training and not any(p.requires_grad for p in loaded.model.parameters())
+    torch.manual_seed(0)
+    for name, value in Classifier(CONFIG).state_dict().items():
+        assert torch.equal(loaded.model.state_dict()[name], value.half().to(value.dtype)), name
+
+
+def test_what_is_no_classifier(saved, tmp_path):
+    one_line(lambda: load_classifier("digtis"), "digtis", "digits, fashion-mnist")
+    one_line(lambda: load_classifier(tmp_path / "nothing"), "nothing")
+    one_line(lambda: load_classifier(tmp_path), tmp_path)
+    one_line(lambda: load_classifier(checkpoint.SHIPPED / "digits.safetensors"), "'unet'", "'classifier'")
+    save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    one_line(lambda: load_classifier(tmp_path / "foreign.safetensors"), "not a classifier of ddim_edu")
+    content = saved.read_bytes()
+    for kept in (0, 50, len(content) // 2, len(content) - 1):
+        saved.write_bytes(content[:kept])
+        one_line(lambda: load_classifier(saved), saved, "cut short")
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"format": 2, "version": "9.9"}, "9.9"),
+        ({"config": {"surprise": 1}}, "does not fit together"),
+        ({"config": {**vars(CONFIG), "classes": 4}}, "does not fit together"),
+        ({"accuracy": "high"}, "does not fit together"),
+    ],
+)
+def test_metadata_that_does_not_fit(saved, change, says):
+    rewrite(saved, change)
+    one_line(lambda: load_classifier(saved), saved, says)
+
+
+def test_tensors_that_do_not_fit(saved):
+    rewrite(saved, tensors={"surprise": torch.zeros(1)})
+    one_line(lambda: load_classifier(saved), "does not fit together")
+
+
+def test_a_classifier_is_no_diffusion_model():
+    names = [file.stem for file in classifiers.SHIPPED.glob("*.safetensors")]
+    assert sorted(names) == sorted(RECIPES)
+    for name in names:
+        with pytest.raises(checkpoint.CheckpointError, match="'classifier'"):
+            checkpoint.load(classifiers.SHIPPED / f"{name}.safetensors")
+    shown = {file.stem for file in checkpoint.SHIPPED.glob("*.safetensors")}
+    assert "classifiers" not in shown and all((checkpoint.SHIPPED / f"{name}.safetensors") != classifiers.SHIPPED for name in shown)
+
+
+# ---------------------------------------------------------------- those that come with the package
+
+
+@pytest.mark.parametrize("name, least", [("digits", 0.98), ("fashion-mnist", 0.92)])
+def test_shipped(name, least):
+    file = load_classifier(name)
+    assert file.path.stat().st_size < 600_000
+    assert file.data == name and file.model.config.feature_size == 64 and file.model.config.dropout == RECIPES[name].dropout
+    assert {**file.training, "channels": tuple(file.training["channels"])} == vars(RECIPES[name])
+    assert file.accuracy >= least
+    docs = " ".join(classifiers.__doc__.split())
+    assert f"{file.accuracy:.2%} of" in docs  # the table in the module's docstring
+
+
+def test_accuracy_of_the_digits_is_what_their_file_says():
+    file, data = load_classifier("digits"), load_data("digits")
+    assert train_classifier.accuracy(file.model, data) == file.accuracy
+    # The held-out images were not trained on, so that their labels must matter: wrong ones are seen to be wrong.
+    wrong = (file.model(data.floats(data.heldout)).argmax(1) == (data.heldout_labels + 1) % 10).double().mean()
+    assert wrong < 0.05
+
+
+def test_features_come_in_batches():
+    x = noise(23, 1, 8, 8)
+    whole = classifier_features(x, "digits")
+    assert whole.shape == (23, 64) and whole.dtype == torch.float32
+    assert torch.equal(whole, classifier_features(x, load_classifier("digits")))
+    torch.testing.assert_close(classifier_features(x.double(), "digits", batch=5), whole, rtol=1e-5, atol=1e-5)
+    assert whole.std(0).min() > 0
+
+
+def test_features_of_nothing():
+    one_line(lambda: classifier_features(noise(0, 1, 8, 8), "digits"), "no images")
+    one_line(lambda: classifier_features(noise(2, 1, 9, 9), "digits"), "(2, 1, 9, 9)")
+    one_line(lambda: classifier_features(noise(2, 1, 8, 8), "digits", batch=0), "batch = 0")
+    one_line(lambda: classifier_features(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "digits"), "uint8")
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_images_are_shifted_by_whole_pixels():
+    x = noise(4, 2, 5, 6)
+    down, right = torch.tensor([0, 1, -2, 5]), torch.tensor([0, -1, 2, 0])
+    expected = torch.full_like(x, -1.0)
+    for b, (d, r) in enumerate(zip(down.tolist(), right.tolist())):
+        for i in range(5):
+            for j in range(6):
+                if 0 <= i - d < 5 and 0 <= j - r < 6:
+                    expected[b, :, i, j] = x[b, :, i - d, j - r]
+    assert torch.equal(shifted(x, down, right), expected)
+
+
+def test_the_command_makes_the_same_file_twice(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(train_classifier.RECIPES, "digits", ClassifierRecipe("digits", epochs=3, batch=64, channels=(8, 16), mirror=True))
+    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    threads = torch.get_num_threads()
+    try:
+        for file in files:
+            torch.manual_seed(len(file.name) * 7)  # does not matter
+            assert main(["digits", "--out", str(file)]) == 0
+            torch.rand(3)
+    finally:
+        torch.set_num_threads(threads)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    made = load_classifier(files[0])
+    assert made.accuracy > 0.7 and f"{made.accuracy:.2%}" in capsys.readouterr().out
+    assert train_classifier.accuracy(made.model, load_data("digits")) == made.accuracy  # after rounding to float16
+
+
+def test_the_command_called_wrongly(tmp_path, capsys):
+    for words, says in (
+        ([], "which classifier?"),
+        (["letters"], "which classifier?"),
+        (["digits", "--out", str(tmp_path / "missing" / "a")], "missing"),
+        (["digits", "--epochs", "3"], "--epochs"),
+    ):
+        assert main(words) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and says in error, error
+
+
+def test_help(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert not stop.value.code and "fashion-mnist" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("field, value", [("epochs", 0), ("batch", 1), ("shift", -1), ("lr", 0.0), ("weight_decay", -1.0), ("threads", 0)])
+def test_recipes_that_train_nothing(field, value):
+    one_line(lambda: ClassifierRecipe(**{**vars(RECIPES["digits"]), field: value}), field)
