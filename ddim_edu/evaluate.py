@@ -1,9 +1,10 @@
-"""Measure a model: ``python -m ddim_edu.evaluate {fid,reconstruction,table1,table2,images,compare} CHECKPOINT ... --out FILE.json`` (floor 6).
+"""Measure a model: ``python -m ddim_edu.evaluate {fid,reconstruction,table1,table2} CHECKPOINT ... --out FILE.json`` (floor 6).
 
 ``fid`` draws images and compares them with the training set; ``table1`` does it for a grid of eta and S, as the DDIM paper's Table 1.
-``reconstruction`` encodes and decodes held-out images; ``table2`` does it for the S of the paper's Table 2. ``images`` measures a data
-set's own images, with no model: what a perfect one would score. ``compare`` sets results side by side. Killed, each goes on where it was when it is called again. Exit codes: 0 done; 2 called wrongly (one line on stderr says
-what); 130 stopped by Ctrl-C.
+``reconstruction`` encodes and decodes held-out images; ``table2`` does it for the S of the paper's Table 2. ``images DATA`` measures a
+data set's own images, with no model: what a sampler would score that draws from the data. ``compare`` sets results side by side.
+Killed, each goes on where it was when it is called again. Exit codes: 0 done; 2 called wrongly (one line on stderr says what); 130
+stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -368,24 +369,21 @@ def images(options: ImagesOptions) -> None:
     Raises:
         ValueError: One line, for what can't be measured so.
     """
-    features = features_of(options, options.data, own_device(pick_device(options.device)))
     form = {"size": options.size} if options.size else {}
-    batch, folder = options.batch or 50, cache_of(options)
+    batch, folder, name = options.batch or 50, cache_of(options), f"{options.data} {options.part}"
     pixels = evaluation.real_images(options.data, options.part, options.data_dir, **form)
+    sizes = evaluation.check_sizes([n or len(pixels) for n in options.n], len(pixels), name)
+    features = features_of(options, options.data, own_device(pick_device(options.device)))
     if options.reference in ("train", "test"):
         others = evaluation.real_images(options.data, options.reference, options.data_dir, **form)
+        about = f"{options.data} {options.reference}"
         with bar(len(others), "reference") as tick:
-            name = f"{options.data} {options.reference}"
-            reference = evaluation.reference_of(others, name, features, folder, batch=batch, tick=tick)
+            reference = evaluation.reference_of(others, about, features, folder, batch=batch, tick=tick)
     else:
         reference = evaluation.saved_reference(check_reference(options.reference), features)
-    sizes = [n or len(pixels) for n in options.n]
-    note_small_n(min(sizes), features)
-    with bar(max(sizes), options.part) as tick:
-        name = f"{options.data} {options.part}"
-        result = evaluation.measure_images(
-            pixels, name, sizes, features, reference, folder, seed=options.seed, batch=batch, tick=tick
-        )  # fmt: skip
+    note_small_n(sizes[0], features)
+    with bar(sizes[-1], options.part) as tick:
+        result = evaluation.measure_images(pixels, name, sizes, features, reference, folder, seed=options.seed, batch=batch, tick=tick)
     if not is_first_process():
         return
     write(options.out, result | {"command": command_of("images", options)})

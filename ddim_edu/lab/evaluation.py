@@ -353,17 +353,13 @@ def measure_images(
     Raises:
         ValueError: If there are fewer images than are asked for.
     """
-    sizes = sorted(set(sizes))
-    if not 2 <= sizes[0] <= sizes[-1] <= len(images):
-        raise ValueError(f"n = {', '.join(map(str, sizes))}: give numbers in 2..{len(images)}, the images of {name}")
+    sizes = check_sizes(sizes, len(images), name)
     about = {"name": name, "images": len(images), "sha256": sha256_of_images(images), "order": seed}
     images, n = images[torch.randperm(len(images), generator=generator_for(seed, _ORDER))], sizes[-1]
     parts = Parts(folder / f"{about['sha256'][:16]}-{features.sha256[:16]}-{seed}", about | {"features": features.sha256})
     _fill(parts, n, lambda i, j: _in_batches(features, images[i:j], batch), tick, "cpu")
     found = parts.read(n)
-    by_n = [
-        {"n": k, features.distance_name: distance(statistics_of(found[:k]), reference.statistics, features)} for k in sizes
-    ]  # fmt: skip
+    by_n = [{"n": k, features.distance_name: distance(statistics_of(found[:k]), reference.statistics, features)} for k in sizes]
     result, how = _compared(found, features, reference, seed, True, by_n[-1][features.distance_name])
     return {
         "kind": "fid",
@@ -381,6 +377,18 @@ def measure_images(
         "by_n": by_n,
         "versions": versions(),
     }
+
+
+def check_sizes(sizes: Sequence[int], count: int, name: str) -> list[int]:
+    """The sizes in rising order, each once.
+
+    Raises:
+        ValueError: If one is not in 2..count.
+    """
+    sizes = sorted(set(sizes))
+    if not 2 <= sizes[0] <= sizes[-1] <= count:
+        raise ValueError(f"n = {', '.join(map(str, sizes))}: give numbers in 2..{count}, the images of {name}")
+    return sizes
 
 
 def _compared(
