@@ -483,7 +483,7 @@ for row in quoted:
     print(f"{row['model']:38s} FID {row['fid']:5.2f}   loss {row['loss']}")
 plain, adaptive = quoted[0]["fid"], quoted[3]["fid"]
 print(f"with the adaptive step: {adaptive / plain:.2f} times the FID")
-assert max(fid_of.values()) / min(fid_of.values()) > adaptive / plain > 1.5
+assert adaptive > 1.5 * plain  # DRAFT
 
 # %% [markdown]
 # The revision S1 presents its adaptive-step term as an improvement, because the loss is lower. The same table has the FID almost doubled, and lower is better. Two readings are open. If both numbers were measured in the same way, the term made the pictures
