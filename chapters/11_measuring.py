@@ -57,7 +57,13 @@ generator = torch.Generator().manual_seed(0)
 # ```
 #
 # ```{prf:proof}
-# Let $K = E(x - \mu_1)(y - \mu_2)^\top$ be the covariance of $x$ with $y$ under some coupling. Then $E\lVert x - y\rVert^2 = \lVert \mu_1 - \mu_2\rVert^2 + \operatorname{tr} C_1 + \operatorname{tr} C_2 - 2 \operatorname{tr} K$: only $\operatorname{tr} K$ can be chosen. How large
+# Let $K = E(x - \mu_1)(y - \mu_2)^\top$ be the covariance of $x$ with $y$ under some coupling. Multiplied out, the cost is
+#
+# $$
+# \lVert \mu_1 - \mu_2\rVert^2 + \operatorname{tr} C_1 + \operatorname{tr} C_2 - 2 \operatorname{tr} K ,
+# $$
+#
+# where only $\operatorname{tr} K$ can be chosen. How large
 # can it be? Suppose that $C_1$ and $C_2$ are invertible (the general case is a limit), and scale: $u = C_1^{-1/2}(x - \mu_1)$ and $v = C_2^{-1/2}(y - \mu_2)$ have covariance $I$. With $R = E u v^\top$ we have $K = C_1^{1/2} R\, C_2^{1/2}$. For
 # unit vectors $a$, $b$, by Cauchy–Schwarz, $\lvert a^\top R\, b\rvert = \lvert E (a^\top u)(v^\top b) \rvert \le 1$.
 #
@@ -67,7 +73,8 @@ generator = torch.Generator().manual_seed(0)
 # \operatorname{tr} K = \operatorname{tr}(R M) = \sum_i s_i\, b_i^\top R\, a_i \le \sum_i s_i ,
 # $$
 #
-# with equality for $R = \sum_i b_i a_i^\top$, which is a rotation or reflection: the coupling $u = R v$ has it. And $\sum_i s_i = \operatorname{tr}(M^\top M)^{1/2} = \operatorname{tr}(C_1^{1/2} C_2 C_1^{1/2})^{1/2}$.
+# with equality for $R = \sum_i b_i a_i^\top$, which is a rotation or reflection: the coupling $u = R v$ has it. And $\sum_i s_i$ is the trace of $(M^\top M)^{1/2}$, where
+# $M^\top M = C_1^{1/2} C_2 C_1^{1/2}$.
 # ```
 #
 # The proof is a recipe, so we follow it. The best $R$ must reach the formula, and no other $R$ may beat it.
@@ -78,17 +85,17 @@ def root(C):
     return (axes * values.sqrt()) @ axes.T
 
 
-# checks eq:frechet
 wide = torch.randn(2, 6, 9, generator=generator, dtype=torch.float64)
 mu_1, mu_2 = torch.randn(2, 6, generator=generator, dtype=torch.float64)
 C_1, C_2 = wide @ wide.mT / 9
 root_1, root_2 = root(C_1), root(C_2)
 A, _, Bt = torch.linalg.svd(root_2 @ root_1)
-fixed = (mu_1 - mu_2).square().sum() + C_1.trace() + C_2.trace()
 
 
-
+# %%
+# checks eq:frechet
 def cost(R):
+    fixed = (mu_1 - mu_2).square().sum() + C_1.trace() + C_2.trace()
     return fixed - 2 * (root_1 @ R @ root_2).trace()
 
 
@@ -155,15 +162,15 @@ def noisy(std):
     return network.compute(to_uint8(train / 127.5 - 1 + noise))
 
 
-noises = {std: distance(noisy(std)) for std in (0.05, 0.1, 0.2, 0.4)}
-for std, value in noises.items():
-    print(f"training digits with noise {std:4.2f}: {value:.2f}")
+noises = {std: noisy(std) for std in (0.1, 0.2, 0.4)}
+for std, found in noises.items():
+    print(f"training digits with noise {std}:  {distance(found):.2f}")
 labels = digits().train_labels
 print(f"training digits without the 7s:  {distance(of_train[labels != 7]):.2f}")
 for S, found in features.items():
     print(f"DDIM, {S:2d} steps:                  {distance(found):.2f}")
-assert noises[0.4] > noises[0.2] > noises[0.1] > noises[0.05]
-assert distance(of_train[labels != 7]) > 2
+worse = [distance(found) for found in noises.values()]
+assert worse == sorted(worse) and distance(of_train[labels != 7]) > 2
 assert distance(features[5]) > 1.3 * distance(features[10])
 
 # %% [markdown]
@@ -201,14 +208,14 @@ assert np.mean(scores[200]) > 1.2 * distance(features[5])
 # ```
 #
 # ```{prf:proof}
-# The mean is done. In the axes of $C$, let $\hat C = C + E$ with a small symmetric $E$. The root in {eq}`eq:frechet` is that of $C^2 + C^{1/2} E\, C^{1/2}$. Write it as $C + X + Y + \dots$ with $X$ of first order in $E$ and $Y$ of second, and square. First order:
-# $CX + XC = C^{1/2} E\, C^{1/2}$, so $X_{ij} = \sqrt{\lambda_i\lambda_j}\, E_{ij} / (\lambda_i + \lambda_j)$ and $\operatorname{tr} X = \tfrac12 \operatorname{tr} E$. Second order: $CY + YC = -X^2$, so
+# The mean is done. In the axes of $C$, let $\hat C = C + D$ with a small symmetric $D$. The root in {eq}`eq:frechet` is that of $C^2 + C^{1/2} D\, C^{1/2}$. Write it as $C + X + Y + \dots$ with $X$ of first order in $D$ and $Y$ of second, and square. First order:
+# $CX + XC = C^{1/2} D\, C^{1/2}$, so $X_{ij} = \sqrt{\lambda_i\lambda_j}\, D_{ij} / (\lambda_i + \lambda_j)$ and $\operatorname{tr} X = \tfrac12 \operatorname{tr} D$. Second order: $CY + YC = -X^2$, so
 #
 # $$
-# \operatorname{tr} Y = -\sum_{i,j} \frac{X_{ij}^2}{2\lambda_i} = -\frac14 \sum_{i,j} \frac{E_{ij}^2}{\lambda_i + \lambda_j} ,
+# \operatorname{tr} Y = -\sum_{i,j} \frac{X_{ij}^2}{2\lambda_i} = -\frac14 \sum_{i,j} \frac{D_{ij}^2}{\lambda_i + \lambda_j} ,
 # $$
 #
-# where the last form is the mean of the sum and of itself with $i$ and $j$ exchanged. In $\operatorname{tr} C + \operatorname{tr} (C + E) - 2\operatorname{tr}(C + X + Y)$ all but $-2\operatorname{tr} Y$ cancels. Finally $E[E_{ij}^2] = (1 + \delta_{ij})\lambda_i\lambda_j/(N-1)$, the variance of a sample covariance of normal draws.
+# where the last form is the average of the sum and of itself with $i$ and $j$ exchanged. In $\operatorname{tr} C + \operatorname{tr} (C + D) - 2\operatorname{tr}(C + X + Y)$ all but $-2\operatorname{tr} Y$ cancels. Finally $E D_{ij}^2 = (1 + \delta_{ij})\lambda_i\lambda_j/(N-1)$, the variance of a sample covariance of normal draws.
 # ```
 #
 # If the other set is a sample too, of $M$ pictures from the same distribution, its errors add: $1/N + 1/M$. For $C = I$ we get $b_\mu = F$ and $b_C = F(F+1)/4$: in many dimensions nearly all of the bias comes from the covariance.
@@ -241,9 +248,9 @@ for n, values in scores.items():
 # %%
 def line(found, counts=(250, 300, 400, 600, 1000), repeats=10):
     """1/N and mean distance of subsets; value at 1/N = 0 and slope of a fit."""
-    means = []
+    means, g = [], torch.Generator().manual_seed(1)  # the same for all
     for n in counts:
-        subsets = [torch.randperm(1500, generator=generator)[:n] for _ in range(repeats)]
+        subsets = [torch.randperm(1500, generator=g)[:n] for _ in range(repeats)]
         means.append(np.mean([distance(found[i]) for i in subsets]))
     n, means = np.array([*counts, 1500]), np.array([*means, distance(found)])
     slope, end = np.polyfit(1 / n, means, 1, w=n)
@@ -262,10 +269,13 @@ for (S, (x, means, end, slope)), colour in zip(reversed(lines.items()), COLOURS)
 n = np.array(counts[2:])
 ax.plot(1 / n, [np.mean(scores[i]) for i in n], "o", markersize=4, color=COLOURS[2], label="training digits")
 ax.plot([0, 0.005], [0, 0.005 * (b_mu + b_C)], "k--", linewidth=1, label="bias, formula")
-ax.set(xlabel="1 / N", ylabel="classifier distance", ylim=(0, 3.6))
-ax.legend(fontsize=8, ncols=2, loc="upper left")
+ax.set(xlabel="1 / N", ylabel="classifier distance", ylim=(0, 2.1), xticks=[0, 0.002, 0.004])
+ax.legend(fontsize=9, loc="upper left")
 right.plot(list(fid_of), list(fid_of.values()), "o-", markersize=4)
 right.set(xscale="log", yscale="log", xlabel="N", ylabel="FID")
+right.set_xticks(list(fid_of), [f"{n:,}" for n in fid_of], minor=False)
+right.set_yticks(list(fid_of.values()), [f"{v:.1f}" for v in fid_of.values()])
+right.minorticks_off()
 right.set_title("real CIFAR-10 images", fontsize=10);
 
 # %%
@@ -284,25 +294,28 @@ assert lines[10][2] < lines[5][2] and lines[10][1][0] > 1.5 * lines[5][1][-1]
 for n, value in fid_of.items():
     print(f"FID of {n:6,} real pictures: {value:.2f}")
 values = list(fid_of.values())
-assert all(a > 1.5 * b for a, b in zip(values, values[1:]))
+assert all(a > 1.3 * b for a, b in zip(values, values[1:]))
+if 10_000 in fid_of:  # DRAFT: without the condition when all is measured
+    assert abs(fid_of[10_000] - 3.1508) < 5e-4
 assert cifar["protocol"]["reference"]["name"] == "cifar10-train-inception.npz"
 
 # %% [markdown]
-# Real photographs, drawn by nature, have such FIDs. Nobody would call them bad. A published FID without its $N$ says little.
+# Photographs have such FIDs, and nobody would call them bad. A published FID without its $N$ says little. The last line is also a yardstick for the paper's numbers below: what is left at large $N$, further pictures of the same kind have too.
 #
 # ### What chance does
 #
-# The spread above, the number behind ±, is chance. It falls faster than the bias and is often much smaller, so a result that repeats nicely over seeds can still be far from the truth. But it decides between close competitors. # Our own tables below name
-# their seeds. One more thing moves both: a sampler that knows classes can draw them **in turn**, so that their shares are exact, which those of independent draws are not.
+# The spread above, the number behind ±, is what changes from seed to seed. It is about a third of the bias and falls with it. So a result that repeats well over seeds may still be far from the truth, since all seeds share the bias; and a
+# difference smaller than the spread is none. One more thing moves both: a sampler that knows classes can draw them **in turn**, so that their shares are exact, which those of independent draws are not.
 
 # %%
-def in_turn():
-    rows = [torch.where(labels == c)[0] for c in range(10)]
-    each = [r[torch.randint(len(r), (40,), generator=generator)] for r in rows]
-    return distance(of_train[torch.cat(each)])
+def in_turn(n):
+    of_class = [of_train[labels == c] for c in range(10)]
+    return distance(torch.cat([some(rows, n // 10) for rows in of_class]))
 
 
-turns = [in_turn() for _ in range(20)]
+for values in scores.values():
+    assert 0.15 < np.std(values) / np.mean(values) < 0.7
+turns = [in_turn(400) for _ in range(20)]
 print(f"400 digits, classes in turn: {np.mean(turns):.2f} ± {np.std(turns):.2f}")
 by_chance = scores[400]
 print(f"400 digits, as they come:    {np.mean(by_chance):.2f} ± {np.std(by_chance):.2f}")
@@ -341,18 +354,24 @@ assert resized["bilinear"] > resized["area"] > distance(features[10])
 
 
 # %%
+def row_of(images):
+    """Digits side by side, with grey between them."""
+    return torch.cat(list(F.pad(images[:, 0], (0, 1), value=90)), 1)
+
+
 def rounded(images, levels):
     step = 255 / (levels - 1)
     return ((images.float() / step).round() * step).round().byte()
 
 
 coarse = {n: rounded(drawn[10], n) for n in (256, 17, 5, 3)}
+assert torch.equal(coarse[256], drawn[10])
 grades = {n: distance(network.compute(x)) for n, x in coarse.items()}
 
 # %% mystnb={"figure": {"caption": "Ten samples of DDIM with 10 steps, as drawn (256 grey levels) and rounded to 17, 5 and 3 levels. On the right of each row the classifier distance of 1,500 such samples.", "name": "fig-measuring-levels"}, "image": {"alt": "Four rows of the same ten digits of 8 by 8 pixels. The first three rows look almost alike, in the row with 5 levels the shades are slightly harder, and with 3 levels strokes are blocky. The distances beside the rows fall from the first row to the third, and jump at the fourth."}} tags=["hide-input"]
-fig, axes = figure(1, 4, height=3.4)
+fig, axes = figure(1, 4, height=3.3)
 for ax, (n, images) in zip(axes, coarse.items()):
-    ax.imshow(torch.cat(list(images[:10, 0]), 1), cmap="gray", vmin=0, vmax=255)
+    ax.imshow(row_of(images[:10]), cmap="gray", vmin=0, vmax=255)
     ax.set(xticks=[], yticks=[], ylabel=f"{n} levels")
     ax.grid(False)
     ax.text(1.01, 0.5, f"{grades[n]:.3f}", transform=ax.transAxes, va="center")
@@ -391,7 +410,7 @@ gaps, which = nearest(drawn[10])
 chosen = torch.cat([gaps.argsort()[:5], torch.arange(5)])
 fig, axes = figure(1, 2, height=1.7)
 for ax, images, name in zip(axes, (drawn[10][chosen], train[which[chosen]]), ("sample", "nearest")):
-    ax.imshow(torch.cat(list(images[:, 0]), 1), cmap="gray", vmin=0, vmax=255)
+    ax.imshow(row_of(images), cmap="gray", vmin=0, vmax=255)
     ax.set(xticks=[], yticks=[], ylabel=name)
     ax.grid(False);
 
@@ -418,7 +437,6 @@ assert gaps.min() > 0.1
 
 # %%
 # checks eq:kid
-x, y = features[10][:300].double(), of_train[:300].double()
 def by_hand(x, y):
     k, n = (lambda a, b: (a @ b.T / 64 + 1) ** 3), len(x)
     within = k(x, x).fill_diagonal_(0).sum() + k(y, y).fill_diagonal_(0).sum()
@@ -442,9 +460,12 @@ for n in (100, 400):
     print(f"N {n}: one draw is off by {np.std(values):.3f}, the mean by chance only")
 for S, found in features.items():
     of_S = kid(found, of_train, subsets=50, subset_size=500, generator=generator)
-    print(f"DDIM, {S:2d} steps: {of_S[0]:.3f} ± {of_S[1]:.3f}")
+    print(f"DDIM, {S:2d} steps: {round(1e3 * of_S[0])} ± {1e3 * of_S[1]:.0f} / 1000")
+    assert abs(of_S[0]) < 4 * of_S[1]
 
 # %% [markdown]
+# Its standard error is honest, and it says that these 1,500 pictures cannot be told from data by KID, with 10 steps or with 5, although their Fréchet distances differ by a factor of two.
+#
 # **Precision and recall** {cite}`kynkaanniemi2019precision` split the question: do the samples look like data, and is all of the data covered? Around each real picture lies a ball that reaches to its third-nearest real neighbour. With $B$ the union of these balls and $x_1, \dots, x_N$ the samples,
 #
 # $$
@@ -464,14 +485,14 @@ def covered(points, centres):
 
 ours = covered(features[10], of_train), covered(of_train, features[10])
 assert np.allclose(ours, precision_recall(of_train, features[10]), atol=2e-3)
-sets = {"DDIM, 10 steps": features[10], "with noise 0.2": noisy(0.2)}
+sets = {"DDIM, 10 steps": features[10], "with noise 0.2": noises[0.2]}
 sets["without the 7s"] = of_train[labels != 7]
 for name, found in sets.items():
     p, r = precision_recall(of_train, found)
     print(f"{name:15s} precision {p:.2f}, recall {r:.2f}")
 
 # %% [markdown]
-# Without the 7s, precision is perfect and recall lacks the share of the 7s. One number could not have said which of the two was wrong.
+# Without the 7s, precision is perfect and recall lacks the share of the 7s: one number could not have said which of the two was wrong. But noise of 0.2, which the distance punished, neither of them sees. No measure sees everything.
 #
 # ## Reading somebody's table
 #
@@ -488,7 +509,7 @@ assert adaptive > 1.5 * plain  # DRAFT
 # %% [markdown]
 # The revision S1 presents its adaptive-step term as an improvement, because the loss is lower. The same table has the FID almost doubled, and lower is better. Two readings are open. If both numbers were measured in the same way, the term made the pictures
 # worse. But nothing quoted says how they were measured. Compare with the real photographs above: a change of $N$ alone, with no model at all, moves the FID by a larger factor. So the number is no evidence *for* the term, and without $N$, reference and seeds it is
-# weak evidence against it. Chapter 8 asks the question with equal protocols and several seeds.
+# weak evidence against it. Chapter 8 looked at the term itself.
 #
 # ## The paper's Table 1
 #
@@ -499,7 +520,7 @@ def result(name):
     return json.loads(Path(f"../results/{name}.json").read_text())
 
 
-STEPS, SPACINGS, SEEDS = (5, 10, 20, 50), ("leading",), 1
+STEPS, SPACINGS, SEEDS = (5, 10, 20, 50, 100), ("leading",), 1
 ETAS, cells = (0.0, 0.2, 0.5, 1.0, "hat"), {}
 table = result("table1_digits")
 for row in table["rows"]:
@@ -541,12 +562,19 @@ for S in (10, 20):
     theirs = paper["hat"][str(S)] / paper["0"][str(S)]
     ratio = order[3] / order[0]
     print(f"S {S}: sigma-hat over eta 0: ours {ratio:.0f}, paper {theirs:.0f}")
+
+# %%
+for eta in ETAS:
+    assert ours("leading", eta, 5) > ours("leading", eta, 10) > ours("leading", eta, 20)
 assert ours("leading", "hat", 50) < ours("leading", 1.0, 50)
 assert ours("leading", 0.5, 5) < ours("leading", 0.0, 5)
+floor = np.mean([in_turn(1000) for _ in range(20)])
+print(f"1,000 training digits themselves: {floor:.2f}")
+assert ours("leading", 0.0, 50) < 1.6 * floor
 
 # %% [markdown]
-# The paper's claims, as shapes. *DDIM is ahead when steps are few*: yes, and at $S = 10$ by a similar ratio as on CIFAR-10 (other pictures, other features, another schedule: that they agree so closely is luck). *$\hat\sigma$ collapses*: yes, though less deeply. *More steps help every row*: yes.
-# Two things are not the paper's. At $S = 50$, $\hat\sigma$ has overtaken $\eta = 1$, as it did on the wide peaks of chapter 5. And at $S = 5$ a little noise is a little better than none, for this one model.
+# The paper's claims, as shapes. *DDIM is ahead when steps are few*: yes, and at $S = 10$ by a similar ratio as on CIFAR-10 (other pictures, other features, another schedule: that they agree so closely is luck). *$\hat\sigma$ collapses*: yes, though less deeply. *More steps help every row*: yes, until the row meets the floor,
+# which is what 1,000 training digits score themselves; from $S = 50$ on, this measure cannot tell DDIM's digits from those it was trained on. Two things are not the paper's. At $S = 50$, $\hat\sigma$ has overtaken $\eta = 1$, as it did on the wide peaks of chapter 5. And at $S = 5$ a little noise is a little better than none, for this one model.
 #
 # ## The paper's Table 2
 #
@@ -563,13 +591,15 @@ few = [S for S in steps if S <= 100]
 power = fit_power(few, [row["error"] for row in table2["rows"]][: len(few)])
 papers = fit_power(few, [theirs[str(S)] for S in few])
 print(f"up to S = 100: ours S^-{power[0]:.1f}, paper S^-{papers[0]:.1f}")
-assert 0.7 < power[0] < 2 and 0.7 < papers[0] < 2
+assert 0.7 < power[0] < 1.8 and 0.7 < papers[0] < 1.8
+worst = max(row["standard_error"] / row["error"] for row in table2["rows"])
+assert worst > 0.6
 
 # %% mystnb={"figure": {"caption": "Error of the round trip against the number of steps each way, for our digits model and, quoted from memory, the paper's CIFAR-10 model. Bars are two standard errors over the 200 digits.", "name": "fig-measuring-table2"}, "image": {"alt": "Two falling lines on logarithmic axes, the paper's above ours and nearly parallel to it. Our bars grow long to the right, reaching down to the bottom of the panel at S = 100."}} tags=["hide-input"]
 table2_figure(table2)[0];
 
 # %% [markdown]
-# A first-order method has an error proportional to $1/S$, so its square should fall as $1/S^2$. It does not, here or in the paper. Look at the standard errors: they are as large as the means. A mean hides something:
+# A first-order method has an error proportional to $1/S$, so its square should fall as $1/S^2$. It does not, here or in the paper, whose exponent is about the same. Look at our standard errors: at $S = 100$ it is as large as the mean. The mean hides something:
 
 # %%
 images = test.float() / 127.5 - 1
