@@ -276,6 +276,65 @@ def test_differences():
     assert differences(one, {"a": 1, "b": {"c": 3, "d": [1]}, "e": 4}) == ["b.c: 2 against 3", "e: None against 4"]
 
 
+# ---------------------------------------------------------------- images with no model
+
+
+def images_of(out, *words):
+    assert run("images", "digits", "--out", out, "--device", "cpu", *words) == 0
+    return json.loads(out.read_text())
+
+
+def test_images_against_themselves_and_the_other_part(tmp_path, classifier, capsys):
+    same = images_of(tmp_path / "same.json", "--part", "train", "--reference", "train")
+    assert same["result"]["classifier_distance"] < 1e-3 and same["protocol"]["sampling"]["n"] == 1597
+    assert same["result"]["precision"] == same["result"]["recall"] == 1
+    assert "not FID" in capsys.readouterr().out and same["model"] is None
+    other = images_of(tmp_path / "other.json")
+    train, test = (classifier.compute(evaluation.real_images("digits", part)) for part in ("train", "test"))
+    by_hand = evaluation.distance(statistics_of(test), statistics_of(train), classifier)
+    assert other["result"]["classifier_distance"] == pytest.approx(by_hand, rel=1e-4)
+    assert other["command"] == f"python -m ddim_edu.evaluate images digits --out {tmp_path / 'other.json'}"
+
+
+def test_more_images_later_compute_only_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(Parts, "SIZE", 50)
+    real, computed = evaluation._in_batches, []
+
+    def counted(features, images, batch):
+        computed.append(len(images))
+        return real(features, images, batch)
+
+    monkeypatch.setattr(evaluation, "_in_batches", counted)
+    words = ["--cache-dir", tmp_path / "cache", "--seed", 3]
+    few = images_of(tmp_path / "r.json", "-n", 100, *words)
+    assert sum(computed) == 1597 + 100
+    computed.clear()
+    more = images_of(tmp_path / "r.json", "-n", 150, 100, 0, *words)
+    assert sum(computed) == 100
+    assert [row["n"] for row in more["by_n"]] == [100, 150, 200] and more["by_n"][0] == few["by_n"][0]
+    values = [row["classifier_distance"] for row in more["by_n"]]
+    assert values[0] > values[1] > values[2] == more["result"]["classifier_distance"]
+    assert images_of(tmp_path / "s.json", "-n", 100, *words[:-1], 4)["by_n"] != few["by_n"]  # another order
+
+
+def test_images_compare_with_samples(tiny, tmp_path, capsys):
+    fid_of(tiny, tmp_path / "a.json")
+    images_of(tmp_path / "b.json", "-n", 150)
+    capsys.readouterr()
+    assert run("compare", tmp_path / "a.json", tmp_path / "b.json") == 0
+    captured = capsys.readouterr()
+    assert "images of digits test themselves" in captured.out and "sampling.real.name: None against digits test" in captured.err
+
+
+def test_quoted_numbers_are_those_of_the_page_of_sources():
+    root = Path(__file__).parent.parent
+    quoted = json.loads((root / "results" / "quoted.json").read_text())
+    page = (root / "book" / "sources.md").read_text(encoding="utf-8").replace("\u2013", "-").partition("## Quoted results")[2]
+    for row in quoted["sources"]:
+        assert f"| {row['model']} | {row['fid']:.2f} | {row['loss']} |" in page
+    assert len(quoted["sources"]) == 4
+
+
 # ---------------------------------------------------------------- references and Inception
 
 
@@ -318,7 +377,7 @@ def test_inception_is_torch_fidelitys(tmp_path):
 @pytest.mark.parametrize(
     "words, message",
     [
-        ((), "which measurement? (known: fid, reconstruction, table1, table2, compare)"),
+        ((), "which measurement? (known: fid, reconstruction, table1, table2, images, compare)"),
         (("fidd", "x"), "there is no command 'fidd'; did you mean fid?"),
         (("fid",), "which model?"),
         (("fid", "nowhere"), "there is no checkpoint nowhere"),
@@ -338,6 +397,12 @@ def test_inception_is_torch_fidelitys(tmp_path):
         (("table1", "{tiny}", "--seeds", "0"), "seeds = 0"),
         (("table2", "{tiny}", "--top", "51"), "51"),
         (("reconstruction", "{tiny}", "--steps", "60"), "60"),
+        (("images",), "which images?"),
+        (("images", "nowhere"), "there is no data set 'nowhere'"),
+        (("images", "digits", "-n", "201"), "n = 201: give numbers in 2..200, the images of digits test"),
+        (("images", "digits", "-n", "-1"), "n = -1"),
+        (("images", "digits", "--reference", "both"), "give train, test, or an .npz file"),
+        (("images", "digits", "--features", "inception"), "FID needs the weights of its network"),
         (("compare", "one.json"), "compare what?"),
         (("compare", "{bad}", "{bad}"), "is not a result of"),
     ],
