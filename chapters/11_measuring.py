@@ -279,7 +279,7 @@ right.minorticks_off()
 right.set_title("real CIFAR-10 images", fontsize=10);
 
 # %%
-for S, (x, means, end, slope) in lines.items():
+for S, (_, means, end, slope) in lines.items():
     print(f"{S:2d} steps: at N = 250 {means[0]:.1f}, 1500 {means[-1]:.1f}, infinity {end:.1f}")
     assert abs(slope / (b_mu + b_C) - 1) < 0.4
 assert lines[10][2] < lines[5][2] and lines[10][1][0] > 1.5 * lines[5][1][-1]
@@ -295,12 +295,10 @@ for n, value in fid_of.items():
     print(f"FID of {n:6,} real pictures: {value:.2f}")
 values = list(fid_of.values())
 assert all(a > 1.3 * b for a, b in zip(values, values[1:]))
-if 10_000 in fid_of:  # DRAFT: without the condition when all is measured
-    assert abs(fid_of[10_000] - 3.1508) < 5e-4
 assert cifar["protocol"]["reference"]["name"] == "cifar10-train-inception.npz"
 
 # %% [markdown]
-# Photographs have such FIDs, and nobody would call them bad. A published FID without its $N$ says little. The last line is also a yardstick for the paper's numbers below: what is left at large $N$, further pictures of the same kind have too.
+# Photographs have such FIDs, and nobody would call them bad. A published FID without its $N$ says little. A thousand pictures are fewer than the features, and no line through such points leads to the value at $1/N = 0$.
 #
 # ### What chance does
 #
@@ -326,7 +324,8 @@ assert np.mean(turns) < 0.8 * np.mean(by_chance)
 #
 # ## What it is measured against
 #
-# **The reference.** With a test set as reference, a model is compared with pictures that it was not trained on. That is the fairer question, and a smaller set, so the bias $1/M$ is larger. Numbers against the two do not compare.
+# **The reference.** With a test set as reference, a model is compared with pictures that it was not trained on. That is the fairer question, and a smaller set, so the bias $1/M$ is larger. Numbers against the two do not compare. DDPM's authors gave both
+# {cite}`ho2020ddpm` for one set of samples:
 
 # %%
 held_out = mean_and_cov(of_test)
@@ -335,11 +334,12 @@ for S, found in features.items():
     print(f"{S:2d} steps: {distance(found):.2f} (train), {against:.2f} (test)")
     assert against > distance(found) + 0.2
 print(f"the formula's bias for M = {len(test)}: {(b_mu + b_C) / len(test):.2f}")
+quoted = json.loads(Path("../results/quoted.json").read_text())
+for name, value in list(quoted["ddpm"].items())[1:]:
+    print(f"DDPM, {name}: {value}")
 
 # %% [markdown]
 # **Resizing.** Inception takes 299 × 299 pixels, so every picture is resized, and data sets often were once before. Filters differ {cite}`parmar2022clean`. Here the *training digits themselves* are enlarged to 16 × 16 and brought back to 8 × 8 by several filters.
-#
-# **Rounding.** The digits have 17 grey levels, samples have 256. What if samples are rounded further?
 
 # %%
 large = F.interpolate(train.float(), size=16, mode="bicubic")
@@ -351,6 +351,12 @@ for mode, smooth in filters:
     resized[mode] = distance(network.compute(back.clamp(0, 255).round().byte()))
     print(f"training digits, {mode:8s}: {resized[mode]:.2f}")
 assert resized["bilinear"] > resized["area"] > distance(features[10])
+assert resized["nearest"] > distance(features[10]) > resized["bicubic"]
+
+# %% [markdown]
+# Three of these four copies of the training set score worse than DDIM with 10 steps. If the pictures of a model and those of its reference went through different filters on the way to the network, the distance measures the filters.
+#
+# **Rounding.** The digits have 17 grey levels, samples have 256. What if samples are rounded further?
 
 
 # %%
@@ -413,7 +419,8 @@ fig, axes = figure(1, 2, height=1.7)
 for ax, images, name in zip(axes, (drawn[10][chosen], train[which[chosen]]), ("sample", "nearest")):
     ax.imshow(row_of(images), cmap="gray", vmin=0, vmax=255)
     ax.set(xticks=[], yticks=[], ylabel=name)
-    ax.grid(False);
+    ax.grid(False)
+fig.align_ylabels();
 
 # %%
 print(f"gaps shown: {', '.join(f'{g:.2f}' for g in gaps[chosen])}")
@@ -465,7 +472,7 @@ for S, found in features.items():
     assert abs(of_S[0]) < 4 * of_S[1]
 
 # %% [markdown]
-# Its standard error is honest, and it says that these 1,500 pictures cannot be told from data by KID, with 10 steps or with 5, although their Fréchet distances differ by a factor of two.
+# The standard error is that of the pictures, and errs on the large side (the docstring of {py:func}`ddim_edu.lab.metrics.kid` says by how much). It says that KID cannot tell these 1,500 pictures from data, with 10 steps or with 5, although their Fréchet distances differ by a factor of two.
 #
 # **Precision and recall** {cite}`kynkaanniemi2019precision` split the question: do the samples look like data, and is all of the data covered? Around each real picture lies a ball that reaches to its third-nearest real neighbour. With $B$ the union of these balls and $x_1, \dots, x_N$ the samples,
 #
@@ -500,7 +507,7 @@ for name, found in sets.items():
 # Here is what the sources of this book report (they call the training loss "reconstruction loss"):
 
 # %%
-quoted = json.loads(Path("../results/quoted.json").read_text())["sources"]
+quoted = quoted["sources"]
 for row in quoted:
     print(f"{row['model']:38s} FID {row['fid']:5.2f}   loss {row['loss']}")
 plain, adaptive = quoted[0]["fid"], quoted[3]["fid"]
@@ -515,42 +522,50 @@ assert max(fid_of.values()) - min(fid_of.values()) > adaptive - plain
 #
 # ## The paper's Table 1
 #
-# Now our own. Each number: 1,000 digits, classes in turn, in the given number of steps, against the 1,597 training digits, in the classifier's features. All of it, with the protocol and the commands, is in `results/`. The chapter only reads it, and a missing number stops it.
+# Now our own. Each number: 1,000 digits, classes in turn, in the given number of steps, against the 1,597 training digits, in the classifier's features. All of it, with the protocol and the commands, is in `results/`; the chapter only reads it, and shows the columns that are measured for all five rows. The last row says
+# from how many seeds.
 
 # %%
 def result(name):
     return json.loads(Path(f"../results/{name}.json").read_text())
 
 
-FILES, SPACINGS = ("table1_digits",), ("leading",)
-STEPS, ETAS = {5: 1, 10: 1, 20: 1, 50: 1, 100: 1}, (0.0, 0.2, 0.5, 1.0, "hat")
-table, cells = result(FILES[0]), {}  # STEPS: how many seeds for each S
-for row in [row for name in FILES for row in result(name)["rows"]]:
+table, cells, ETAS = result("table1_digits"), {}, (0.0, 0.2, 0.5, 1.0, "hat")
+files = sorted(path.stem for path in Path("../results").glob("table1_digits*.json"))
+for row in [row for name in files for row in result(name)["rows"]]:
     key = row["spacing"], row["eta"], row["steps"]
     cells.setdefault(key, []).append(row["value"])
-
-
-def ours(spacing, eta, S):
-    values = cells["leading" if S == 1000 else spacing, eta, S]  # 1000 is all
-    assert len(values) >= STEPS[S], f"{spacing}, {eta}, {S}: seeds missing"
-    return np.mean(values)
+columns = {name: [] for name in ("leading", "quadratic")}
+for name, S in sorted({(name, S) for name, _, S in cells}):
+    if all((name, eta, S) in cells for eta in ETAS):
+        columns[name].append(S)
+assert columns["leading"][:5] == [5, 10, 20, 50, 100]
+assert columns["quadratic"][:2] == [5, 10]
 
 
 # %%
-paper = table["paper"]["cifar10 fid"]
-for spacing in SPACINGS:
-    print(f"ours, not FID ({spacing})")
-    print("  S = " + "".join(f"{S:8d}" for S in STEPS))
+def ours(spacing, eta, S):
+    return np.mean(cells[spacing, eta, S])
+
+
+for name, steps in columns.items():
+    print(f"ours, not FID ({name})")
+    print("  S = " + "".join(f"{S:8d}" for S in steps))
     for eta in ETAS:
-        row = "".join(f"{ours(spacing, eta, S):8.2f}" for S in STEPS)
-        print(f"{eta!s:6s}{row}")
+        print(f"{eta!s:6s}" + "".join(f"{ours(name, eta, S):8.2f}" for S in steps))
+    seeds = [min(len(cells[name, eta, S]) for eta in ETAS) for S in steps]
+    print("seeds " + "".join(f"{number:8d}" for number in seeds))
+
+# %%
+paper = table["paper"]["cifar10 fid"]
 print("the paper's, FID (CIFAR-10, quadratic)")
 print("  S = " + "".join(f"{int(S):8d}" for S in paper["0"]))
 for eta, row in paper.items():
     print(f"{eta:6s}" + "".join(f"{value:8.2f}" for value in row.values()))
 
 # %% mystnb={"figure": {"caption": "The classifier distance of the digits model against the number of steps, for five choices of noise. Both axes are logarithmic. Where there are several seeds, dots are means and bars reach from the smallest to the largest.", "name": "fig-measuring-table1"}, "image": {"alt": "Falling lines against the number of steps on logarithmic axes. The line of sigma-hat starts far above the others and falls most steeply. Below it comes eta 1, then 0.5, then 0.2 and 0 close together at the bottom."}} tags=["hide-input"]
-shown = [row for row in table["rows"] if row["steps"] in STEPS and row["spacing"] in SPACINGS]
+every = [row for name in files for row in result(name)["rows"]]
+shown = [row for row in every if row["steps"] in columns[row["spacing"]]]
 table1_figure({**table, "rows": shown})[0];
 
 # %%
@@ -570,12 +585,13 @@ for eta in ETAS:
     assert ours("leading", eta, 5) > ours("leading", eta, 10) > ours("leading", eta, 20)
 assert ours("leading", "hat", 50) < ours("leading", 1.0, 50)
 assert ours("leading", 0.5, 5) < ours("leading", 0.0, 5)
-for S in STEPS:
+for S in columns["leading"]:
     column = [ours("leading", eta, S) for eta in ETAS]
     print(f"S {S:4d}: worst row over best row {max(column) / min(column):.1f}")
 assert max(column) / min(column) < 2.5
-floor = np.mean([in_turn(1000) for _ in range(20)])
-print(f"1,000 training digits themselves: {floor:.2f}")
+chance = [in_turn(1000) for _ in range(20)]
+floor = np.mean(chance)
+print(f"1,000 training digits themselves: {floor:.2f} ± {np.std(chance):.2f}")
 assert ours("leading", 0.0, 50) < 1.6 * floor
 
 # %% [markdown]
@@ -603,24 +619,31 @@ assert two[0] > 2 * ours("leading", 0.0, 10) and two[1] < 0.8 * two[0]
 
 # %%
 table2 = result("table2_digits")
-steps = [row["steps"] for row in table2["rows"]]
 theirs = next(iter(table2["paper"].values()))  # quoted from memory
 for row in table2["rows"]:
     S, mean, error = row["steps"], row["error"], row["standard_error"]
-    print(f"S {S:4d}: ours {mean:.4f} ± {error:.4f}, paper {theirs[str(S)]}")
-few = [S for S in steps if S <= 100]
-power = fit_power(few, [row["error"] for row in table2["rows"]][: len(few)])
-papers = fit_power(few, [theirs[str(S)] for S in few])
+    print(f"S {S:4d}: ours {mean:.4f} ± {error:.4f}, paper {theirs.get(str(S), '')}")
+few = [row for row in table2["rows"] if row["steps"] <= 100]
+steps = [row["steps"] for row in few]
+power = fit_power(steps, [row["error"] for row in few])
+papers = fit_power(steps, [theirs[str(S)] for S in steps])
 print(f"up to S = 100: ours S^-{power[0]:.1f}, paper S^-{papers[0]:.1f}")
-assert 0.7 < power[0] < 1.8 and 0.7 < papers[0] < 1.8
-worst = max(row["standard_error"] / row["error"] for row in table2["rows"])
-assert worst > 0.6
-
-# %% mystnb={"figure": {"caption": "Error of the round trip against the number of steps each way, for our digits model and, quoted from memory, the paper's CIFAR-10 model. Bars are two standard errors over the 200 digits.", "name": "fig-measuring-table2"}, "image": {"alt": "Two falling lines on logarithmic axes, the paper's above ours and nearly parallel to it. Our bars grow long to the right, reaching down to the bottom of the panel at S = 100."}} tags=["hide-input"]
-table2_figure(table2)[0];
+assert 0.7 < power[0] < 1.5 and 0.7 < papers[0] < 1.5
+assert few[-1]["standard_error"] > 0.6 * few[-1]["error"]
 
 # %% [markdown]
-# A first-order method has an error proportional to $1/S$, so its square should fall as $1/S^2$. It does not, here or in the paper, whose exponent is about the same. Look at our standard errors: at $S = 100$ it is as large as the mean. The mean hides something:
+# A first-order method has an error proportional to $1/S$, so its square should fall as $1/S^2$. It does not, here or in the paper, whose exponent is about the same. But look at our standard errors: at $S = 100$ it is as large as the mean itself. That happens when a few pictures make up the mean. The **median**
+# over the 200 digits is the error of the typical one:
+
+# %%
+for row in few:
+    print(f"S {row['steps']:4d}: mean {row['error']:.5f}, median {row['median']:.5f}")
+typical = fit_power(steps, [row["median"] for row in few])
+print(f"up to S = 100: median S^-{typical[0]:.1f}")
+assert 1.6 < typical[0] < 2.4
+
+# %% mystnb={"figure": {"caption": "Error of the round trip against the number of steps each way: mean and median over the 200 held-out digits for our model and, quoted from memory, the mean of the paper's CIFAR-10 model. Bars are two standard errors of the mean.", "name": "fig-measuring-table2"}, "image": {"alt": "Three falling lines on logarithmic axes. The paper's is on top; our mean lies below it and falls about as fast, with bars that grow long to the right; our median lies lowest and falls most steeply."}} tags=["hide-input"]
+table2_figure(table2)[0];
 
 # %%
 images = test.float() / 127.5 - 1
@@ -628,12 +651,14 @@ tau = make_tau(990, 20)
 x_T = invert(model.model, images, model.schedule, tau)
 *_, last = ddim_path(model.model, x_T, model.schedule, tau)
 each = ((last.x_s - images) / 2).square().mean((1, 2, 3)).sort().values
-print(f"mean {each.mean():.4f}, median {each.median():.4f}")
+print(f"S 20 once more: mean {each.mean():.4f}, median {each.median():.4f}")
 print(f"share of the worst five of 200: {each[-5:].sum() / each.sum():.1f}")
 assert each.mean() > 2 * each.median() and each[-5:].sum() > 0.25 * each.sum()
+stored = [row for row in few if row["steps"] == 20][0]
+assert abs(each.mean() / stored["error"] - 1) < 0.01
 
 # %% [markdown]
-# A few digits that do not find their way back make up much of the mean. The typical digit does far better than the table says. A mean with a standard error of its own size is a warning, which a table without standard errors cannot give.
+# So the typical digit obeys the rule: its error falls as $1/S^2$. A few digits do not find their way back at any of these $S$, and they make the mean. Whether the paper's mean falls slowly for the same reason cannot be said: its table has no medians and no standard errors.
 #
 # ## What breaks: a byte that overflows
 #
@@ -749,6 +774,6 @@ assert scores_[1] > 2 * scores_[0]
 # 2. Its value from $N$ samples is too large by $b/N$, where $b$ follows from the eigenvalues of the covariance. Compare at equal $N$, or extrapolate to $1/N = 0$.
 # 3. Reference, resizing, rounding and the order of classes move it without any change of the model. A number needs its protocol.
 # 4. It cannot see copies: look at nearest neighbours. KID has no bias; precision and recall say which side is wrong.
-# 5. On our digits, too, DDIM wins when steps are few and $\hat\sigma$ collapses. The round trip's mean error is made by a few pictures.
+# 5. On our digits, too, DDIM wins when steps are few and $\hat\sigma$ collapses. The round trip's error falls as $1/S^2$ for the typical digit, while a few digits make up the mean.
 #
 # **Next.** Chapter 12 uses what only a deterministic sampler has, a space of starts to move about in. In the package, read {py:mod}`ddim_edu.lab.metrics`, and try `python -m ddim_edu.evaluate compare` on two results of different protocols.

@@ -529,9 +529,9 @@ def table_of_etas(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
 
 def table_of_reconstructions(rows: list[dict[str, Any]], kind: str) -> str:
     """The rows as text."""
-    lines = [f"{'S':>6}{'error':>14}{'standard error':>18}" + (f"{'paper, CIFAR-10':>20}" if kind == "table2" else "")]
+    lines = [f"{'S':>6}{'error':>14}{'standard error':>18}{'median':>14}" + (f"{'paper, CIFAR-10':>20}" if kind == "table2" else "")]
     for row in rows:
-        line = f"{row['steps']:6}{row['error']:14.6f}{row['standard_error'] or float('nan'):18.6f}"
+        line = f"{row['steps']:6}{row['error']:14.6f}{row['standard_error'] or float('nan'):18.6f}{row.get('median', float('nan')):14.6f}"
         lines.append(line + (f"{PAPER_TABLE2.get(row['steps'], ''):>20}" if kind == "table2" else ""))
     return "\n".join(lines)
 

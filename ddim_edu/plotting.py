@@ -117,6 +117,8 @@ def table1_figure(table: Mapping[str, Any]) -> tuple[Figure, np.ndarray]:
 def table2_figure(table: Mapping[str, Any]) -> tuple[Figure, Axes]:
     """A result of ``evaluate reconstruction`` or ``table2``: error against S, with the paper's numbers where the result quotes them.
 
+    Bars are two standard errors over the images; a second line is the median, where the result holds it.
+
     Args:
         table: The result, as :mod:`ddim_edu.evaluate` writes it.
 
@@ -126,7 +128,10 @@ def table2_figure(table: Mapping[str, Any]) -> tuple[Figure, Axes]:
     rows = table["rows"]
     fig, ax = figure(height=3.0)
     errors = [2 * (row["standard_error"] or 0.0) for row in rows]
-    ax.errorbar([r["steps"] for r in rows], [r["error"] for r in rows], yerr=errors, marker="o", label=table["model"]["checkpoint"])
+    about, steps = table["model"]["checkpoint"], [r["steps"] for r in rows]
+    ax.errorbar(steps, [r["error"] for r in rows], yerr=errors, marker="o", capsize=2, label=f"{about}, mean")
+    if all("median" in r for r in rows):
+        ax.plot(steps, [r["median"] for r in rows], "o-", markerfacecolor="white", label=f"{about}, median")
     for name, values in table.get("paper", {}).items():
         ax.plot([int(S) for S in values], list(values.values()), "s--", label=f"the paper, {name}")
     ax.set(xscale="log", yscale="log", xlabel="steps S, there and back", ylabel="squared error per dimension")

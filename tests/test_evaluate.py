@@ -132,6 +132,7 @@ def test_reconstruction_by_hand(tiny):
     errors = ((x - x_0) / 2).double().square().mean((1, 2, 3))
     assert row["error"] == pytest.approx(errors.mean().item(), rel=1e-3)
     assert row["standard_error"] == pytest.approx(errors.std().item() / 3, rel=1e-3)
+    assert row["median"] == pytest.approx(sorted(errors.tolist())[4], rel=1e-3)
 
 
 def test_power_law():
@@ -246,7 +247,8 @@ def test_table2_shows_the_paper_beside(tiny, tmp_path, capsys):
     out = tmp_path / "t.json"
     words = ["table2", tiny, "--out", out, "--device", "cpu", "-n", 20, "--top", 45]
     assert run(*words, "--steps", 20, 10) == 0
-    assert "0.014" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "0.014" in printed and "median" in printed
     before = json.loads(out.read_text())
     assert [row["steps"] for row in before["rows"]] == [10, 20]
     assert run(*words, "--steps", 5, 20) == 0  # 20 is there already

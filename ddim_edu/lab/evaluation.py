@@ -446,7 +446,8 @@ def reconstruct(
         tick: Called with the number of images done.
 
     Yields:
-        For each S a row: the mean squared error per dimension with images in [0, 1], its standard error over images, and the protocol.
+        For each S a row: the mean squared error per dimension with images in [0, 1], its standard error over images, the median over
+        images (a few that don't find back may make up most of the mean), and the protocol.
     """
     model, device = sampler.model, sampler.device
     top = top or model.schedule.T
@@ -478,6 +479,7 @@ def reconstruct(
         yield {
             "steps": S,
             "error": found.mean().item(),
+            "median": found.quantile(0.5).item(),
             "standard_error": found.std().item() / math.sqrt(len(found)) if len(found) > 1 else None,
             "protocol": protocol | {"steps": S},
             "cost": {"network_calls_per_image": 2 * S, "seconds": round(time.perf_counter() - began, 3)},
