@@ -320,10 +320,11 @@ turns = [in_turn(400) for _ in range(20)]
 print(f"400 digits, classes in turn: {np.mean(turns):.2f} ± {np.std(turns):.2f}")
 by_chance = scores[400]
 print(f"400 digits, as they come:    {np.mean(by_chance):.2f} ± {np.std(by_chance):.2f}")
-assert np.mean(turns) < 0.8 * np.mean(by_chance)
+gap = np.mean(by_chance) - np.mean(turns)
+assert gap > 0.8 * (distance(features[5]) - distance(features[10])) > 0
 
 # %% [markdown]
-# A difference of protocol, not of quality, and larger than that between some samplers. It goes into the protocol that {py:mod}`ddim_edu.evaluate` writes beside each number: how many pictures, of which classes, which seed, how drawn and rounded, against which set, by which weights.
+# A difference of protocol, not of quality, and about as large as that between our two samplers. It goes into the protocol that {py:mod}`ddim_edu.evaluate` writes beside each number: how many pictures, of which classes, which seed, how drawn and rounded, against which set, by which weights.
 #
 # ## What it is measured against
 #
@@ -335,13 +336,15 @@ held_out = mean_and_cov(of_test)
 for S, found in features.items():
     against = frechet_distance(*mean_and_cov(found), *held_out)
     print(f"{S:2d} steps: {distance(found):.2f} (train), {against:.2f} (test)")
-    assert against > distance(found) + 0.2
+    assert abs(against - distance(found) - (b_mu + b_C) / len(test)) < 0.3
 print(f"the formula's bias for M = {len(test)}: {(b_mu + b_C) / len(test):.2f}")
 quoted = json.loads(Path("../results/quoted.json").read_text())
 for name, value in list(quoted["ddpm"].items())[1:]:
-    print(f"DDPM, {name}: {value}")
+    print(f"DDPM, {name.replace('fid', 'FID')}: {value}")
 
 # %% [markdown]
+# For our samplers nearly all of the difference is the bias of a small reference, and says nothing of the model.
+#
 # **Resizing.** Inception takes 299 × 299 pixels, so every picture is resized, and data sets often were once before. Filters differ {cite}`parmar2022clean`. Here the *training digits themselves* are enlarged to 16 × 16 and brought back to 8 × 8 by several filters.
 
 # %%
@@ -413,7 +416,10 @@ for name, images in (("samples", drawn[10]), ("test digits", test)):
 median = [nearest(x).values.median() for x in (drawn[10], test)]
 assert 0.8 < median[0] / median[1] < 1.25
 copies = network.compute(train[torch.randperm(1597, generator=generator)[:1500]])
-assert distance(copies) < distance(features[10])
+print(f"distance of 1,500 training digits: {distance(copies):.2f}")
+assert distance(copies) < 0.2 * distance(features[10])
+mirrored = nearest(train.flip(3)).values.median()
+assert mirrored > median[1]
 
 # %% mystnb={"figure": {"caption": "Above: samples of DDIM with 10 steps. Below each: its nearest neighbour among the 1,597 training digits, by the distance of pixels. The five samples on the left are those of all 1,500 that lie nearest to a training digit; the five on the right are the first five drawn.", "name": "fig-measuring-neighbours"}, "image": {"alt": "Two rows of ten grey digits. On the left, the five pairs are the same digit in almost the same strokes, though no pair is identical. On the right, pairs show the same digit written differently."}} tags=["hide-input"]
 gaps, which = nearest(drawn[10])
@@ -430,7 +436,7 @@ print(f"gaps shown: {', '.join(f'{g:.2f}' for g in gaps[chosen])}")
 assert gaps.min() > 0.1
 
 # %% [markdown]
-# Samples are as far from the training set as digits are that the model never saw: no sign of copying. (Pixels find copies only; a mirrored copy would escape.)
+# Samples are as far from the training set as digits are that the model never saw: no sign of copying. (Pixels find exact copies only: mirrored copies of the training digits lie further away than that, as the cell above asserts.)
 #
 # ## Two other measures
 #
@@ -543,7 +549,7 @@ for name, S in sorted({(name, S) for name, _, S in cells}):
     if all((name, eta, S) in cells for eta in ETAS):
         columns[name].append(S)
 assert columns["leading"][:5] == [5, 10, 20, 50, 100]
-assert columns["quadratic"][:2] == [5, 10]
+assert columns["quadratic"][:3] == [5, 10, 20]
 
 
 # %%
@@ -553,18 +559,18 @@ def ours(spacing, eta, S):
 
 for name, steps in columns.items():
     print(f"ours, not FID ({name})")
-    print("  S = " + "".join(f"{S:8d}" for S in steps))
+    print("  S =" + "".join(f"{S:6d}" for S in steps))
     for eta in ETAS:
-        print(f"{eta!s:6s}" + "".join(f"{ours(name, eta, S):8.2f}" for S in steps))
+        print(f"{eta!s:5s}" + "".join(f"{ours(name, eta, S):6.2f}" for S in steps))
     seeds = [min(len(cells[name, eta, S]) for eta in ETAS) for S in steps]
-    print("seeds " + "".join(f"{number:8d}" for number in seeds))
+    print("seeds" + "".join(f"{number:6d}" for number in seeds))
 
 # %%
 paper = table["paper"]["cifar10 fid"]
 print("the paper's, FID (CIFAR-10, quadratic)")
-print("  S = " + "".join(f"{int(S):8d}" for S in paper["0"]))
+print("  S =" + "".join(f"{int(S):7d}" for S in paper["0"]))
 for eta, row in paper.items():
-    print(f"{eta:6s}" + "".join(f"{value:8.2f}" for value in row.values()))
+    print(f"{eta:5s}" + "".join(f"{value:7.2f}" for value in row.values()))
 
 # %% mystnb={"figure": {"caption": "The classifier distance of the digits model against the number of steps, for five choices of noise. Both axes are logarithmic. Where there are several seeds, dots are means and bars reach from the smallest to the largest.", "name": "fig-measuring-table1"}, "image": {"alt": "Falling lines against the number of steps on logarithmic axes. The line of sigma-hat starts far above the others and falls most steeply. Below it comes eta 1, then 0.5, then 0.2 and 0 close together at the bottom."}} tags=["hide-input"]
 every = [row for name in files for row in result(name)["rows"]]
@@ -573,21 +579,26 @@ table1_figure({**table, "rows": shown})[0];
 
 # %%
 for S in (10, 20):
-    ratio = ours("leading", 1.0, S) / ours("leading", 0.0, S)
+    pairs = zip(cells["leading", 0.0, S], cells["leading", 1.0, S])
+    each = sorted(noise / none for none, noise in pairs)
     theirs = paper["1"][str(S)] / paper["0"][str(S)]
-    print(f"S {S}: eta 1 over eta 0: ours {ratio:.1f}, paper {theirs:.1f}")
-    assert ratio > 1.8
+    print(f"S {S}: eta 1 over eta 0: {each[0]:.1f} to {each[-1]:.1f}, paper {theirs:.1f}")
+    assert each[0] > 1.4
     order = [ours("leading", eta, S) for eta in (0.0, 0.5, 1.0, "hat")]
     assert order == sorted(order)
     theirs = paper["hat"][str(S)] / paper["0"][str(S)]
-    ratio = order[3] / order[0]
-    print(f"S {S}: sigma-hat over eta 0: ours {ratio:.0f}, paper {theirs:.0f}")
+    print(f"S {S}: sigma-hat over eta 0: {order[3] / order[0]:.0f}, paper {theirs:.0f}")
+
+scatter = [np.std(cells["leading", eta, 10], ddof=1) for eta in ETAS]
+scatter = max(s / ours("leading", eta, 10) for s, eta in zip(scatter, ETAS))
+print(f"S 10: seeds scatter by up to {scatter:.0%} of a number")
 
 # %%
 for eta in ETAS:
     assert ours("leading", eta, 5) > ours("leading", eta, 10) > ours("leading", eta, 20)
-assert ours("leading", "hat", 50) < ours("leading", 1.0, 50)
-assert ours("leading", 0.5, 5) < ours("leading", 0.0, 5)
+assert ours("leading", "hat", 50) < ours("leading", 1.0, 50) / 1.2
+pairs = zip(cells["leading", 0.0, 5], cells["leading", 0.5, 5])
+assert all(noise < none for none, noise in pairs)  # seed by seed
 for S in columns["leading"]:
     column = [ours("leading", eta, S) for eta in ETAS]
     print(f"S {S:4d}: worst row over best row {max(column) / min(column):.1f}")
@@ -595,26 +606,30 @@ assert max(column) / min(column) < 2.5
 chance = [in_turn(1000) for _ in range(20)]
 floor = np.mean(chance)
 print(f"1,000 training digits themselves: {floor:.2f} ± {np.std(chance):.2f}")
-assert ours("leading", 0.0, 50) < 1.6 * floor
+assert ours("leading", 0.0, 50) < floor + 2 * np.std(chance)
 
 # %% [markdown]
-# The paper's claims, as shapes. *DDIM is ahead when steps are few*: yes, and at $S = 10$ by a similar ratio as on CIFAR-10 (other pictures, other features, another schedule: that they agree so closely is luck). *$\hat\sigma$ collapses*: yes, though less deeply. *More steps help every row*: yes, until the row meets the floor,
+# The paper's claims, as shapes. *DDIM is ahead when steps are few*: yes, seed by seed, and at $S = 10$ and 20 by ratios of the same size as on CIFAR-10 (with other pictures, features and another schedule, that is partly luck). *$\hat\sigma$ collapses*: yes, though less deeply. *More steps help every row*: yes, until the row meets the floor,
 # which is what 1,000 training digits score themselves; from $S = 50$ on, this measure cannot tell DDIM's digits from those it was trained on.
-# *With many steps the rows meet*: they come nearer from column to column, as the last lines show. Two things are not the paper's. At $S = 50$, $\hat\sigma$ has overtaken $\eta = 1$, as it did on the wide peaks of chapter 5. And at $S = 5$ a little noise is a little better than none, for this one model.
+# *With many steps the rows meet*: they come nearer from column to column, as the last lines show. Two things are not the paper's. At $S = 50$, $\hat\sigma$ has overtaken $\eta = 1$, as it did on the wide peaks of chapter 5. And at $S = 5$ a little noise is better than none, in every seed but for this one model. The paper's last column, $S = 1000$, where
+# $\hat\sigma$ is best of all, is not among ours.
 #
 # The paper's numbers for CIFAR-10 come from *quadratic* spacing, which ends at $0.8\,T$. Does it help here?
 
 # %%
-print("S = 10    eta 0  eta 0.5")
+S = 20
+print("S = 20     eta 0  eta 0.5  sigma-hat")
 for spacing in ("leading", "quadratic"):
-    two = [ours(spacing, eta, 10) for eta in (0.0, 0.5)]
-    print(f"{spacing:9s} {two[0]:5.2f}  {two[1]:5.2f}")
+    three = [ours(spacing, eta, S) for eta in (0.0, 0.5, "hat")]
+    print(f"{spacing:9s} {three[0]:6.2f} {three[1]:8.2f} {three[2]:10.2f}")
 signal = model.schedule.alpha_bar[800].sqrt()
 print(f"share of the picture at level 800: {signal:.2f}")
-assert two[0] > 2 * ours("leading", 0.0, 10) and two[1] < 0.8 * two[0]
+assert three[0] > 2 * ours("leading", 0.0, S) and three[0] > 1.5 * max(three[1:])
+assert three[0] > 0.9 * ours("quadratic", 0.0, 10)
 
 # %% [markdown]
-# It does harm. Under the cosine schedule level 800 still holds much of the picture (the factor $\sqrt{\bar\alpha_t}$ is printed), and a start from pure noise is wrong there. DDIM keeps the mistake; noise forgets part of it, as in chapter 5. A recipe that made a table does not travel to another schedule.
+# It does harm, and turns the order of the rows round: even $\hat\sigma$ is ahead of DDIM. Under the cosine schedule level 800 still holds much of the picture (the factor $\sqrt{\bar\alpha_t}$ is printed), and a start from pure noise is wrong there. DDIM keeps the mistake; noise forgets part of it, as in chapter 5. Nor is it that DDIM needs more steps: with quadratic spacing its row does
+# not fall at all from 10 to 20. A recipe that made a table does not travel to another schedule.
 #
 # ## The paper's Table 2
 #
@@ -635,7 +650,7 @@ assert 0.7 < power[0] < 1.5 and 0.7 < papers[0] < 1.5
 assert few[-1]["standard_error"] > 0.6 * few[-1]["error"]
 
 # %% [markdown]
-# A first-order method has an error proportional to $1/S$, so its square should fall as $1/S^2$. It does not, here or in the paper, whose exponent is about the same. But look at our standard errors: at $S = 100$ it is as large as the mean itself. That happens when a few pictures make up the mean. The **median**
+# A first-order method has an error proportional to $1/S$, so its square should fall as $1/S^2$. It does not, here or in the paper, whose exponent is about the same. But look at our standard errors: at $S = 100$ it is nearly as large as the mean. If one of the 200 pictures had all of the error, it would be exactly as large. The **median**
 # over the 200 digits is the error of the typical one:
 
 # %%
@@ -661,7 +676,7 @@ stored = [row for row in few if row["steps"] == 20][0]
 assert abs(each.mean() / stored["error"] - 1) < 0.01
 
 # %% [markdown]
-# So the typical digit obeys the rule: its error falls as $1/S^2$. A few digits do not find their way back at any of these $S$, and they make the mean. Whether the paper's mean falls slowly for the same reason cannot be said: its table has no medians and no standard errors.
+# So the typical digit obeys the rule: its error falls as $1/S^2$. A few digits do not find their way back, and they make the mean. Whether the paper's mean falls slowly for the same reason cannot be said: its table has no medians and no standard errors.
 #
 # ## What breaks: a byte that overflows
 #
