@@ -297,6 +297,8 @@ def table1(model: Checkpoint, options: Table1Options) -> None:
     found = rows_so_far(options.out, about)
     parts = parts_folder(options.out)
     keys = ("spacing", "steps", "eta", "seed")
+    asked = {tuple(getattr(cell, k) for k in keys) for cell in cells}
+    about["command"] = command_so_far(options.out, about["command"], {tuple(row[k] for k in keys) for row in found} <= asked)
     with bar(len(cells) * cells[0].n, "table 1") as tick:
         for cell in cells:
             key = {k: getattr(cell, k) for k in keys}
@@ -311,6 +313,7 @@ def table1(model: Checkpoint, options: Table1Options) -> None:
                 shutil.rmtree(folder)
     if is_first_process():
         shutil.rmtree(parts, ignore_errors=True)
+        write(options.out, {**about, "rows": found})  # where nothing was left to measure, the command may be new
         print(table_of_etas(found, about))
         draw(options.out, lambda plotting: plotting.table1_figure({**about, "rows": found})[0])
 
@@ -345,6 +348,7 @@ def reconstruction(model: Checkpoint, options: ReconstructionOptions, kind: str 
         about["paper"] = {"cifar10, quoted from memory": {str(S): value for S, value in PAPER_TABLE2.items()}}
     found = rows_so_far(options.out, about)
     done = {row["steps"] for row in found}
+    about["command"] = command_so_far(options.out, about["command"], done <= set(options.steps))
     sampler = Sampler(model, batch_of(options, model), options.precision)
     left = [S for S in options.steps if S not in done]
     with bar(len(left) * len(images), "reconstructing") as tick:
@@ -354,6 +358,7 @@ def reconstruction(model: Checkpoint, options: ReconstructionOptions, kind: str 
             if is_first_process():
                 write(options.out, {**about, "rows": found})
     if is_first_process():
+        write(options.out, {**about, "rows": found})
         print(table_of_reconstructions(found, kind))
         draw(options.out, lambda plotting: plotting.table2_figure({**about, "rows": found})[0])
 
@@ -552,6 +557,12 @@ def rows_so_far(out: Path, about: dict[str, Any]) -> list[dict[str, Any]]:
     if differs:
         raise ValueError(f"{out} was measured otherwise ({'; '.join(differs)}): choose another --out")
     return before["rows"]
+
+
+def command_so_far(out: Path, command: str, covers: bool) -> str:
+    """The command line that makes a table again: this one where it covers all rows, and otherwise with those before it."""
+    before = "" if covers or not out.exists() else read_result(out).get("command", "")
+    return " && ".join(dict.fromkeys([*before.split(" && "), command])) if before else command
 
 
 def read_result(path: Path) -> dict[str, Any]:

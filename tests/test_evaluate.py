@@ -229,6 +229,7 @@ def test_table1_goes_on_cell_by_cell(tiny, tmp_path, monkeypatch, capsys):
     assert run(*words) == 0
     rows = json.loads(out.read_text())["rows"]
     assert len(rows) == 16 and len(measured) == 11 and not set(first) & set(measured)
+    assert json.loads(out.read_text())["command"].startswith("python -m ddim_edu.evaluate table1") and "&&" not in out.read_text()
     assert {(r["spacing"], r["steps"], r["eta"], r["seed"]) for r in rows} == {*first, *measured}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.json", "t.png"]
     lone = Sampling(n=70, steps=3, eta="hat", spacing="quadratic", seed=1)
@@ -254,6 +255,10 @@ def test_table2_shows_the_paper_beside(tiny, tmp_path, capsys):
     assert run(*words, "--steps", 5, 20) == 0  # 20 is there already
     after = json.loads(out.read_text())
     assert [row["steps"] for row in after["rows"]] == [5, 10, 20] and after["rows"][1:] == before["rows"]
+    first, second = after["command"].split(" && ")  # neither makes all rows
+    assert first == before["command"] and "--steps 5 20" in second
+    assert run(*words, "--steps", 5, 10, 20) == 0
+    assert json.loads(out.read_text())["command"].count("--steps 5 10 20") == 1 and "&&" not in json.loads(out.read_text())["command"]
     assert (tmp_path / "t.png").stat().st_size > 1000
 
 
