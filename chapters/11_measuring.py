@@ -589,6 +589,7 @@ for S in (10, 20):
     theirs = paper["hat"][str(S)] / paper["0"][str(S)]
     print(f"S {S}: sigma-hat over eta 0: {order[3] / order[0]:.0f}, paper {theirs:.0f}")
 
+# %%
 scatter = [np.std(cells["leading", eta, 10], ddof=1) for eta in ETAS]
 scatter = max(s / ours("leading", eta, 10) for s, eta in zip(scatter, ETAS))
 print(f"S 10: seeds scatter by up to {scatter:.0%} of a number")

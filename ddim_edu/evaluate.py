@@ -474,9 +474,7 @@ def cache_of(options: Against | ImagesOptions) -> Path:
     return (options.cache_dir or default_cache_dir()) / "features"
 
 
-def sampling_of(
-    model: Checkpoint, options: Against, features: Features, steps: int, eta: float | str, spacing: str, seed: int
-) -> Sampling:
+def sampling_of(model: Checkpoint, options: Against, features: Features, steps: int, eta: float | str, spacing: str, seed: int) -> Sampling:
     """The sampling of the options.
 
     Raises:
