@@ -291,17 +291,18 @@ assert lines[10][2] < lines[5][2] and lines[10][1][0] > 2 * lines[5][1][-1]
 # And the real thing. The right panel was measured once, by hand, with the Inception weights that everybody uses: CIFAR-10's own test pictures against its training pictures.
 
 # %%
-points = list(fid_of.items())
+points, ends = list(fid_of.items()), []
 for n, value in points:
     print(f"FID of {n:6,} real pictures: {value:.2f}")
 for (n, fid), (m, better) in zip(points, points[1:]):
-    end = better - (fid - better) / (1 / n - 1 / m) / m
-    print(f"the line through {n:,} and {m:,} ends at {end:.0f}")
-    assert fid > 1.3 * better and end > 0
+    ends.append(better - (fid - better) / (1 / n - 1 / m) / m)
+    print(f"the line through {n:,} and {m:,} ends at {ends[-1]:.0f}")
+    assert fid > 1.3 * better
+assert ends[0] > 2 * ends[1] > 0 > ends[2]
 assert cifar["protocol"]["reference"]["name"] == "cifar10-train-inception.npz"
 
 # %% [markdown]
-# Photographs have such FIDs, and nobody would call them bad. A published FID without its $N$ says little. And a thousand pictures are fewer than the 2048 features: $\hat C$ is singular, higher orders count, and the curve against $1/N$ bends, as the ends of the lines through neighbouring points show. Extrapolation needs many more pictures than features.
+# Photographs have such FIDs, and nobody would call them bad. A published FID without its $N$ says little. And a thousand pictures are fewer than the 2048 features: $\hat C$ is singular, higher orders count, and the curve against $1/N$ is no line. The lines through neighbouring points end at values that do not agree, one of them below 0, which no distance is. Extrapolation needs many more pictures than features.
 #
 # ### What chance does
 #
@@ -593,31 +594,32 @@ for S in (10, 20):
 scatter = [np.std(cells["leading", eta, 10], ddof=1) for eta in ETAS]
 scatter = max(s / ours("leading", eta, 10) for s, eta in zip(scatter, ETAS))
 print(f"S 10: seeds scatter by up to {scatter:.0%} of a number")
-worst = {S: np.argmax(cells["leading", 0.0, S]) for S in (5, 10, 20)}
+worst = {S: np.argmax(cells["leading", 0.0, S]) for S in (5, 10, 20, 50)}
 print(f"eta 0, worst seed: {[int(seed) for seed in worst.values()]}")
 assert len(set(worst.values())) == 1
+assert paper["hat"]["50"] > 4 * paper["1"]["50"]
 
 # %%
 for eta in ETAS:
     assert ours("leading", eta, 5) > ours("leading", eta, 10) > ours("leading", eta, 20)
-assert ours("leading", "hat", 50) < ours("leading", 1.0, 50) / 1.2
-pairs = zip(cells["leading", 0.0, 5], cells["leading", 0.5, 5])
-assert all(noise < none for none, noise in pairs)  # seed by seed
+for S, low, high in ((50, "hat", 1.0), (5, 0.5, 0.0)):  # seed by seed
+    pairs = zip(cells["leading", low, S], cells["leading", high, S])
+    assert all(better < worse for better, worse in pairs)
 for S in columns["leading"]:
     column = [ours("leading", eta, S) for eta in ETAS]
     print(f"S {S:4d}: worst row over best row {max(column) / min(column):.1f}")
-assert max(column) / min(column) < 2.5
+    assert S < 50 or max(column) / min(column) < 2.2
 chance = [in_turn(1000) for _ in range(20)]
 floor = np.mean(chance)
 print(f"1,000 training digits themselves: {floor:.2f} ± {np.std(chance):.2f}")
 assert ours("leading", 0.0, 50) < floor + 3 * np.std(chance)
 
 # %% [markdown]
-# The seeds first. With $\eta = 0$ the same seed is the worst for 5, 10 and 20 steps: DDIM's picture is a function of its start, so an unlucky set of 1,000 starts stays unlucky. A table from one seed would carry that through the whole row, and look smooth.
+# The seeds first. With $\eta = 0$ the same seed is the worst for 5, 10, 20 and 50 steps: DDIM's picture is a function of its start, so an unlucky set of 1,000 starts stays unlucky. A table from one seed would carry that through the whole row, and look smooth.
 #
 # Now the paper's claims, as shapes. *DDIM is ahead when steps are few*: yes, seed by seed, and at $S = 10$ and 20 by ratios of the same size as on CIFAR-10 (with other pictures, features and another schedule, that is partly luck). *$\hat\sigma$ collapses*: yes, though less deeply. *More steps help every row*: yes, until the row meets the floor,
 # which is what 1,000 training digits score themselves; DDIM is about there at $S = 50$.
-# *With many steps the rows meet*: they come nearer from column to column, as the last lines show. Two things are not the paper's. At $S = 50$, $\hat\sigma$ has overtaken $\eta = 1$, as it did on the wide peaks of chapter 5. And at $S = 5$ a little noise is better than none, in every seed but for this one model. The paper's last column, $S = 1000$, where
+# *With many steps the rows meet*: from $S = 50$ on they lie within a factor of two. Two things are not the paper's. At $S = 50$, $\hat\sigma$ has overtaken $\eta = 1$, as it did on the wide peaks of chapter 5; on CIFAR-10 it has four times the FID there. And at $S = 5$ a little noise is better than none. Both hold in every seed, though for one model. The paper's last column, $S = 1000$, where
 # $\hat\sigma$ is best of all, is not among ours.
 #
 # The paper's numbers for CIFAR-10 come from *quadratic* spacing, which ends at $0.8\,T$. Does it help here?
@@ -635,7 +637,7 @@ assert three[0] > 0.9 * ours("quadratic", 0.0, 10)
 
 # %% [markdown]
 # It does harm, and turns the order of the rows round: even $\hat\sigma$ is ahead of DDIM. Under the cosine schedule level 800 still holds much of the picture (the factor $\sqrt{\bar\alpha_t}$ is printed), and a start from pure noise is wrong there. DDIM keeps the mistake; noise forgets part of it, as in chapter 5. Nor is it that DDIM needs more steps: with quadratic spacing its row does
-# not fall at all from 10 to 20. A recipe that made a table does not travel to another schedule.
+# not fall from 10 to 20. A recipe that made a table does not travel to another schedule.
 #
 # ## The paper's Table 2
 #
@@ -660,7 +662,7 @@ print("to S = 100:", ", ".join(f"{k} as S^-{v:.1f}" for k, v in powers.items()))
 
 # %% [markdown]
 # The column ± is the standard error as a share of the mean. A first-order method has an error proportional to $1/S$, so its square should fall as $1/S^2$. The mean does not, here or in the paper, whose exponent is about the same. Our standard errors say why: if one of the 200 pictures had all of the error,
-# the share would be exactly 100%. From $S = 100$ on it is nearly that, but for $S = 500$, where no digit is lost and the mean is hundreds of times smaller than on either side. The **median** is the error of the typical digit. It falls as $1/S^2$ should, to below $10^{-6}$.
+# the share would be exactly 100%. From $S = 100$ on it is nearly that, but for $S = 500$, where no digit is lost and the mean is hundreds of times smaller than on either side. The **median** is the error of the typical digit. It falls as $1/S^2$, to below $10^{-6}$.
 
 # %% mystnb={"figure": {"caption": "Error of the round trip against the number of steps each way: mean and median over the 200 held-out digits for our model and, quoted from memory, the mean of the paper's CIFAR-10 model. Bars are two standard errors of the mean.", "name": "fig-measuring-table2"}, "image": {"alt": "Three lines on logarithmic axes. The paper's falls on top and levels off from S = 500. Our mean lies below it and falls about as fast until S = 200, drops far down at S = 500 and is back up at S = 990; its bars reach down to the bottom. Our median lies lowest and falls most steeply, until S = 500."}} tags=["hide-input"]
 table2_figure(table2)[0];

@@ -138,5 +138,5 @@ def table2_figure(table: Mapping[str, Any]) -> tuple[Figure, Axes]:
     for name, values in table.get("paper", {}).items():
         lines += ax.plot([int(S) for S in values], list(values.values()), "s--", label=f"the paper, {name}")
     ax.set(xscale="log", yscale="log", xlabel="steps S, there and back", ylabel="squared error per dimension")
-    ax.legend(handles=lines)
+    ax.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(lines), frameon=False, fontsize=9)
     return fig, ax

@@ -16,7 +16,18 @@ from ddim_edu import evaluate
 from ddim_edu.lab import evaluation
 from ddim_edu.lab.checkpoint import load, save
 from ddim_edu.lab.evaluation import Sampler, Sampling, differences, fit_power, measure, reconstruct, reference_images, reference_of
-from ddim_edu.lab.features import Features, Parts, Statistics, inception, read_statistics, small, statistics_of, to_uint8, write_statistics
+from ddim_edu.lab.features import (
+    Features,
+    Parts,
+    Statistics,
+    inception,
+    read_statistics,
+    sha256_of,
+    small,
+    statistics_of,
+    to_uint8,
+    write_statistics,
+)
 from ddim_edu.lab.recipes import RECIPES, recipe_to_dict
 from ddim_edu.nets.unet import UNet
 from ddim_edu.sampler import image_generators, sample
@@ -333,10 +344,31 @@ def test_images_compare_with_samples(tiny, tmp_path, capsys):
     assert "images of digits test themselves" in captured.out and "sampling.real.name: None against digits test" in captured.err
 
 
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("table*.json")), ids=lambda path: path.stem)
+def test_committed_tables_are_of_the_models_that_are_shipped(path):
+    """Who replaces weights has to measure again."""
+    result = evaluate.read_result(path)
+    shipped = ROOT / "ddim_edu" / "weights"
+    assert result["model"]["sha256"] == sha256_of(shipped / f"{result['model']['checkpoint']}.safetensors")
+    features = result["protocol"].get("features")
+    if features:
+        assert features["sha256"] == sha256_of(shipped / "classifiers" / f"{features['name'].removeprefix('classifier-')}.safetensors")
+    assert all(f" --{word} " in result["command"] for word in ("out", "steps"))
+
+
+def test_committed_fid_of_real_images_is_the_known_one():
+    result = evaluate.read_result(ROOT / "results" / "fid_cifar10_train_test.json")
+    values = {row["n"]: row["fid"] for row in result["by_n"]}
+    assert values[1000] == pytest.approx(30.946, abs=1e-2) and list(values.values()) == sorted(values.values(), reverse=True)
+    assert values.get(10_000, 3.1508) == pytest.approx(3.1508, abs=5e-4)  # all test images against all training images
+
+
 def test_quoted_numbers_are_those_of_the_page_of_sources():
-    root = Path(__file__).parent.parent
-    quoted = json.loads((root / "results" / "quoted.json").read_text())
-    page = (root / "book" / "sources.md").read_text(encoding="utf-8").replace("\u2013", "-").partition("## Quoted results")[2]
+    quoted = json.loads((ROOT / "results" / "quoted.json").read_text())
+    page = (ROOT / "book" / "sources.md").read_text(encoding="utf-8").replace("\u2013", "-").partition("## Quoted results")[2]
     for row in quoted["sources"]:
         assert f"| {row['model']} | {row['fid']:.2f} | {row['loss']} |" in page
     assert len(quoted["sources"]) == 4
