@@ -1,9 +1,10 @@
-"""Measure a model: ``python -m ddim_edu.evaluate {fid,reconstruction,table1,table2,compare} CHECKPOINT ... --out FILE.json`` (floor 6).
+"""Measure a model: ``python -m ddim_edu.evaluate {fid,reconstruction,table1,table2} CHECKPOINT ... --out FILE.json`` (floor 6).
 
 ``fid`` draws images and compares them with the training set; ``table1`` does it for a grid of eta and S, as the DDIM paper's Table 1.
-``reconstruction`` encodes and decodes held-out images; ``table2`` does it for the S of the paper's Table 2. ``compare`` sets results side
-by side. Killed, each goes on where it was when it is called again. Exit codes: 0 done; 2 called wrongly (one line on stderr says
-what); 130 stopped by Ctrl-C.
+``reconstruction`` encodes and decodes held-out images; ``table2`` does it for the S of the paper's Table 2. ``images DATA`` measures a
+data set's own images, with no model: what a sampler would score that draws from the data. ``compare`` sets results side by side.
+Killed, each goes on where it was when it is called again. Exit codes: 0 done; 2 called wrongly (one line on stderr says what); 130
+stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -38,11 +39,9 @@ Checkpoint_ = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR
 
 
 @dataclasses.dataclass(frozen=True)
-class Common:
-    """What all commands take."""
+class Machine:
+    """Where things are, and what computes."""
 
-    # A run folder, a checkpoint file, or the name of a shipped model.
-    checkpoint: Checkpoint_ = ""
     # The result, as JSON. A command that was stopped goes on when it is called again with the same --out.
     out: Path = Path("result.json")
     # Where data sets lie, or are downloaded to; $DDIM_EDU_DATA, or else the folder data, if not given.
@@ -55,6 +54,14 @@ class Common:
     def __post_init__(self) -> None:
         if self.batch < 0:
             raise ValueError(f"batch = {self.batch}: give a number of images, or 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class Common(Machine):
+    """What all commands take that measure a model."""
+
+    # A run folder, a checkpoint file, or the name of a shipped model.
+    checkpoint: Checkpoint_ = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,13 +149,46 @@ class ReconstructionOptions(Common):
             raise ValueError(f"n = {self.n}, steps = {self.steps}: give a number of images, or 0, and at least one S")
 
 
+@dataclasses.dataclass(frozen=True)
+class ImagesOptions(Machine):
+    """Compare the images of a data set, with no model, with the other part of the same data set or with saved statistics."""
+
+    # A data set's name, such as cifar10, or a folder of images.
+    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA", help_behavior_hint="(required)")] = ""
+    # Which part of it: the images to train on, or the test images.
+    part: Literal["train", "test"] = "test"
+    # How many, the first of a random order; 0 takes all. Several numbers show how the distance depends on them.
+    n: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["-n"])] = (0,)
+    # What they are compared with: the part to train on, the test part, or an .npz file with mu and sigma.
+    reference: str = "train"
+    # By which features: inception (FID), or classifier, the small one that comes with the package for this data, or a classifier's
+    # file. auto: the classifier for digits and Fashion-MNIST, inception for all else.
+    features: str = "auto"
+    # The weights of FID's network, in torch-fidelity's form (--features inception needs them).
+    inception_weights: Path | None = None
+    # Width and height to bring the images to; 0 keeps the data set's own. A folder needs one.
+    size: int = 0
+    # Of the random order.
+    seed: int = 0
+    # Where features of images are kept; $DDIM_EDU_CACHE, or else ~/.cache/ddim_edu, if not given.
+    cache_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.n or min(self.n) < 0:
+            raise ValueError(f"n = {', '.join(map(str, self.n)) or 'nothing'}: give numbers of images, or 0 for all")
+        if self.seed < 0 or self.size < 0:
+            raise ValueError(f"seed = {self.seed}, size = {self.size}: give at least 0")
+
+
 # Options that say where things are, not what is measured.
-MACHINE = ("checkpoint", "batch", "device", "data_dir", "cache_dir", "inception_weights")
-COMMANDS: dict[str, type[Common]] = {
+MACHINE = ("checkpoint", "data", "batch", "device", "data_dir", "cache_dir", "inception_weights")
+COMMANDS: dict[str, type[Machine]] = {
     "fid": FidOptions,
     "reconstruction": ReconstructionOptions,
     "table1": Table1Options,
     "table2": ReconstructionOptions,
+    "images": ImagesOptions,
 }
 
 
@@ -174,6 +214,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == "compare":
             return compare(words)
         options = parse(COMMANDS[name](), words, prog=f"{PROG} {name}", description=COMMANDS[name].__doc__ or "")
+        if isinstance(options, ImagesOptions):
+            if not options.data:
+                raise ValueError(f"which images? name a data set or a folder: {PROG} images cifar10")
+            check_writable(options.out)
+            with plain_warnings():
+                images(options)
+            return 0
         if not options.checkpoint:
             raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} {name} runs/digits")
         check_writable(options.out)
@@ -250,6 +297,8 @@ def table1(model: Checkpoint, options: Table1Options) -> None:
     found = rows_so_far(options.out, about)
     parts = parts_folder(options.out)
     keys = ("spacing", "steps", "eta", "seed")
+    asked = {tuple(getattr(cell, k) for k in keys) for cell in cells}
+    about["command"] = command_so_far(options.out, about["command"], {tuple(row[k] for k in keys) for row in found} <= asked)
     with bar(len(cells) * cells[0].n, "table 1") as tick:
         for cell in cells:
             key = {k: getattr(cell, k) for k in keys}
@@ -264,6 +313,7 @@ def table1(model: Checkpoint, options: Table1Options) -> None:
                 shutil.rmtree(folder)
     if is_first_process():
         shutil.rmtree(parts, ignore_errors=True)
+        write(options.out, {**about, "rows": found})  # where nothing was left to measure, the command may be new
         print(table_of_etas(found, about))
         draw(options.out, lambda plotting: plotting.table1_figure({**about, "rows": found})[0])
 
@@ -298,6 +348,7 @@ def reconstruction(model: Checkpoint, options: ReconstructionOptions, kind: str 
         about["paper"] = {"cifar10, quoted from memory": {str(S): value for S, value in PAPER_TABLE2.items()}}
     found = rows_so_far(options.out, about)
     done = {row["steps"] for row in found}
+    about["command"] = command_so_far(options.out, about["command"], done <= set(options.steps))
     sampler = Sampler(model, batch_of(options, model), options.precision)
     left = [S for S in options.steps if S not in done]
     with bar(len(left) * len(images), "reconstructing") as tick:
@@ -307,6 +358,7 @@ def reconstruction(model: Checkpoint, options: ReconstructionOptions, kind: str 
             if is_first_process():
                 write(options.out, {**about, "rows": found})
     if is_first_process():
+        write(options.out, {**about, "rows": found})
         print(table_of_reconstructions(found, kind))
         draw(options.out, lambda plotting: plotting.table2_figure({**about, "rows": found})[0])
 
@@ -314,6 +366,35 @@ def reconstruction(model: Checkpoint, options: ReconstructionOptions, kind: str 
 def table2(model: Checkpoint, options: ReconstructionOptions) -> None:
     """:func:`reconstruction`, with the paper's numbers beside ours."""
     reconstruction(model, options, "table2")
+
+
+def images(options: ImagesOptions) -> None:
+    """A data set's own images against a reference, written as one result.
+
+    Raises:
+        ValueError: One line, for what can't be measured so.
+    """
+    form = {"size": options.size} if options.size else {}
+    batch, folder, name = options.batch or 50, cache_of(options), f"{options.data} {options.part}"
+    pixels = evaluation.real_images(options.data, options.part, options.data_dir, **form)
+    sizes = evaluation.check_sizes([n or len(pixels) for n in options.n], len(pixels), name)
+    features = features_of(options, options.data, own_device(pick_device(options.device)))
+    if options.reference in ("train", "test"):
+        others = evaluation.real_images(options.data, options.reference, options.data_dir, **form)
+        about = f"{options.data} {options.reference}"
+        with bar(len(others), "reference") as tick:
+            reference = evaluation.reference_of(others, about, features, folder, batch=batch, tick=tick)
+    else:
+        reference = evaluation.saved_reference(check_reference(options.reference), features)
+    note_small_n(sizes[0], features)
+    with bar(sizes[-1], options.part) as tick:
+        result = evaluation.measure_images(pixels, name, sizes, features, reference, folder, seed=options.seed, batch=batch, tick=tick)
+    if not is_first_process():
+        return
+    write(options.out, result | {"command": command_of("images", options)})
+    for line in describe(result):
+        print(line)
+    print(f"result      {options.out}")
 
 
 def compare(words: Sequence[str]) -> int:
@@ -345,16 +426,23 @@ def pick_features(model: Checkpoint, options: Against) -> Features:
     Raises:
         ValueError: If it can't be had; the line says how to get it.
     """
-    device = next(model.model.parameters()).device
-    data, name = str(model.recipe.get("data")), options.features
+    return features_of(options, str(model.recipe.get("data")), next(model.model.parameters()).device)
+
+
+def features_of(options: Against | ImagesOptions, data: str, device: torch.device) -> Features:
+    """The features that the options ask for, for images of this data set.
+
+    Raises:
+        ValueError: If they can't be had.
+    """
+    name = options.features
     if name == "auto":
         name = "classifier" if data in ("digits", "fashion-mnist") else "inception"
     if name == "inception":
         if options.inception_weights is None:
             raise ValueError(f"FID needs the weights of its network: download {DOWNLOAD}, and name the file with --inception-weights")
         return inception(options.inception_weights, device)
-    found = small(data if name == "classifier" else name, device)
-    return found
+    return small(data if name == "classifier" else name, device)
 
 
 def pick_reference(model: Checkpoint, options: Against, features: Features) -> Reference:
@@ -364,18 +452,29 @@ def pick_reference(model: Checkpoint, options: Against, features: Features) -> R
         ValueError: If it can't be had, or does not fit.
     """
     if options.reference not in ("train", "test"):
-        if Path(options.reference).suffix != ".npz":
-            raise ValueError(f"reference {options.reference!r}: give train, test, or an .npz file with mu and sigma")
-        return evaluation.saved_reference(options.reference, features)
+        return evaluation.saved_reference(check_reference(options.reference), features)
     images = evaluation.reference_images(model, options.reference, options.data_dir)
-    folder = (options.cache_dir or default_cache_dir()) / "features"
     with bar(len(images), "reference") as tick:
-        return evaluation.reference_of(images, f"{model.recipe['data']} {options.reference}", features, folder, tick=tick)
+        return evaluation.reference_of(images, f"{model.recipe['data']} {options.reference}", features, cache_of(options), tick=tick)
 
 
-def sampling_of(
-    model: Checkpoint, options: Against, features: Features, steps: int, eta: float | str, spacing: str, seed: int
-) -> Sampling:
+def check_reference(name: str) -> str:
+    """The name of a file of statistics.
+
+    Raises:
+        ValueError: If it isn't one.
+    """
+    if Path(name).suffix != ".npz":
+        raise ValueError(f"reference {name!r}: give train, test, or an .npz file with mu and sigma")
+    return name
+
+
+def cache_of(options: Against | ImagesOptions) -> Path:
+    """Where features of real images are kept."""
+    return (options.cache_dir or default_cache_dir()) / "features"
+
+
+def sampling_of(model: Checkpoint, options: Against, features: Features, steps: int, eta: float | str, spacing: str, seed: int) -> Sampling:
     """The sampling of the options.
 
     Raises:
@@ -402,10 +501,12 @@ def describe(result: dict[str, Any]) -> list[str]:
     name = next(iter(values))
     title = "FID" if name == "fid" else f"Frechet distance in the features of {result['protocol']['features']['name']} (not FID)"
     mark = f" (an estimate from {sampling['n']:,} images)" if result["estimate"] else ""
-    lines = [
-        f"{title}: {values[name]:.4f}{mark}, {sampling['n']:,} images against {result['protocol']['reference']['name']}, "
-        f"S = {sampling['steps']}, eta = {sampling['eta']}, {sampling['spacing']} spacing"
-    ]
+    if "real" in sampling:
+        how = f"images of {sampling['real']['name']} themselves"
+    else:
+        how = f"S = {sampling['steps']}, eta = {sampling['eta']}, {sampling['spacing']} spacing"
+    lines = [f"{title}: {values[name]:.4f}{mark}, {sampling['n']:,} images against {result['protocol']['reference']['name']}, {how}"]
+    lines += [f"first {row['n']:,}: {row[name]:.4f}" for row in result.get("by_n", [])[:-1]]
     for key, word in (("kid", "KID"), ("kernel_distance", "kernel distance in the same features (not KID)")):
         if key in values:
             lines.append(f"{word}: {values[key]:.6f} +- {values[key + '_standard_error']:.6f}")
@@ -431,9 +532,9 @@ def table_of_etas(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
 
 def table_of_reconstructions(rows: list[dict[str, Any]], kind: str) -> str:
     """The rows as text."""
-    lines = [f"{'S':>6}{'error':>14}{'standard error':>18}" + (f"{'paper, CIFAR-10':>20}" if kind == "table2" else "")]
+    lines = [f"{'S':>6}{'error':>14}{'standard error':>18}{'median':>14}" + (f"{'paper, CIFAR-10':>20}" if kind == "table2" else "")]
     for row in rows:
-        line = f"{row['steps']:6}{row['error']:14.6f}{row['standard_error'] or float('nan'):18.6f}"
+        line = f"{row['steps']:6}{row['error']:14.6f}{row['standard_error'] or float('nan'):18.6f}{row.get('median', float('nan')):14.6f}"
         lines.append(line + (f"{PAPER_TABLE2.get(row['steps'], ''):>20}" if kind == "table2" else ""))
     return "\n".join(lines)
 
@@ -454,6 +555,12 @@ def rows_so_far(out: Path, about: dict[str, Any]) -> list[dict[str, Any]]:
     if differs:
         raise ValueError(f"{out} was measured otherwise ({'; '.join(differs)}): choose another --out")
     return before["rows"]
+
+
+def command_so_far(out: Path, command: str, covers: bool) -> str:
+    """The command line that makes a table again: this one where it covers all rows, and otherwise with those before it."""
+    before = "" if covers or not out.exists() else read_result(out).get("command", "")
+    return " && ".join(dict.fromkeys([*before.split(" && "), command])) if before else command
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -507,9 +614,9 @@ def note_small_n(n: int, features: Features) -> None:
         warnings.warn(f"{n:,} images instead of {features.usual_n:,}: an estimate, to be compared at equal n only", stacklevel=2)
 
 
-def command_of(name: str, options: Common) -> str:
+def command_of(name: str, options: Common | ImagesOptions) -> str:
     """The command line that makes a result again."""
-    words = [PROG, name, options.checkpoint]
+    words = [PROG, name, options.data if isinstance(options, ImagesOptions) else options.checkpoint]
     default = type(options)()
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)

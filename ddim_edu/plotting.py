@@ -108,14 +108,19 @@ def table1_figure(table: Mapping[str, Any]) -> tuple[Figure, np.ndarray]:
             label = r"$\hat\sigma$" if eta == "hat" else rf"$\eta$ = {eta:g}"
             ax.errorbar(steps, means, yerr=reach, marker="o", markersize=4, capsize=2, label=label)
         ax.set(xscale="log", yscale="log", xlabel="steps S", title=f"{spacing} spacing")
+        measured = sorted({row["steps"] for row in rows if row["spacing"] == spacing})
+        ax.set_xticks(measured, [f"{S}" for S in measured], minor=False)
+        ax.xaxis.minorticks_off()
     name = "FID" if table["distance"] == "fid" else "classifier distance"
     np.atleast_1d(axes)[0].set_ylabel(f"{name}{' (estimate)' if table['estimate'] else ''}")
-    np.atleast_1d(axes)[-1].legend()
+    np.atleast_1d(axes)[-1].legend(fontsize=9)
     return fig, np.atleast_1d(axes)
 
 
 def table2_figure(table: Mapping[str, Any]) -> tuple[Figure, Axes]:
     """A result of ``evaluate reconstruction`` or ``table2``: error against S, with the paper's numbers where the result quotes them.
+
+    Bars are two standard errors over the images; a second line is the median, where the result holds it.
 
     Args:
         table: The result, as :mod:`ddim_edu.evaluate` writes it.
@@ -126,9 +131,12 @@ def table2_figure(table: Mapping[str, Any]) -> tuple[Figure, Axes]:
     rows = table["rows"]
     fig, ax = figure(height=3.0)
     errors = [2 * (row["standard_error"] or 0.0) for row in rows]
-    ax.errorbar([r["steps"] for r in rows], [r["error"] for r in rows], yerr=errors, marker="o", label=table["model"]["checkpoint"])
+    about, steps = table["model"]["checkpoint"], [r["steps"] for r in rows]
+    lines = [ax.errorbar(steps, [r["error"] for r in rows], yerr=errors, marker="o", capsize=2, label=f"{about}, mean")]
+    if all("median" in r for r in rows):
+        lines += ax.plot(steps, [r["median"] for r in rows], "o-", markerfacecolor="white", label=f"{about}, median")
     for name, values in table.get("paper", {}).items():
-        ax.plot([int(S) for S in values], list(values.values()), "s--", label=f"the paper, {name}")
+        lines += ax.plot([int(S) for S in values], list(values.values()), "s--", label=f"the paper, {name}")
     ax.set(xscale="log", yscale="log", xlabel="steps S, there and back", ylabel="squared error per dimension")
-    ax.legend()
+    ax.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(lines), frameon=False, fontsize=9)
     return fig, ax

@@ -16,7 +16,18 @@ from ddim_edu import evaluate
 from ddim_edu.lab import evaluation
 from ddim_edu.lab.checkpoint import load, save
 from ddim_edu.lab.evaluation import Sampler, Sampling, differences, fit_power, measure, reconstruct, reference_images, reference_of
-from ddim_edu.lab.features import Features, Parts, Statistics, inception, read_statistics, small, statistics_of, to_uint8, write_statistics
+from ddim_edu.lab.features import (
+    Features,
+    Parts,
+    Statistics,
+    inception,
+    read_statistics,
+    sha256_of,
+    small,
+    statistics_of,
+    to_uint8,
+    write_statistics,
+)
 from ddim_edu.lab.recipes import RECIPES, recipe_to_dict
 from ddim_edu.nets.unet import UNet
 from ddim_edu.sampler import image_generators, sample
@@ -132,6 +143,7 @@ def test_reconstruction_by_hand(tiny):
     errors = ((x - x_0) / 2).double().square().mean((1, 2, 3))
     assert row["error"] == pytest.approx(errors.mean().item(), rel=1e-3)
     assert row["standard_error"] == pytest.approx(errors.std().item() / 3, rel=1e-3)
+    assert row["median"] == pytest.approx(sorted(errors.tolist())[4], rel=1e-3)
 
 
 def test_power_law():
@@ -228,6 +240,7 @@ def test_table1_goes_on_cell_by_cell(tiny, tmp_path, monkeypatch, capsys):
     assert run(*words) == 0
     rows = json.loads(out.read_text())["rows"]
     assert len(rows) == 16 and len(measured) == 11 and not set(first) & set(measured)
+    assert json.loads(out.read_text())["command"].startswith("python -m ddim_edu.evaluate table1") and "&&" not in out.read_text()
     assert {(r["spacing"], r["steps"], r["eta"], r["seed"]) for r in rows} == {*first, *measured}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.json", "t.png"]
     lone = Sampling(n=70, steps=3, eta="hat", spacing="quadratic", seed=1)
@@ -246,12 +259,17 @@ def test_table2_shows_the_paper_beside(tiny, tmp_path, capsys):
     out = tmp_path / "t.json"
     words = ["table2", tiny, "--out", out, "--device", "cpu", "-n", 20, "--top", 45]
     assert run(*words, "--steps", 20, 10) == 0
-    assert "0.014" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "0.014" in printed and "median" in printed
     before = json.loads(out.read_text())
     assert [row["steps"] for row in before["rows"]] == [10, 20]
     assert run(*words, "--steps", 5, 20) == 0  # 20 is there already
     after = json.loads(out.read_text())
     assert [row["steps"] for row in after["rows"]] == [5, 10, 20] and after["rows"][1:] == before["rows"]
+    first, second = after["command"].split(" && ")  # neither makes all rows
+    assert first == before["command"] and "--steps 5 20" in second
+    assert run(*words, "--steps", 5, 10, 20) == 0
+    assert json.loads(out.read_text())["command"].count("--steps 5 10 20") == 1 and "&&" not in json.loads(out.read_text())["command"]
     assert (tmp_path / "t.png").stat().st_size > 1000
 
 
@@ -276,6 +294,86 @@ def test_differences():
     assert differences(one, {"a": 1, "b": {"c": 3, "d": [1]}, "e": 4}) == ["b.c: 2 against 3", "e: None against 4"]
 
 
+# ---------------------------------------------------------------- images with no model
+
+
+def images_of(out, *words):
+    assert run("images", "digits", "--out", out, "--device", "cpu", *words) == 0
+    return json.loads(out.read_text())
+
+
+def test_images_against_themselves_and_the_other_part(tmp_path, classifier, capsys):
+    same = images_of(tmp_path / "same.json", "--part", "train", "--reference", "train")
+    assert same["result"]["classifier_distance"] < 1e-3 and same["protocol"]["sampling"]["n"] == 1597
+    assert same["result"]["precision"] == same["result"]["recall"] == 1
+    assert "not FID" in capsys.readouterr().out and same["model"] is None
+    other = images_of(tmp_path / "other.json")
+    train, test = (classifier.compute(evaluation.real_images("digits", part)) for part in ("train", "test"))
+    by_hand = evaluation.distance(statistics_of(test), statistics_of(train), classifier)
+    assert other["result"]["classifier_distance"] == pytest.approx(by_hand, rel=1e-4)
+    assert other["command"] == f"python -m ddim_edu.evaluate images digits --out {tmp_path / 'other.json'}"
+
+
+def test_more_images_later_compute_only_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(Parts, "SIZE", 50)
+    real, computed = evaluation._in_batches, []
+
+    def counted(features, images, batch):
+        computed.append(len(images))
+        return real(features, images, batch)
+
+    monkeypatch.setattr(evaluation, "_in_batches", counted)
+    words = ["--cache-dir", tmp_path / "cache", "--seed", 3]
+    few = images_of(tmp_path / "r.json", "-n", 100, *words)
+    assert sum(computed) == 1597 + 100
+    computed.clear()
+    more = images_of(tmp_path / "r.json", "-n", 150, 100, 0, *words)
+    assert sum(computed) == 100
+    assert [row["n"] for row in more["by_n"]] == [100, 150, 200] and more["by_n"][0] == few["by_n"][0]
+    values = [row["classifier_distance"] for row in more["by_n"]]
+    assert values[0] > values[1] > values[2] == more["result"]["classifier_distance"]
+    assert images_of(tmp_path / "s.json", "-n", 100, *words[:-1], 4)["by_n"] != few["by_n"]  # another order
+
+
+def test_images_compare_with_samples(tiny, tmp_path, capsys):
+    fid_of(tiny, tmp_path / "a.json")
+    images_of(tmp_path / "b.json", "-n", 150)
+    capsys.readouterr()
+    assert run("compare", tmp_path / "a.json", tmp_path / "b.json") == 0
+    captured = capsys.readouterr()
+    assert "images of digits test themselves" in captured.out and "sampling.real.name: None against digits test" in captured.err
+
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("table*.json")), ids=lambda path: path.stem)
+def test_committed_tables_are_of_the_models_that_are_shipped(path):
+    """Who replaces weights has to measure again."""
+    result = evaluate.read_result(path)
+    shipped = ROOT / "ddim_edu" / "weights"
+    assert result["model"]["sha256"] == sha256_of(shipped / f"{result['model']['checkpoint']}.safetensors")
+    features = result["protocol"].get("features")
+    if features:
+        assert features["sha256"] == sha256_of(shipped / "classifiers" / f"{features['name'].removeprefix('classifier-')}.safetensors")
+    assert all(f" --{word} " in result["command"] for word in ("out", "steps"))
+
+
+def test_committed_fid_of_real_images_is_the_known_one():
+    result = evaluate.read_result(ROOT / "results" / "fid_cifar10_train_test.json")
+    values = {row["n"]: row["fid"] for row in result["by_n"]}
+    assert values[1000] == pytest.approx(30.946, abs=1e-2) and list(values.values()) == sorted(values.values(), reverse=True)
+    assert values.get(10_000, 3.1508) == pytest.approx(3.1508, abs=5e-4)  # all test images against all training images
+
+
+def test_quoted_numbers_are_those_of_the_page_of_sources():
+    quoted = json.loads((ROOT / "results" / "quoted.json").read_text())
+    page = (ROOT / "book" / "sources.md").read_text(encoding="utf-8").replace("\u2013", "-").partition("## Quoted results")[2]
+    for row in quoted["sources"]:
+        assert f"| {row['model']} | {row['fid']:.2f} | {row['loss']} |" in page
+    assert len(quoted["sources"]) == 4
+
+
 # ---------------------------------------------------------------- references and Inception
 
 
@@ -298,27 +396,34 @@ def test_reference_features_are_computed_once(tiny, classifier, tmp_path):
 
 
 def test_inception_is_torch_fidelitys(tmp_path):
-    """With random weights, kept in half precision as the file for carrying is: the same features as torch-fidelity's own loading."""
+    """With random weights, kept in half precision as the file for carrying is: the same features as torch-fidelity's own loading.
+
+    Ours have their normalisations fused into the convolutions, so these must not be those of a fresh network, which do nothing.
+    """
     module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
     from ddim_edu.lab.features import _without_loading
 
     torch.manual_seed(0)
     blank = _without_loading(module.FeatureExtractorInceptionV3)
     state = {name: value.half().float() if value.is_floating_point() else value for name, value in blank.state_dict().items()}
+    for name, value in state.items():
+        if ".bn." in name and value.is_floating_point():
+            value.copy_((value + 0.3 * torch.rand(value.shape)).half())
     path, half = tmp_path / "w.pth", tmp_path / "half.pth"
     torch.save(state, path)
     torch.save({name: value.half() if value.is_floating_point() else value for name, value in state.items()}, half)
     images = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     theirs = module.FeatureExtractorInceptionV3("x", ["2048"], feature_extractor_weights_path=str(path))(images)[0]
     ours = inception(half)
-    torch.testing.assert_close(ours.compute(images), theirs)
+    torch.testing.assert_close(ours.compute(images), theirs, rtol=1e-4, atol=1e-5)
+    assert theirs.std() > 1e-3
     assert ours.compute(images[:, :1]).shape == (2, 2048) and ours.distance_name == "fid"
 
 
 @pytest.mark.parametrize(
     "words, message",
     [
-        ((), "which measurement? (known: fid, reconstruction, table1, table2, compare)"),
+        ((), "which measurement? (known: fid, reconstruction, table1, table2, images, compare)"),
         (("fidd", "x"), "there is no command 'fidd'; did you mean fid?"),
         (("fid",), "which model?"),
         (("fid", "nowhere"), "there is no checkpoint nowhere"),
@@ -338,6 +443,12 @@ def test_inception_is_torch_fidelitys(tmp_path):
         (("table1", "{tiny}", "--seeds", "0"), "seeds = 0"),
         (("table2", "{tiny}", "--top", "51"), "51"),
         (("reconstruction", "{tiny}", "--steps", "60"), "60"),
+        (("images",), "which images?"),
+        (("images", "nowhere"), "there is no data set 'nowhere'"),
+        (("images", "digits", "-n", "201"), "n = 201: give numbers in 2..200, the images of digits test"),
+        (("images", "digits", "-n", "-1"), "n = -1"),
+        (("images", "digits", "--reference", "both"), "give train, test, or an .npz file"),
+        (("images", "digits", "--features", "inception"), "FID needs the weights of its network"),
         (("compare", "one.json"), "compare what?"),
         (("compare", "{bad}", "{bad}"), "is not a result of"),
     ],

@@ -115,6 +115,7 @@ def test_covariances_that_commute():
 
 @pytest.mark.parametrize("f", [2, 10, 60])
 def test_covariances_that_do_not_commute_against_scipy(f):
+    """Equations: eq:frechet"""
     mu1, mu2, c1, c2 = normal(f), normal(f, seed=1), covariance(f), covariance(f, seed=2)
     assert (c1 @ c2 - c2 @ c1).abs().max() > 0.1
     root = scipy.linalg.sqrtm((c1 @ c2).numpy())
@@ -171,6 +172,22 @@ def test_samples_of_two_gaussians_approach_the_distance_from_above():
     assert found[0] > found[1] > found[2] and abs(found[2] - truth) < 0.05 * truth and found[0] > 1.1 * truth
 
 
+def test_bias_of_sample_statistics():
+    """Of order 1/N, by the eigenvalues of the covariance, for N normal draws against the truth.
+
+    Equations: eq:frechet-bias
+    """
+    mu, cov = normal(5), covariance(5)
+    values = torch.linalg.eigvalsh(cov)
+    pairs = values[:, None] * values / (values[:, None] + values)
+    b = values.sum() + (pairs.sum() + pairs.diag().sum()) / 2
+    root = torch.linalg.cholesky(cov).T
+    for n in (300, 1200):
+        found = torch.tensor([frechet_distance(*mean_and_cov(normal(n, 5, seed=s) @ root + mu), mu, cov) for s in range(300)])
+        assert abs(found.mean() - b / n) < 4 * found.std() / 300**0.5
+    assert b > 1.2 * values.sum()  # without the covariance's part the check would fail
+
+
 def test_statistics_that_are_none():
     mu, cov = torch.zeros(3), torch.eye(3)
     one_line(lambda: frechet_distance(mu, cov, torch.zeros(4), torch.eye(4)), "(3,)", "(4,)")
@@ -196,6 +213,7 @@ def by_definition(a, b):
 
 
 def test_kid_is_the_mean_over_subsets():
+    """Equations: eq:kid"""
     a, b = normal(12, 3), normal(17, 3, seed=1) + 0.5
     generator = seeded(5)
     values = []
@@ -257,6 +275,7 @@ def covered(points, centres, k):
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_precision_and_recall_by_definition(k):
+    """Equations: eq:precision"""
     real, fake = normal(40, 2), 0.4 * normal(30, 2, seed=1)
     expected = covered(fake.tolist(), real.tolist(), k), covered(real.tolist(), fake.tolist(), k)
     assert precision_recall(real, fake, k) == pytest.approx(expected, abs=1e-15)

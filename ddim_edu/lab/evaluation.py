@@ -38,7 +38,7 @@ from ddim_edu.sampler import ddim_path, generator_for, image_generators, invert,
 from ddim_edu.schedule import check_eta, make_tau
 
 FORMAT = 1  # of the results; raise it when an older reader would misread them
-_KID = 901  # first word of the key of the random subsets
+_KID, _ORDER = 901, 902  # first words of the keys of random subsets and orders
 
 # DDIM's Table 1, CIFAR-10: FID by eta and S, of 50,000 samples against the training images.
 PAPER_TABLE1 = {
@@ -188,18 +188,30 @@ def reference_images(model: Checkpoint, which: Literal["train", "test"], data_di
     if "data" not in recipe:
         raise ValueError(f"{model.path} does not say what it was trained on: give the reference as an .npz file")
     own = recipe["data"] == "digits"
-    data = load_data(
-        recipe["data"],
-        data_dir=data_dir,
-        size=None if own else net.image_size,
-        channels=None if own else net.image_channels,
-        crop=recipe.get("crop"),
-        max_bad=recipe.get("max_bad", 0.0),
-    )
-    images = data.train if which == "train" else data.heldout
+    form = {} if own else {"size": net.image_size, "channels": net.image_channels}
+    return real_images(recipe["data"], which, data_dir, **form, crop=recipe.get("crop"), max_bad=recipe.get("max_bad", 0.0))
+
+
+def real_images(data: Path | str, which: Literal["train", "test"], data_dir: Path | str | None = None, **form: Any) -> Tensor:
+    """The images of a data set that are to train on ("train"), or the others ("test"), rounded to 8 bits.
+
+    Args:
+        data: A data set's name, or a folder of images.
+        which: Which part.
+        data_dir: Where data sets with a name lie.
+        form: What else :func:`ddim_edu.lab.data.load_data` takes: size, channels, crop, max_bad.
+
+    Returns:
+        ``(N, C, H, W)`` uint8.
+
+    Raises:
+        ValueError: If the data is not to be had, or this part of it is empty.
+    """
+    found = load_data(data, data_dir=data_dir, **form)
+    images = found.train if which == "train" else found.heldout
     if not len(images):
-        raise ValueError(f"{recipe['data']} has no images to {which} on")
-    return images if data.top == 255 else torch.cat([to_uint8(data.floats(part)) for part in images.split(1000)])
+        raise ValueError(f"{data} has no images to {which} on")
+    return images if found.top == 255 else torch.cat([to_uint8(found.floats(part)) for part in images.split(1000)])
 
 
 def reference_of(
@@ -286,18 +298,8 @@ def measure(
     _fill(parts, n, make, tick, sampler.device.type)
     drawn = time.perf_counter() - began
     found = parts.read(n)
-    statistics = statistics_of(found)
-    result: dict[str, Any] = {features.distance_name: distance(statistics, reference.statistics, features)}
-    if all_measures and reference.features is not None:
-        size = min(1000, n // 2, len(reference.features) // 2)
-        subsets = {"subsets": 100, "subset_size": size}
-        protocol |= {"kernel_distance": subsets, "precision_recall": {"neighbours": 3, "samples": n, "reference": len(reference.features)}}
-        if size >= 2:
-            name = "kid" if features.name == INCEPTION else "kernel_distance"
-            values = kid(found, reference.features, **subsets, generator=generator_for(sampling.seed, _KID))
-            result[name], result[f"{name}_standard_error"] = values
-        if min(n, len(reference.features)) > 3:
-            result["precision"], result["recall"] = _precision_recall(found, reference.features, features)
+    result, how = _compared(found, features, reference, sampling.seed, all_measures)
+    protocol |= how
     return {
         "kind": "fid",
         "format": FORMAT,
@@ -315,6 +317,99 @@ def measure(
         },
         "versions": versions(),
     }
+
+
+def measure_images(
+    images: Tensor,
+    name: str,
+    sizes: Sequence[int],
+    features: Features,
+    reference: Reference,
+    folder: Path,
+    *,
+    seed: int = 0,
+    batch: int = 50,
+    tick: Callable[[int], object] = lambda n: None,
+) -> dict[str, Any]:
+    """Compare real images with the reference: what a model would score that draws from the data itself.
+
+    The images are put in a random order first, so that any number of them is a fair sample. Features are computed of as many as are asked
+    for, and kept: asking for more later computes only what is missing.
+
+    Args:
+        images: ``(M, C, H, W)`` uint8.
+        name: What they are called in the protocol.
+        sizes: How many to take, each in 2..M. Several show how the distance depends on the number.
+        features: What they are compared by.
+        reference: What they are compared with, in the same features.
+        folder: Where to keep their features.
+        seed: Of the order.
+        batch: Images at a time.
+        tick: Called with the number of images done.
+
+    Returns:
+        The result, in the form of :func:`measure`, for the largest of the sizes; ``by_n`` holds a distance for each.
+
+    Raises:
+        ValueError: If there are fewer images than are asked for.
+    """
+    sizes = check_sizes(sizes, len(images), name)
+    about = {"name": name, "images": len(images), "sha256": sha256_of_images(images), "order": seed}
+    images, n = images[torch.randperm(len(images), generator=generator_for(seed, _ORDER))], sizes[-1]
+    parts = Parts(folder / f"{about['sha256'][:16]}-{features.sha256[:16]}-{seed}", about | {"features": features.sha256})
+    _fill(parts, n, lambda i, j: _in_batches(features, images[i:j], batch), tick, "cpu")
+    found = parts.read(n)
+    by_n = [{"n": k, features.distance_name: distance(statistics_of(found[:k]), reference.statistics, features)} for k in sizes]
+    result, how = _compared(found, features, reference, seed, True, by_n[-1][features.distance_name])
+    return {
+        "kind": "fid",
+        "format": FORMAT,
+        "model": None,
+        "protocol": {
+            "sampling": {"real": about, "n": n},
+            "images": "rounded to 8 bits",
+            "features": {"name": features.name, "sha256": features.sha256, "size": features.size},
+            "reference": reference.about,
+            **how,
+        },
+        "estimate": n < min(features.usual_n, len(images)),
+        "result": result,
+        "by_n": by_n,
+        "versions": versions(),
+    }
+
+
+def check_sizes(sizes: Sequence[int], count: int, name: str) -> list[int]:
+    """The sizes in rising order, each once.
+
+    Raises:
+        ValueError: If one is not in 2..count.
+    """
+    sizes = sorted(set(sizes))
+    if not 2 <= sizes[0] <= sizes[-1] <= count:
+        raise ValueError(f"n = {', '.join(map(str, sizes))}: give numbers in 2..{count}, the images of {name}")
+    return sizes
+
+
+def _compared(
+    found: Tensor, features: Features, reference: Reference, seed: int, all_measures: bool, known: float | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What features of images are at from a reference, and the protocol's part on how that was found."""
+    n, how = len(found), {}
+    if known is None:
+        known = distance(statistics_of(found), reference.statistics, features)
+    result: dict[str, Any] = {features.distance_name: known}
+    if all_measures and reference.features is not None:
+        size = min(1000, n // 2, len(reference.features) // 2)
+        subsets = {"subsets": 100, "subset_size": size}
+        how = {"kernel_distance": subsets, "precision_recall": {"neighbours": 3, "samples": n, "reference": len(reference.features)}}
+        if size >= 2:
+            name = "kid" if features.name == INCEPTION else "kernel_distance"
+            values = kid(found, reference.features, **subsets, generator=generator_for(seed, _KID))
+            result[name], result[f"{name}_standard_error"] = values
+        if min(n, len(reference.features)) > 3:
+            result["precision"], result["recall"] = _precision_recall(found, reference.features, features)
+    return result, how
 
 
 def distance(found: Statistics, reference: Statistics, features: Features) -> float:
@@ -351,7 +446,8 @@ def reconstruct(
         tick: Called with the number of images done.
 
     Yields:
-        For each S a row: the mean squared error per dimension with images in [0, 1], its standard error over images, and the protocol.
+        For each S a row: the mean squared error per dimension with images in [0, 1], its standard error over images, the median over
+        images (a few that don't find back may make up most of the mean), and the protocol.
     """
     model, device = sampler.model, sampler.device
     top = top or model.schedule.T
@@ -383,6 +479,7 @@ def reconstruct(
         yield {
             "steps": S,
             "error": found.mean().item(),
+            "median": found.quantile(0.5).item(),
             "standard_error": found.std().item() / math.sqrt(len(found)) if len(found) > 1 else None,
             "protocol": protocol | {"steps": S},
             "cost": {"network_calls_per_image": 2 * S, "seconds": round(time.perf_counter() - began, 3)},

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ddim_edu.files import replacing
 from ddim_edu.lab.classifiers import classifier_features, load_classifier
@@ -81,7 +82,7 @@ def inception(weights: Path | str, device: torch.device | str = "cpu") -> Featur
     except Exception as error:  # unpicklers raise anything
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{path} holds no weights of torch-fidelity's Inception network ({reason}): download {DOWNLOAD}") from None
-    network = network.to(device).eval()
+    network = _fused(network.eval()).to(device, memory_format=torch.channels_last)
 
     @torch.no_grad()
     def compute(images: Tensor) -> Tensor:
@@ -216,7 +217,15 @@ def sha256_of_images(images: Tensor) -> str:
     return digest.hexdigest()
 
 
-def _without_loading(kind: type) -> torch.nn.Module:
+def _fused(network: nn.Module) -> nn.Module:
+    """The same network with each normalisation, fixed as it is, made part of the convolution before it: faster on a CPU."""
+    for block in list(network.modules()):
+        if isinstance(getattr(block, "conv", None), nn.Conv2d) and isinstance(getattr(block, "bn", None), nn.BatchNorm2d):
+            block.conv, block.bn = fuse_conv_bn_eval(block.conv, block.bn), nn.Identity()
+    return network
+
+
+def _without_loading(kind: type) -> nn.Module:
     """torch-fidelity's network with no weights of its own: it would download them, or unpickle whatever it is given."""
 
     class Built(kind):

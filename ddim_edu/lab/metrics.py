@@ -72,6 +72,8 @@ def frechet_distance(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> fl
 
     Raises:
         ValueError: If the shapes don't fit together, a number is not finite, or a matrix is not a covariance.
+
+    Equations: eq:frechet, eq:frechet-bias
     """
     mu1, mu2 = torch.as_tensor(mu1).double().cpu(), torch.as_tensor(mu2).double().cpu()
     if mu1.ndim != 1 or mu1.shape != mu2.shape:
@@ -145,6 +147,8 @@ def kid(features_a: Tensor, features_b: Tensor, *, subsets: int, subset_size: in
 
     Raises:
         ValueError: If a set is too small for the subsets, the numbers of features differ, or a feature is not finite.
+
+    Equations: eq:kid
     """
     a, b = _features(features_a, "features_a", least=4), _features(features_b, "features_b", least=4)
     _same_size(a, b)
@@ -181,6 +185,8 @@ def precision_recall(features_real: Tensor, features_fake: Tensor, k: int = 3) -
 
     Raises:
         ValueError: If a set is too small, the numbers of features differ, or a feature is not finite.
+
+    Equations: eq:precision
     """
     if k < 1:
         raise ValueError(f"k = {k}: give at least 1")

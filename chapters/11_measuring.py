@@ -1,0 +1,805 @@
+# %% [markdown]
+# (ch-measuring)=
+# # Measuring samples
+#
+# **Question.** Two samplers draw pictures. Which draws better ones, and how far can the answer be trusted?
+#
+# So far the truth was known, or we compared single pictures. A trained model has no truth to be compared with, only data: a set of pictures, and beside it the set that the model
+# drew. The number that the field uses to compare two such sets is called FID. At the end of this chapter you will have checked
+#
+# - that its formula is the least cost of moving one Gaussian into another, with a proof that a computer can follow;
+# - how much of its value is the number of samples, by a formula and by measurement;
+# - what the reference set, rounding and resizing do to it, each without any change of the model;
+# - what it cannot see: a copied training set, and the shape of anything beyond mean and covariance;
+# - the tables of the DDIM paper, repeated on the book's own model, and what in them is the same.
+#
+# The chapter opens {py:mod}`ddim_edu.lab.metrics` and {py:mod}`ddim_edu.lab.evaluation`.
+
+# %%
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ddim_edu.lab.checkpoint import load
+from ddim_edu.lab.data import digits
+from ddim_edu.lab.evaluation import fit_power, real_images
+from ddim_edu.lab.features import small, to_uint8
+from ddim_edu.lab.metrics import frechet_distance, kid, mean_and_cov, precision_recall
+from ddim_edu.plotting import COLOURS, figure, table1_figure, table2_figure
+from ddim_edu.sampler import ddim_path, invert, sample
+from ddim_edu.schedule import make_tau
+
+generator = torch.Generator().manual_seed(0)
+
+# %% [markdown]
+# ## The cost of moving a Gaussian
+#
+# Pixels are a poor place to compare pictures: a digit moved by one pixel is far from itself. So a fixed network turns each picture into a vector of $F$ **features**, the numbers it
+# computes just before it names a class, in the hope that pictures alike to the eye are near each other there. Each set of pictures becomes a cloud of points. How far are two clouds apart?
+#
+# One answer: the least cost of moving one into the other. Let $x$ be drawn from the first distribution and $y$ from the second, *together*, in any dependence one likes; a
+# rule for drawing the pair is a **coupling**, and it says where each $x$ goes. Its cost is $E\lVert x - y\rVert^2$. The least cost of all couplings is the squared Wasserstein-2 distance. For two
+# Gaussians it is known {cite}`dowson1982frechet,olkin1982distance`:
+#
+# ```{prf:theorem} Distance of two Gaussians
+# :label: thm-frechet
+# Between $\mathcal N(\mu_1, C_1)$ and $\mathcal N(\mu_2, C_2)$ the least cost is
+#
+# $$
+# \begin{aligned}
+# d^2 &= \lVert \mu_1 - \mu_2 \rVert^2 + \operatorname{tr} C_1 + \operatorname{tr} C_2 \\
+#     &\quad - 2 \operatorname{tr}\bigl(C_1^{1/2} C_2\, C_1^{1/2}\bigr)^{1/2} .
+# \end{aligned}
+# $$ (eq:frechet)
+# ```
+#
+# ```{prf:proof}
+# Let $K = E(x - \mu_1)(y - \mu_2)^\top$ be the covariance of $x$ with $y$ under some coupling. Multiplied out, the cost is
+#
+# $$
+# \lVert \mu_1 - \mu_2\rVert^2 + \operatorname{tr} C_1 + \operatorname{tr} C_2 - 2 \operatorname{tr} K ,
+# $$
+#
+# where only $\operatorname{tr} K$ can be chosen. How large
+# can it be? Suppose that $C_1$ and $C_2$ are invertible (the general case is a limit), and scale: $u = C_1^{-1/2}(x - \mu_1)$ and $v = C_2^{-1/2}(y - \mu_2)$ have covariance $I$. With $R = E u v^\top$ we have $K = C_1^{1/2} R\, C_2^{1/2}$. For
+# unit vectors $a$, $b$, by Cauchy–Schwarz, $\lvert a^\top R\, b\rvert = \lvert E (a^\top u)(v^\top b) \rvert \le 1$.
+#
+# Write $M = C_2^{1/2} C_1^{1/2} = \sum_i s_i\, a_i b_i^\top$, its singular value decomposition. Then
+#
+# $$
+# \operatorname{tr} K = \operatorname{tr}(R M) = \sum_i s_i\, b_i^\top R\, a_i \le \sum_i s_i ,
+# $$
+#
+# with equality for $R = \sum_i b_i a_i^\top$, which is a rotation or reflection: the coupling $u = R v$ has it. And $\sum_i s_i$ is the trace of $(M^\top M)^{1/2}$, where
+# $M^\top M = C_1^{1/2} C_2 C_1^{1/2}$.
+# ```
+#
+# The proof is a recipe, so we follow it. The best $R$ must reach the formula, and no other $R$ may beat it.
+
+# %%
+def root(C):
+    values, axes = torch.linalg.eigh(C)
+    return (axes * values.sqrt()) @ axes.T
+
+
+wide = torch.randn(2, 6, 9, generator=generator, dtype=torch.float64)
+mu_1, mu_2 = torch.randn(2, 6, generator=generator, dtype=torch.float64)
+C_1, C_2 = wide @ wide.mT / 9
+root_1, root_2 = root(C_1), root(C_2)
+A, _, Bt = torch.linalg.svd(root_2 @ root_1)
+
+
+# %%
+# checks eq:frechet
+def cost(R):
+    fixed = (mu_1 - mu_2).square().sum() + C_1.trace() + C_2.trace()
+    return fixed - 2 * (root_1 @ R @ root_2).trace()
+
+
+formula = frechet_distance(mu_1, C_1, mu_2, C_2)
+assert abs(cost(Bt.T @ A.T) - formula) < 1e-10
+others = torch.randn(2_000, 6, 6, generator=generator, dtype=torch.float64)
+others = torch.linalg.qr(others).Q  # rotations: R with all singular values 1
+best = min(cost(R) for R in others)
+print(f"formula {formula:.1f}, best of 2,000 other rotations {best:.1f}")
+assert best > formula
+
+# %% [markdown]
+# **FID**, the Fréchet inception distance {cite}`heusel2017fid`, is {eq}`eq:frechet` for the means and covariances of the $F = 2048$ features that a certain Inception network computes: one set is the data, the other, by custom, 50,000 samples.
+# Smaller is better.
+#
+# Features are not Gaussian, and the formula does not mind: it sees two moments. The proof needs no more of $x$ and $y$, except that the best coupling exists; so for any distributions with these moments, $d^2$ is a *lower bound* of the cost of moving.
+# It can be 0 between distributions that have little in common:
+
+# %%
+normal = torch.special.ndtri((torch.arange(1000).double() + 0.5) / 1000)
+coin = torch.sign(normal) * normal.square().mean().sqrt()
+moving = (normal - coin).square().mean()  # in order: best on a line
+pair = [mean_and_cov(v[:, None]) for v in (normal, coin)]
+print(f"a coin and a normal: {frechet_distance(*pair[0], *pair[1]):.2f}")
+print(f"cost of moving one into the other: {moving:.2f}")
+assert frechet_distance(*pair[0], *pair[1]) < 1e-9 < 0.3 < moving
+
+# %% [markdown]
+# ## A small sister
+#
+# Inception is too large for a chapter that runs anywhere. For the 8 × 8 digits the package brings a small classifier with 64 features. The distance in its features is the same formula and a laptop computes it in a second. It is **not FID**,
+# and its values compare with nothing but each other. We call it the classifier distance.
+#
+# Two samplers will be on trial: DDIM with 10 steps and with 5. Both use the shipped model, and each draws 1,500 pictures, clipped and rounded to 8 bits, as pictures are saved. The class of each
+# is drawn at random, so that the pictures are independent draws. The reference is the training set.
+
+# %%
+network = small("digits")
+train, test = real_images("digits", "train"), real_images("digits", "test")
+model, drawn = load("digits"), {}
+for S in (10, 5):
+    fresh, pictures = torch.Generator().manual_seed(0), []
+    for classes in torch.randint(10, (3, 500), generator=fresh):
+        x = sample(
+            model.eps_theta(classes), (500, 1, 8, 8), model.schedule,
+            make_tau(1000, S), clip=1.0, generator=fresh,
+        )  # fmt: skip
+        pictures.append(to_uint8(x))
+    drawn[S] = torch.cat(pictures)
+
+# %%
+of_train, of_test = network.compute(train), network.compute(test)
+features = {S: network.compute(images) for S, images in drawn.items()}
+reference = mean_and_cov(of_train)
+
+
+# %%
+def distance(features):
+    return frechet_distance(*mean_and_cov(features), *reference)
+
+
+def noisy(std):
+    noise = std * torch.randn(train.shape, generator=generator)
+    return network.compute(to_uint8(train / 127.5 - 1 + noise))
+
+
+noises = {std: noisy(std) for std in (0.1, 0.2, 0.4)}
+for std, found in noises.items():
+    print(f"training digits with noise {std}:  {distance(found):.2f}")
+labels = digits().train_labels
+print(f"training digits without the 7s:  {distance(of_train[labels != 7]):.2f}")
+for S, found in features.items():
+    print(f"DDIM, {S:2d} steps:                  {distance(found):.2f}")
+worse = [distance(found) for found in noises.values()]
+assert worse == sorted(worse) and distance(of_train[labels != 7]) > 2
+assert distance(features[5]) > 1.3 * distance(features[10])
+
+# %% [markdown]
+# The distance rises when pictures get worse and when a class is missing, which is what one wants of it. Ten steps are better than five. Now for what else moves it.
+#
+# ## It measures N
+#
+# Take $N$ digits from the training set itself, at random and with replacement. That is the best sampler there can be. What does it score?
+
+# %%
+def some(features, n):
+    return features[torch.randint(len(features), (n,), generator=generator)]
+
+
+counts = (100, 150, 200, 400, 800)
+scores = {n: [distance(some(of_train, n)) for _ in range(20)] for n in counts}
+for n, values in scores.items():
+    print(f"N {n:4d}: {np.mean(values):.1f} ± {np.std(values):.1f}")
+assert np.mean(scores[200]) > 1.2 * distance(features[5])
+
+# %% [markdown]
+# At $N = 200$ the training set, measured against itself, scores worse than DDIM with 5 steps did at $N = 1500$. The *true* distance is 0. Sample means and covariances are off by chance, and being off in any direction counts as distance. The mean alone shows it:
+# $E\lVert \hat\mu - \mu\rVert^2 = \operatorname{tr} C / N$. The covariance adds more.
+#
+# ```{prf:theorem} The bias of order 1/N
+# :label: thm-frechet-bias
+# Let $\hat\mu$ and $\hat C$ be mean and covariance of $N$ draws from $\mathcal N(\mu, C)$, and $\lambda_1, \dots, \lambda_F > 0$ the eigenvalues of $C$. Then, up to terms of higher order in $1/N$,
+#
+# $$
+# \begin{gathered}
+# E\, d^2 = \frac{b_\mu + b_C}{N}, \qquad b_\mu = \sum_i \lambda_i, \\
+# b_C = \frac12 \sum_{i,j} (1 + \delta_{ij})\, \frac{\lambda_i \lambda_j}{\lambda_i + \lambda_j} .
+# \end{gathered}
+# $$ (eq:frechet-bias)
+# ```
+#
+# ```{prf:proof}
+# The mean is done. In the axes of $C$, let $\hat C = C + D$ with a small symmetric $D$. The root in {eq}`eq:frechet` is that of $C^2 + C^{1/2} D\, C^{1/2}$. Write it as $C + X + Y + \dots$ with $X$ of first order in $D$ and $Y$ of second, and square. First order:
+# $CX + XC = C^{1/2} D\, C^{1/2}$, so $X_{ij} = \sqrt{\lambda_i\lambda_j}\, D_{ij} / (\lambda_i + \lambda_j)$ and $\operatorname{tr} X = \tfrac12 \operatorname{tr} D$. Second order: $CY + YC = -X^2$, so
+#
+# $$
+# \operatorname{tr} Y = -\sum_{i,j} \frac{X_{ij}^2}{2\lambda_i} = -\frac14 \sum_{i,j} \frac{D_{ij}^2}{\lambda_i + \lambda_j} ,
+# $$
+#
+# where the last form is the average of the sum and of itself with $i$ and $j$ exchanged. In $\operatorname{tr} C + \operatorname{tr} (C + D) - 2\operatorname{tr}(C + X + Y)$ all but $-2\operatorname{tr} Y$ cancels. Finally $E\, D_{ij}^2 = (1 + \delta_{ij})\lambda_i\lambda_j/(N-1)$, the variance of a sample covariance of normal draws.
+# ```
+#
+# If the other set is a sample too, of $M$ pictures from the same distribution, its errors add: $1/N + 1/M$. For $C = I$ we get $b_\mu = F$ and $b_C = F(F+1)/4$: when many eigenvalues are of one size, nearly all of the bias comes from the covariance.
+
+# %%
+# checks eq:frechet-bias
+def bias(C):
+    v = torch.linalg.eigvalsh(C)
+    pairs = v[:, None] * v / (v[:, None] + v)
+    return v.sum().item(), ((pairs.sum() + pairs.diag().sum()) / 2).item()
+
+
+assert np.allclose(bias(torch.eye(6).double()), (6, 6 * 7 / 4))
+draws = mu_1 + torch.randn(400, 1000, 6, generator=generator).double() @ root(C_1)
+found = np.array([frechet_distance(*mean_and_cov(x), mu_1, C_1) for x in draws])
+error = found.std() / 400**0.5
+print(f"measured {1000 * found.mean():.1f} / N, formula {sum(bias(C_1)):.1f} / N")
+assert abs(found.mean() - sum(bias(C_1)) / 1000) < 5 * error
+
+b_mu, b_C = bias(reference[1])
+print(f"digits: b = {b_mu:.0f} + {b_C:.0f}")
+for n, values in scores.items():
+    off = np.mean(values) - (b_mu + b_C) / n
+    assert abs(off) < 6 * np.std(values) / 20**0.5 + 0.1 * np.mean(values)
+
+# %% [markdown]
+# The digits' features are not normal, and the formula holds there too, within the scatter. So the bias is no mystery, and there are three ways to live with it. **Compare at equal $N$**: then most of it is the same on both sides. **Take $N$ large**: 50,000, by custom.
+# Or **extrapolate** {cite}`chong2020unbiased`: measure at several $N$, fit a line in $1/N$, and read off its value at $1/N = 0$.
+
+# %%
+def line(found, counts=(250, 300, 400, 600, 1000), repeats=10):
+    """1/N and mean distance of subsets; value at 1/N = 0 and slope of a fit."""
+    means, g = [], torch.Generator().manual_seed(1)  # the same for all
+    for n in counts:
+        subsets = [torch.randperm(1500, generator=g)[:n] for _ in range(repeats)]
+        means.append(np.mean([distance(found[i]) for i in subsets]))
+    n, means = np.array([*counts, 1500]), np.array([*means, distance(found)])
+    slope, end = np.polyfit(1 / n, means, 1, w=n)
+    return 1 / n, means, end, slope
+
+
+lines = {S: line(found) for S, found in features.items()}
+
+# %% mystnb={"figure": {"caption": "Left: classifier distance of N pictures from the training digits, against 1/N. Dots are means over random choices; the lines through the two samplers' dots are fits, whose left ends are the values for infinitely many pictures; the dashed line is the formula's bias, computed and not fitted. Right: FID of N of CIFAR-10's test images against its 50,000 training images, with the true Inception network and no model.", "name": "fig-measuring-n"}, "image": {"alt": "Two panels. Left, three parallel rising lines of dots against 1/N from 0 to 0.005: DDIM with 5 steps on top, DDIM with 10 steps below it, and lowest the training digits, whose dots lie on a dashed line that starts at 0. Right, a falling line of FID against N on logarithmic axes."}} tags=["hide-input"]
+cifar = json.loads(Path("../results/fid_cifar10_train_test.json").read_text())
+fid_of = {row["n"]: row["fid"] for row in cifar["by_n"]}
+fig, (ax, right) = figure(2, height=3.0)
+for (S, (x, means, end, slope)), colour in zip(reversed(lines.items()), COLOURS):
+    ax.plot(x, means, "o", markersize=4, color=colour, label=f"DDIM, {S} steps")
+    ax.plot([0, x[0]], [end, end + slope * x[0]], color=colour, linewidth=1)
+n = np.array(counts[2:])
+ax.plot(1 / n, [np.mean(scores[i]) for i in n], "o", markersize=4, color=COLOURS[2], label="training digits")
+ax.plot([0, 0.005], [0, 0.005 * (b_mu + b_C)], "k--", linewidth=1, label="bias, formula")
+ax.set(xlabel="1 / N", ylabel="classifier distance", ylim=(0, 2.1), xticks=[0, 0.002, 0.004])
+ax.legend(fontsize=9, loc="upper left")
+right.plot(list(fid_of), list(fid_of.values()), "o-", markersize=4)
+right.set(xscale="log", yscale="log", xlabel="N", ylabel="FID")
+right.set_xticks(list(fid_of), [f"{n:,}" for n in fid_of], minor=False)
+right.set_yticks(list(fid_of.values()), [f"{v:.1f}" for v in fid_of.values()])
+right.minorticks_off()
+right.set_title("real CIFAR-10 images", fontsize=10);
+
+# %%
+for S, (_, means, end, slope) in lines.items():
+    print(f"{S:2d} steps: at N = 250 {means[0]:.1f}, 1500 {means[-1]:.1f}, infinity {end:.1f}")
+    print(f"          slope: {slope / (b_mu + b_C):.1f} times the formula's b")
+    assert abs(slope / (b_mu + b_C) - 1) < 0.3
+assert lines[10][2] < lines[5][2] and lines[10][1][0] > 2 * lines[5][1][-1]
+
+# %% [markdown]
+# The lines are nearly parallel, and their slope is nearly the formula's (which holds at distance 0). So $N$ moves both samplers alike, and what remains at the left end is theirs. The mistake to avoid is a comparison across: with 250 pictures, the better sampler scores more than twice as high as the worse one does with 1,500.
+#
+# And the real thing. The right panel was measured once, by hand, with the Inception weights that everybody uses: CIFAR-10's own test pictures against its training pictures.
+
+# %%
+points, ends = list(fid_of.items()), []
+for n, value in points:
+    print(f"FID of {n:6,} real pictures: {value:.2f}")
+for (n, fid), (m, better) in zip(points, points[1:]):
+    ends.append(better - (fid - better) / (1 / n - 1 / m) / m)
+    print(f"the line through {n:,} and {m:,} ends at {ends[-1]:.0f}")
+    assert fid > 1.3 * better
+assert ends[0] > 2 * ends[1] > 0 > ends[2]
+assert cifar["protocol"]["reference"]["name"] == "cifar10-train-inception.npz"
+
+# %% [markdown]
+# Photographs have such FIDs, and nobody would call them bad. A published FID without its $N$ says little. And a thousand pictures are fewer than the 2048 features: $\hat C$ is singular, higher orders count, and the curve against $1/N$ is no line. The lines through neighbouring points end at values that do not agree, one of them below 0, which no distance is. Extrapolation needs many more pictures than features.
+#
+# ### What chance does
+#
+# The spread above, the number behind ±, is what changes from seed to seed. It is about a third of the bias and falls with it. So a result that repeats well over seeds may still be far from the truth, since all seeds share the bias; and a
+# difference smaller than the spread is no evidence. One more thing moves both: a sampler that knows classes can draw them **in turn**, so that their shares are exact, which those of independent draws are not.
+
+# %%
+def in_turn(n):
+    of_class = [of_train[labels == c] for c in range(10)]
+    return distance(torch.cat([some(rows, n // 10) for rows in of_class]))
+
+
+for values in scores.values():
+    assert 0.15 < np.std(values) / np.mean(values) < 0.7
+turns = [in_turn(400) for _ in range(20)]
+print(f"400 digits, classes in turn: {np.mean(turns):.2f} ± {np.std(turns):.2f}")
+by_chance = scores[400]
+print(f"400 digits, as they come:    {np.mean(by_chance):.2f} ± {np.std(by_chance):.2f}")
+gap = np.mean(by_chance) - np.mean(turns)
+assert gap > 0.8 * (distance(features[5]) - distance(features[10])) > 0
+
+# %% [markdown]
+# A difference of protocol, not of quality, and about as large as that between our two samplers. It goes into the protocol that {py:mod}`ddim_edu.evaluate` writes beside each number: how many pictures, of which classes, which seed, how drawn and rounded, against which set, by which weights.
+#
+# ## What it is measured against
+#
+# **The reference.** With a test set as reference, a model is compared with pictures that it was not trained on. That is the fairer question, and a smaller set, so the bias $1/M$ is larger. Numbers against the two do not compare. DDPM's authors gave both
+# {cite}`ho2020ddpm` for one set of samples:
+
+# %%
+held_out = mean_and_cov(of_test)
+for S, found in features.items():
+    against = frechet_distance(*mean_and_cov(found), *held_out)
+    print(f"{S:2d} steps: {distance(found):.2f} (train), {against:.2f} (test)")
+    assert abs(against - distance(found) - (b_mu + b_C) / len(test)) < 0.3
+print(f"the formula's bias for M = {len(test)}: {(b_mu + b_C) / len(test):.2f}")
+quoted = json.loads(Path("../results/quoted.json").read_text())
+for name, value in list(quoted["ddpm"].items())[1:]:
+    print(f"DDPM, {name.replace('fid', 'FID')}: {value}")
+
+# %% [markdown]
+# For our samplers nearly all of the difference is the bias of a small reference, and says nothing of the model.
+#
+# **Resizing.** Inception takes 299 × 299 pixels, so every picture is resized, and data sets often were once before. Filters differ {cite}`parmar2022clean`. Here the *training digits themselves* are enlarged to 16 × 16 and brought back to 8 × 8 by several filters.
+
+# %%
+large = F.interpolate(train.float(), size=16, mode="bicubic")
+filters = (("bicubic", False), ("nearest", None), ("area", None), ("bilinear", True))
+resized = {}
+for mode, smooth in filters:
+    options = {} if smooth is None else {"antialias": smooth}
+    back = F.interpolate(large, size=8, mode=mode, **options)
+    resized[mode] = distance(network.compute(back.clamp(0, 255).round().byte()))
+    print(f"training digits, {mode:8s}: {resized[mode]:.2f}")
+assert resized["bilinear"] > resized["area"] > distance(features[10])
+assert resized["nearest"] > distance(features[10]) > resized["bicubic"]
+
+# %% [markdown]
+# Three of these four copies of the training set score worse than DDIM with 10 steps. If the pictures of a model and those of its reference went through different filters on the way to the network, the distance measures the filters.
+#
+# **Rounding.** The digits have 17 grey levels, samples have 256. What if samples are rounded further?
+
+
+# %%
+def row_of(images):
+    """Digits side by side, with grey between them."""
+    return torch.cat(list(F.pad(images[:, 0], (0, 1), value=90)), 1)
+
+
+def rounded(images, levels):
+    step = 255 / (levels - 1)
+    return ((images.float() / step).round() * step).round().byte()
+
+
+coarse = {n: rounded(drawn[10], n) for n in (256, 17, 5, 3)}
+assert torch.equal(coarse[256], drawn[10])
+grades = {n: distance(network.compute(x)) for n, x in coarse.items() if n < 256}
+grades = {256: distance(features[10]), **grades}
+
+# %% mystnb={"figure": {"caption": "Ten samples of DDIM with 10 steps, as drawn (256 grey levels) and rounded to 17, 5 and 3 levels. On the right of each row the classifier distance of 1,500 such samples.", "name": "fig-measuring-levels"}, "image": {"alt": "Four rows of the same ten digits of 8 by 8 pixels. The first three rows look almost alike, in the row with 5 levels the shades are slightly harder, and with 3 levels strokes are blocky. The distances beside the rows fall from the first row to the third, and jump at the fourth."}} tags=["hide-input"]
+fig, axes = figure(1, 4, height=3.3)
+for ax, (n, images) in zip(axes, coarse.items()):
+    ax.imshow(row_of(images[:10]), cmap="gray", vmin=0, vmax=255)
+    ax.set(xticks=[], yticks=[], ylabel=f"{n} levels")
+    ax.grid(False)
+    ax.text(1.01, 0.5, f"{grades[n]:.3f}", transform=ax.transAxes, va="center")
+fig.align_ylabels();
+
+# %%
+print({n: round(value, 2) for n, value in grades.items()})
+assert grades[5] < 0.8 * grades[256] and grades[3] > grades[256]
+
+# %% [markdown]
+# Rounding to 17 levels brings the samples nearer to the data, which is no surprise, as the data has 17. Rounding to *five* brings them nearer still. Nothing was learnt, nothing improved, and a table would show a gain of a third. Whoever tunes the last step of a pipeline by such a distance can find this.
+#
+# ## What it cannot see
+#
+# The best score against the training set belongs to the training set. A model that had memorised it would be hard to beat, and a distance between sets cannot tell. One has to look: which training picture is the **nearest neighbour** of each sample, and how far is it? The cell prints the 5%, 50% and 95% quantiles of that distance.
+
+# %%
+pixels = train.flatten(1).float() / 255
+
+
+def nearest(images):
+    gaps = torch.cdist(images.flatten(1).float() / 255, pixels)
+    return gaps.min(1)
+
+
+for name, images in (("samples", drawn[10]), ("test digits", test)):
+    parts = nearest(images).values.quantile(torch.tensor([0.05, 0.5, 0.95]))
+    print(f"{name:12s} nearest:", " ".join(f"{p:.2f}" for p in parts))
+median = [nearest(x).values.median() for x in (drawn[10], test)]
+assert 0.8 < median[0] / median[1] < 1.25
+copies = network.compute(train[torch.randperm(1597, generator=generator)[:1500]])
+print(f"distance of 1,500 training digits: {distance(copies):.2f}")
+assert distance(copies) < 0.2 * distance(features[10])
+mirrored = nearest(train.flip(3)).values.median()
+assert mirrored > median[1]
+
+# %% mystnb={"figure": {"caption": "Above: samples of DDIM with 10 steps. Below each: its nearest neighbour among the 1,597 training digits, by the distance of pixels. The five samples on the left are those of all 1,500 that lie nearest to a training digit; the five on the right are the first five drawn.", "name": "fig-measuring-neighbours"}, "image": {"alt": "Two rows of ten grey digits. On the left, the five pairs are the same digit in almost the same strokes, though no pair is identical. On the right, pairs show the same digit written differently."}} tags=["hide-input"]
+gaps, which = nearest(drawn[10])
+chosen = torch.cat([gaps.argsort()[:5], torch.arange(5)])
+fig, axes = figure(1, 2, height=1.7)
+for ax, images, name in zip(axes, (drawn[10][chosen], train[which[chosen]]), ("sample", "nearest")):
+    ax.imshow(row_of(images), cmap="gray", vmin=0, vmax=255)
+    ax.set(xticks=[], yticks=[], ylabel=name)
+    ax.grid(False)
+fig.align_ylabels();
+
+# %%
+print(f"gaps shown: {', '.join(f'{g:.2f}' for g in gaps[chosen])}")
+assert gaps.min() > 0.1
+
+# %% [markdown]
+# Samples are as far from the training set as digits are that the model never saw: no sign of copying. (Pixels find exact copies only: mirrored copies of the training digits lie further away than that, as the cell above asserts.)
+#
+# ## Two other measures
+#
+# **KID** {cite}`binkowski2018kid` compares the sets by a *kernel* $k(x, y)$, a similarity of two feature vectors: similarity within the sets minus similarity between them,
+#
+# $$
+# \begin{aligned}
+# \text{KID} &= \frac{1}{n(n-1)} \sum_{i \ne j} \bigl( k(x_i, x_j) + k(y_i, y_j) \bigr) \\
+#            &\quad - \frac{2}{n^2} \sum_{i, j} k(x_i, y_j), \\
+# k(x, y) &= \bigl(x \cdot y / F + 1\bigr)^3 .
+# \end{aligned}
+# $$ (eq:kid)
+#
+# It has **no bias**. Each term of each sum is $k$ of two *independent* draws (this is why $i = j$ is left out), so its mean does not depend on $n$; if both distributions are the same, the three means cancel. The price is a number with little intuition, and one that may be negative.
+
+# %%
+# checks eq:kid
+def by_hand(x, y):
+    k, n = (lambda a, b: (a @ b.T / 64 + 1) ** 3), len(x)
+    within = k(x, x).fill_diagonal_(0).sum() + k(y, y).fill_diagonal_(0).sum()
+    return (within / (n * (n - 1)) - 2 * k(x, y).mean()).item()
+
+
+x, y = features[5][:600].double(), of_train[:600].double()
+seeded = torch.Generator().manual_seed(5)
+chosen = [[torch.randperm(600, generator=seeded)[:300] for _ in "xy"] for _ in "12"]
+expected = np.mean([by_hand(x[i], y[j]) for i, j in chosen])
+options = {"subsets": 2, "subset_size": 300}
+ours = kid(x, y, **options, generator=torch.Generator().manual_seed(5))[0]
+assert abs(ours - expected) < 1e-9
+
+# %%
+for n in (100, 400):
+    pairs = [(some(of_train, n), some(of_train, n)) for _ in range(40)]
+    values = [by_hand(a.double(), b.double()) for a, b in pairs]
+    mean, error = np.mean(values), np.std(values) / 40**0.5
+    assert abs(mean) < 5 * error
+    print(f"N {n}: one draw is off by {np.std(values):.3f}, the mean by chance only")
+for S, found in features.items():
+    of_S = kid(found, of_train, subsets=50, subset_size=500, generator=generator)
+    print(f"DDIM, {S:2d} steps: {round(1e3 * of_S[0])} ± {1e3 * of_S[1]:.0f} / 1000")
+    assert abs(of_S[0]) < 4 * of_S[1]
+
+# %% [markdown]
+# The standard error is that of the pictures, and errs on the large side (the docstring of {py:func}`ddim_edu.lab.metrics.kid` says by how much). It says that KID cannot tell these 1,500 pictures from data, with 10 steps or with 5, although their Fréchet distances differ by a factor of two.
+#
+# **Precision and recall** {cite}`kynkaanniemi2019precision` split the question: do the samples look like data, and is all of the data covered? Around each real picture lies a ball that reaches to its third-nearest real neighbour. With $B$ the union of these balls and $x_1, \dots, x_N$ the samples,
+#
+# $$
+# \text{precision} = \frac{1}{N} \sum_{i} \mathbf 1[x_i \in B] ,
+# $$ (eq:precision)
+#
+# and recall is the same with the two sets exchanged.
+
+# %%
+# checks eq:precision
+def covered(points, centres):
+    gaps = torch.cdist(centres.double(), centres.double())
+    radii = gaps.sort(1).values[:, 3]  # 0 is the centre itself
+    inside = torch.cdist(points.double(), centres.double()) <= radii
+    return inside.any(1).double().mean().item()
+
+
+ours = covered(features[10], of_train), covered(of_train, features[10])
+assert np.allclose(ours, precision_recall(of_train, features[10]), atol=2e-3)
+sets = {"DDIM, 10 steps": features[10], "with noise 0.2": noises[0.2]}
+sets["without the 7s"] = of_train[labels != 7]
+for name, found in sets.items():
+    p, r = precision_recall(of_train, found)
+    print(f"{name:15s} precision {p:.2f}, recall {r:.2f}")
+
+# %% [markdown]
+# Without the 7s, precision is perfect and recall lacks the share of the 7s: one number could not have said which of the two was wrong. But noise of 0.2, which the distance punished, neither of them sees. No measure sees everything.
+#
+# ## Reading somebody's table
+#
+# Here is what the sources of this book report (they call the training loss "reconstruction loss"):
+
+# %%
+quoted = quoted["sources"]
+for row in quoted:
+    print(f"{row['model']:38s} FID {row['fid']:5.2f}   loss {row['loss']}")
+plain, adaptive = quoted[0]["fid"], quoted[3]["fid"]
+print(f"with the adaptive step: {adaptive / plain:.2f} times the FID")
+assert adaptive > 1.5 * plain
+assert max(fid_of.values()) - min(fid_of.values()) > adaptive - plain
+
+# %% [markdown]
+# The revision S1 presents its adaptive-step term as an improvement, because the loss is lower. The same table has the FID almost doubled, and lower is better. Two readings are open. If both numbers were measured in the same way, the term made the pictures
+# worse. But nothing quoted says how they were measured. Compare with the real photographs above: a change of $N$ alone, with no model at all, moves the FID by more than these two differ. So the number is no evidence *for* the term, and without $N$, reference and seeds it is
+# weak evidence against it. Chapter 8 looked at the term itself.
+#
+# ## The paper's Table 1
+#
+# Now our own. Each number: 1,000 digits, classes in turn, in the given number of steps, against the 1,597 training digits, in the classifier's features. All of it, with the protocol and the commands, is in `results/`; the chapter only reads it, and shows the columns that are measured for all five rows. The last row says
+# from how many seeds.
+
+# %%
+def result(name):
+    return json.loads(Path(f"../results/{name}.json").read_text())
+
+
+table, cells, ETAS = result("table1_digits"), {}, (0.0, 0.2, 0.5, 1.0, "hat")
+files = sorted(path.stem for path in Path("../results").glob("table1_digits*.json"))
+for row in [row for name in files for row in result(name)["rows"]]:
+    key = row["spacing"], row["eta"], row["steps"]
+    cells.setdefault(key, []).append(row["value"])
+columns = {name: [] for name in ("leading", "quadratic")}
+for name, S in sorted({(name, S) for name, _, S in cells}):
+    if all((name, eta, S) in cells for eta in ETAS):
+        columns[name].append(S)
+assert columns["leading"][:5] == [5, 10, 20, 50, 100]
+assert columns["quadratic"][:3] == [5, 10, 20]
+
+
+# %%
+def ours(spacing, eta, S):
+    return np.mean(cells[spacing, eta, S])
+
+
+for name, steps in columns.items():
+    print(f"ours, not FID ({name})")
+    print("  S =" + "".join(f"{S:6d}" for S in steps))
+    for eta in ETAS:
+        print(f"{eta!s:5s}" + "".join(f"{ours(name, eta, S):6.2f}" for S in steps))
+    seeds = [min(len(cells[name, eta, S]) for eta in ETAS) for S in steps]
+    print("seeds" + "".join(f"{number:6d}" for number in seeds))
+
+# %%
+paper = table["paper"]["cifar10 fid"]
+print("the paper's, FID (CIFAR-10, quadratic)")
+print("  S =" + "".join(f"{int(S):7d}" for S in paper["0"]))
+for eta, row in paper.items():
+    print(f"{eta:5s}" + "".join(f"{value:7.2f}" for value in row.values()))
+
+# %% mystnb={"figure": {"caption": "The classifier distance of the digits model against the number of steps, for five choices of noise and two spacings. Both axes are logarithmic. Where there are several seeds, dots are means and bars reach from the smallest to the largest.", "name": "fig-measuring-table1"}, "image": {"alt": "Two panels with lines against the number of steps on logarithmic axes. Left, leading spacing: all lines fall; that of sigma-hat starts far above the others and falls most steeply; below it come eta 1, then 0.5, then 0.2 and 0 close together at the bottom. Right, quadratic spacing: sigma-hat falls steeply from the top to below all others, while the line of eta 0 stays level and ends on top."}} tags=["hide-input"]
+every = [row for name in files for row in result(name)["rows"]]
+shown = [row for row in every if row["steps"] in columns[row["spacing"]]]
+table1_figure({**table, "rows": shown})[0];
+
+# %%
+for S in (10, 20):
+    pairs = zip(cells["leading", 0.0, S], cells["leading", 1.0, S])
+    each = sorted(noise / none for none, noise in pairs)
+    theirs = paper["1"][str(S)] / paper["0"][str(S)]
+    print(f"S {S}: eta 1 over eta 0: {each[0]:.1f} to {each[-1]:.1f}, paper {theirs:.1f}")
+    assert each[0] > 1.2
+    order = [ours("leading", eta, S) for eta in (0.0, 0.5, 1.0, "hat")]
+    assert order == sorted(order)
+    theirs = paper["hat"][str(S)] / paper["0"][str(S)]
+    print(f"S {S}: sigma-hat over eta 0: {order[3] / order[0]:.0f}, paper {theirs:.0f}")
+
+# %%
+scatter = [np.std(cells["leading", eta, 10], ddof=1) for eta in ETAS]
+scatter = max(s / ours("leading", eta, 10) for s, eta in zip(scatter, ETAS))
+print(f"S 10: seeds scatter by up to {scatter:.0%} of a number")
+worst = {S: np.argmax(cells["leading", 0.0, S]) for S in (5, 10, 20, 50)}
+print(f"eta 0, worst seed: {[int(seed) for seed in worst.values()]}")
+assert len(set(worst.values())) == 1
+assert paper["hat"]["50"] > 4 * paper["1"]["50"]
+
+# %%
+for eta in ETAS:
+    assert ours("leading", eta, 5) > ours("leading", eta, 10) > ours("leading", eta, 20)
+for S, low, high in ((50, "hat", 1.0), (5, 0.5, 0.0)):  # seed by seed
+    pairs = zip(cells["leading", low, S], cells["leading", high, S])
+    assert all(better < worse for better, worse in pairs)
+for S in columns["leading"]:
+    column = [ours("leading", eta, S) for eta in ETAS]
+    print(f"S {S:4d}: worst row over best row {max(column) / min(column):.1f}")
+    assert S < 50 or max(column) / min(column) < 2
+chance = [in_turn(1000) for _ in range(20)]
+floor = np.mean(chance)
+print(f"1,000 training digits themselves: {floor:.2f} ± {np.std(chance):.2f}")
+assert ours("leading", 0.0, 50) < floor + 3 * np.std(chance)
+
+# %% [markdown]
+# The seeds first. With $\eta = 0$ the same seed is the worst for 5, 10, 20 and 50 steps: DDIM's picture is a function of its start, so an unlucky set of 1,000 starts stays unlucky. A table from one seed would carry that through the whole row, and look smooth.
+#
+# Now the paper's claims, as shapes. *DDIM is ahead when steps are few*: yes, seed by seed, and at $S = 10$ and 20 by ratios of the same size as on CIFAR-10 (with other pictures, features and another schedule, that is partly luck). *$\hat\sigma$ collapses*: yes, though less deeply. *More steps help every row*: yes, until the row meets the floor,
+# which is what 1,000 training digits score themselves; DDIM is about there at $S = 50$.
+# *With many steps the rows meet*: from $S = 50$ on they lie within a factor of two. Two things are not the paper's. At $S = 50$, $\hat\sigma$ has overtaken $\eta = 1$, as it did on the wide peaks of chapter 5; on CIFAR-10 it has four times the FID there. And at $S = 5$ a little noise is better than none. Both hold in every seed, though for one model. The paper's last column, $S = 1000$, where
+# $\hat\sigma$ is best of all, is not among ours.
+#
+# The paper's numbers for CIFAR-10 come from *quadratic* spacing, which ends at $0.8\,T$. Does it help here?
+
+# %%
+S = 20
+print("S = 20     eta 0  eta 0.5  sigma-hat")
+for spacing in ("leading", "quadratic"):
+    three = [ours(spacing, eta, S) for eta in (0.0, 0.5, "hat")]
+    print(f"{spacing:9s} {three[0]:6.2f} {three[1]:8.2f} {three[2]:10.2f}")
+signal = model.schedule.alpha_bar[800].sqrt()
+print(f"share of the picture at level 800: {signal:.2f}")
+assert three[0] > 2 * ours("leading", 0.0, S) and three[0] > 1.5 * max(three[1:])
+assert three[0] > 0.9 * ours("quadratic", 0.0, 10)
+
+# %% [markdown]
+# It does harm, and turns the order of the rows round: even $\hat\sigma$ is ahead of DDIM. Under the cosine schedule level 800 still holds much of the picture (the factor $\sqrt{\bar\alpha_t}$ is printed), and a start from pure noise is wrong there. DDIM keeps the mistake; noise forgets part of it, as in chapter 5. Nor is it that DDIM needs more steps: with quadratic spacing its row does
+# not fall from 10 to 20. A recipe that made a table does not travel to another schedule.
+#
+# ## The paper's Table 2
+#
+# Chapter 7's round trip $x_0 \to x_T \to x_0$ on the 200 test digits, per dimension and with pictures in $[0, 1]$. The walk turns round at level 990; beyond that the cosine schedule multiplies every error of the network.
+
+# %%
+table2 = result("table2_digits")
+theirs = next(iter(table2["paper"].values()))  # quoted from memory
+by = {row["steps"]: row for row in table2["rows"]}
+print("   S     mean     ±   median  the paper's mean")
+for S, row in by.items():
+    share = row["standard_error"] / row["error"]
+    print(f"{S:4d}  {row['error']:.1e}  {share:4.0%}  {row['median']:.1e}", end="")
+    print(f"  {theirs[str(S)]:g}" if str(S) in theirs else "")
+
+few = [S for S in by if S <= 100]
+ours_, typical = ([by[S][key] for S in few] for key in ("error", "median"))
+series = {"mean": ours_, "median": typical}
+series["the paper's mean"] = [theirs[str(S)] for S in few]
+powers = {name: fit_power(few, errors)[0] for name, errors in series.items()}
+print("to S = 100:", ", ".join(f"{k} as S^-{v:.1f}" for k, v in powers.items()))
+
+# %% [markdown]
+# The column ± is the standard error as a share of the mean. A first-order method has an error proportional to $1/S$, so its square should fall as $1/S^2$. The mean does not, here or in the paper, whose exponent is about the same. Our standard errors say why: if one of the 200 pictures had all of the error,
+# the share would be exactly 100%. From $S = 100$ on it is nearly that, but for $S = 500$, where no digit is lost and the mean is hundreds of times smaller than on either side. The **median** is the error of the typical digit. It falls as $1/S^2$, to below $10^{-6}$.
+
+# %% mystnb={"figure": {"caption": "Error of the round trip against the number of steps each way: mean and median over the 200 held-out digits for our model and, quoted from memory, the mean of the paper's CIFAR-10 model. Bars are two standard errors of the mean.", "name": "fig-measuring-table2"}, "image": {"alt": "Three lines on logarithmic axes. The paper's falls on top and levels off from S = 500. Our mean lies below it and falls about as fast until S = 200, drops far down at S = 500 and is back up at S = 990; its bars reach down to the bottom. Our median lies lowest and falls most steeply, until S = 500."}} tags=["hide-input"]
+table2_figure(table2)[0];
+
+# %%
+assert 0.7 < powers["mean"] < 1.5 and 0.7 < powers["the paper's mean"] < 1.5
+assert 1.7 < powers["median"] < 2.3 and by[990]["median"] < 1e-6
+for S in (100, 200, 990):
+    assert by[S]["standard_error"] > 0.85 * by[S]["error"] > 85 * by[500]["error"]
+
+images = test.float() / 127.5 - 1
+tau = make_tau(990, 20)
+x_T = invert(model.model, images, model.schedule, tau)
+*_, last = ddim_path(model.model, x_T, model.schedule, tau)
+each = ((last.x_s - images) / 2).square().mean((1, 2, 3)).sort().values
+print(f"S 20 once more: mean {each.mean():.4f}, median {each.median():.4f}")
+print(f"share of the worst five of 200: {each[-5:].sum() / each.sum():.1f}")
+assert each[-5:].sum() > 0.25 * each.sum()
+assert abs(each.mean() / by[20]["error"] - 1) < 0.01
+
+# %% [markdown]
+# So the typical digit obeys the rule, and one digit in 200 that does not find its way back decides the mean. Whether the paper's mean falls slowly for the same reason cannot be said: its table has no medians and no standard errors.
+#
+# ## What breaks: a byte that overflows
+#
+# Between sampler and measure stands one line that makes bytes. What a sampler makes without clipping leaves $[-1, 1]$ a little. Leave out the clamp, and in some libraries 256 becomes 0: the whitest pixels turn black.
+
+# %%
+x = last.x_s  # the 200 pictures that made the round trip
+right = to_uint8(x)
+wrong = (((x + 1) * 127.5).round().int() % 256).byte()
+share = (right != wrong).double().mean()
+scores_ = [distance(network.compute(images)) for images in (right, wrong)]
+print(f"{share:.0%} of the pixels differ")
+print(f"distance {scores_[0]:.1f} becomes {scores_[1]:.1f}")
+assert scores_[1] > 2 * scores_[0]
+
+# %% [markdown]
+# One pixel in a hundred, and the model is the same. Before you blame a network for a bad number, look at the pictures that were measured.
+#
+# ## Exercises
+#
+# ```{exercise} Derive: covariances that commute
+# :label: ex-measuring-commute
+# Show that {eq}`eq:frechet` becomes $\lVert \mu_1 - \mu_2\rVert^2 + \sum_i (\sqrt{\lambda_i} - \sqrt{\kappa_i})^2$ if $C_1$ and $C_2$ have the same eigenvectors, with eigenvalues $\lambda_i$ and $\kappa_i$. What is it in one dimension?
+# ```
+#
+# ````{solution} ex-measuring-commute
+# :class: dropdown
+# In the common axes all matrices are diagonal, and $(C_1^{1/2} C_2 C_1^{1/2})^{1/2}$ has the entries $\sqrt{\lambda_i \kappa_i}$. So $\lambda_i + \kappa_i - 2\sqrt{\lambda_i\kappa_i}$ remains. In one dimension: $(\mu_1 - \mu_2)^2 + (\sigma_1 - \sigma_2)^2$.
+#
+# ```python
+# import torch
+# from ddim_edu.lab.metrics import frechet_distance
+#
+# g = torch.Generator().manual_seed(0)
+# axes = torch.linalg.qr(torch.randn(5, 5, generator=g, dtype=torch.float64)).Q
+# first, second = torch.rand(2, 5, generator=g, dtype=torch.float64)
+# C_1, C_2 = axes @ first.diag() @ axes.T, axes @ second.diag() @ axes.T
+# zero = torch.zeros(5)
+# expected = (first.sqrt() - second.sqrt()).square().sum()
+# assert abs(frechet_distance(zero, C_1, zero, C_2) - expected) < 1e-12
+# ```
+# ````
+#
+# ```{exercise} Derive: the bias in one dimension
+# :label: ex-measuring-bias
+# For $\mathcal N(0, \sigma^2)$ derive the bias $\tfrac32 \sigma^2 / N$ directly from $(\hat\mu - \mu)^2 + (\hat\sigma - \sigma)^2$, and compare with {eq}`eq:frechet-bias`.
+# ```
+#
+# ````{solution} ex-measuring-bias
+# :class: dropdown
+# $E(\hat\mu - \mu)^2 = \sigma^2/N$. And $\hat\sigma - \sigma \approx (\hat\sigma^2 - \sigma^2)/(2\sigma)$ with $\operatorname{Var} \hat\sigma^2 \approx 2\sigma^4/N$ gives $\sigma^2/(2N)$. In the formula, $b_\mu = \lambda$ and $b_C = \tfrac12 \cdot 2 \cdot \lambda^2/(2\lambda) = \lambda/2$.
+#
+# ```python
+# import torch
+#
+# g = torch.Generator().manual_seed(0)
+# x = 3 * torch.randn(20_000, 100, generator=g, dtype=torch.float64)
+# found = x.mean(1).square() + (x.std(1) - 3).square()
+# error = found.std() / 20_000**0.5
+# assert abs(found.mean() - 1.5 * 9 / 100) < 6 * error + 0.02 * found.mean()
+# ```
+# ````
+#
+# ```{exercise} Code: KID with a bias
+# :label: ex-measuring-kid
+# Keep the terms $i = j$ in {eq}`eq:kid` and divide by $n^2$. How large is the bias for two samples of the same distribution? Check it with $\mathcal N(0, I)$ in 8 dimensions.
+# ```
+#
+# ````{solution} ex-measuring-kid
+# :class: dropdown
+# The mean within a set becomes $\bigl(n\,E k(x, x) + n(n-1)\, E k(x, x')\bigr)/n^2$. It exceeds $E k(x, x')$ by $\bigl(E k(x, x) - E k(x, x')\bigr)/n$, for both sets.
+#
+# ```python
+# import torch
+#
+# g, n = torch.Generator().manual_seed(0), 50
+# k = lambda a, b: (a @ b.mT / 8 + 1) ** 3
+# x, y = torch.randn(2, 4_000, n, 8, generator=g, dtype=torch.float64)
+# biased = k(x, x).mean((1, 2)) + k(y, y).mean((1, 2)) - 2 * k(x, y).mean((1, 2))
+# same = (x.square().sum(-1) / 8 + 1) ** 3
+# gap = same.mean() - k(x, y).mean()
+# error = biased.std() / 4_000**0.5
+# assert abs(biased.mean() - 2 * gap / n) < 6 * error
+# ```
+# ````
+#
+# ```{exercise} Break: the best of many
+# :label: ex-measuring-best
+# A paper reports the best of ten seeds, its competitor a single run. Both samplers are perfect. With 400 draws from $\mathcal N(0, I)$ in 8 dimensions for each run, how often does the paper win?
+# ```
+#
+# ````{solution} ex-measuring-best
+# :class: dropdown
+# All eleven distances have the same distribution, so the single run is the least with probability 1/11. The paper wins in ten of eleven cases.
+#
+# ```python
+# import torch
+# from ddim_edu.lab.metrics import frechet_distance, mean_and_cov
+#
+# g, mu, C = torch.Generator().manual_seed(0), torch.zeros(8), torch.eye(8)
+# wins, trials = 0, 100
+# for _ in range(trials):
+#     runs = [mean_and_cov(torch.randn(400, 8, generator=g)) for _ in range(11)]
+#     values = [frechet_distance(*run, mu, C) for run in runs]
+#     wins += min(values[:10]) < values[10]
+# assert abs(wins / trials - 10 / 11) < 4 * (10 / 121 / trials) ** 0.5
+# ```
+# ````
+#
+# ## Summary
+#
+# 1. FID is the least cost of moving one Gaussian into another, between means and covariances of features. It sees two moments and nothing else.
+# 2. Its value from $N$ samples is too large by $b/N$, where $b$ follows from the eigenvalues of the covariance. Compare at equal $N$, or extrapolate to $1/N = 0$.
+# 3. Reference, resizing, rounding and the order of classes move it without any change of the model. A number needs its protocol.
+# 4. It cannot see copies: look at nearest neighbours. KID has no bias; precision and recall say which side is wrong.
+# 5. On our digits, too, DDIM wins when steps are few and $\hat\sigma$ collapses. The round trip's error falls as $1/S^2$ for the typical digit, while single digits decide the mean.
+#
+# **Next.** Chapter 12 uses what only a deterministic sampler has, a space of starts to move about in. In the package, read {py:mod}`ddim_edu.lab.metrics`, and try `python -m ddim_edu.evaluate compare` on two results of different protocols.
