@@ -17,13 +17,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 from tqdm import tqdm
 
 from ddim_edu.commandline import fail, parse
 from ddim_edu.files import check_writable
 from ddim_edu.lab import classifiers
-from ddim_edu.lab.data import ImageData, Shuffle, load_data, mirror
+from ddim_edu.lab.data import ImageData, Shuffle, load_data, mirror, shifted
 from ddim_edu.nets.classifier import Classifier, ClassifierConfig
 from ddim_edu.sampler import generator_for
 
@@ -79,25 +78,6 @@ RECIPES = {
     "digits": ClassifierRecipe("digits", epochs=20, batch=64),
     "fashion-mnist": ClassifierRecipe("fashion-mnist", epochs=6, batch=128, weight_decay=0.02, shift=0, mirror=True),
 }
-
-
-def shifted(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Move each image by whole pixels; what comes in from outside is black, -1.
-
-    Args:
-        images: ``(B, C, H, W)`` in [-1, 1].
-        down: ``(B,)`` int64, pixels; negative is up.
-        right: ``(B,)`` int64, pixels; negative is left.
-
-    Returns:
-        ``(B, C, H, W)``, a new tensor.
-    """
-    b, c, h, w = images.shape
-    rows, columns = torch.arange(h) - down[:, None], torch.arange(w) - right[:, None]
-    inside = ((rows >= 0) & (rows < h))[:, None, :, None] & ((columns >= 0) & (columns < w))[:, None, None, :]
-    i, j = torch.arange(b)[:, None, None, None], torch.arange(c)[None, :, None, None]
-    moved = images[i, j, rows.clamp(0, h - 1)[:, None, :, None], columns.clamp(0, w - 1)[:, None, None, :]]
-    return torch.where(inside, moved, -1.0)
 
 
 @torch.no_grad()
