@@ -26,6 +26,7 @@ from ddim_edu.lab.folder import HELDOUT_EVERY, FolderImages
 
 NAMED = re.compile(r"(?P<word>[^_]+)_(?P<speaker>[^_]+)_(?P<number>\d+)\.wav", re.IGNORECASE)
 HELDOUT_NUMBERS = 5  # recordings 0 to 4 of each word by each speaker
+SHIPPED = Path(__file__).parent.parent / "recordings"  # a few that come with the package, all of them held out
 
 
 def holds_sounds(path: Path) -> bool:
@@ -98,6 +99,12 @@ def split_classes(classes: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str,
         return (), ()
     words, speakers = (tuple(dict.fromkeys(pair[i] for pair in pairs)) for i in (0, 1))
     return (words, speakers) if [[w, s] for w in words for s in speakers] == pairs else ((), ())
+
+
+def find_recording(name_or_path: Path | str) -> Path:
+    """The file of a recording that comes with the package, such as ``"3_nicolas_0"``, or else the path itself."""
+    shipped = SHIPPED / f"{name_or_path}.wav"
+    return shipped if shipped.is_file() and "/" not in str(name_or_path) else Path(name_or_path)
 
 
 def _label(path: Path, names: list[str]) -> tuple[list[int], list[bool], tuple[str, ...]]:
