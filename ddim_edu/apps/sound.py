@@ -253,8 +253,6 @@ def change(voices: Voices, options: SoundOptions) -> tuple[Tensor, str]:
         clip = fit(recording)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    for note in clip.notes:
-        print(f"{path}: {note}", file=sys.stderr)
     picture = log_mel(clip.sound[None])
     source = target = None
     what = "no classes"
@@ -274,6 +272,8 @@ def change(voices: Voices, options: SoundOptions) -> tuple[Tensor, str]:
         what = f"{word} {speaker}{' (by ear)' if guessed else ''} -> {options.word or word} {options.speaker or speaker}"
     elif options.word or options.speaker:
         voices.label(options.word, options.speaker)
+    for note in clip.notes:
+        print(f"{path}: {note}", file=sys.stderr)
     with Bar(voices, options.steps * (3 if target is not None and options.scale not in (0, 1) else 2)):
         changed = voices.change(picture.to(voices.device), source, target, options.steps, strength=options.strength, scale=options.scale)
     _show(torch.cat([picture, changed.cpu()]), options)

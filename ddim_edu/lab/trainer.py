@@ -354,7 +354,8 @@ class Trainer:
         n = n or (GRID_IMAGES if self.recipe.unet.image_size <= 64 else GRID_IMAGES // 4)
         shape = (n, *self.data.train.shape[1:])
         generator = generator_for(self.recipe.seed, _STREAM_GRID)
-        labels = torch.arange(n, device=self.device) * 8 // n if self.recipe.unet.classes else None
+        classes = min(8, self.recipe.unet.classes)  # a row of each, where the grid has eight
+        labels = torch.arange(n, device=self.device) * classes // n if classes else None
         clip = 1.0 if self.recipe.autoencoder is None else None  # latents have no bounds
         x = sample(with_labels(self.averaged, labels), shape, self.schedule, tau, generator=generator, device=self.device, clip=clip)
         return self.data.pictures(x)

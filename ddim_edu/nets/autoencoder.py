@@ -90,6 +90,8 @@ class Autoencoder(nn.Module):
 
         Raises:
             ValueError: If the pictures have another shape than the network takes.
+
+        Equations: eq:unit-latents
         """
         shape = (self.config.image_channels, self.config.image_size, self.config.image_size)
         if x.ndim != 4 or tuple(x.shape[1:]) != shape:
