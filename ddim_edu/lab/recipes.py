@@ -212,7 +212,7 @@ RECIPES: dict[str, Recipe] = {
         data="spoken-digits",
         autoencoder="spoken-digits",
         unet=replace(_LAPTOP.unet, image_size=8, image_channels=8, ch=32, ch_mult=(1, 1), classes=60),
-        steps=2500,
+        steps=5000,
         label_dropout=0.1,
         lr=4e-3,
         warmup=100,

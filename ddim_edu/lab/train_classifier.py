@@ -79,8 +79,8 @@ class ClassifierRecipe:
 RECIPES = {
     "digits": ClassifierRecipe("digits", epochs=20, batch=64),
     "fashion-mnist": ClassifierRecipe("fashion-mnist", epochs=6, batch=128, weight_decay=0.02, shift=0, mirror=True),
-    "spoken-word": ClassifierRecipe("spoken-digits", epochs=8, batch=64, channels=(16, 32, 64), dropout=0.3, shift=2, part=0),
-    "spoken-speaker": ClassifierRecipe("spoken-digits", epochs=8, batch=64, channels=(16, 32, 64), dropout=0.3, shift=2, part=1),
+    "spoken-word": ClassifierRecipe("spoken-digits", epochs=5, batch=64, channels=(16, 32, 64), dropout=0.3, shift=2, part=0),
+    "spoken-speaker": ClassifierRecipe("spoken-digits", epochs=5, batch=64, channels=(16, 32, 64), dropout=0.3, shift=2, part=1),
 }
 
 
