@@ -308,14 +308,15 @@ assert RESULTS["judges"]["real"]["both"]["share"] > 0.8
 #
 # ## Speaking
 #
-# The diffusion is a U-Net as in chapter 9, on 8 × 8 "pixels" of 8 "channels". It is told a class, as the digits' model is; the class is now a pair, $6 \cdot \text{word} + \text{speaker}$, sixty in all. So one of the two can be changed while the other stays. For a new sound: draw noise, sample a latent with DDIM, decode it.
+# The diffusion is a U-Net as in chapter 9, on 8 × 8 "pixels" of 8 "channels". It is told a class, as the digits' model is; the class is now a pair, $6 \cdot \text{word} + \text{speaker}$, sixty in all. So one of the two can be changed while the other stays. For a new sound: draw noise, sample a latent with DDIM, decode it. (Images are clipped to $[-1, 1]$ on the way; latents have no such bound, but one number in a thousand of a recording's latent lies beyond 4, and that is taken as one.)
 
 # %%
 labels = torch.tensor([voices.label("7", "lucas"), voices.label("2", "theo")])
 noise = [generator_for(0, 15, i) for i in range(2)]
 tau = make_tau(voices.top(0.99), 20, "trailing")
 model = voices.model
-z = sample(model.eps_theta(labels), (2, 8, 8, 8), model.schedule, tau, generator=noise)
+eps_theta, shape = model.eps_theta(labels), (2, 8, 8, 8)
+z = sample(eps_theta, shape, model.schedule, tau, generator=noise, clip=4.0)
 noise = [generator_for(0, 15, i) for i in range(2)]
 spoken = voices.speak(labels, 2, 20, generator=noise)
 assert torch.equal(first.decode(z), spoken)

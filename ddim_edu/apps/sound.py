@@ -34,6 +34,9 @@ from ddim_edu.schedule import make_tau
 
 PROG = "python -m ddim_edu.apps sound"
 SHIPPED = (10, 6)  # words and speakers that the shipped classifiers know
+# The predicted latent is kept within so many standard deviations when a sound is made from nothing: one number of a thousand lies beyond in
+# recordings, and the first step, which leaves from nearly pure noise, would otherwise multiply the network's error there.
+CLIP = 4.0
 PAUSE = 1600  # samples between two sounds of a file
 _STREAM = 3000  # first word of the keys of the noise drawn here, far from those of training and sampling
 
@@ -151,7 +154,7 @@ class Voices:
         tau = make_tau(self.top(0.99), steps, "trailing")
         shape, schedule = (n, *self.model.image_shape), self.model.schedule
         eps_theta = self.eps_theta(labels, scale)
-        latents = sample(eps_theta, shape, schedule, tau, eta=eta, generator=generator, device=self.device)
+        latents = sample(eps_theta, shape, schedule, tau, eta=eta, generator=generator, device=self.device, clip=CLIP)
         return self.autoencoder.decode(latents)
 
     def change(

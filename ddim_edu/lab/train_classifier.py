@@ -61,8 +61,6 @@ class ClassifierRecipe:
     shift: int = 1
     # Half of the images are mirrored left to right.
     mirror: bool = False
-    # Where class names have parts, as in "3 george": the part that is the class, 0 or 1. None takes the whole name.
-    part: int | None = None
     # Everything random follows from it.
     seed: int = 0
     # CPU threads.
@@ -76,11 +74,19 @@ class ClassifierRecipe:
             raise ValueError(f"lr = {self.lr}, weight_decay = {self.weight_decay}: give a positive lr, and no negative weight_decay")
 
 
+@dataclasses.dataclass(frozen=True)
+class PartRecipe(ClassifierRecipe):
+    """The same, where class names have parts, as in "3 george", and one part is the class."""
+
+    # Which part: 0 is the word, 1 the speaker.
+    part: int = 0
+
+
 RECIPES = {
     "digits": ClassifierRecipe("digits", epochs=20, batch=64),
     "fashion-mnist": ClassifierRecipe("fashion-mnist", epochs=6, batch=128, weight_decay=0.02, shift=0, mirror=True),
-    "spoken-word": ClassifierRecipe("spoken-digits", epochs=5, batch=64, channels=(16, 32, 64), dropout=0.3, shift=2, part=0),
-    "spoken-speaker": ClassifierRecipe("spoken-digits", epochs=5, batch=64, channels=(16, 32, 64), dropout=0.3, shift=2, part=1),
+    "spoken-word": PartRecipe("spoken-digits", epochs=5, batch=64, channels=(16, 32, 64), dropout=0.3, shift=2, part=0),
+    "spoken-speaker": PartRecipe("spoken-digits", epochs=5, batch=64, channels=(16, 32, 64), dropout=0.3, shift=2, part=1),
 }
 
 
@@ -184,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out = check_writable(options.out or classifiers.SHIPPED / f"{name}.safetensors")
         recipe = RECIPES[name]
         data = load_data(recipe.data, data_dir=options.data_dir)
-        if recipe.part is not None:
+        if isinstance(recipe, PartRecipe):
             data = by_part(data, recipe.part)
     except (ValueError, OSError) as error:
         return fail(error)
