@@ -79,13 +79,14 @@ y = (1 + 10 / 30 * torch.log10(m / loudest)).clamp(min=-1)[:, None]
 torch.testing.assert_close(audio.log_mel(sounds), y, atol=1e-4, rtol=0)
 print(f"{sounds.shape[1]:,} samples -> {y[0].numel():,} numbers")
 
-# %% mystnb={"figure": {"caption": "A recording of *three*. Above, its 8,064 samples, which tell the eye when there is sound and little else; below, its log-mel spectrogram. The dark bars that move are resonances of the mouth; how they move is the word.", "name": "fig-three"}, "image": {"alt": "Two plots over one second. Above, a waveform that is silent, swells after 0.1 seconds, and dies out at 0.4 seconds. Below, a picture of 64 bands by 64 moments: a faint patch in the high bands at the beginning, then dark horizontal bars in the low bands and a bar that rises to the middle bands, then nothing."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "A recording of *three*. Above, its 8,064 samples, which tell the eye when there is sound and little else; below, its log-mel spectrogram. The dark lines at the bottom are the multiples of the voice's pitch; where they are darkest, and the fainter bar that bends above them, are resonances of the mouth. How these move is the word.", "name": "fig-three"}, "image": {"alt": "Two plots over one second. Above, a waveform: near zero until 0.07 seconds, faint until 0.14, then strong and dying out at 0.4 seconds. Below, a picture of 64 bands by 64 moments: grey between 0.05 and 0.4 seconds and white elsewhere; in the low bands several dark parallel lines that fall slowly, and a fainter bar that falls and rises between bands 35 and 50."}} tags=["hide-input"]
 fig, axes = figure(1, 2, height=3.6, sharex=True)
 seconds = torch.arange(sounds.shape[1]) / audio.RATE
 axes[0].plot(seconds, sounds[THREE], lw=0.5)
 axes[0].set(ylabel="sample", xlim=(0, 1))
 extent = (-0.008, 63.5 * 128 / 8000, -0.5, 63.5)
-axes[1].imshow(y[THREE, 0], origin="lower", aspect="auto", extent=extent, cmap="Greys")
+look = {"origin": "lower", "aspect": "auto", "cmap": "Greys"}
+axes[1].imshow(y[THREE, 0], extent=extent, **look)
 axes[1].set(xlabel="seconds", ylabel="band")
 axes[1].grid(False);
 
@@ -166,7 +167,8 @@ print(f"error of the bands: {errors[0]:.2f}, after 100 updates {errors[-1]:.3f}"
 # %%
 # checks eq:least-squares-sound
 g = torch.Generator().manual_seed(0)
-Y = torch.polar(audio.stft(sounds).abs(), 6.2832 * torch.rand(X.shape, generator=g).double())
+turns = torch.rand(X.shape, generator=g).double()
+Y = torch.polar(audio.stft(sounds).abs(), 2 * torch.pi * turns)
 v = torch.fft.irfft(Y.mT, n=512)  # drops what no real sound has
 w = torch.hann_window(512).double()
 total, squares = torch.zeros(8, 8576).double(), torch.zeros(8576).double()
@@ -180,8 +182,9 @@ assert (nearest - audio.istft(Y)).abs().max() < 1e-5
 # checks eq:griffin-lim, eq:fast-griffin-lim
 A, histories = audio.stft(sounds).abs(), {}
 for gamma in (0.0, 0.99):
+    g = torch.Generator().manual_seed(0)
     path = audio.griffin_lim_path(A, 30, gamma, torch.Generator().manual_seed(0))
-    turns = torch.rand(A.shape, generator=torch.Generator().manual_seed(0), dtype=A.dtype)
+    turns = torch.rand(A.shape, generator=g, dtype=A.dtype)
     B, before, history = torch.polar(A, 2 * torch.pi * turns), None, []
     for found in path:
         C = audio.stft(audio.istft(B))
@@ -202,11 +205,13 @@ ax.set(xlabel="turns", ylabel="relative error", yscale="log")
 ax.legend(title=r"momentum $\gamma$");
 
 # %%
-RESULTS = json.loads(Path("../results/spoken_digits.json").read_text())
+path = Path("..") / "results" / "spoken_digits.json"
+RESULTS = json.loads(path.read_text(encoding="utf8"))
 for gamma, history in histories.items():
-    print(f"momentum {gamma}: {history[0].mean():.2f} -> {history[-1].mean():.2f}")
+    start, end = history[0].mean(), history[-1].mean()
+    print(f"momentum {gamma}: {start:.2f} -> {end:.2f}")
 assert (histories[0.99][-1] < histories[0.0][-1]).all()
-print("\n60 held-out recordings, after 60 turns:")
+print("\n30 held-out recordings, after 60 turns:")
 for name, rows in RESULTS["phases"].items():
     if name != "about":
         row = rows[-1]
@@ -252,7 +257,7 @@ latents = first.encode(pictures)
 torch.testing.assert_close(z, latents, atol=1e-4, rtol=1e-4)
 row = RESULTS["autoencoder"]
 for part, (centre, spread) in row["latent_mean_std"].items():
-    print(f"latents, {part:9}: mean {abs(centre):.2f}, standard deviation {spread:.2f}")
+    print(f"{part:9}: mean {abs(centre):.2f}, standard deviation {spread:.2f}")
 assert abs(row["latent_mean_std"]["training"][1] - 1) < 0.02
 
 # %%
@@ -337,11 +342,14 @@ print(f"the fourth row, through sound:  {told(through)}")
 
 # %%
 print("                  spread in a class   nearest in training")
-rows = {"real, held out": RESULTS["spoken"]["real"], "S = 50, eta = 0": best[50, 0, 1]}
+rows = {"real, held out": RESULTS["spoken"]["real"]}
+rows |= {"S = 50, eta = 0": best[50, 0, 1]}
 rows |= {"S = 50, eta = 1": best[50, 1, 1], "S = 20, scale 4": best[20, 0, 4]}
 for name, r in rows.items():
-    s, near = r["spread"], r["nearest"]
-    print(f"{name:16}   {s['mean']:.3f} ± {2 * s['se']:.3f}       {near['mean']:.3f} ± {2 * near['se']:.3f}")
+    line = f"{name:16}"
+    for value in (r["spread"], r["nearest"]):
+        line += f"   {value['mean']:.3f} ± {2 * value['se']:.3f}    "
+    print(line.rstrip())
 
 # %% [markdown]
 # SPOKEN_SENTENCE
@@ -355,23 +363,23 @@ from ddim_edu.sampler import ddim_path
 
 source, target = voices.label("3", "nicolas"), voices.label("8", "nicolas")
 three = pictures[THREE, None]
-tau = make_tau(voices.top(0.9), 25, "trailing")
+tau = make_tau(voices.top(0.9), 20, "trailing")
 x_T = invert(model.eps_theta(source), first.encode(three), model.schedule, tau)
 for step in ddim_path(model.eps_theta(target), x_T, model.schedule, tau):
     z = step.x_s
 eight = first.decode(z)
-assert torch.equal(eight, voices.change(three, source, target, 25))
+assert torch.equal(eight, voices.change(three, source, target, 20))
 
 # %% [markdown]
 # Nicolas says *three*, a real recording; then his voice says *eight*, which is made from it; then Theo's says *three*.
 
 # %% tags=["nbval-ignore-output"]
-theo = voices.change(three, source, voices.label("3", "theo"), 25)
+theo = voices.change(three, source, voices.label("3", "theo"), 20)
 display(Audio(sounds[THREE].numpy(), rate=audio.RATE))
 play(torch.cat([eight, theo]))
 
 # %% mystnb={"figure": {"caption": "One recording and what inversion makes of it: the autoencoder alone, back under its own class, another word in the same voice, the same word in another voice.", "name": "fig-changes"}, "image": {"alt": "Five spectrograms in a row. The first three are alike: the recording, its autoencoded version, and its reconstruction. The fourth has bars that move in another way and end elsewhere. The fifth has bars like the first, with another spacing."}} tags=["hide-input"]
-back = voices.change(three, source, source, 25)
+back = voices.change(three, source, source, 20)
 with torch.no_grad():
     coded = first.decode(first.encode(three))
 fig, axes = figure(5, height=1.8)
@@ -387,7 +395,8 @@ def distance(a, b):
 
 
 print(f"from the autoencoder's: own class {distance(back, coded):.1f} dB,")
-print(f"   eight {distance(eight, coded):.1f} dB, by Theo {distance(theo, coded):.1f} dB")
+print(f"   eight {distance(eight, coded):.1f} dB,")
+print(f"   by Theo {distance(theo, coded):.1f} dB")
 assert distance(back, coded) < distance(eight, coded)
 assert distance(back, coded) < distance(theo, coded)
 
@@ -395,7 +404,7 @@ assert distance(back, coded) < distance(theo, coded)
 # One example proves nothing. All 300 held-out recordings were changed, each to the word five further on (*three* becomes *eight*, *eight* becomes *three*), and each to the next speaker; and beside each stands a control: a *new* sound of the target class, from fresh noise, that has never met the recording.
 
 # %%
-print("change  way                     scale  word                speaker             both")
+print(f"change  {'way':22}  scale   word                speaker             both")
 for r in RESULTS["changes"]["rows"]:
     print(f"{r['change']:6}  {r['way']:22}  {r['scale']:g}      {told(r)}")
 
@@ -407,8 +416,9 @@ print("change  way                     scale  duration    distance")
 for r in RESULTS["changes"]["rows"]:
     d = r["distance_to_source"]
     line = f"{r['change']:6}  {r['way']:22}  {r['scale']:g}"
-    r_xy, margin = r["duration_correlation"], 2 * unit * d["se"]
-    print(f"{line}      r = {r_xy:4.2f}    {unit * d['mean']:.1f} ± {margin:.1f} dB")
+    rho, off = r["duration_correlation"], unit * d["mean"]
+    margin = 2 * unit * d["se"]
+    print(f"{line}      r = {rho:4.2f}    {off:.1f} ± {margin:.1f} dB")
 
 # %% [markdown]
 # CHANGES_SENTENCE
@@ -418,22 +428,23 @@ for r in RESULTS["changes"]["rows"]:
 # The latents have mean 0 and variance 1 in each channel. So has the standard normal. Why not draw $z$ from it, decode, and be done in one step without any diffusion?
 
 # %%
-g = torch.Generator().manual_seed(0)
 labels = torch.arange(60)
 noise = [generator_for(0, 16, i) for i in range(60)]
-made = voices.speak(labels, 60, 10, generator=noise)
-nothing = draw(torch.empty(60, 8, 8, 8), g)
-kinds = {
-    "recordings": latents,
-    "DDIM, S = 10": first.encode(made),
-    "normal": nothing,
-}
+eps_theta, shape = model.eps_theta(labels), (60, 8, 8, 8)
+tau = make_tau(voices.top(0.99), 10, "trailing")
+z = sample(eps_theta, shape, model.schedule, tau, generator=noise, clip=4.0)
+made = first.decode(z)
+nothing = draw(torch.empty(60, 8, 8, 8), torch.Generator().manual_seed(0))
+
+# %%
+kinds = {"recordings": latents, "DDIM": z, "normal": nothing}
 trips = {}
 for name, z in kinds.items():
     again = first.encode(first.decode(z))
     trips[name] = ((again - z).norm() / z.norm()).item()
-    print(f"{name:13} mean square {z.square().mean():.1f}, off after a round trip {trips[name]:.2f}")
-assert trips["normal"] > 2 * trips["DDIM, S = 10"]
+    size, off = z.square().mean(), trips[name]
+    print(f"{name:10}  mean square {size:.1f}, off after a round trip {off:.2f}")
+assert trips["normal"] > 2 * trips["DDIM"]
 
 # %% [markdown]
 # Decode and encode again: a latent of a sound comes back nearly as it was, and a normal one doesn't, because no sound has it. BREAKS_SENTENCE Mean and variance are 16 numbers. The latents of sounds are a thin set among all those that share them, and *where* that set lies is what the diffusion has learned.
@@ -443,7 +454,9 @@ words = torch.tensor([int(w) for w in voices.words]).repeat_interleave(6)
 for name, z in (("DDIM", made), ("normal", first.decode(nothing))):
     heard = listen(z)[0]
     counts = torch.bincount(heard, minlength=10)
-    print(f"{name:6} most frequent answer {counts.max() / 60:.0%}, right {(heard == words).double().mean():.0%}")
+    right = (heard == words).double().mean()
+    most = counts.max() / 60
+    print(f"{name:6}  most frequent answer {most:.0%}, right {right:.0%}")
 
 # %% tags=["nbval-ignore-output"]
 play(first.decode(nothing[:1]))
