@@ -71,8 +71,8 @@ class SoundOptions:
     steps: int = 50
     # How far up a recording goes, from 0 (only through the autoencoder) to 1.
     strength: float = 1.0
-    # Classifier-free guidance on the way down: 1 takes the class as trained, more presses it.
-    scale: float = 1.0
+    # Classifier-free guidance on the way down: 0 ignores the class, 1 takes it as trained, more presses it.
+    scale: float = 2.0
     # 0 is DDIM, 1 is DDPM; for speaking.
     eta: float = 0.0
     # Noise is a function of the seed and of the sound's number.
