@@ -86,7 +86,7 @@ class Autoencoder(nn.Module):
             x: Pictures in [-1, 1], shape (B, C, H, W).
 
         Returns:
-            Shape (B, *config.latent_shape).
+            ``(B, *latent_shape)``.
 
         Raises:
             ValueError: If the pictures have another shape than the network takes.
@@ -102,7 +102,7 @@ class Autoencoder(nn.Module):
         """Pictures, which may reach a little beyond [-1, 1].
 
         Args:
-            latents: Shape (B, *config.latent_shape).
+            latents: ``(B, *latent_shape)``.
 
         Returns:
             Shape (B, C, H, W).
