@@ -36,10 +36,8 @@ from ddim_edu.schedule import make_tau
 # The data are the Free Spoken Digit Dataset {cite}`jackson2018fsdd`: the ten digits, said fifty times each by six speakers, 3,000 recordings of about half a second with 8,000 samples a second. Eight of its recordings come with this book. Here is one, of a *three*.
 
 # %% tags=["nbval-ignore-output"]
-NAMES = (
-    "0_george_0 1_jackson_0 2_lucas_0 3_nicolas_0 4_theo_0 5_yweweler_0"
-    " 7_theo_1 9_nicolas_1"
-).split()
+NAMES = "0_george_0 1_jackson_0 2_lucas_0 3_nicolas_0 4_theo_0".split()
+NAMES += "5_yweweler_0 7_theo_1 9_nicolas_1".split()
 clips = [audio.fit(audio.read_wav(find_recording(name))) for name in NAMES]
 sounds = torch.stack([clip.sound for clip in clips]).double()
 THREE = NAMES.index("3_nicolas_0")
@@ -285,7 +283,7 @@ for column, i in enumerate(shown):
     for ax, picture in zip(axes[:, column], (pictures[i, 0], decoded[i, 0])):
         ax.imshow(picture, origin="lower", cmap="Greys", vmin=-1, vmax=1)
         ax.set_axis_off()
-    axes[0, column].set_title(NAMES[i][:-2].replace("_", ", "));
+    axes[0, column].set_title(NAMES[i][:-2].replace("_", ", "))
 
 # %%
 error = (decoded - pictures).square().mean((1, 2, 3)).sqrt() * unit
@@ -394,7 +392,7 @@ titles = ("recording", "autoencoder", "own class", "eight", "by Theo")
 for ax, picture, title in zip(axes, (three, coded, back, eight, theo), titles):
     ax.imshow(picture[0, 0], origin="lower", cmap="Greys", vmin=-1, vmax=1)
     ax.set_axis_off()
-    ax.set_title(title);
+    ax.set_title(title)
 
 # %%
 def distance(a, b):
