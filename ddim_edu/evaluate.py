@@ -224,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.checkpoint:
             raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} {name} runs/digits")
         check_writable(options.out)
-        model = load(options.checkpoint, own_device(pick_device(options.device)))
+        model = load(options.checkpoint, own_device(pick_device(options.device))).of_pictures()
         with plain_warnings():
             {"fid": fid, "table1": table1, "reconstruction": reconstruction, "table2": table2}[name](model, options)
     except (ValueError, OSError) as error:

@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.checkpoint:
             raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} runs/digits")
         check_picture(options.out)
-        model = load(options.checkpoint, own_device(pick_device(options.device)))
+        model = load(options.checkpoint, own_device(pick_device(options.device))).of_pictures()
         if isinstance(options.label, int) and not 0 <= options.label < model.config.classes:
             known = f"labels 0..{model.config.classes - 1}" if model.config.classes else "no classes"
             raise ValueError(f"label = {options.label}: {options.checkpoint} knows {known}")

@@ -210,7 +210,10 @@ def train(trainer: Trainer, threads: int = 0) -> int:
     print(f"done in {time.perf_counter() - started:.0f} s: held-out loss {heldout:.4f}")
     print(f"samples     {folder / 'samples.png'}")
     print(f"checkpoint  {folder / checkpoint.NAME}")
-    print(f"next        python -m ddim_edu.sample {folder} --steps 20 --eta 0 -n 64 --out grid.png")
+    if recipe.autoencoder is None:
+        print(f"next        python -m ddim_edu.sample {folder} --steps 20 --eta 0 -n 64 --out grid.png")
+    else:
+        print(f"next        python -m ddim_edu.apps sound {folder} -n 10 --out result.wav")
     return 0
 
 

@@ -1,5 +1,5 @@
 """The applications as a command: ``python -m ddim_edu.apps {interpolate,reconstruct,inpaint,upscale,colourise,edit} RUN_OR_CHECKPOINT
---images FILES --out FILE.png`` (floor 6).
+--images FILES --out FILE.png`` (floor 6). For sounds: :mod:`ddim_edu.apps.sound`.
 
 Images in, one picture out: a row for the input, one for what is left of it where something is taken away, and rows of answers. Without
 ``--images`` the command takes images that the model was not trained on. Exit codes: 0 done; 2 called wrongly (one line on stderr says
@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from ddim_edu.apps import sound
 from ddim_edu.apps.edit import first_steps, renoise, translate
 from ddim_edu.apps.guidance import guided
 from ddim_edu.apps.interpolate import decode, lerp, slerp, square, triangle
@@ -219,19 +220,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words.pop(0) if words and not words[0].startswith("-") else None
+    if name == "sound":
+        return sound.main(words)
     if name is None and {"-h", "--help"} & set(words):
-        print(f"usage: {PROG} {{{','.join(COMMANDS)}}} ...\n\n{__doc__}\nTheir options: {PROG} inpaint --help, and so on.")
+        print(f"usage: {PROG} {{{','.join(COMMANDS)},sound}} ...\n\n{__doc__}\nTheir options: {PROG} inpaint --help, and so on.")
         return 0
     if name not in COMMANDS:
-        what = f"there is no application {name!r}{closest(name, COMMANDS)}" if name else "which application?"
-        return fail(f"{what} (known: {', '.join(COMMANDS)})")
+        what = f"there is no application {name!r}{closest(name, [*COMMANDS, 'sound'])}" if name else "which application?"
+        return fail(f"{what} (known: {', '.join(COMMANDS)}, sound)")
     default, application = COMMANDS[name]
     try:
         options = parse(default, words, prog=f"{PROG} {name}", description=type(default).__doc__ or "")
         if not options.checkpoint:
             raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} {name} digits")
         check_picture(options.out)
-        model = load(options.checkpoint, pick_device(options.device))
+        model = load(options.checkpoint, pick_device(options.device)).of_pictures()
         began = time.perf_counter()
         said = application(model, options)
     except (ValueError, OSError) as error:

@@ -60,6 +60,16 @@ class Checkpoint:
         """(C, H, W) of the images that the model makes."""
         return (self.config.image_channels, self.config.image_size, self.config.image_size)
 
+    def of_pictures(self) -> Checkpoint:
+        """This model, for whom only one of pictures will do.
+
+        Raises:
+            CheckpointError: If it works in the latent space of an autoencoder.
+        """
+        if self.recipe.get("autoencoder") is not None:
+            raise CheckpointError(f"{self.path} makes latents of sounds, not pictures; to hear them: python -m ddim_edu.apps sound")
+        return self
+
     def eps_theta(self, labels: Tensor | int | None = None) -> EpsTheta:
         """The model as a function of (x_t, t) alone, as samplers call it.
 

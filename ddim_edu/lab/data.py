@@ -27,7 +27,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddim_edu.files import check_writable, replacing
+from ddim_edu.lab.autoencoders import SavedAutoencoder
 from ddim_edu.lab.folder import fit, read_folder
+from ddim_edu.lab.sounds import holds_sounds, read_sounds
 from ddim_edu.sampler import generator_for
 
 
@@ -71,6 +73,10 @@ class ImageData:
         tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         return replace(self, **tensors)
 
+    def pictures(self, x: Tensor) -> Tensor:
+        """What a network made, as images in about [-1, 1] to look at: here, the same."""
+        return x
+
     def batch(self, indices: Tensor, device: torch.device | str | None = None) -> Tensor:
         """Some of the images to train on, gathered where they lie and then moved.
 
@@ -91,6 +97,38 @@ class ImageData:
         return images.to(device, non_blocking=True)
 
 
+@dataclass(frozen=True, eq=False)
+class LatentData(ImageData):
+    """What an autoencoder makes of a data set: floats of any size, where others have images.
+
+    ``train`` and ``heldout`` are ``(N, C, H, W)`` float32 with mean 0 and variance 1, and so need not be scaled.
+
+    Attributes:
+        autoencoder: What they were encoded with.
+    """
+
+    autoencoder: SavedAutoencoder = None
+
+    def floats(self, images: Tensor) -> Tensor:
+        """The latents as they are."""
+        return images
+
+    def pictures(self, x: Tensor) -> Tensor:
+        """Latents, decoded."""
+        return self.autoencoder.decode(x)
+
+
+def encoded(data: ImageData, autoencoder: SavedAutoencoder) -> LatentData:
+    """A data set in the latent space of an autoencoder.
+
+    Args:
+        data: The data set.
+        autoencoder: From :func:`ddim_edu.lab.autoencoders.load_autoencoder`.
+    """
+    parts = [torch.cat([autoencoder.encode(data.floats(part)) for part in x.split(250)]) for x in (data.train, data.heldout)]
+    return LatentData(*parts, data.train_labels, data.heldout_labels, classes=data.classes, autoencoder=autoencoder)
+
+
 def _room(device: torch.device) -> int:
     if device.type == "cpu":
         return sys.maxsize
@@ -108,6 +146,25 @@ def mirror(images: Tensor, which: Tensor) -> Tensor:
         ``(B, C, H, W)``, a new tensor.
     """
     return torch.where(which[:, None, None, None], images.flip(-1), images)
+
+
+def shifted(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Move each image by whole pixels; what comes in from outside is black, -1.
+
+    Args:
+        images: ``(B, C, H, W)`` in [-1, 1].
+        down: ``(B,)`` int64, pixels; negative is up.
+        right: ``(B,)`` int64, pixels; negative is left.
+
+    Returns:
+        ``(B, C, H, W)``, a new tensor.
+    """
+    b, c, h, w = images.shape
+    rows, columns = torch.arange(h) - down[:, None], torch.arange(w) - right[:, None]
+    inside = ((rows >= 0) & (rows < h))[:, None, :, None] & ((columns >= 0) & (columns < w))[:, None, None, :]
+    i, j = torch.arange(b)[:, None, None, None], torch.arange(c)[None, :, None, None]
+    moved = images[i, j, rows.clamp(0, h - 1)[:, None, :, None], columns.clamp(0, w - 1)[:, None, None, :]]
+    return torch.where(inside, moved, -1.0)
 
 
 def digits() -> ImageData:
@@ -245,7 +302,40 @@ def image_folder(
     return ImageData(images[:n], images[n:], labels[:n], labels[n:], classes=found.classes)
 
 
-DATA = {"digits": digits, "fashion-mnist": fashion_mnist, "cifar10": cifar10}
+def spoken_digits(data_dir: Path | str | None = None) -> ImageData:
+    """The Free Spoken Digit Dataset: 3,000 recordings of ten words by six speakers, as log-mel spectrograms of 64 x 64.
+
+    Source: Z. Jackson, C. Souza, J. Flaks, Y. Pan, H. Nicolas and A. Thite, *Free Spoken Digit Dataset*, version 1.0.8, 2018,
+    CC BY-SA 4.0.
+
+    Of the 50 recordings of each word by each speaker, those with the numbers 0 to 4 are held out: 300, and 2,700 to train on. They are
+    looked for in ``data_dir``: the folder ``spoken-digits`` or ``free-spoken-digit-dataset/recordings``, or ``spoken-digits.zip``.
+
+    Args:
+        data_dir: The folder of data sets.
+
+    Raises:
+        ValueError: If the recordings are not there, or some can't be read.
+    """
+    root = default_data_dir() if data_dir is None else Path(data_dir).expanduser()
+    places = [root / place for place in ("spoken-digits", "free-spoken-digit-dataset/recordings", "spoken-digits.zip")]
+    for place in places:
+        if place.exists():
+            return sound_folder(place)
+    raise ValueError(
+        f"spoken-digits is not in {root}: clone https://github.com/Jakobovski/free-spoken-digit-dataset there, "
+        "or name the folder that holds it"
+    )
+
+
+def sound_folder(path: Path | str, *, max_bad: float = 0.0) -> ImageData:
+    """Any folder of wav files, as log-mel spectrograms; names and classes are those of :func:`ddim_edu.lab.sounds.read_sounds`."""
+    found = read_sounds(path, max_bad=max_bad)
+    images, labels, n = torch.from_numpy(found.pixels), torch.from_numpy(found.labels), found.n_train
+    return ImageData(images[:n], images[n:], labels[:n], labels[n:], classes=found.classes)
+
+
+DATA = {"digits": digits, "fashion-mnist": fashion_mnist, "cifar10": cifar10, "spoken-digits": spoken_digits}
 FASHION_MNIST_SHAPES = ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,))
 CIFAR10_COUNTS = (50_000, 10_000, 10)  # to train on, held out, classes
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -296,12 +386,24 @@ def load_data(
         return fashion_mnist(data_dir, **form)
     if name == "cifar10":
         return cifar10(data_dir, **form, cache_dir=cache_dir)
+    if name == "spoken-digits":
+        return _only_so(spoken_digits(data_dir), name, form)
     path = Path(name).expanduser()
     if not str(name) or not path.exists():
         raise ValueError(f"there is no data set {str(name)!r}, and no folder of that name; known: {', '.join(DATA)}")
+    if holds_sounds(path):
+        return _only_so(sound_folder(path, max_bad=max_bad), str(path), form)
     if size is None:
         raise ValueError(f"to which size are the images in {path} to be brought? give one, such as size = 64")
     return image_folder(path, **form, crop=crop, max_bad=max_bad, cache_dir=cache_dir)
+
+
+def _only_so(data: ImageData, name: str, form: dict[str, int]) -> ImageData:
+    """Spectrograms, if they were asked for in the one form that they have."""
+    channels, side = data.train.shape[1:3]
+    if form.get("size", side) != side or form.get("channels", channels) != channels:
+        raise ValueError(f"the sounds of {name} become pictures of {side} x {side} in grey, and can't be had as {form}")
+    return data
 
 
 def _fit_all(images: np.ndarray, size: int, channels: int) -> Tensor:

@@ -22,8 +22,10 @@ class Recipe:
         ValueError: If a field is out of range.
     """
 
-    # What to train on: digits, fashion-mnist, cifar10, or a folder of images.
+    # What to train on: digits, fashion-mnist, cifar10, spoken-digits, or a folder of images or of wav files.
     data: str = "digits"
+    # Train on what this autoencoder makes of the data: the name of one that comes along, or a file. None trains on the data themselves.
+    autoencoder: str | None = None
     # What is cut out of each image before it is brought to size: celeba takes the faces as the DDIM paper does; folders only.
     crop: Literal["celeba"] | None = None
     # Largest share of unreadable images to put up with; with 0, any is an error. Folders only.
@@ -203,6 +205,20 @@ RECIPES: dict[str, Recipe] = {
         flip=True,
         unet=replace(_LAPTOP.unet, image_size=16, image_channels=3, ch=32),
         steps=15_000,
+    ),
+    # Sound on a laptop: log-mel spectrograms of 64 x 64, in the latent space of an autoencoder. The classes are pairs of word and speaker.
+    "spoken-digits": replace(
+        _LAPTOP,
+        data="spoken-digits",
+        autoencoder="spoken-digits",
+        unet=replace(_LAPTOP.unet, image_size=8, image_channels=8, ch=32, ch_mult=(1, 1), classes=60),
+        steps=5000,
+        label_dropout=0.1,
+        lr=4e-3,
+        warmup=100,
+        ema=0.995,
+        log_every=10,
+        save_every=100,
     ),
     # The sources' model with 64 channels, trained as DDPM and the DDIM authors trained theirs with 128.
     "cifar10-64": Recipe(data="cifar10", flip=True, unet=UNetConfig(ch=64, ch_mult=(1, 2, 2, 2))),

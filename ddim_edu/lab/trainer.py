@@ -47,7 +47,8 @@ from ddim_edu.adaptive import loss_adaptive
 from ddim_edu.files import replacing
 from ddim_edu.forward import EpsTheta, q_sample
 from ddim_edu.lab import checkpoint
-from ddim_edu.lab.data import Shuffle, load_data, mirror, save_grid
+from ddim_edu.lab.autoencoders import load_autoencoder
+from ddim_edu.lab.data import Shuffle, encoded, load_data, mirror, save_grid
 from ddim_edu.lab.recipes import Recipe, recipe_from_dict, recipe_to_dict
 from ddim_edu.losses import draw_t, loss_gamma, loss_simple, min_snr_gamma
 from ddim_edu.nets.unet import UNet
@@ -149,14 +150,18 @@ class Trainer:
             )
         with self.accelerator.main_process_first():  # it fills the cache that the others then read
             net = recipe.unet
+            first = None if recipe.autoencoder is None else load_autoencoder(recipe.autoencoder, device)
+            like = net if first is None else first.model.config
             self.data = load_data(
                 recipe.data,
                 data_dir=data_dir,
-                size=net.image_size if recipe.data != "digits" else None,
-                channels=net.image_channels if recipe.data != "digits" else None,
+                size=like.image_size if recipe.data != "digits" else None,
+                channels=like.image_channels if recipe.data != "digits" else None,
                 crop=recipe.crop,
                 max_bad=recipe.max_bad,
             ).to(device)
+            if first is not None:
+                self.data = encoded(self.data, first)
         shape = tuple(self.data.train.shape[1:])
         if shape != (net.image_channels, net.image_size, net.image_size):
             raise ValueError(
@@ -349,8 +354,11 @@ class Trainer:
         n = n or (GRID_IMAGES if self.recipe.unet.image_size <= 64 else GRID_IMAGES // 4)
         shape = (n, *self.data.train.shape[1:])
         generator = generator_for(self.recipe.seed, _STREAM_GRID)
-        labels = torch.arange(n, device=self.device) * 8 // n if self.recipe.unet.classes else None
-        return sample(with_labels(self.averaged, labels), shape, self.schedule, tau, generator=generator, device=self.device, clip=1.0)
+        classes = min(8, self.recipe.unet.classes)  # a row of each, where the grid has eight
+        labels = torch.arange(n, device=self.device) * classes // n if classes else None
+        clip = 1.0 if self.recipe.autoencoder is None else None  # latents have no bounds
+        x = sample(with_labels(self.averaged, labels), shape, self.schedule, tau, generator=generator, device=self.device, clip=clip)
+        return self.data.pictures(x)
 
     def agree(self, stop: bool) -> bool:
         """Whether any process wants to stop. A process alone knows; several ask each other, every tenth step."""
