@@ -705,9 +705,14 @@ assert scores_[1] > 2 * scores_[0]
 #
 # ## Exercises
 #
+# Check your answers: `from ddim_edu.exercises import check`.
+#
 # ```{exercise} Derive: covariances that commute
 # :label: ex-measuring-commute
+# *Derive · two stars · 20 minutes*
+#
 # Show that {eq}`eq:frechet` becomes $\lVert \mu_1 - \mu_2\rVert^2 + \sum_i (\sqrt{\lambda_i} - \sqrt{\kappa_i})^2$ if $C_1$ and $C_2$ have the same eigenvectors, with eigenvalues $\lambda_i$ and $\kappa_i$. What is it in one dimension?
+# Hand in a function `distance(mu_1, mu_2, lam, kappa)` of four vectors, the means along the common axes and the eigenvalues: `check("ex-measuring-commute", distance)`.
 # ```
 #
 # ````{solution} ex-measuring-commute
@@ -716,21 +721,30 @@ assert scores_[1] > 2 * scores_[0]
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.lab.metrics import frechet_distance
+#
+# def distance(mu_1, mu_2, lam, kappa):
+#     means = (mu_1 - mu_2).square().sum()
+#     return means + (lam.sqrt() - kappa.sqrt()).square().sum()
 #
 # g = torch.Generator().manual_seed(0)
 # axes = torch.linalg.qr(torch.randn(5, 5, generator=g, dtype=torch.float64)).Q
 # first, second = torch.rand(2, 5, generator=g, dtype=torch.float64)
 # C_1, C_2 = axes @ first.diag() @ axes.T, axes @ second.diag() @ axes.T
 # zero = torch.zeros(5)
-# expected = (first.sqrt() - second.sqrt()).square().sum()
+# expected = distance(zero, zero, first, second)
 # assert abs(frechet_distance(zero, C_1, zero, C_2) - expected) < 1e-12
+# assert check("ex-measuring-commute", distance)
 # ```
 # ````
 #
 # ```{exercise} Derive: the bias in one dimension
 # :label: ex-measuring-bias
+# *Derive · two stars · 20 minutes*
+#
 # For $\mathcal N(0, \sigma^2)$ derive the bias $\tfrac32 \sigma^2 / N$ directly from $(\hat\mu - \mu)^2 + (\hat\sigma - \sigma)^2$, and compare with {eq}`eq:frechet-bias`.
+# Hand in its two parts, the mean's and the standard deviation's, as a function `parts(sigma, N)`: `check("ex-measuring-bias", parts)`.
 # ```
 #
 # ````{solution} ex-measuring-bias
@@ -739,18 +753,27 @@ assert scores_[1] > 2 * scores_[0]
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
+#
+# def parts(sigma, N):
+#     return sigma**2 / N, sigma**2 / (2 * N)
 #
 # g = torch.Generator().manual_seed(0)
 # x = 3 * torch.randn(20_000, 100, generator=g, dtype=torch.float64)
-# found = x.mean(1).square() + (x.std(1) - 3).square()
-# error = found.std() / 20_000**0.5
-# assert abs(found.mean() - 1.5 * 9 / 100) < 6 * error + 0.02 * found.mean()
+# found = x.mean(1).square(), (x.std(1) - 3).square()
+# for part, expected in zip(found, parts(3, 100)):
+#     error = part.std() / 20_000**0.5
+#     assert abs(part.mean() - expected) < 6 * error + 0.02 * expected
+# assert check("ex-measuring-bias", parts)
 # ```
 # ````
 #
 # ```{exercise} Code: KID with a bias
 # :label: ex-measuring-kid
+# *Code · two stars · 25 minutes*
+#
 # Keep the terms $i = j$ in {eq}`eq:kid` and divide by $n^2$. How large is the bias for two samples of the same distribution? Check it with $\mathcal N(0, I)$ in 8 dimensions.
+# Hand in the bias as a function `bias(same, other, n)` of $E\,k(x, x)$ and $E\,k(x, x')$: `check("ex-measuring-kid", bias)`.
 # ```
 #
 # ````{solution} ex-measuring-kid
@@ -759,21 +782,29 @@ assert scores_[1] > 2 * scores_[0]
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
+#
+# def bias(same, other, n):
+#     return 2 * (same - other) / n
 #
 # g, n = torch.Generator().manual_seed(0), 50
 # k = lambda a, b: (a @ b.mT / 8 + 1) ** 3
 # x, y = torch.randn(2, 4_000, n, 8, generator=g, dtype=torch.float64)
 # biased = k(x, x).mean((1, 2)) + k(y, y).mean((1, 2)) - 2 * k(x, y).mean((1, 2))
 # same = (x.square().sum(-1) / 8 + 1) ** 3
-# gap = same.mean() - k(x, y).mean()
+# expected = bias(same.mean(), k(x, y).mean(), n)
 # error = biased.std() / 4_000**0.5
-# assert abs(biased.mean() - 2 * gap / n) < 6 * error
+# assert abs(biased.mean() - expected) < 6 * error
+# assert check("ex-measuring-kid", bias)
 # ```
 # ````
 #
 # ```{exercise} Break: the best of many
 # :label: ex-measuring-best
+# *Break · one star · 15 minutes*
+#
 # A paper reports the best of ten seeds, its competitor a single run. Both samplers are perfect. With 400 draws from $\mathcal N(0, I)$ in 8 dimensions for each run, how often does the paper win?
+# Hand in the share for the best of any number of seeds, as a function `wins(k)`: `check("ex-measuring-best", wins)`.
 # ```
 #
 # ````{solution} ex-measuring-best
@@ -782,15 +813,20 @@ assert scores_[1] > 2 * scores_[0]
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.lab.metrics import frechet_distance, mean_and_cov
 #
+# def wins(k):
+#     return k / (k + 1)
+#
 # g, mu, C = torch.Generator().manual_seed(0), torch.zeros(8), torch.eye(8)
-# wins, trials = 0, 100
+# won, trials = 0, 100
 # for _ in range(trials):
 #     runs = [mean_and_cov(torch.randn(400, 8, generator=g)) for _ in range(11)]
 #     values = [frechet_distance(*run, mu, C) for run in runs]
-#     wins += min(values[:10]) < values[10]
-# assert abs(wins / trials - 10 / 11) < 4 * (10 / 121 / trials) ** 0.5
+#     won += min(values[:10]) < values[10]
+# assert abs(won / trials - wins(10)) < 4 * (10 / 121 / trials) ** 0.5
+# assert check("ex-measuring-best", wins)
 # ```
 # ````
 #

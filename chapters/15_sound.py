@@ -490,9 +490,14 @@ play(first.decode(nothing[:1]))
 #
 # ## Exercises
 #
-# ```{exercise} How many samples does a frame hear?
+# Check your answers: `from ddim_edu.exercises import check`.
+#
+# ```{exercise} Derive: how many frames hear a sample?
 # :label: ex-sound-overlap
+# *Derive · one star · 15 minutes*
+#
 # The Hann window has $w_n = \sin^2(\pi n/512)$. Show that with a hop of 128 the sum of the windows, and also the sum of their squares, over all frames that hold a sample is the same for every sample away from the ends. What are the two constants?
+# Hand in both: `check("ex-sound-overlap", (total, squares))`.
 # ```
 #
 # ````{solution} ex-sound-overlap
@@ -501,25 +506,31 @@ play(first.decode(nothing[:1]))
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 #
 # w = torch.hann_window(512, dtype=torch.float64).view(4, 128)
 # assert (w.sum(0) - 2).abs().max() < 1e-12
 # assert ((w**2).sum(0) - 1.5).abs().max() < 1e-12
+# assert check("ex-sound-overlap", (2, 1.5))
 # ```
 # ````
 #
-# ```{exercise} Random phases
+# ```{exercise} Measure: random phases
 # :label: ex-sound-random
+# *Measure · two stars · 25 minutes*
+#
 # Take the magnitudes of a recording and random phases, and go back without any turn of {eq}`eq:griffin-lim`. How far are the magnitudes of that sound from the wanted ones? And is the picture of that sound, after {eq}`eq:log-mel`, as far off as that? Explain.
+# Take `find_recording("3_nicolas_0")`. Hand in the relative error of the magnitudes and the mean absolute difference of the pictures in decibels: `check("ex-sound-random", (error, decibels))`.
 # ```
 #
 # ````{solution} ex-sound-random
 # :class: dropdown
-# The relative error is near one half, whereas the picture, an average over bands in decibels, is off by a few decibels only: within a band and a frame, much of the error averages out. So a classifier that looks at pictures can't hear bad phases. Ears can, as a hollow, smeared sound: the reason to judge by listening, too.
+# The relative error is near 0.65, whereas the picture, an average over bands in decibels, is off by one or two decibels only: within a band and a frame, much of the error averages out. So a classifier that looks at pictures can't hear bad phases. Ears can, as a hollow, smeared sound: the reason to judge by listening, too.
 #
 # ```python
 # import torch
 # from ddim_edu.apps import audio
+# from ddim_edu.exercises import check
 # from ddim_edu.lab.sounds import find_recording
 #
 # sound = audio.fit(audio.read_wav(find_recording("3_nicolas_0"))).sound[None]
@@ -532,31 +543,40 @@ play(first.decode(nothing[:1]))
 # off = [30 * (audio.log_mel(x) - picture).abs().mean().item() for x in ends]
 # assert error[0] > 0.3 and error[1] < 0.5 * error[0]
 # assert off[0] < 8 and off[1] < off[0]
+# assert check("ex-sound-random", (error[0], off[0]))
 # ```
 # ````
 #
-# ```{exercise} Scale matters
+# ```{exercise} Derive: scale matters
 # :label: ex-sound-scale
+# *Derive · two stars · 20 minutes*
+#
 # Suppose the latents were not normalised and had standard deviation $k$ instead of 1. Show that a diffusion with the cumulative product $\bar\alpha_t$ on them is the same, up to a scaling of $x_t$ at each level, as one on normalised latents whose signal-to-noise ratio is $k^2$ times as large. At which level of the cosine schedule is the signal-to-noise ratio 1 for $k = 1$, and for $k = 5$?
+# Hand in both levels, for $T = 1000$: `check("ex-sound-scale", (level_1, level_5))`.
 # ```
 #
 # ````{solution} ex-sound-scale
 # :class: dropdown
-# $x_t = \sqrt{\bar\alpha_t}\, k z + \sqrt{1 - \bar\alpha_t}\, \epsilon$ has signal variance $k^2 \bar\alpha_t$ against noise variance $1 - \bar\alpha_t$; dividing $x_t$ by the root of their sum makes it an ordinary mixture of $z$ and $\epsilon$ with the ratio $k^2 \operatorname{SNR}(t)$. At $k = 1$ that is 1 halfway. At $k = 5$ it takes until $t = 876$, so that most of the levels would work on nearly clean data.
+# $x_t = \sqrt{\bar\alpha_t}\, k z + \sqrt{1 - \bar\alpha_t}\, \epsilon$ has signal variance $k^2 \bar\alpha_t$ against noise variance $1 - \bar\alpha_t$; dividing $x_t$ by the root of their sum makes it an ordinary mixture of $z$ and $\epsilon$ with the ratio $k^2 \operatorname{SNR}(t)$. At $k = 1$ that is 1 halfway. At $k = 5$ it takes until $t = 874$, so that most of the levels would work on nearly clean data.
 #
 # ```python
 # import torch
+# from ddim_edu.exercises import check
 # from ddim_edu.schedule import NoiseSchedule
 #
 # snr = NoiseSchedule.cosine(1000).snr
 # halves = [int((k**2 * snr < 1).nonzero()[0]) for k in (1, 5)]
 # assert 490 <= halves[0] <= 510 and 850 <= halves[1] <= 900
+# assert check("ex-sound-scale", halves)
 # ```
 # ````
 #
-# ```{exercise} Break it: add the sounds
+# ```{exercise} Break: add the sounds
 # :label: ex-sound-mean
+# *Break · two stars · 30 minutes*
+#
 # Two people who speak at once: is that halfway between them? Take the recordings of *7* by Theo and *9* by Nicolas and compare three ways of going halfway: the mean of the samples, the mean of the pictures, the slerp of the latents $x_T$ found by inversion. What should *halfway* mean, and which of the three could possibly be it?
+# Hand in how far, in decibels, the mean of the samples is from the louder of the two at half its amplitude: the median of the absolute differences of all bands and frames that are not a thousand times weaker than the strongest. `check("ex-sound-mean", off)`.
 # ```
 #
 # ````{solution} ex-sound-mean
@@ -566,6 +586,7 @@ play(first.decode(nothing[:1]))
 # ```python
 # import torch
 # from ddim_edu.apps import audio
+# from ddim_edu.exercises import check
 # from ddim_edu.lab.sounds import find_recording
 #
 # files = [find_recording(name) for name in ("7_theo_1", "9_nicolas_1")]
@@ -577,6 +598,7 @@ play(first.decode(nothing[:1]))
 # strong = louder > 1e-3 * louder.max()
 # off = 10 * torch.log10(bands[2][strong] / louder[strong])
 # assert off.abs().median() < 2
+# assert check("ex-sound-mean", off.abs().median())
 # ```
 # ````
 #

@@ -27,9 +27,11 @@ from ddim_edu.exercises import (
     _chapter_08,
     _chapter_09,
     _chapter_10,
+    _chapter_11,
     _chapter_12,
     _chapter_13,
     _chapter_14,
+    _chapter_15,
 )
 from ddim_edu.exercises.core import KINDS, SKILLS, Exercise, Verdict, check, registry
 
@@ -46,7 +48,9 @@ CHAPTERS = (
     _chapter_08,
     _chapter_09,
     _chapter_10,
+    _chapter_11,
     _chapter_12,
     _chapter_13,
     _chapter_14,
+    _chapter_15,
 )
