@@ -296,13 +296,14 @@ for n, value in points:
     print(f"FID of {n:6,} real pictures: {value:.2f}")
 for (n, fid), (m, better) in zip(points, points[1:]):
     ends.append(better - (fid - better) / (1 / n - 1 / m) / m)
-    print(f"the line through {n:,} and {m:,} ends at {ends[-1]:.0f}")
+    print(f"the line through {n:,} and {m:,} ends at {ends[-1]:.1f}")
     assert fid > 1.3 * better
 assert ends[0] > 2 * ends[1] > 0 > ends[2]
+assert max(ends[3:]) < 1 and round(fid_of[10_000], 2) == 3.15
 assert cifar["protocol"]["reference"]["name"] == "cifar10-train-inception.npz"
 
 # %% [markdown]
-# Photographs have such FIDs, and nobody would call them bad. A published FID without its $N$ says little. And a thousand pictures are fewer than the 2048 features: $\hat C$ is singular, higher orders count, and the curve against $1/N$ is no line. The lines through neighbouring points end at values that do not agree, one of them below 0, which no distance is. Extrapolation needs many more pictures than features.
+# Photographs have such FIDs, and nobody would call them bad. A published FID without its $N$ says little. And a thousand pictures are fewer than the 2048 features: $\hat C$ is singular, higher orders count, and the curve against $1/N$ is no line. The lines through neighbouring points end at values that do not agree, one of them below 0, which no distance is. Only from 2,500 pictures on do they end near 0: extrapolation needs more pictures than features. The last value, 3.15, is a yardstick for the paper's numbers: 10,000 further pictures of the same kind have it too.
 #
 # ### What chance does
 #
