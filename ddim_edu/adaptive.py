@@ -30,8 +30,9 @@ def complexity(x: Tensor) -> Tensor:
 
     .. math:: c = \frac{g}{\lVert g \rVert_2 + 10^{-8}}, \qquad g = \sqrt{d_x^2 + d_y^2},
 
-    where the norm is over **all** elements of the batch. So the map is a row and a column larger than the picture, lies half a pixel
-    beside it, sees the frame of zeros as an edge, and shrinks as one over the root of the number of its elements.
+    where the norm is over **all** elements of the batch. So the map is a row and a column larger than the picture, at its entry (i, j)
+    compares pixel (i - 1, j - 1) with its right and lower neighbours, sees the frame of zeros as an edge, and shrinks as one over the
+    root of the number of its elements.
 
     Args:
         x: ``(B, C, H, W)`` pictures.
