@@ -387,3 +387,14 @@ def test_icons_that_no_page_shows_leave_the_script():
     assert icons_prune.without(script, {"arrow-up", "lg"}) == 'x={"arrow-up":[384,512,[8593],"f062","M2"],};y=1'
     assert icons_prune.without(script, {"navicon"}) == 'x={bars:[448,512,["navicon"],"f0c9","M0"],};y=1'
     assert icons_prune.without(script, {"arrow-up", "bars", "file"}) == script
+
+
+def test_the_style_sheet_closes_every_brace():
+    """One that is left open hides all that follows in it, and no tool says so."""
+    for path in BOOK.rglob("*.css"):
+        text = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        depth = 0
+        for character in text:
+            depth += (character == "{") - (character == "}")
+            assert 0 <= depth <= 2, path
+        assert depth == 0, path
