@@ -88,9 +88,10 @@ def test_a_page_loads_from_a_folder(open_page, name):
 def test_the_dark_page_too(open_page, name):
     tab = open_page(name, DESKTOP, color_scheme="dark")
     assert tab.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert not tab.errors  # before axe, which asks for the style sheets in a way that file:// forbids
     found = axe.Axe().run(tab.page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]
     grave = [f"{v['id']}: {v['nodes'][0]['html'][:160]} ({len(v['nodes'])})" for v in found if v["impact"] in ("serious", "critical")]
-    assert not grave and not tab.errors
+    assert not grave
 
 
 class Anchors(HTMLParser):
@@ -139,7 +140,7 @@ def test_the_meaning_of_a_word_appears_on_focus_and_on_hover(open_page):
     assert not meaning.is_visible()
     term.locator("a").focus()
     assert meaning.is_visible() and len(meaning.text_content()) > 20
-    page.locator("h1").click()
+    page.locator(".bd-article h1").first.click()
     assert not meaning.is_visible()
     term.hover()
     assert meaning.is_visible()
