@@ -50,7 +50,7 @@ load = cache(load)
 # ---------------------------------------------------------------- the browser and the page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
     program = next(filter(None, map(shutil.which, CHROMIUM)), None)
@@ -74,7 +74,7 @@ def is_current(site: Path) -> bool:
     return all(there.get(name) == text for name, text in same.items())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(tmp_path_factory):
     site = ROOT / "_build" / "html"
     if not is_current(site):
