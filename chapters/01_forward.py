@@ -16,7 +16,7 @@
 #
 # The chapter opens two files of the package: {py:mod}`ddim_edu.schedule` and {py:mod}`ddim_edu.forward`.
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import torch
 from sklearn.datasets import load_sample_image
@@ -27,6 +27,7 @@ from ddim_edu.plotting import COLOURS, figure, image_row
 from ddim_edu.sampler import draw, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
+# %%
 generator = torch.Generator().manual_seed(0)
 
 # %% [markdown]

@@ -16,7 +16,7 @@
 #
 # The chapter opens {py:mod}`ddim_edu.forward`.
 
-# %%
+# %% tags=["hide-input"]
 import time
 
 import torch
@@ -28,6 +28,7 @@ from ddim_edu.plotting import figure, image_row
 from ddim_edu.sampler import draw
 from ddim_edu.schedule import NoiseSchedule
 
+# %%
 generator = torch.Generator().manual_seed(0)
 schedule = NoiseSchedule.linear()
 

@@ -17,7 +17,7 @@
 #
 # The chapter opens {py:mod}`ddim_edu.posterior`, {py:mod}`ddim_edu.losses` and {py:mod}`ddim_edu.nets.points`.
 
-# %%
+# %% tags=["hide-input"]
 import torch
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
@@ -30,6 +30,7 @@ from ddim_edu.posterior import ddpm_posterior
 from ddim_edu.sampler import draw, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
+# %%
 generator = torch.Generator().manual_seed(0)
 schedule = NoiseSchedule.linear()
 

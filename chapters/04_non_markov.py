@@ -16,7 +16,7 @@
 #
 # The chapter opens {py:mod}`ddim_edu.posterior`.
 
-# %%
+# %% tags=["hide-input"]
 import torch
 
 from ddim_edu.exact import EmpiricalData, GaussianMixture
@@ -28,6 +28,7 @@ from ddim_edu.posterior import ddpm_posterior, q_sigma, q_sigma_forward
 from ddim_edu.sampler import ddim_path, draw
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
+# %%
 generator = torch.Generator().manual_seed(0)
 schedule = NoiseSchedule.linear()  # T = 1000 levels
 

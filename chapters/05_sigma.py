@@ -15,7 +15,7 @@
 #
 # The chapter opens {py:mod}`ddim_edu.sampler` and {py:mod}`ddim_edu.exact`, and one function of {py:mod}`ddim_edu.losses`.
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline, PchipInterpolator
@@ -29,6 +29,7 @@ from ddim_edu.posterior import ddpm_posterior, q_sigma
 from ddim_edu.sampler import ddim_path, ddim_step, draw, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
+# %%
 generator = torch.Generator().manual_seed(0)
 schedule = NoiseSchedule.linear()
 peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)

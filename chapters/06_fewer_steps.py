@@ -18,7 +18,7 @@
 #
 # The chapter opens {py:mod}`ddim_edu.schedule` ({py:func}`~ddim_edu.schedule.make_tau`) and {py:mod}`ddim_edu.sampler`.
 
-# %%
+# %% tags=["hide-input"]
 import time
 from itertools import pairwise
 

@@ -16,7 +16,7 @@
 #
 # The chapter opens {py:mod}`ddim_edu.sampler` ({py:func}`~ddim_edu.sampler.invert`) and {py:mod}`ddim_edu.exact`.
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import torch
 from scipy.integrate import solve_ivp
@@ -30,6 +30,7 @@ from ddim_edu.plotting import figure, image_row
 from ddim_edu.sampler import ddim_path, ddim_step, draw, invert
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
+# %%
 generator = torch.Generator().manual_seed(0)
 schedule = NoiseSchedule.linear()
 nsr, alpha_bar = schedule.nsr, schedule.alpha_bar

@@ -15,7 +15,7 @@
 #
 # The chapter opens {py:mod}`ddim_edu.adaptive`, {py:mod}`ddim_edu.lab.compare` and {py:mod}`ddim_edu.solvers`.
 
-# %%
+# %% tags=["hide-input"]
 import json
 import math
 from pathlib import Path
@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from scipy import stats
 from scipy.stats import linregress
 
-# %%
+# %% tags=["hide-input"]
 from ddim_edu.adaptive import (
     adaptive_step_loss,
     adaptive_step_size,
@@ -35,7 +35,7 @@ from ddim_edu.adaptive import (
     pixel_complexity,
 )
 
-# %%
+# %% tags=["hide-input"]
 from ddim_edu.exact import EmpiricalData, GaussianMixture
 from ddim_edu.forward import q_sample, unmix_eps
 from ddim_edu.lab.checkpoint import load

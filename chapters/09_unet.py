@@ -15,7 +15,7 @@
 #
 # The chapter opens {py:mod}`ddim_edu.nets.unet`.
 
-# %%
+# %% tags=["hide-input"]
 import time
 
 import torch
@@ -33,6 +33,7 @@ from ddim_edu.plotting import figure
 from ddim_edu.sampler import draw, sample
 from ddim_edu.schedule import make_tau
 
+# %%
 generator = torch.Generator().manual_seed(0)
 
 # %% [markdown]

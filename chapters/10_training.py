@@ -17,7 +17,7 @@
 #
 # The chapter opens {py:mod}`ddim_edu.lab.recipes` and {py:mod}`ddim_edu.lab.trainer`.
 
-# %%
+# %% tags=["hide-input"]
 import math
 from dataclasses import fields, replace
 

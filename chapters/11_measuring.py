@@ -15,7 +15,7 @@
 #
 # The chapter opens {py:mod}`ddim_edu.lab.metrics` and {py:mod}`ddim_edu.lab.evaluation`.
 
-# %%
+# %% tags=["hide-input"]
 import json
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from ddim_edu.plotting import COLOURS, figure, table1_figure, table2_figure
 from ddim_edu.sampler import ddim_path, invert, sample
 from ddim_edu.schedule import make_tau
 
+# %%
 generator = torch.Generator().manual_seed(0)
 
 # %% [markdown]

@@ -15,7 +15,7 @@
 #
 # The chapter opens {py:mod}`ddim_edu.apps.interpolate`.
 
-# %%
+# %% tags=["hide-input"]
 import base64
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ from einops import rearrange
 from scipy.special import gammaln
 from torch.special import ndtr, ndtri
 
-# %%
+# %% tags=["hide-input"]
 from ddim_edu.apps.interpolate import angle, decode, lerp, slerp, square
 from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
 from ddim_edu.lab.checkpoint import load
@@ -37,6 +37,7 @@ from ddim_edu.plotting import figure
 from ddim_edu.sampler import draw, invert
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
+# %%
 generator = torch.Generator().manual_seed(0)
 schedule, trained = NoiseSchedule.linear(), load("digits")
 cosine, tau = trained.schedule, make_tau(990, 20, "trailing")

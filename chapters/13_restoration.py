@@ -16,7 +16,7 @@
 #
 # The chapter opens {py:mod}`ddim_edu.apps.operators` and {py:mod}`ddim_edu.apps.restore`.
 
-# %%
+# %% tags=["hide-input"]
 import base64
 import json
 import math
@@ -27,7 +27,7 @@ import torch
 from scipy.integrate import quad, solve_ivp
 from scipy.stats import wasserstein_distance
 
-# %%
+# %% tags=["hide-input"]
 from ddim_edu.apps.operators import AveragePool, Grey, Mask
 from ddim_edu.apps.restore import replace_known, restore
 from ddim_edu.exact import Gaussian, GaussianMixture

@@ -14,7 +14,7 @@
 #
 # The chapter opens {py:mod}`ddim_edu.apps.guidance` and {py:mod}`ddim_edu.apps.edit`. Neither has a sampler of its own: they give the one sampler another $\epsilon_\theta$.
 
-# %%
+# %% tags=["hide-input"]
 import json
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from ddim_edu.apps.interpolate import decode
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.forward import q_sample
 
-# %%
+# %% tags=["hide-input"]
 from ddim_edu.lab.checkpoint import load
 from ddim_edu.lab.compare import paired, summary
 from ddim_edu.lab.data import digits
@@ -36,6 +36,7 @@ from ddim_edu.plotting import COLOURS, figure
 from ddim_edu.sampler import draw, image_generators
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
+# %%
 schedule = NoiseSchedule.linear()
 generator = torch.Generator().manual_seed(0)
 means, variances = [[-1.0], [0.6]], [0.02, 0.05]

@@ -15,7 +15,7 @@
 #
 # The chapter opens {py:mod}`ddim_edu.apps.audio`, {py:mod}`ddim_edu.nets.autoencoder` and {py:mod}`ddim_edu.apps.sound`. Where it has something to play, there is a player in the page.
 
-# %%
+# %% tags=["hide-input"]
 import json
 from pathlib import Path
 
