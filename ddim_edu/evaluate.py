@@ -34,6 +34,7 @@ from ddim_edu.lab.processes import is_first_process, own_device
 from ddim_edu.schedule import make_tau
 
 PROG = "python -m ddim_edu.evaluate"
+RECONSTRUCTION_STEPS = (10, 20, 50, 100, 200, 500, 1000)
 Spacing = Literal["leading", "linspace", "trailing", "quadratic", "quadratic-full"]
 Checkpoint_ = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")]
 
@@ -130,8 +131,8 @@ class Table1Options(Against):
 class ReconstructionOptions(Common):
     """Encode held-out images by the deterministic sampler run backwards, and decode them again."""
 
-    # Values of S.
-    steps: tuple[int, ...] = (10, 20, 50, 100, 200, 500, 1000)
+    # Values of S. Of these, the ones beyond the highest level are replaced by it; yours never are.
+    steps: tuple[int, ...] = RECONSTRUCTION_STEPS
     # How many held-out images; 0 takes all.
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 0
     # Which of the levels the steps visit.
@@ -325,7 +326,10 @@ def reconstruction(model: Checkpoint, options: ReconstructionOptions, kind: str 
         ValueError: One line, for what can't be measured so.
     """
     top = options.top or model.schedule.T
-    for S in options.steps:
+    steps = options.steps
+    if steps == RECONSTRUCTION_STEPS:
+        steps = tuple(sorted({min(S, top) for S in steps}))
+    for S in steps:
         make_tau(top, S, options.spacing)  # the check, before any work
     images = evaluation.reference_images(model, "test", options.data_dir)
     images = images[: options.n or len(images)]
@@ -348,9 +352,9 @@ def reconstruction(model: Checkpoint, options: ReconstructionOptions, kind: str 
         about["paper"] = {"cifar10, quoted from memory": {str(S): value for S, value in PAPER_TABLE2.items()}}
     found = rows_so_far(options.out, about)
     done = {row["steps"] for row in found}
-    about["command"] = command_so_far(options.out, about["command"], done <= set(options.steps))
+    about["command"] = command_so_far(options.out, about["command"], done <= set(steps))
     sampler = Sampler(model, batch_of(options, model), options.precision)
-    left = [S for S in options.steps if S not in done]
+    left = [S for S in steps if S not in done]
     with bar(len(left) * len(images), "reconstructing") as tick:
         rows = evaluation.reconstruct(sampler, images, left, spacing=options.spacing, top=top, clip=clip, about={"name": "test"}, tick=tick)
         for row in rows:

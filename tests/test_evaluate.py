@@ -273,6 +273,15 @@ def test_table2_shows_the_paper_beside(tiny, tmp_path, capsys):
     assert (tmp_path / "t.png").stat().st_size > 1000
 
 
+def test_steps_by_default_end_at_the_highest_level(tiny, tmp_path, capsys):
+    out = tmp_path / "t.json"
+    words = ["table2", tiny, "--out", out, "--device", "cpu", "-n", 4, "--top", 45]
+    assert run(*words) == 0
+    assert [row["steps"] for row in json.loads(out.read_text())["rows"]] == [10, 20, 45]
+    assert run(*words, "--steps", 10, 50) == 2  # what was asked for is never replaced
+    assert "45" in capsys.readouterr().err
+
+
 def test_results_of_different_protocols_do_not_compare(tiny, tmp_path, capsys):
     fid_of(tiny, tmp_path / "a.json")
     shutil.copy(tmp_path / "a.json", tmp_path / "b.json")
