@@ -37,6 +37,7 @@ math_punctuation = load(BOOK / "_ext" / "math_punctuation.py")
 chapter_head = load(BOOK / "_ext" / "chapter_head.py")
 glossary_tips = load(BOOK / "_ext" / "glossary_tips.py")
 icons_prune = load(BOOK / "_ext" / "icons_prune.py")
+dark_figures = load(BOOK / "_ext" / "dark_figures.py")
 pdf = load(BOOK / "_tools" / "pdf.py")
 
 # ---------------------------------------------------------------- the offline check
@@ -398,3 +399,17 @@ def test_the_style_sheet_closes_every_brace():
             depth += (character == "{") - (character == "}")
             assert 0 <= depth <= 2, path
         assert depth == 0, path
+
+
+@pytest.mark.parametrize(
+    ("source", "plot"),
+    [
+        ("fig, ax = figure()\nax.plot(x, y);", True),
+        ("table1_figure(table)[0];", True),
+        ("fig, axes = figure(2)\naxes[0].plot(x)\naxes[1].imshow(picture);", False),  # a negative of it would be another picture
+        ("image_row(images);", False),
+        ("print(3)", False),
+    ],
+)
+def test_only_what_holds_no_picture_is_turned_over_in_the_dark(source, plot):
+    assert dark_figures.is_plot(source) == plot
