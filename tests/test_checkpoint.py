@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import ddim_edu
-from ddim_edu.lab import checkpoint
+from ddim_edu.lab import checkpoint, weightfile
 from ddim_edu.lab.checkpoint import CheckpointError, load, pick_device, save
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.schedule import NoiseSchedule
@@ -140,7 +140,7 @@ def test_a_write_that_fails_keeps_the_old_file(net, saved, monkeypatch):
         path.write_bytes(before[:100])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", half)
+    monkeypatch.setattr(weightfile, "save_file", half)
     with pytest.raises(OSError, match="No space"):
         save(saved, net.state_dict(), CONFIG, NoiseSchedule.linear(20), step=8)
     assert saved.read_bytes() == before and list(saved.parent.iterdir()) == [saved]

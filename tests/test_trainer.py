@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ddim_edu.lab import checkpoint
+from ddim_edu.lab import checkpoint, weightfile
 from ddim_edu.lab import trainer as trainer_module
 from ddim_edu.lab.checkpoint import load
 from ddim_edu.lab.recipes import RECIPES
@@ -387,7 +387,7 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(weightfile, "save_file", full)
     with pytest.raises(OSError, match="No space"):
         steps(trainer)
     assert good == {name: (folder / name).read_bytes() for name in good}

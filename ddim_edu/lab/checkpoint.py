@@ -7,7 +7,6 @@ network's configuration, the recipe it was trained with, the step, and the versi
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,24 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ddim_edu import __version__
 from ddim_edu.files import replacing
 from ddim_edu.forward import EpsTheta
+from ddim_edu.lab.weightfile import CheckpointError, fill, fitting_together, read_weights, write_weights
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.schedule import NoiseSchedule
 
-FORMAT = 1  # of the files written here; raise it when an older reader would misread them
-KEY = "ddim_edu"  # the metadata's key: files without it are not ours
+KIND = "unet"
 NAME = "checkpoint.safetensors"  # in a run folder
 SHIPPED = Path(__file__).parent.parent / "weights"  # models that come with the package
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that can't be used: missing, damaged, of another kind, or from a newer version."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,19 +94,9 @@ def save(
         step: Number of training steps behind it.
         dtype: What to store the weights as, such as ``torch.float16`` for half the size; by default as they are.
     """
-    # safetensors stores plain row-major tensors; networks on the CPU keep theirs channels-last.
-    tensors = {f"model.{name}": value.detach().to("cpu", dtype).contiguous() for name, value in weights.items()}
-    tensors["schedule.beta"] = schedule.beta[1:].cpu().contiguous()
-    about = {
-        "kind": "unet",
-        "format": FORMAT,
-        "version": __version__,
-        "config": asdict(config),
-        "recipe": dict(recipe or {}),
-        "step": step,
-    }
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={KEY: json.dumps(about)})
+    tensors = {f"model.{name}": value.to("cpu", dtype) for name, value in weights.items()}
+    tensors["schedule.beta"] = schedule.beta[1:]
+    write_weights(path, KIND, tensors, {"config": asdict(config), "recipe": dict(recipe or {}), "step": step})
 
 
 def load(name_or_path: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
@@ -132,27 +114,14 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu") -> Checkp
         CheckpointError: In one line, if there is no such checkpoint, or it is damaged, of another kind, or from a newer version.
     """
     path = find(name_or_path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} is not a safetensors file, or was cut short ({reason}): copy it again, or train again") from None
-    about = _about(path, metadata)
-    try:
+    about, tensors = read_weights(path, KIND, "a checkpoint", remedy="copy it again, or train again")
+    with fitting_together(path):
         config = UNetConfig(**about["config"])
-        beta = tensors.pop("schedule.beta")
-        schedule = NoiseSchedule.from_betas(beta)
+        schedule = NoiseSchedule.from_betas(tensors.pop("schedule.beta"))
         with torch.device("meta"):
             model = UNet(config)
-        weights = {name.removeprefix("model."): value.float() for name, value in tensors.items()}
-        model.load_state_dict(weights, assign=True)
+        model = fill(model, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
         recipe, step = dict(about["recipe"]), int(about["step"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{path} does not fit together ({reason}): it was changed after it was written") from None
-    model = model.to(device).requires_grad_(False).eval()
     if torch.device(device).type == "cpu":
         model = model.to(memory_format=torch.channels_last)  # a third faster there
     return Checkpoint(model, config, schedule, recipe, step, path)
@@ -234,18 +203,3 @@ def pick_device(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError):
         raise ValueError(f"device {name!r} is not usable here: try auto or cpu") from None
     return device
-
-
-def _about(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The parsed metadata of one of our files."""
-    try:
-        about = json.loads(metadata[KEY])
-        kind, version = about["kind"], about["format"]
-    except (KeyError, TypeError, ValueError):
-        raise CheckpointError(f"{path} is a safetensors file, but not a checkpoint of ddim_edu: it names no model") from None
-    if version != FORMAT:
-        writer = about.get("version")
-        raise CheckpointError(f"{path} has format {version}, and this ddim_edu reads {FORMAT}: use the version that wrote it, {writer}")
-    if kind != "unet":
-        raise CheckpointError(f"{path} holds a {kind!r}, not a 'unet'")
-    return about

@@ -16,23 +16,17 @@ name                trained on                          held-out images classifi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ddim_edu import __version__
-from ddim_edu.files import replacing
+from ddim_edu.lab.weightfile import fill, find_shipped, fitting_together, read_weights, write_weights
 from ddim_edu.nets.classifier import Classifier, ClassifierConfig
 
-FORMAT = 1  # of the files written here; raise it when an older reader would misread them
-KEY = "ddim_edu"  # the metadata's key: files without it are not ours
 KIND = "classifier"
 SHIPPED = Path(__file__).parent.parent / "weights" / "classifiers"
 
@@ -66,21 +60,9 @@ def save_classifier(path: Path | str, model: Classifier, *, data: str, accuracy:
         accuracy: On that set's held-out images, in [0, 1].
         training: How it was trained, as values that JSON can hold.
     """
-    tensors = {
-        name: value.detach().to("cpu", torch.float16 if value.is_floating_point() else None).contiguous()
-        for name, value in model.state_dict().items()
-    }
-    about = {
-        "kind": KIND,
-        "format": FORMAT,
-        "version": __version__,
-        "config": asdict(model.config),
-        "data": data,
-        "accuracy": accuracy,
-        "training": dict(training),
-    }
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={KEY: json.dumps(about)})
+    tensors = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
+    about = {"config": asdict(model.config), "data": data, "accuracy": accuracy, "training": dict(training)}
+    write_weights(path, KIND, tensors, about)
 
 
 def load_classifier(name_or_path: Path | str, device: torch.device | str = "cpu") -> SavedClassifier:
@@ -93,37 +75,13 @@ def load_classifier(name_or_path: Path | str, device: torch.device | str = "cpu"
     Raises:
         ValueError: In one line, if there is no such classifier, or the file is damaged, of another kind, or from a newer version.
     """
-    shipped = sorted(file.stem for file in SHIPPED.glob("*.safetensors"))
-    path = SHIPPED / f"{name_or_path}.safetensors" if str(name_or_path) in shipped else Path(name_or_path)
-    if not path.is_file():
-        raise ValueError(f"there is no classifier {name_or_path}: name one of {', '.join(shipped)}, or a file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} is not a safetensors file, or was cut short ({reason}): copy it again") from None
-    try:
-        about = json.loads(metadata[KEY])
-        kind, version = about["kind"], about["format"]
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{path} is a safetensors file, but not a classifier of ddim_edu: it names no model") from None
-    if kind != KIND:
-        raise ValueError(f"{path} holds a {kind!r}, not a {KIND!r}")
-    if version != FORMAT:
-        writer = about.get("version")
-        raise ValueError(f"{path} has format {version}, and this ddim_edu reads {FORMAT}: use the version that wrote it, {writer}")
-    try:
+    path = find_shipped(SHIPPED, name_or_path, KIND)
+    about, tensors = read_weights(path, KIND, f"a {KIND}")
+    with fitting_together(path):
         with torch.device("meta"):
             model = Classifier(ClassifierConfig(**about["config"]))
-        weights = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-        model.load_state_dict(weights, assign=True)
-        data, accuracy, training = str(about["data"]), float(about["accuracy"]), dict(about["training"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{path} does not fit together ({reason}): it was changed after it was written") from None
-    return SavedClassifier(model.to(device).requires_grad_(False).eval(), data, accuracy, training, path)
+        model = fill(model, tensors, device)
+        return SavedClassifier(model, str(about["data"]), float(about["accuracy"]), dict(about["training"]), path)
 
 
 @torch.no_grad()
