@@ -466,6 +466,9 @@ for t in (50, 150, 260):
         assert abs(squared.mean() - best) < margin or name == "two peaks"
 
 # %% [markdown]
+# The Gaussian's error is $1/(1 + \operatorname{SNR})$, within the sampling error. With two peaks the guess is better: about two fifths of the error are gone at levels 50 and 150, but less than
+# a tenth at level 260, where the noise has blurred the peaks into each other.
+#
 # ## What breaks: the same noise twice
 #
 # The proof used that $z_t$ is *fresh*. A plausible optimisation, or a generator that is re-seeded inside the loop, draws one $z$ and uses it at every
