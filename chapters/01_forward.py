@@ -10,11 +10,12 @@
 # its error, the **loss**, is small. A **sampler** is the procedure that walks back, from noise to new data.) At the end of this chapter you will have checked, by running it, that
 #
 # - one step keeps the variance at 1 exactly when the squares of its two coefficients add up to 1;
-# - after $T$ steps so little of the data is left that our measurements cannot find it (chapter 2 says exactly how little);
+# - after $T$ steps so little of the data is left that our measurements cannot find it ({ref}`chapter 2 <ch-variance>` says exactly how little);
 # - undoing one *small* step is a matter of a mean and a standard deviation, and undoing one *large* step is not;
 # - a schedule copied without its number of steps fails without an error message.
 #
-# The chapter opens two files of the package: {py:mod}`ddim_edu.schedule` and {py:mod}`ddim_edu.forward`.
+# The chapter opens two files of the package: {py:mod}`ddim_edu.schedule` and {py:mod}`ddim_edu.forward`. All its random numbers come from one generator
+# with a fixed seed, so you will get the numbers that are printed here.
 
 # %% tags=["hide-input"]
 import numpy as np
@@ -36,9 +37,9 @@ generator = torch.Generator().manual_seed(0)
 # Write $x_0$ for a data point: a photograph, a sound, a point in the plane, always as a vector of real numbers. The process makes
 # $x_1$ from $x_0$, then $x_2$ from $x_1$, and so on up to $x_T$. The index $t$ is called the **level**: 0 is data, $T$ is noise.
 #
-# The obvious step adds noise: $x_t = x_{t-1} + b\, z$ with $z \sim \mathcal N(0, I)$, fresh at every step and independent of everything
-# before. It has an inconvenience. Variances of independent variables add, so after $T$ steps the variance has grown by $T b^2$, and a
-# network would have to work on numbers of ever changing size. (One can rescale before each call of the network instead; chapter 7
+# The obvious step adds noise: $x_t = x_{t-1} + b\, z$ with $z \sim \mathcal N(0, I)$ (independent standard normal numbers, one for each coordinate), fresh at every step and independent
+# of everything before. It has an inconvenience. Variances of independent variables add, so after $T$ steps the variance has grown by $T b^2$, and a
+# network would have to work on numbers of ever changing size. (One can rescale before each call of the network instead; {ref}`chapter 7 <ch-ode>`
 # returns to this.) So we shrink before we add:
 #
 # $$
@@ -61,9 +62,9 @@ generator = torch.Generator().manual_seed(0)
 # $$ (eq:forward-step)
 # ```
 #
-# This is equation 2 of {cite:t}`ho2020ddpm`. The letter $q$ is used for every distribution of this process. Since $x_t$ needs only
-# $x_{t-1}$ and fresh noise, and not how $x_{t-1}$ came about, the sequence is a **Markov chain**. (Chapter 4 will give that up, and it is
-# where DDIM begins.)
+# This is equation 2 of {cite:t}`ho2020ddpm`, whose model is called **DDPM** (denoising diffusion probabilistic model). The letter $q$ is used for every distribution of this process. Since $x_t$ needs only
+# $x_{t-1}$ and fresh noise, and not how $x_{t-1}$ came about, the sequence is a **Markov chain**. ({ref}`Chapter 4 <ch-non-markov>` will give that up, and
+# there DDIM begins, the denoising diffusion implicit models of this book's title.)
 #
 # By hand, the step is one line; the package's {py:func}`~ddim_edu.forward.q_step` must agree with it.
 
@@ -289,7 +290,7 @@ for ax, t in zip(axes, levels):
 # equally likely, round and equally wide, the best strategy is to name the nearest shrunken centre $\sqrt{\bar\alpha_t}\, m_k$; how often is that right? Second: how far is $q(x_t)$ as a
 # whole from the standard normal? Its Kullback–Leibler divergence $\operatorname{KL}(q_t \,\|\, \mathcal N(0, I)) =
 # E_{q_t}[\ln q_t(x) - \ln \varphi(x)]$, where $\varphi$ is the standard normal density, is 0 only if the two are the same. We estimate it by the
-# mean over the points, with its standard error.
+# mean over the points, with its standard error. (The divergence itself is never negative, but an estimate of a divergence near 0 may fall a little below.)
 
 # %%
 accuracy, kl = {}, {}
@@ -394,7 +395,7 @@ print(f"beta of the small step {schedule.beta[200]:.5f}")
 # %% [markdown]
 # There is the answer to the question of this chapter. One large step destroys just as well, but unless the data itself is Gaussian only small steps can be undone by something
 # as simple as a Gaussian, and a Gaussian whose variance is known leaves the network one thing to learn: a mean. (And is a thousand
-# network calls per picture not slow? It is. Chapter 6 takes far fewer steps than the forward process has, and DDIM is the reason that
+# network calls per picture not slow? It is. {ref}`Chapter 6 <ch-fewer-steps>` takes far fewer steps than the forward process has, and DDIM is the reason that
 # this works.)
 #
 # ## What breaks: the same ends with fewer steps
@@ -424,7 +425,7 @@ for name, made in (("mended", mended), ("T = 1000", schedule)):
     print(f"{name:8s} alpha_bar at the end: {made.alpha_bar[-1]:.0e}")
 
 # %% [markdown]
-# To see the damage, let a sampler walk back (chapter 5 explains how) with the best predictor there is: for a mixture of Gaussians it is
+# To see the damage, let a sampler walk back ({ref}`chapter 5 <ch-sigma>` explains how, and what `eta` is) with the best guess of the noise that there is: for a mixture of Gaussians it is
 # known exactly, so whatever goes wrong is the schedule's fault. One data point in ten lies in the left peak.
 
 # %%
@@ -439,7 +440,7 @@ assert share["same ends"] > 0.14 and abs(share["mended"] - 0.1) < 0.02
 
 # %% [markdown]
 # The mended schedule is not perfect either: its share is about three standard errors (0.2% each) below 10%. A hundred steps are still a little coarse for
-# undoing each one with a Gaussian of preset width; chapter 6 measures this.
+# undoing each one with a Gaussian of preset width; {ref}`chapter 6 <ch-fewer-steps>` measures this.
 
 # %% [markdown]
 # ## Exercises
@@ -571,7 +572,7 @@ assert share["same ends"] > 0.14 and abs(share["mended"] - 0.1) < 0.02
 # :label: ex-forward-lineup
 # *Measure · two stars · 25 minutes*
 #
-# Noise the pictures of {py:func}`~ddim_edu.lab.data.digits` (`data.floats(data.train)`) to level $t$ of the linear schedule and ask for each which of them it was: the one whose $\sqrt{\bar\alpha_t}\, x_0$ is nearest to $x_t$. From
+# Take the pictures of {py:func}`~ddim_edu.lab.data.digits` (`data = digits()`, then `data.floats(data.train)`), noise them to level $t$ of the linear schedule and ask for each which of them it was: the one whose $\sqrt{\bar\alpha_t}\, x_0$ is nearest to $x_t$. From
 # about which level on is the answer right for less than half of them? Guess before you measure; the first 400 pictures, each compared with all, will do. Hand in the level: `check("ex-forward-lineup", t)`.
 # ```
 #

@@ -70,7 +70,7 @@ assert abs(independent / 13 - 1) < 4 * error and abs(dependent / 25 - 1) < 4 * e
 # %% [markdown]
 # ## Two steps by substitution
 #
-# Write $\alpha_t = 1 - \beta_t$. The first two steps of the chain are
+# Write again $\alpha_t = 1 - \beta_t$. The first two steps of the chain are
 #
 # $$
 # \begin{aligned}
@@ -85,10 +85,13 @@ assert abs(independent / 13 - 1) < 4 * error and abs(dependent / 25 - 1) < 4 * e
 # x_2 = \sqrt{\alpha_1 \alpha_2}\; x_0 + \underbrace{\sqrt{\alpha_2 (1 - \alpha_1)}\; z_1 + \sqrt{1 - \alpha_2}\; z_2}_{\text{noise}} .
 # $$ (eq:two-steps)
 #
-# $z_1$ and $z_2$ are independent standard normals, so by the second and third fact the noise is Gaussian with mean 0 and variance
+# $z_1$ and $z_2$ are independent standard normals, so by the three facts the noise is Gaussian with mean 0 and variance
 #
 # $$
-# \alpha_2 (1 - \alpha_1) + (1 - \alpha_2) = \alpha_2 - \alpha_1 \alpha_2 + 1 - \alpha_2 = 1 - \alpha_1 \alpha_2 .
+# \begin{aligned}
+# \alpha_2 (1 - \alpha_1) + (1 - \alpha_2) &= \alpha_2 - \alpha_1 \alpha_2 + 1 - \alpha_2 \\
+#     &= 1 - \alpha_1 \alpha_2 .
+# \end{aligned}
 # $$ (eq:two-variances)
 #
 # The two $\alpha_2$ cancel, and what is left looks just like a single step whose "$\alpha$" is the product $\alpha_1\alpha_2$. By hand, with two large steps so that
@@ -114,7 +117,7 @@ assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
 
 # %% [markdown]
 # ```{warning}
-# The lecture notes among this book's sources write the step, in one place, as $x_t = \sqrt{\alpha_{t-1}}\, x_{t-1} + \sqrt{1 - \alpha_{t-1}}\, \epsilon$. The indices matter: with $\alpha_{t-1}$ the first
+# One of the five texts that this book started from, the lecture notes S2 on the page {doc}`/sources`, writes the step, in one place, as $x_t = \sqrt{\alpha_{t-1}}\, x_{t-1} + \sqrt{1 - \alpha_{t-1}}\, \epsilon$. The indices matter: with $\alpha_{t-1}$ the first
 # step would use $\alpha_0$, which the chain does not define (in this book's arrays it is 1, so that the step would do nothing), and the last $\beta_T$ would
 # never be applied.
 # ```
@@ -164,7 +167,7 @@ assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
 # an index.
 #
 # Note what the theorem does **not** say. $\epsilon_t$ and $\epsilon_{t+1}$ are different mixtures of the same $z_i$: each is standard normal, but they are neither equal nor
-# independent. Chapter 4 is built on this difference.
+# independent. {ref}`Chapter 4 <ch-non-markov>` is built on this difference.
 #
 # ### Check by coefficients
 #
@@ -278,8 +281,8 @@ print(f"expected mean {mean:.3f}, walk {walk.mean():.3f}, jump {jump.mean():.3f}
 # x_0 = \frac{x_t - \sqrt{1 - \bar\alpha_t}\; \epsilon}{\sqrt{\bar\alpha_t}} .
 # $$ (eq:unmix)
 #
-# A network that predicts $\epsilon$ therefore predicts $x_0$; this is equation 9 of {cite:t}`song2021ddim` and {py:func}`~ddim_edu.forward.unmix_x0`. (Two of the
-# sources, S0 and S1 on the page {doc}`/notation`, print $x_0 = x_t/\sqrt{\bar\alpha_t} - \epsilon/\sqrt{\bar\alpha_s}$, where $s < t$ is the level that the sampler goes to next.
+# A network that predicts $\epsilon$ therefore predicts $x_0$; this is equation 9 of {cite:t}`song2021ddim` and {py:func}`~ddim_edu.forward.unmix_x0`. (Two
+# others of the five texts, S0 and S1, print $x_0 = x_t/\sqrt{\bar\alpha_t} - \epsilon/\sqrt{\bar\alpha_s}$, where $s < t$ is the level that the sampler goes to next.
 # With the exact noise in hand, that does not return the data.)
 
 # %%
@@ -346,7 +349,7 @@ ax.legend(loc="lower right");
 #
 # For the linear schedule the sum is $10.05$, the bound $4.3 \cdot 10^{-5}$ and the product $4.0 \cdot 10^{-5}$. It is not zero, and cannot be while every $\beta_t$ is
 # below 1. So $q(x_T \mid x_0) = \mathcal N(\sqrt{\bar\alpha_T}\, x_0, (1 - \bar\alpha_T) I)$ is **not** the standard normal. It is only close to it, and we can say how close.
-# We use the KL divergence of $q(x_T \mid x_0)$ from $\mathcal N(0, I)$ (chapter 1), in **nats**, the unit that goes with the natural logarithm. For $X \sim \mathcal N(m, v)$
+# We use the KL divergence of $q(x_T \mid x_0)$ from $\mathcal N(0, I)$ ({ref}`chapter 1 <ch-forward>`), in **nats**, the unit that goes with the natural logarithm. For $X \sim \mathcal N(m, v)$
 # the mean of the difference of the two log densities is
 #
 # $$
@@ -359,7 +362,7 @@ ax.legend(loc="lower right");
 # The coordinates are independent, so their divergences add; each contributes
 #
 # $$
-# \tfrac12 \bigl( (1 - \bar\alpha_T) + \bar\alpha_T\, x_0^2 - 1 - \ln(1 - \bar\alpha_T) \bigr) \approx \tfrac12\, \bar\alpha_T\, x_0^2 .
+# \tfrac12 \bigl( (1 - \bar\alpha_T) + \bar\alpha_T\, x_0^2 - 1 - \ln(1 - \bar\alpha_T) \bigr) \approx \tfrac12\, \bar\alpha_T\, x_0^2 ,
 # $$ (eq:prior-kl)
 #
 # since $-\ln(1 - u) = u + u^2/2 + \dots$, so that what is left out is about $\bar\alpha_T^2/4$.
@@ -409,7 +412,7 @@ assert ddpm > 2 * noise_of_mean and latent > 10 * ddpm
 # $$ (eq:snr)
 #
 # It falls strictly, so it names levels as well as $t$ does, and it does so for *any* schedule: two schedules with the same SNR at their levels make equally
-# noisy pictures. The square root of its inverse, $\sqrt{(1 - \bar\alpha_t)/\bar\alpha_t}$, is `schedule.nsr`; in chapter 7 it will be the clock of a
+# noisy pictures. The square root of its inverse, $\sqrt{(1 - \bar\alpha_t)/\bar\alpha_t}$, is `schedule.nsr`; in {ref}`chapter 7 <ch-ode>` it will be the clock of a
 # differential equation.
 
 # %% mystnb={"figure": {"caption": "Signal-to-noise ratio of two schedules. Below the dotted line the noise has more variance than data of variance 1.", "name": "fig-snr"}, "image": {"alt": "Two falling curves of the signal-to-noise ratio on a logarithmic axis against t. The linear schedule crosses 1 at t = 260 and ends near 0.00004; the cosine schedule stays higher until the last few levels, crosses 1 at t = 497, and plunges below 0.00000001 at the end."}} tags=["hide-input"]
@@ -463,6 +466,9 @@ for t in (50, 150, 260):
         assert abs(squared.mean() - best) < margin or name == "two peaks"
 
 # %% [markdown]
+# The Gaussian's error is $1/(1 + \operatorname{SNR})$, within the sampling error. With two peaks the guess is better: about two fifths of the error are gone at levels 50 and 150, but less than
+# a tenth at level 260, where the noise has blurred the peaks into each other.
+#
 # ## What breaks: the same noise twice
 #
 # The proof used that $z_t$ is *fresh*. A plausible optimisation, or a generator that is re-seeded inside the loop, draws one $z$ and uses it at every
@@ -493,7 +499,10 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 # For $0 \le s < t$, show that
 #
 # $$
-# q(x_t \mid x_s) = \mathcal N\bigl(\sqrt{\bar\alpha_t/\bar\alpha_s}\; x_s,\; (1 - \bar\alpha_t/\bar\alpha_s) I\bigr) .
+# \begin{aligned}
+# q(x_t \mid x_s) = \mathcal N\bigl(&\sqrt{\bar\alpha_t/\bar\alpha_s}\; x_s, \\
+#     &(1 - \bar\alpha_t/\bar\alpha_s)\, I\bigr) .
+# \end{aligned}
 # $$
 #
 # Then check, with the weights of a walk from
@@ -639,5 +648,5 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 # 5. $\operatorname{SNR} = \bar\alpha_t/(1 - \bar\alpha_t)$ names a level for any schedule. For Gaussian data of variance 1 the best possible error is $1/(1 + \operatorname{SNR})$;
 #    structured data can be guessed better.
 #
-# **Next.** Chapter 3 turns around and learns the way back. In the package, read {py:mod}`ddim_edu.forward` whole: it is short, and the
+# **Next.** {ref}`Chapter 3 <ch-reverse>` turns around and learns the way back. In the package, read {py:mod}`ddim_edu.forward` whole: it is short, and the
 # posterior, the sampler and the losses are built from it.

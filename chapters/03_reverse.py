@@ -77,7 +77,7 @@ def number(x):
 # ```
 #
 # Now insert $x = x_{t-1}$ with $m = \sqrt{\bar\alpha_{t-1}}\, x_0$ and $v = 1 - \bar\alpha_{t-1}$, and $y = x_t$ with $a = \sqrt{\alpha_t}$ and $b = \beta_t = 1 - \alpha_t$. The
-# denominator becomes $\alpha_t - \bar\alpha_t + 1 - \alpha_t = 1 - \bar\alpha_t$, and $q(x_{t-1} \mid x_t, x_0)$ has
+# denominator becomes $\alpha_t - \bar\alpha_t + 1 - \alpha_t = 1 - \bar\alpha_t$, and $q(x_{t-1} \mid x_t, x_0)$, the **posterior** (the distribution of $x_{t-1}$ after $x_t$ has been seen), has
 #
 # $$
 # \begin{aligned}
@@ -87,7 +87,7 @@ def number(x):
 # $$ (eq:posterior-given-x0)
 #
 # These are equations 6 and 7 of {cite:t}`ho2020ddpm`. Nothing in the lemma needs neighbouring levels: for any $s < t$ put $s$ for $t - 1$ and $\bar\alpha_t/\bar\alpha_s$ for
-# $\alpha_t$. The package has it as {py:func}`~ddim_edu.posterior.ddpm_posterior`. (Its standard deviation $\sqrt{\tilde\beta_t}$ is `schedule.sigma(t, t-1, 1.0)`; chapter 5 says
+# $\alpha_t$. The package has it as {py:func}`~ddim_edu.posterior.ddpm_posterior`. (Its standard deviation $\sqrt{\tilde\beta_t}$ is `schedule.sigma(t, t-1, 1.0)`; {ref}`chapter 5 <ch-sigma>` says
 # what the third argument is for.)
 
 
@@ -112,7 +112,7 @@ for t, s in ((500, 499), (500, 200), (2, 1), (1000, 1)):
 # %% [markdown]
 # That compares algebra with algebra. Samples are an independent witness: walk from $x_0 = 0.7$ to $x_{200}$ and on to $x_{500}$, and subtract from $x_{200}$ the straight line in
 # $x_{500}$ that the lemma gives for its mean. If the lemma is right, what is left has mean 0, no correlation with $x_{500}$, and the lemma's variance. ($x_{200}$ and $x_{500}$ are jointly Gaussian, so no
-# correlation means independence: the line has taken out all that $x_{500}$ tells.) One of this book's sources, the slide deck S4, prints the *root* of this variance as the variance. The samples decide that, too.
+# correlation means independence: the line has taken out all that $x_{500}$ tells.) The slide deck S4, one of the texts on the page {doc}`/sources`, prints the *root* of this variance as the variance. The samples decide that, too.
 
 # %%
 n, t, s = 200_000, 500, 200
@@ -177,7 +177,7 @@ assert posterior.std < min(others)
 # ## A bound that can be computed
 #
 # The model walks down. It starts from $p(x_T) = \mathcal N(0, I)$ and takes Gaussian steps $p_\theta(x_{t-1} \mid x_t) = \mathcal N(\mu_\theta(x_t, t),\, \sigma_t^2 I)$, where a network
-# gives the mean and we choose the variance. We want the data to be likely, so $\ln p_\theta(x_0)$ should be large. But $p_\theta(x_0)$ is an integral over all paths $x_{1:T}$ that
+# with adjustable numbers $\theta$ gives the mean and we choose the variance. We want the data to be likely, so $\ln p_\theta(x_0)$ should be large. But $p_\theta(x_0)$ is an integral over all paths $x_{1:T} = (x_1, \dots, x_T)$ that
 # end in $x_0$. Multiply and divide by $q(x_{1:T} \mid x_0)$ and the integral is an expectation over *forward* paths, which we can draw. The logarithm is concave, so by
 # Jensen's inequality it can only be lowered by moving it inside:
 #
@@ -348,7 +348,7 @@ assert (paths - toy_data.log_prob(x_0[:, None])).abs().max() < 1e-12
 # %% [markdown]
 # Two computations of the bound agree within the sampling error (it is that of the mean over paths; the assertion allows four of them), and no gap is negative, for any of
 # the 50,000 points. The last row is the surprise: its standard error is 0. If the model is the forward process reversed, the ratio $p_\theta(x_{0:T})/q(x_{1:T} \mid x_0)$
-# is $q(x_0)$ on *every* path, so the bound is tight path by path. The first row shows the price of a step that is too sure of itself: here the variance that is too small
+# is $q(x_0)$ on *every* path, so the bound is tight path by path. (The third row lacks only the right start.) The first row shows the price of a step that is too sure of itself: here the variance that is too small
 # costs four times as much as the one that is too large.
 #
 # Is the gap the divergence that {eq}`eq:elbo-gap` says? Given $x_0$, a path $x_1, \dots, x_6$ has a Gaussian density in six dimensions under $q$ and under $p_\theta$ alike (there $p_\theta(x_{0:T})$ up to a
@@ -414,7 +414,7 @@ for t in (2, 4, 6):
 # $$ (eq:kl-to-mse)
 #
 # That is DDPM's equation 12. It holds for $t = 1$ too, where $\tilde\mu = x_0$ and the constant is the $\tfrac12 \ln 2\pi\sigma_1^2$ of each coordinate. The package computes the weights in
-# {py:func}`~ddim_edu.losses.gamma_of_sigma`, written for any posterior of the family of chapter 4.
+# {py:func}`~ddim_edu.losses.gamma_of_sigma`, written for any posterior of the family of {ref}`chapter 4 <ch-non-markov>`.
 #
 # In the toy this can be seen draw by draw. The lines that its models share must then be {eq}`eq:mean-from-eps` with the best possible prediction $\epsilon^* = E[\epsilon \mid x_t]$ in the place of $\epsilon$: $x_{t-1}$'s
 # mean given $x_t$ is the mean of $\tilde\mu$ over what $\epsilon$ may have been, and $\tilde\mu$ is linear in $\epsilon$.
@@ -475,7 +475,7 @@ floor = (eps - best).square().mean(1).view(1000, each).mean(1)  # of each level
 shares = {"bound": (gamma * floor).cumsum(0), "L_simple": floor.cumsum(0)}
 shares = {name: total / total[-1] for name, total in shares.items()}
 
-# %% mystnb={"figure": {"caption": "Left: the weight that the bound gives to the squared error of each level. Right: share of the levels up to $t$ in the sum of all squared errors, weighted (bound) or not ($L_{\\text{simple}}$), for the best possible predictor on three clusters.", "name": "fig-weights"}, "image": {"alt": "Two line plots against t on logarithmic axes. Left: the weight is about 0.5 at the first levels, falls to 0.005 near level 350 and rises a little to 0.01. Right: the bound's cumulative share reaches one half before level 10, that of L simple only between 100 and 200."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Left: the weight that the bound gives to the squared error of each level. Right: share of the levels up to $t$ in the sum of all squared errors, weighted (bound) or not ($L_{\\text{simple}}$), for the best possible predictor on three clusters. The bend at $t = 2$ is there because the variance of the last step is $\\beta_1$ instead of $\\tilde\\beta_1 = 0$.", "name": "fig-weights"}, "image": {"alt": "Two line plots against t on logarithmic axes. Left: the weight is about 0.5 at the first levels, falls to 0.005 near level 350 and rises a little to 0.01. Right: the bound's cumulative share reaches one half before level 10, that of L simple only between 100 and 200."}} tags=["hide-input"]
 fig, (left, right) = figure(2, height=2.4)
 left.plot(range(1, 1001), gamma)
 left.set(xlabel="level t", ylabel=r"$\gamma_t$", xscale="log", yscale="log")
@@ -603,14 +603,14 @@ slip = 0.01 / schedule.snr[1000].sqrt()
 print(f"a slip of 0.01 in eps is then one of {slip:.1f} in x_0")
 
 # %% [markdown]
-# Read the columns. At $t = 1$ the noise is a hundredth of a unit in clusters of width 0.17: nothing tells it from the width of the cluster, and the floor of $\epsilon$ is nearly 1, its variance. At $t = 1000$ nearly all of $x_t$ *is*
+# Read the columns. At $t = 1$ the noise is a hundredth of a unit in clusters of standard deviation $\sqrt{0.03} = 0.17$: nothing tells it from the width of the cluster, and the floor of $\epsilon$ is nearly 1, its variance. At $t = 1000$ nearly all of $x_t$ *is*
 # noise, and the floor is tiny. Yet the squared error of the same prediction, seen as one of $x_0$, is $1/\operatorname{SNR}$ times as large, and that is about 25,000: a slip of 0.01 in $\hat\epsilon$ is one of 1.6 in $\hat x_0$. The column of $v$ is the one without
 # extremes, at either end. To train on $x_0$ with equal weights, then, is to train on $\epsilon$ with weights $1/\operatorname{SNR}$: the choice of target is another choice of weights.
 
 # %% [markdown]
 # ## A network for points
 #
-# Now learn $\epsilon^*$ from samples alone. {py:class}`~ddim_edu.nets.points.PointNet` is a multilayer perceptron of three hidden layers that is told the level by sines and cosines of $t$. The whole of DDPM's training
+# Now learn $\epsilon^*$ from samples alone. {py:class}`~ddim_edu.nets.points.PointNet` is a multilayer perceptron (linear maps, with a fixed curve applied to every number in between) of three hidden layers that is told the level by sines and cosines of $t$. The whole of DDPM's training
 # (its algorithm 1) is in the loop: draw data, draw levels, draw noise, take a step down the loss.
 
 # %%
@@ -630,7 +630,7 @@ for _ in range(n_steps):
     rate.step()
 
 # %% [markdown]
-# A training loss alone says little: is 0.16 good? Here {eq}`eq:error-split` can be taken apart, because the floor is known. On the 400,000 fresh draws from above
+# Over all levels the trained network's loss is 0.16, as the next cell prints. Is that good? The loss alone does not say. Here {eq}`eq:error-split` can be taken apart, because the floor is known. On the 400,000 fresh draws from above
 # (training magnifies the last digits, in which processors differ, so what depends on the network is printed as a limit that it keeps):
 
 # %%
@@ -723,7 +723,7 @@ print("it is larger in three empty corners")
 #
 # Averaged over $x_t$ this is also the $\sigma_t^2$ that, around the best mean, makes $L_{t-1}$ least: {eq}`eq:kl-gaussians`, with the mean of $(m_1 - m_2)^2$ in its place, has derivative 0 in $v_2$ at $v_2 = v_1 + E(m_1 - m_2)^2$.
 # If the data is a single point, nothing is unknown and the answer is $\tilde\beta_t$. If it is standard normal, $\operatorname{Var}(x_0 \mid x_t) = 1 - \bar\alpha_t$ by {eq}`eq:best-error`, and the sum is
-# $\beta_t\,(1 - \bar\alpha_{t-1} + \bar\alpha_{t-1}\beta_t)/(1 - \bar\alpha_t) = \beta_t$, DDPM's other choice. For a variance of $x_0$ up to 1 the average lies between the two, because the straight-line guess of chapter 2 alone
+# $\beta_t\,(1 - \bar\alpha_{t-1} + \bar\alpha_{t-1}\beta_t)/(1 - \bar\alpha_t) = \beta_t$, DDPM's other choice. For a variance of $x_0$ up to 1 the average lies between the two, because the straight-line guess of {ref}`chapter 2 <ch-variance>` alone
 # leaves at most $1 - \bar\alpha_t$. Again it all holds for any $s < t$, and one large step shows it best.
 
 # %%
@@ -811,7 +811,7 @@ for name, x in walks.items():
 assert strays["exact"] < strays["network"] < 0.03
 
 # %% [markdown]
-# The weights 0.5, 0.3 and 0.2 are met within the sampling error and a little of the network's own, and the clusters are as wide as they should be, $\sqrt{0.03} = 0.17$. Nobody told the network any of these numbers. What
+# The weights 0.5, 0.3 and 0.2 are met within the sampling error and a little of the network's own, and the clusters are as wide as they should be. Nobody told the network any of these numbers. What
 # its excess costs can be seen too: more of its points than of the control's are strays between the clusters.
 #
 # ## What breaks: the mean without the noise
@@ -850,7 +850,7 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 # %% [markdown]
 # What went wrong is arithmetic. Where $x_t$ looks standard normal, the best prediction is $\epsilon^* = \sqrt{1 - \bar\alpha_t}\, x_t$, and {eq}`eq:mean-from-eps` becomes
 # $\sqrt{\alpha_t}\, x_t$: a mean step *shrinks*, as a forward step does, and counts on $\beta_t$ of fresh variance to make up for it. From level 1000 to 400 the factors multiply to
-# $\sqrt{\bar\alpha_{1000}/\bar\alpha_{400}}$; what was a cloud is a dot before there are clusters to choose from. A mean is not a draw. (The deterministic sampler of chapter 5 draws no noise either, and
+# $\sqrt{\bar\alpha_{1000}/\bar\alpha_{400}}$; what was a cloud is a dot before there are clusters to choose from. A mean is not a draw. (The deterministic sampler of {ref}`chapter 5 <ch-sigma>` draws no noise either, and
 # does not collapse: its mean is another one, which keeps the noise that it finds in $x_t$.)
 
 # %% [markdown]
@@ -993,7 +993,7 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 # :label: ex-reverse-root
 # *Break · two stars · 25 minutes*
 #
-# One of this book's sources, the slide deck S4, prints $\sigma_t^2 = \sqrt{\tfrac{1 - \bar\alpha_s}{1 - \bar\alpha_t} \bigl(1 - \tfrac{\bar\alpha_t}{\bar\alpha_s}\bigr)}$ as the variance that gives DDPM. Take it at its word in
+# The slide deck S4 of the page {doc}`/sources` prints $\sigma_t^2 = \sqrt{\tfrac{1 - \bar\alpha_s}{1 - \bar\alpha_t} \bigl(1 - \tfrac{\bar\alpha_t}{\bar\alpha_s}\bigr)}$ as the variance that gives DDPM. Take it at its word in
 # DDPM's loop with the exact predictor of two peaks. How wide does the cloud become on its way down, and how likely are the samples under the data's density?
 # Hand in the largest standard deviation on the way, and by how much the samples' mean log density lies below that of the right walk: `check("ex-reverse-root", (widest, lost))`.
 # ```
@@ -1041,5 +1041,5 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 # 4. The best prediction is $E[\epsilon \mid x_t] = -\sqrt{1 - \bar\alpha_t}\, \nabla \ln q_t$. Its error is a floor that belongs to the data; only the excess can be trained away. $x_0$, $v$ and the score are the same prediction in other units.
 # 5. The variance of a reverse step lies between $\tilde\beta_t$ and $\beta_t$ for data of variance up to 1; without its noise, DDPM's step collapses the cloud.
 #
-# **Next.** Chapter 4 asks which forward processes share the jump $q(x_t \mid x_0)$ and finds a whole family, of which this chapter's posterior is one member. In the package, read
+# **Next.** {ref}`Chapter 4 <ch-non-markov>` asks which forward processes share the jump $q(x_t \mid x_0)$ and finds a whole family, of which this chapter's posterior is one member. In the package, read
 # {py:mod}`ddim_edu.losses`, then {py:func}`ddim_edu.posterior.ddpm_posterior`.

@@ -2,7 +2,7 @@
 # (ch-non-markov)=
 # # The non-Markovian family
 #
-# **Question.** Chapter 3 asked the forward chain for $q(x_{t-1} \mid x_t, x_0)$, and Bayes' rule gave one answer. The network was then trained with a loss that
+# **Question.** {ref}`Chapter 3 <ch-reverse>` asked the forward chain for $q(x_{t-1} \mid x_t, x_0)$, and Bayes' rule gave one answer. The network was then trained with a loss that
 # never looks at two levels at once. So why would $q(x_{t-1} \mid x_t, x_0)$ have to be *this* one?
 #
 # It does not. There is a whole family of processes that training cannot tell apart, DDPM's chain is one member, and the member without any chance
@@ -37,8 +37,8 @@ schedule = NoiseSchedule.linear()  # T = 1000 levels
 #
 # Recall how $L_\text{simple}$ is computed: draw a picture $x_0$, a level $t$ and a noise $\epsilon$, form $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$, and
 # compare $\epsilon_\theta(x_t, t)$ with $\epsilon$. It is an average over levels, and each of its terms needs one level only. So, whatever the data, the loss depends only on
-# the distributions $q(x_t \mid x_0)$, one for each $t$. These are called the **marginals**. The distribution of all levels together, $q(x_{1:T} \mid x_0)$ with
-# $x_{1:T}$ short for $x_1, \dots, x_T$, is called the **joint**. It contains the marginals and much more: how one level depends on another.
+# the distributions $q(x_t \mid x_0)$, one for each $t$. These are called the **marginals**. The distribution of all levels together, $q(x_{1:T} \mid x_0)$,
+# is called the **joint**. It contains the marginals and much more: how one level depends on another.
 #
 # Marginals do not determine a joint. Two standard normal numbers can be equal, or independent, or anything between. Walking down from $x_T$ to the data, as a sampler does,
 # is all about how one level depends on another, and there training leaves us free. Which joints have the right marginals?
@@ -87,7 +87,7 @@ assert torch.allclose(by_hand, step.mean + step.std * z, rtol=1e-12)
 assert torch.isclose(on_found**2 + step.std**2, 1 - abar_s, rtol=1e-12)
 
 # %% [markdown]
-# Is the posterior of chapter 3 one of these $q_\sigma$? Its variance, with $1 - \bar\alpha_t/\bar\alpha_s$ for the $\beta$ of the step, is
+# Is the posterior {eq}`eq:posterior-given-x0` one of these $q_\sigma$? Its variance, with $1 - \bar\alpha_t/\bar\alpha_s$ for the $\beta$ of the step, is
 #
 # $$
 # \sigma_\text{DDPM}^2 = \frac{1 - \bar\alpha_s}{1 - \bar\alpha_t} \Bigl(1 - \frac{\bar\alpha_t}{\bar\alpha_s}\Bigr) .
@@ -101,7 +101,7 @@ assert torch.isclose(on_found**2 + step.std**2, 1 - abar_s, rtol=1e-12)
 #
 # so that $x_t$ gets the factor $\sqrt{\bar\alpha_t/\bar\alpha_s}\,(1 - \bar\alpha_s)/(1 - \bar\alpha_t)$, the one it has in DDPM's posterior. The factor on $x_0$
 # then agrees too, because both means, averaged over $x_t$, must give $\sqrt{\bar\alpha_s}\, x_0$. DDPM is the member with this $\sigma$. In the package it is
-# `schedule.sigma(t, s, 1.0)`; chapter 5 is about the 1.0.
+# `schedule.sigma(t, s, 1.0)`; {ref}`chapter 5 <ch-sigma>` is about the 1.0.
 
 # %%
 # checks eq:ddpm-sigma, eq:left-for-found
@@ -119,7 +119,7 @@ assert torch.isclose(ours.std, ddpm.std, rtol=1e-10)
 # %% [markdown]
 # ## The joint
 #
-# From now on $s = t - 1$, and $\sigma_t$ is the $\sigma$ of the step from $t$ to $t - 1$. (No formula of one step uses that the two levels are neighbours; chapter 6 builds on that.)
+# From now on $s = t - 1$, and $\sigma_t$ is the $\sigma$ of the step from $t$ to $t - 1$. (No formula of one step uses that the two levels are neighbours; {ref}`chapter 6 <ch-fewer-steps>` builds on that.)
 #
 # ```{prf:definition} The family
 # :label: def-family
@@ -321,7 +321,7 @@ for name, sigma in members.items():
     print(f"{name:13s}  rho_300 {expected:.3f}  rho_2 {rho(sigma, 2):.3f}")
     assert abs(measured - expected) < 5 * (1 - expected**2) / n**0.5 + 1e-9
 
-# %% mystnb={"figure": {"caption": "Four paths of each member, all for $x_0 = 0.8$, drawn from right to left and chosen among forty so that they begin far apart. Grey: mean and two standard deviations, the same in all panels. At any one level the three distributions are equal; along a path they could hardly differ more.", "name": "fig-family-paths"}, "image": {"alt": "Three panels of x at level t against t from 0 to 1000, each with the same grey band that widens from 0.8 on the left. With sigma 0 the four paths are smooth curves that fan out. With DDPM's sigma they are jagged like random walks. With the largest sigma they fill the band like static, since neighbouring values have nothing in common."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Four paths of each member, all for $x_0 = 0.8$, drawn from right to left and chosen among forty so that they begin far apart. Grey: mean and two standard deviations, the same in all panels (in the third, under the lines). At any one level the three distributions are equal; along a path they could hardly differ more.", "name": "fig-family-paths"}, "image": {"alt": "Three panels of x at level t against t from 0 to 1000, each with the same grey band that widens from 0.8 on the left. With sigma 0 the four paths are smooth curves that fan out. With DDPM's sigma they are jagged like random walks. With the largest sigma they fill the band like static, since neighbouring values have nothing in common."}} tags=["hide-input"]
 fig, axes = figure(3, height=2.5, sharex=True, sharey=True)
 low, high = (abar.sqrt() * 0.8 + k * (1 - abar).sqrt() for k in (-2, 2))
 for ax, (name, path) in zip(axes, paths.items()):
@@ -564,12 +564,12 @@ assert crossing - 1 / 8 < ddpm[5] / most[5] < crossing
 
 # %% [markdown]
 # The sign has a reason. With less fresh noise than DDPM's, $\rho_t$ and with it $a_t$ are larger: $x_{t-1}$ comes in with a larger factor, for the sake of the noise in it, and
-# brings more data along than level $t$ should have. So $c_t$ is negative and takes the excess away. With more fresh noise it is the other way round. One of the sources (S4 on the page {doc}`/notation`) says of this process that $x_t$ "keeps injecting itself at each iteration". It is $x_0$ that keeps
+# brings more data along than level $t$ should have. So $c_t$ is negative and takes the excess away. With more fresh noise it is the other way round. One of the texts on the page {doc}`/sources` (S4) says of this process that $x_t$ "keeps injecting itself at each iteration". It is $x_0$ that keeps
 # coming in; $x_t$ depending on $x_{t-1}$ is what every chain has.
 #
 # ### What is deterministic at sigma 0
 #
-# Another source (S2) says that with $\sigma = 0$ "the forward process becomes deterministic". As it stands, that cannot be: $x_t$ given $x_0$ still has the variance $1 - \bar\alpha_t$. What holds is
+# Another of them (S2) says that with $\sigma = 0$ "the forward process becomes deterministic". As it stands, that cannot be: $x_t$ given $x_0$ still has the variance $1 - \bar\alpha_t$. What holds is
 # that $\kappa_t = 0$: given $x_0$ **and** $x_{t-1}$, and for $t > 1$, the next level is known. All chance is in one noise, and $x_1$ already contains it. The paper says
 # it with these conditions (section 4.1). Measure what is left unknown of $x_5$, and of $x_1$, as a standard deviation:
 
@@ -685,7 +685,7 @@ for S, tau in taus.items():
 # With a thousand steps the noise at level 1 has nearly twice the variance that it should have, but that is only $1 - \bar\alpha_1 = 10^{-4}$. With ten steps the factor is
 # about a thousand.
 #
-# One point is the extreme case. A predictor that does *not* know $x_0$ makes errors, and the extra noise can make up for what they leave out: for standard normal data chapter 3 found $\hat\sigma$ exactly right.
+# One point is the extreme case. A predictor that does *not* know $x_0$ makes errors, and the extra noise can make up for what they leave out: for standard normal data {ref}`chapter 3 <ch-reverse>` found $\hat\sigma$ exactly right.
 # Table 1 of {cite:t}`song2021ddim` shows both sides. There $\hat\sigma$ has by far the worst FID at ten steps, and the best at a thousand.
 #
 # ## What breaks: more noise than fits
@@ -776,7 +776,7 @@ for t in shown:
     print(f"t = {t:3d}  jump {text[0]}  members", *text[1:])
 
 # %% [markdown]
-# One training, then, serves every member. Chapter 3 came to $L_\text{simple}$ by way of a variational bound for DDPM's chain; that the bounds of the other members lead to it as well is shown in chapter 5.
+# One training, then, serves every member. Chapter 3 came to $L_\text{simple}$ by way of a variational bound for DDPM's chain; that the bounds of the other members lead to it as well is shown in {ref}`chapter 5 <ch-sigma>`.
 #
 # ## Exercises
 #
@@ -934,5 +934,5 @@ for t in shown:
 # 4. The forward process of a member looks at $x_0$ as well as at $x_{t-1}$. Only DDPM's does not, and it is the only Markov chain.
 # 5. More fresh noise than the range allows changes the marginals given $x_0$, and so does adding noise of size $\hat\sigma$ to DDPM's mean.
 #
-# **Next.** Chapter 5 puts a network's guess in the place of $x_0$ and turns every member into a sampler. In the package, read {py:mod}`ddim_edu.posterior`: its function `place` is
+# **Next.** {ref}`Chapter 5 <ch-sigma>` puts a network's guess in the place of $x_0$ and turns every member into a sampler. In the package, read {py:mod}`ddim_edu.posterior`: its function `place` is
 # the two terms of {eq}`eq:reuse-noise` that are not fresh.
