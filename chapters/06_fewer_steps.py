@@ -885,8 +885,8 @@ assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 #
 # 1. The family $q_\sigma$ exists on every sub-sequence $\tau$, with the same marginals; its loss is the same squared error with other weights, so one training serves all.
 # 2. A deterministic step is a straight line in $x/\sqrt{\bar\alpha}$ against $\sqrt{(1-\bar\alpha)/\bar\alpha}$; it errs where $\hat\epsilon$ changes, so levels belong where the path bends.
-# 3. The best spacing depends on the schedule: quadratic for the linear one, even for the cosine one, where quadratic's start at $0.8\, T$ leaves a floor.
-# 4. At $\eta = 0$ the error falls about as $1/S$ and one $x_T$ keeps its picture; at $\eta = 1$ few steps hurt more. Both starve a rare peak.
+# 3. The best spacing depends on the schedule: quadratic for the linear one, equal steps in $t$ for the cosine one, where quadratic's start at $0.8\, T$ leaves a floor.
+# 4. At $\eta = 0$ the error falls about as $1/S$ (for the digits ten calls do, as far as our statistic sees) and one $x_T$ keeps its picture; at $\eta = 1$ few steps hurt more. Both starve a rare peak.
 # 5. A jump needs $\bar\alpha_t/\bar\alpha_s$, the network needs the level, and the sampler needs one list: three places where code goes wrong in silence.
 #
 # **Next.** Chapter 7 takes the limit of ever shorter steps and finds a differential equation. In the package, read {py:func}`~ddim_edu.schedule.make_tau`, then

@@ -660,7 +660,7 @@ assert missed > 100 * ours[50]
 #
 # ## What a stochastic sampler cannot do
 #
-# With $\eta = 1$ the latent decides little, as chapter 6 measured, so there is nothing to encode. Here it is seen from the latent of a real digit.
+# With $\eta = 1$ the latent decides little, as chapter 6 measured, so a picture cannot be encoded in it alone. The latent of a real digit, decoded with fresh noise:
 
 # %% mystnb={"figure": {"caption": "One latent, decoded in 50 steps. Left, the digit that was encoded and its decoding with η = 0. The other six are decodings of the same latent with η = 1.", "name": "fig-ode-stochastic"}, "image": {"alt": "A row of eight small grey pictures. The first two show the same handwritten digit. The other six show various digits."}} tags=["hide-input"]
 latent = latents[50][3:4]
