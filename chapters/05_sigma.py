@@ -71,7 +71,7 @@ assert torch.allclose(by_hand, drawn.mean + drawn.std * z)
 #
 # A sampler starts from $x_T \sim \mathcal N(0, I)$ and takes this step from level to level. The levels stand in a rising list $\tau$ that starts at 0, the data;
 # {py:func}`~ddim_edu.schedule.make_tau` makes one with $S$ steps. (Chapter 6 asks why levels may be skipped and which to keep.) With $S = T$ every
-# level is visited, and $s = t - 1$. The fresh noise of a step, `schedule.sigma(t, s, eta)`, and its argument `eta` are explained in the next section. The loop:
+# level is visited, and $s = t - 1$; with fewer, this list ends a little below $T$ (here at 951), and the sampler starts there from the same $\mathcal N(0, I)$. The fresh noise of a step, `schedule.sigma(t, s, eta)`, and its argument `eta` are explained in the next section. The loop:
 
 # %%
 tau, eta, abar = make_tau(1000, 20), 0.7, schedule.alpha_bar
@@ -92,7 +92,7 @@ whole = sample(
 assert torch.allclose(x, whole, rtol=0, atol=1e-12)
 
 # %% [markdown]
-# Same seed, same numbers. The sampler of chapter 1 was no more than this. The package writes the loop once, as a **generator**: {py:func}`~ddim_edu.sampler.ddim_path`
+# Same seed, same numbers. The sampler of chapter 1 was no more than this. The package writes the loop once, as a **generator** in Python's sense: {py:func}`~ddim_edu.sampler.ddim_path`
 # yields a small record after each step (`t`, `s`, `x_t`, `eps_hat`, `x0_hat`, `x_s`) and waits until it is asked for the next. Whoever wants the whole path
 # collects the records; {py:func}`~ddim_edu.sampler.sample` keeps the last. The network is called once a step. The last step has $\sigma = 0$, since $\bar\alpha_0 = 1$ leaves no
 # room for noise, so a sampler always ends on a prediction $\hat x_0$.
@@ -107,7 +107,7 @@ for eta in (0.0, 0.3, 1.0):
     )
     paths[eta] = torch.stack([start] + [step.x_s for step in steps])[..., 0]
 
-# %% mystnb={"figure": {"caption": "Thirteen starts, walked down in 100 steps by three members of the family with the same exact predictor. Noise is on the left of each panel, data on the right.", "name": "fig-sigma-paths"}, "image": {"alt": "Three panels of thirteen paths each, from level 901 on the left to 0 on the right, all ending near -1 or 0.6. At eta 0 the paths are smooth and never cross. At eta 0.3 they tremble, at eta 1 they are jagged and tangled until shortly before the end."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Thirteen starts, walked down in 100 steps by three members of the family with the same exact predictor. Noise is on the left of each panel, data with peaks at −1 and 0.6 on the right.", "name": "fig-sigma-paths"}, "image": {"alt": "Three panels of thirteen paths each, from level 991 on the left to 0 on the right, most ending near -1 or 0.6. At eta 0 the paths are smooth and never cross. At eta 0.3 they tremble, at eta 1 they are jagged and tangled until shortly before the end."}} tags=["hide-input"]
 fig, axes = figure(3, height=2.3, sharey=True)
 for ax, (eta, path) in zip(axes, paths.items()):
     ax.plot(tau.flip(0), path, linewidth=0.8)
@@ -122,7 +122,7 @@ for eta, path in paths.items():
     assert (swaps == 0) == (eta == 0)
 
 # %% [markdown]
-# Of neighbours in $x_T$, so many stand the other way round at the end. At $\eta = 0$ the result is a function of $x_T$, and on a line an increasing one. With noise, $x_T$ is forgotten on the way. Chapter 7 lives on the
+# So many of the pairs that are neighbours in $x_T$ stand the other way round at the end. At $\eta = 0$ the result is a function of $x_T$, and on a line an increasing one. With noise, $x_T$ is forgotten on the way. Chapter 7 lives on the
 # first property; the second will matter below.
 #
 # ## One number from DDIM to DDPM
@@ -159,8 +159,8 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 
 # %% [markdown]
 # **Try it.** The same loop in the plane, where $\epsilon^*$ of a mixture of three clusters leads each walk, on levels spread evenly from 1000 down. At $\eta = 0$ the paths are smooth, and a
-# press on the button changes nothing, because no fresh noise is drawn. Raise $\eta$: from the same starts the walks now wander, and other noise takes them to other ends. Then lower $S$
-# from 100 to 10, and the ends draw closer to the centres than the data does. The section "What a step loses" explains it.
+# press on the button changes nothing, because no fresh noise is drawn. Raise $\eta$: from the same starts the walks now wander, and other noise takes them to other ends. Then take $S$
+# to 100 and down to 10, and the ends draw closer to the centres than the data does. The section "What a step loses" explains it.
 #
 # <div class="explore" data-explore="paths-2d">
 #
@@ -183,7 +183,7 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 #
 # with expectations over data and noise (the first term too). Compare it with the weighted error of the noise, $L_\gamma = \sum_t \gamma_t\, E \lVert \epsilon - \epsilon_\theta(x_t, t) \rVert^2$ (equation 5 of the paper).
 #
-# ```{prf:theorem} One objective (theorem 1 of the paper)
+# ```{prf:theorem} One objective, the paper's theorem 1
 # :label: thm-one-objective
 # For all $\sigma_1, \dots, \sigma_T > 0$ in their ranges there are weights $\gamma_t$ and a constant $C$, which does not depend on the network, with
 #
@@ -203,7 +203,7 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 #
 # ```{prf:proof}
 # Two Gaussians with the same covariance $\sigma^2 I$ have divergence $\lVert \mu - \mu' \rVert^2 / (2\sigma^2)$. The two means differ only in $x_0$ against $\hat x_0$, so by
-# $k_t (x_0 - \hat x_0)$. And since $x_t$ is the same in {eq}`eq:unmix` for the true and the predicted noise, $x_0 - \hat x_0 = \sqrt{(1-\bar\alpha_t)/\bar\alpha_t}\, (\hat\epsilon - \epsilon)$. That gives $\gamma_t$ for $t \ge 2$.
+# $k_t (x_0 - \hat x_0)$. And since $x_t$ is the same in {eq}`eq:unmix` for the true and the predicted noise, $x_0 - \hat x_0 = \sqrt{(1-\bar\alpha_t)/\bar\alpha_t}\, (\hat\epsilon - \epsilon)$. That gives $\gamma_t$ for $t \ge 2$ (and at $\eta = 1$ the $\gamma_t$ of {eq}`eq:kl-to-mse`).
 # At $t = 1$, in $d$ dimensions,
 #
 # $$
@@ -278,7 +278,7 @@ for eta in (1.0, 0.3):
 #
 # ```{warning}
 # In appendix B of the paper (quoted from memory) the weights are $\gamma_t = 1/(2 d\, \sigma_t^2\, \alpha_t)$, with its $\alpha_t$ our $\bar\alpha_t$ and $d$ the dimension. That leaves out $k_t^2\,(1 - \bar\alpha_t)$:
-# the difference of the means is written without its factor $k_t$, and $x_0 - \hat x_0$ without its factor $\sqrt{1 - \bar\alpha_t}$. The theorem stands, with other weights.
+# the difference of the means is written without its factor $k_t$, and $x_0 - \hat x_0$ without its factor $\sqrt{1 - \bar\alpha_t}$. The theorem stands, with other weights; with these $J - L$ depends on the predictor:
 # ```
 
 # %%
@@ -319,8 +319,8 @@ for name, w in weights.items():
 #
 # ## What a step loses
 #
-# If the network is the same, the members of the family differ only in how they use it. Take a perfect predictor, and one step from $t$ to $s$. Under $q_\sigma$ we have $x_s = k\, x_0 + c\, x_t + \sigma z$ with
-# coefficients $k$ and $c$ ($k$ is $k_t$ of {eq}`eq:gamma-of-sigma` with $s$ in place of $t - 1$). Given $x_t$, the true $x_0$ is still uncertain, so the truth has variance
+# If the network is the same, the members of the family differ only in how they use it. Take a perfect predictor, and one step from $t$ to $s$. Under $q_\sigma$, $x_s$ is $k\, x_0$ plus a multiple of $x_t$ plus $\sigma z$,
+# where $k$ is $k_t$ of {eq}`eq:gamma-of-sigma` with $s$ in place of $t - 1$. Given $x_t$, the true $x_0$ is still uncertain, so the truth has variance
 #
 # $$
 # \operatorname{Var}(x_s \mid x_t) = \sigma^2 + k^2 \operatorname{Var}(x_0 \mid x_t) .
@@ -353,7 +353,7 @@ for eta in (0.0, 1.0):
 #
 # How much does that matter after all steps? On a line we need no samples to say. We follow the distribution function of the sampler's state: the noiseless
 # part of a step moves points and leaves the share of mass to their left as it is (because the new position grows with $x_t$), and fresh noise convolves, which is a product after a Fourier
-# transform. To keep the transform from seeing the step from 0 to 1, we subtract the normal distribution function, whose convolution is known.
+# transform. A transform takes what it is given for periodic, and a distribution function, which rises from 0 to 1, is not; so we subtract the normal one, whose convolution is known.
 # Without fresh noise the points are never put back on the grid. Those from near $-0.5$ drift apart, to one peak or the other, so there we start with more of them.
 
 # %%
@@ -502,7 +502,7 @@ assert min(ends["half"]) > 0.31  # the two data are 0.2 * 1.6 = 0.32 apart
 # where $k = \sqrt{\bar\alpha_s}\,(1 - \bar\alpha_t/\bar\alpha_s)/(1 - \bar\alpha_t)$ is the coefficient of $x_0$ at $\eta = 1$. (Both sides of the second line are $(\bar\alpha_s - \bar\alpha_t)^2 / (\bar\alpha_s (1 - \bar\alpha_t))$.)
 #
 # Why would one do that? Compare with {eq}`eq:lost-variance`: the step loses $k^2\operatorname{Var}(x_0 \mid x_t)$. So the excess pays the loss back in full where $\operatorname{Var}(x_0 \mid x_t) = 1 - \bar\alpha_t$, as for
-# standard normal data (an exercise). For data that is a single point nothing was lost, and it is all error. These are the two cases of chapter 3, and DDPM's own reasons for the two choices. In between, $\operatorname{Var}(x_0 \mid x_t)/(1 - \bar\alpha_t)$ is the share of the excess
+# standard normal data ({ref}`ex-sigma-hat-gaussian`). For data that is a single point nothing was lost, and it is all error. These are the two cases of chapter 3, and DDPM's own reasons for the two choices. In between, $\operatorname{Var}(x_0 \mid x_t)/(1 - \bar\alpha_t)$ is the share of the excess
 # that was owed. How bad is the rest?
 
 # %%
@@ -521,7 +521,7 @@ for S in (10, 20, 50, 100, 1000):
     print(f"S {S:4d}: noise {made:.3f}, told {told:.3f}")
 
 # %% [markdown]
-# In the worst case, a single point, with $S = 10$ the last prediction is made on a state with noise of standard deviation 0.32, by a network that is told 0.01. At $S = 1000$ it is 0.013 against 0.01, and one grey level of 256 is 0.008.
+# (Told: the noise that belongs to the level.) In the worst case, a single point, with $S = 10$ the last prediction is made on a state with noise of standard deviation 0.32, by a network that is told 0.01. At $S = 1000$ it is 0.013 against 0.01, and one grey level of 256 is 0.008.
 #
 # Here is the paper's comparison on data whose truth we know: two peaks of standard deviation 0.03, narrow as the details of a picture are, and an exact predictor.
 # In thousandths:
@@ -540,7 +540,7 @@ assert (np.diff(ours[:, :3], axis=0) > 0.0003).all()  # every row worse
 assert ours[:, 4].argmin() == 4 and ours[4, 0] > 2.5 * ours[3, 0]
 
 # %% [markdown]
-# The paper's Table 1 for CIFAR-10, in FID (a distance between sets of pictures, chapter 11; smaller is better). Only the shape can be compared.
+# The paper's Table 1 for CIFAR-10 (all of it: {doc}`/sources`), in FID (a distance between sets of pictures, chapter 11; smaller is better). Only the shape can be compared.
 #
 # | $S$ | 10 | 20 | 50 | 100 | 1000 |
 # |---|---|---|---|---|---|
@@ -630,9 +630,9 @@ assert outside["hat"].mean() > 3 * max(outside[0.0].mean(), outside[1.0].mean())
 # %% [markdown]
 # The excess is visible and measurable. (Clipping $\hat x_0$ to $[-1, 1]$, as the official code does for $\hat\sigma$ only, would hide it from this number.)
 #
-# ## What breaks: a square too few
+# ## What breaks: a square too many
 #
-# The slide deck among this book's sources, S4, prints $\sigma_t^2 = \sqrt{\frac{1-\bar\alpha_s}{1-\bar\alpha_t}\bigl(1 - \frac{\bar\alpha_t}{\bar\alpha_s}\bigr)}$ as the choice that gives DDPM. That root is $\sigma$, not its square. Followed to the letter,
+# The slide deck among this book's {doc}`sources </sources>`, S4, prints $\sigma_t^2 = \sqrt{\frac{1-\bar\alpha_s}{1-\bar\alpha_t}\bigl(1 - \frac{\bar\alpha_t}{\bar\alpha_s}\bigr)}$ as the choice that gives DDPM. That root is $\sigma$, not its square. Followed to the letter,
 # $\sigma = \sqrt{\sigma(1)}$, which is larger, since $\sigma(1) < 1$. Does it stay in range? Where it does not, the direction term has the root of a negative number. The package refuses. A code that sets the negative number to 0 goes on,
 # and level $s$ gets variance $\sigma^2$ instead of $1 - \bar\alpha_s$.
 
@@ -864,7 +864,7 @@ assert rms["slipped"] > 0.06 > 0.04 > rms["right"]
 # 1. A step is predicted $x_0$, plus direction pointing to $x_t$, plus fresh noise; the sampler is a loop over it, and `ddim_path` is that loop as a generator.
 # 2. $\eta$ scales the noise: 0 is DDIM, a function of $x_T$; 1 is DDPM, exactly.
 # 3. $J_\sigma = L_\gamma + C$ with weights that contain $k_t^2$; if every level can be fitted, the weights do not matter, so one network serves all.
-# 4. A step loses $k^2 \operatorname{Var}(x_0 \mid x_t)$ of variance, more with more noise: noise costs at small $S$. It also forgets early mistakes, and with a faulty prediction or start it can win.
+# 4. A step loses $k^2 \operatorname{Var}(x_0 \mid x_t)$ of variance, more with more noise: few steps with a good network ask for $\eta = 0$. Noise also forgets early mistakes, and with a faulty prediction or start it can win.
 # 5. $\hat\sigma$ adds $k^2 (1 - \bar\alpha_t)$, which is right for normal data and otherwise too much. In short runs on narrow data the excess is what one sees; in long runs it can be the best.
 #
 # **Next.** Chapter 6 asks which levels to visit, and why any may be left out. In the package, read {py:mod}`ddim_edu.sampler`: at its centre is the loop of this chapter.

@@ -93,7 +93,7 @@ print(f"marginals hold at {tau[-2:0:-1]}")
 # is $E[\epsilon \mid x_t]$ whatever the positive weights are. A network trained with $L_{\text{simple}}$ on all levels has therefore been trained for every sub-sequence: **on $\tau$, the
 # loss is $L_{\text{simple}}$ restricted to $t \in \tau$, up to weights.** (A network too small to be right everywhere would care about the weights. That is the fine print.)
 #
-# The check uses a deliberately bad predictor, so that there is an error to weigh.
+# The check uses a deliberately bad predictor, so that there is an error to weigh. (`eps_error` is a mean over the three coordinates, hence the 3.)
 
 # %%
 # checks eq:fewer-kl
@@ -120,8 +120,8 @@ print("KL = gamma * squared error, for jumps of 100 levels")
 #
 # ## Where the path bends
 #
-# Take $\eta = 0$. Divide the step $x_s = \sqrt{\bar\alpha_s}\, \hat x_0 + \sqrt{1 - \bar\alpha_s}\, \hat\epsilon$ by $\sqrt{\bar\alpha_s}$, do the same with
-# $x_t$, and subtract: $\hat x_0$ cancels. With $\nu_t = \sqrt{(1-\bar\alpha_t)/\bar\alpha_t}$ ("nu", `schedule.nsr`) this is equation 13 of the paper:
+# Take $\eta = 0$. Divide the step $x_s = \sqrt{\bar\alpha_s}\, \hat x_0 + \sqrt{1 - \bar\alpha_s}\, \hat\epsilon$ by $\sqrt{\bar\alpha_s}$, do the same at
+# level $t$, where $\hat x_0$ and $\hat\epsilon$ make $x_t$, and subtract: $\hat x_0$ cancels. With $\nu_t = \sqrt{(1-\bar\alpha_t)/\bar\alpha_t}$ ("nu", `schedule.nsr`) this is equation 13 of the paper:
 #
 # $$
 # \frac{x_s}{\sqrt{\bar\alpha_s}} = \frac{x_t}{\sqrt{\bar\alpha_t}} + (\nu_s - \nu_t)\, \epsilon_\theta(x_t, t) .
@@ -147,7 +147,7 @@ print("steps are straight lines in x / sqrt(abar) against nsr")
 # On a line the result of infinitely many steps is known. Let $Q_t(u)$ be the $u$-quantile of $q_t$: the share $u$ of the probability lies below it. With the exact predictor, paths on a line
 # cannot cross at $\eta = 0$, and with ever shorter steps the points keep the distribution $q_t$ at every level (chapter 5 measured that they come near; chapter 7 says more). So a point that starts
 # at the $u$-quantile stays at the $u$-quantile and ends at $Q_0(u)$. We start 200 points at the quantiles of $\mathcal N(0, 1)$, $u = 0.0025, 0.0075, \dots, 0.9975$, walk, and take the mean of
-# $|x_0 - Q_0(u)|$. It is also a distance between distributions (the Wasserstein-1 distance: how far, on average, probability must be moved), and no random number
+# $|x_0 - Q_0(u)|$. It is also the Wasserstein-1 distance of chapter 5, and no random number
 # is involved. The data is this book's mixture on a line, whose standard deviation is 0.76.
 
 # %%
@@ -184,7 +184,7 @@ print(f"mean {truth.mean():.2f}, standard deviation {truth.std():.2f}")
 #
 # Now "where the path bends" can be computed. In the coordinates of {eq}`eq:fewer-straight`, a step of length $h$ misses by $\tfrac12 h^2\, |d\epsilon^*/d\nu|$ to leading order. What a miss at level $t$ does to $x_0$
 # is the derivative $dx_0/d(x_t/\sqrt{\bar\alpha_t})$, and along quantiles that is a quotient of differences. Let $c$ be the product of the two, averaged over the points. The total is at most
-# about $\tfrac12 \sum c\, h^2$. Put $r = 1/h$ for the number of steps per unit of $\nu$; then the sum is $\int c/r\; d\nu$, with $\int r\; d\nu = S$ calls to spend. By
+# about $\tfrac12 \sum c\, h^2$. Put $r = 1/h$ for the number of steps per unit of $\nu$; then the sum, one $h$ of it read as $d\nu$, is $\int c/r\; d\nu$, with $\int r\; d\nu = S$ calls to spend. By
 # Cauchy–Schwarz
 #
 # $$
@@ -194,7 +194,7 @@ print(f"mean {truth.mean():.2f}, standard deviation {truth.std():.2f}")
 # \end{gathered}
 # $$ (eq:fewer-density)
 #
-# That is a spacing made for this data and this schedule. It needs the truth, so it is no practical recipe; it is a ruler for the five practical ones.
+# The left-hand side does not depend on $r$, so $r \propto \sqrt c$ costs least: a spacing made for this data. It needs the truth, so it is no practical recipe; it is a ruler for the five practical ones.
 
 # %%
 levels = torch.arange(0, 1001, 5).clamp(min=1)  # 1, 5, 10, ..., 1000
@@ -245,11 +245,13 @@ for name, b in below.items():
 
 # %% [markdown]
 # In the coordinates $\nu$ and $x/\sqrt{\bar\alpha}$ the path of a quantile is the same curve for every schedule. So the two schedules put the bends at different levels and, up to rounding, at the same
-# signal-to-noise ratio: the bends belong to the data, the labels to the schedule.
+# signal-to-noise ratio (first output): the bends belong to the data, the labels to the schedule. The second output is {eq}`eq:fewer-density`: other densities of steps cost more.
 #
 # ## Five spacings
 #
-# | `make_tau(T, S, ...)` | levels |
+# The package has five, by name: `make_tau(T, S, "leading")`, and so on. `"leading"` is what it takes when none is named.
+#
+# | name | levels |
 # |---|---|
 # | `"leading"` | $1, 1 + m, 1 + 2m, \dots$ with $m = \lfloor T/S \rfloor$; the official code's "uniform" |
 # | `"linspace"` | equal steps from 1 to $T$, both included |
@@ -321,7 +323,7 @@ assert errors["cosine", "quadratic", 100] > 5 * errors["cosine", "leading", 100]
 # the even ones'. The paper indeed used quadratic spacing for CIFAR-10 (appendix D.2), and a linear schedule. The spacing made to measure is best in every column; at $S = 50$ and 100
 # its lead over quadratic is small, and 200 points hardly resolve it.
 #
-# On the **cosine** schedule even spacing in $t$ is already close to what the data wants, since this schedule spends its levels more evenly. Leading even beats the spacing made to measure, up to $S = 50$. Quadratic
+# On the **cosine** schedule even spacing in $t$ is already close to what the data wants, since half the steps belong below 329 there and not below 167. Leading even beats the spacing made to measure, up to $S = 50$. Quadratic
 # spacing has nothing to mend, and from $S = 20$ on it stops improving altogether. Both have the same cause.
 #
 # ### Starting below $T$
@@ -351,12 +353,12 @@ assert right_start["leading"] > errors["cosine", "leading", 10]
 # The official code uses its factor 0.8 with the linear schedule, where $\sqrt{\bar\alpha_{801}} = 0.039$ and the wrong start costs little. On the cosine schedule $\sqrt{\bar\alpha_{801}} = 0.305$: the start is
 # wrong by 0.04, no later step mends it, and this is the floor in the table. A spacing belongs to its schedule.
 #
-# The last line is less comfortable. With `"leading"` and $S = 10$ (a start at 901), the *wrong* start gives the *smaller* error. Two errors of opposite sign cancel in part: leading's lead over the ruler in
-# the cosine table is partly luck on this data. A benchmark that looks only at the end cannot tell. For larger $S$ leading starts nearer to $T$ and both errors vanish.
+# The last line is less comfortable. With `"leading"` and $S = 10$ (a start at 901), the *wrong* start gives the *smaller* error. Two errors of opposite sign cancel in part: at $S = 10$ the whole lead of leading over the ruler (0.0505) in
+# the cosine table is luck on this data. A benchmark that looks only at the end cannot tell. For larger $S$ leading starts nearer to $T$ and both errors vanish.
 #
 # **Try it.** The same errors for other numbers of steps, and where they come from. The height of a bar is what one step costs when all else is exact: points that sit at the quantiles of $q_t$
 # make this step of DDIM and are then carried to the data without error, and the bar is their mean distance from where they should be. A purple bar is the cost of the start. Change
-# the schedule: by the level $t$ the expensive places move, by the clock $\nu$ they stay nearly where they were. Then look at what the start costs each spacing under the cosine.
+# the schedule: by the level $t$ the expensive places move, by $\nu$ (the clock, as chapter 7 will call it) they stay nearly where they were. Then look at what the start costs each spacing under the cosine.
 #
 # <div class="explore" data-explore="spacings">
 #
@@ -369,7 +371,7 @@ assert right_start["leading"] > errors["cosine", "leading", 10]
 # **Asking for $S$ and getting another number.** The official code's uniform spacing is `range(0, T, T // S)`. It has $S$ levels only if the division is kind.
 #
 # **Repeats.** Its quadratic spacing rounds $S$ squares down, and near 0 they collide. The sampler then steps from a level to itself, which changes nothing and costs a call.
-# (And where uniform spacing does give $S > 1$ levels, it starts below $T$ like quadratic, with the effect just measured.)
+# (And where uniform spacing does give $S < T$ levels, it starts below $T$ like quadratic, with the effect just measured.)
 
 # %%
 for S in (10, 300, 600):
@@ -501,7 +503,7 @@ x = sample(rare(linear).eps, (20_000, 1), linear, tau, eta=1.0, generator=genera
 off = (x < -0.3).double().mean() - share[10, 1.0]
 assert abs(off) < 4 * (share[10, 1.0] * (1 - share[10, 1.0]) / 20_000) ** 0.5
 
-# %% mystnb={"figure": {"caption": "Cost against quality on exact problems. Left: distance of the samples from the data, spacing \"leading\", linear schedule. The dotted floor is that of the sampled curve, η = 1; the other has no chance in it. Right: the share of the samples in a peak that holds a tenth of the data (dotted).", "name": "fig-fewer-cost"}, "image": {"alt": "Two plots against the number of network calls on a logarithmic axis. Left: the error for eta 0 falls in a nearly straight line from about 0.2 at 5 calls to 0.01 at 100; eta 1 stays above it, and above a dotted floor that eta 0 falls below. Right: the share rises towards 10 percent for both, from below, and faster for eta 0."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Cost against quality on exact problems. Left: distance of the samples from the data, spacing \"leading\", linear schedule. The dotted floor is that of the sampled curve, η = 1; the other has no chance in it. Right, in the same colours: the share of the samples in a peak that holds a tenth of the data (dotted); the diamond is the chain of chapter 1.", "name": "fig-fewer-cost"}, "image": {"alt": "Two plots against the number of network calls on a logarithmic axis. Left: the error for eta 0 falls in a nearly straight line from about 0.2 at 5 calls to 0.01 at 100; eta 1 stays above it, and above a dotted floor that eta 0 falls below. Right: the share rises towards 10 percent for both, from below, and faster for eta 0."}} tags=["hide-input"]
 fig, (left, right) = figure(2, height=2.6)
 left.loglog(steps, quiet, "o-", label=r"$\eta = 0$")
 left.loglog(steps, list(noisy.values()), "s-", label=r"$\eta = 1$")
@@ -736,7 +738,7 @@ for name, alpha in (("one level", linear.alpha_step[100]), ("product", abar_t / 
 assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 
 # %% [markdown]
-# With 50 of 1000 levels, the shortcut makes the change of one level for every twenty that it passes, and goes on to treat the state as if it had made them all. Nothing warns. The second
+# With 50 of 1000 levels, the shortcut makes the change of one level for every twenty that it passes, and goes on to treat the state as if it had made them all. Nothing warns. The last
 # cell is the test that catches it: start from $x_t$ with known $x_0$, put the true $\epsilon$ in the place of $\epsilon_\theta$, and compare the variance of $x_s$ with $1 - \bar\alpha_s$, here for the step from 100 to 80.
 #
 # ## Exercises
@@ -883,8 +885,8 @@ assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 #
 # 1. The family $q_\sigma$ exists on every sub-sequence $\tau$, with the same marginals; its loss is the same squared error with other weights, so one training serves all.
 # 2. A deterministic step is a straight line in $x/\sqrt{\bar\alpha}$ against $\sqrt{(1-\bar\alpha)/\bar\alpha}$; it errs where $\hat\epsilon$ changes, so levels belong where the path bends.
-# 3. The best spacing depends on the schedule: quadratic for the linear one; on the cosine one its start at $0.8\, T$ leaves a floor.
-# 4. At $\eta = 0$ the error falls about as $1/S$ and one $x_T$ keeps its picture; at $\eta = 1$ few steps hurt more. Both starve a rare peak.
+# 3. The best spacing depends on the schedule: quadratic for the linear one, equal steps in $t$ for the cosine one, where quadratic's start at $0.8\, T$ leaves a floor.
+# 4. At $\eta = 0$ the error falls about as $1/S$ (for the digits ten calls do, as far as our statistic sees) and one $x_T$ keeps its picture; at $\eta = 1$ few steps hurt more. Both starve a rare peak.
 # 5. A jump needs $\bar\alpha_t/\bar\alpha_s$, the network needs the level, and the sampler needs one list: three places where code goes wrong in silence.
 #
 # **Next.** Chapter 7 takes the limit of ever shorter steps and finds a differential equation. In the package, read {py:func}`~ddim_edu.schedule.make_tau`, then

@@ -119,8 +119,8 @@ print(f"{len(tau) - 1} steps agree to 12 decimals; first x_0: {xbar[0, 0]:.3f}")
 
 # %% [markdown]
 # Two things follow at once. If the data is a single point $m$, the noise in $\bar x_t = m + \nu_t \epsilon$ is known exactly, the right-hand side of
-# {eq}`eq:clock-ode` is constant along the path, and DDIM is exact *in one step* (checked below, with a table). And whatever makes the path bend is the uncertainty about $x_0$:
-# far from the data, where $\nu$ is much larger than the data is wide, paths are almost straight.
+# {eq}`eq:clock-ode` is constant along the path, and DDIM is exact *in one step* (checked below, with a table). And a path bends only because the $x_0$ that one expects changes along it:
+# where $\nu$ is much larger than the data is wide, that hardly shows in $\epsilon^*$, and paths are almost straight.
 #
 # ## What the exact flow does
 #
@@ -144,8 +144,8 @@ print(f"{len(tau) - 1} steps agree to 12 decimals; first x_0: {xbar[0, 0]:.3f}")
 # \frac{\partial p_\nu}{\partial \nu} = \nu\, \Delta p_\nu .
 # $$ (eq:heat)
 #
-# A cloud of points of density $\rho$ that moves with velocity $v$ changes as $\partial \rho/\partial\nu = -\nabla \cdot (\rho\, v)$: what flows out of a small box is
-# missing in it. Put $\rho = p_\nu$ and $v = -\nu \nabla \ln p_\nu = -\nu \nabla p_\nu/p_\nu$. The right-hand side is $\nabla \cdot (\nu \nabla p_\nu) = \nu\, \Delta p_\nu$, which is {eq}`eq:heat`. So
+# A cloud of points of density $p$ that moves with velocity $u$ changes as $\partial p/\partial\nu = -\nabla \cdot (p\, u)$: what flows out of a small box is
+# missing in it. Put $p = p_\nu$ and $u = \epsilon^* = -\nu \nabla \ln p_\nu = -\nu \nabla p_\nu/p_\nu$. The right-hand side is $\nabla \cdot (\nu \nabla p_\nu) = \nu\, \Delta p_\nu$, which is {eq}`eq:heat`. So
 # $p_\nu$ satisfies the equation of the cloud; with a smooth velocity that equation has one solution for a given start.
 # ```
 #
@@ -224,7 +224,7 @@ assert torch.allclose(last.x_s, closed, atol=0.01)
 # F_0(x_0) = F_T(x_T), \quad\text{that is,}\quad x_0 = F_0^{-1}\bigl(F_T(x_T)\bigr) ,
 # $$ (eq:quantile)
 #
-# the **quantile map**.
+# the **quantile map**, which chapter 6 took for its truth.
 
 # %%
 # checks eq:quantile
@@ -288,7 +288,7 @@ assert far.max() < 0.2 < 1 < bend.max()
 # $$ (eq:weighted-step)
 #
 # By {eq}`eq:velocity`, $E[x_0 \mid x_t] = \bar x + \nu^2 \nabla \ln p_\nu(\bar x)$. Differentiating a second time shows that its Jacobian is the covariance
-# of $x_0$ given $x_t$ over $\nu_t^2$ (an exercise below), so the Jacobian of the step is
+# of $x_0$ given $x_t$ over $\nu_t^2$ ({ref}`ex-ode-jacobian`), so the Jacobian of the step is
 #
 # $$
 # r\, I + (1 - r)\, \operatorname{Cov}(x_0 \mid x_t)/\nu_t^2 .
@@ -402,7 +402,7 @@ for clock in ("nu", "nu^2", "t"):
     assert abs(fit.slope + 1) < 0.2
 assert error["nu^2"][0] > 10 * error["nu"][0] > 10 * error["t"][0]
 
-# %% mystnb={"figure": {"caption": "Median distance between a solver's $x_0$ and the ODE's, against the number of steps: three clocks, one equation. All have order 1 (the dotted line falls as $1/S$), with very different constants.", "name": "fig-ode-order"}, "image": {"alt": "Log-log plot of error against steps from 10 to 500. Three falling lines, in the end parallel to a dotted line of slope minus one. Euler in nu squared lies highest, starting above 1; DDIM lies more than ten times lower at 10 steps; Euler in t lies lowest, about half of DDIM."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Median distance between a solver's $x_0$ and the ODE's, for a mixture of three Gaussians in the plane, against the number of steps: three clocks, one equation. All have order 1 (the dotted line falls as $1/S$), with very different constants.", "name": "fig-ode-order"}, "image": {"alt": "Log-log plot of error against steps from 10 to 500. Three falling lines, in the end parallel to a dotted line of slope minus one. Euler in nu squared lies highest, starting above 1; DDIM lies more than ten times lower at 10 steps; Euler in t lies lowest, about half of DDIM."}} tags=["hide-input"]
 fig, ax = figure(height=2.8)
 names = {"nu^2": r"Euler in $\nu^2$ (eq. 15)", "nu": r"Euler in $\nu$: DDIM"}
 names["t"] = "Euler in t"
@@ -416,7 +416,7 @@ ax.legend();
 # The fit covers $S \ge 50$; its ± is the standard error of a straight line through the four points and says how straight they lie. All three slopes are within 0.1 of the limit $-1$: the order is 1. The DDIM paper expects its step to differ from equation 15 "in fewer
 # sampling steps", and it does: with ten steps equation 15 is more than ten times worse. It takes $\epsilon_\theta/\nu$ for constant, which is wrong even for a single point.
 #
-# The bottom line is the surprise: Euler in $t$ beats DDIM here. Is that a law? In {eq}`eq:flow-in-t`, the bracket vanishes for data
+# The lowest curve is the surprise: Euler in $t$ beats DDIM here. Is that a law? In {eq}`eq:flow-in-t`, the bracket vanishes for data
 # $\mathcal N(0, I)$, where $\epsilon^* = \sqrt{1 - \bar\alpha}\, x$: nothing moves and Euler in $t$ is exact in one step. DDIM is exact for a single point.
 # Our mixture, with the variances printed below, is nearer to the first. The 1,597 training digits are a set of isolated points in 64 dimensions, and nearly constant in some of them. Ten steps on each; the error
 # is the median over 40 starts of the root mean square over coordinates.
@@ -585,7 +585,7 @@ ax.set(xscale="log", yscale="log", xlabel="steps S", ylabel="squared error")
 ax.legend();
 
 # %% [markdown]
-# From 20 steps on the digits follow the $1/S^2$ of the argument. The paper's numbers do not: up to $S = 200$ their exponent is near $-1.2$ (at 500 and 1000 rounding leaves the same single digit).
+# From 20 steps on the digits nearly follow the $1/S^2$ of the argument. The paper's numbers do not: up to $S = 200$ their exponent is near $-1.2$ (at 500 and 1000 rounding leaves the same single digit).
 # We cannot say why from here. One candidate: pictures of CIFAR-10 have much more fine detail than 8 × 8 digits, detail bends paths close to the data, and the argument's exponent holds only once the
 # steps are short compared with those bends.
 
@@ -660,7 +660,7 @@ assert missed > 100 * ours[50]
 #
 # ## What a stochastic sampler cannot do
 #
-# With $\eta = 1$ the latent decides little: fresh noise arrives at every step, and the same $x_T$ leads to different pictures.
+# With $\eta = 1$ the latent decides little, as chapter 6 measured, so a picture cannot be encoded in it alone. The latent of a real digit, decoded with fresh noise:
 
 # %% mystnb={"figure": {"caption": "One latent, decoded in 50 steps. Left, the digit that was encoded and its decoding with η = 0. The other six are decodings of the same latent with η = 1.", "name": "fig-ode-stochastic"}, "image": {"alt": "A row of eight small grey pictures. The first two show the same handwritten digit. The other six show various digits."}} tags=["hide-input"]
 latent = latents[50][3:4]
@@ -695,7 +695,7 @@ for S in (10, 100):
 
 # %% [markdown]
 # The encoding is lost. It can be kept with some effort: record the noise of every step beside $x_T$ and replay it. Then $S$ latents of the size of the picture stand for one picture, and editing methods
-# make use of them {cite}`huberman2024edit`; an exercise does it.
+# make use of them {cite}`huberman2024edit`; {ref}`ex-ode-record` does it.
 #
 # ## What breaks: the wrong clock, and clipping
 #
@@ -711,7 +711,7 @@ print(f"same clock {ours[50]:.0e}, wrong {broken:.2f}, unrelated {unrelated:.2f}
 assert broken > 0.4 * unrelated and broken > 100 * ours[50]
 
 # %% [markdown]
-# The second suspect is clipping the predicted $x_0$ to $[-1, 1]$, which many samplers do by default. A step that clips is no Euler step of {eq}`eq:clock-ode`. Its damage depends on the data: the mixture in the plane has
+# What comes back is further off than an unrelated digit. The second suspect is clipping the predicted $x_0$ to $[-1, 1]$, which many samplers do by default. A step that clips is no Euler step of {eq}`eq:clock-ode`. Its damage depends on the data: the mixture in the plane has
 # points beyond 1, and no number of steps brings them back; pixels live inside $[-1, 1]$.
 
 # %%
@@ -910,5 +910,5 @@ assert 0.3 < clipped / ours[50] < 3
 # 4. Run upwards, the sampler encodes data. The squared round-trip error of held-out digits falls about as $1/S^2$, the paper's numbers about as $1/S^{1.2}$. The latents are too short, mostly in the quiet pixels.
 # 5. Inversion needs the same clock both ways, an unclipped step where data leaves the range, and no fresh noise: with $\eta = 1$ next to nothing of the encoding is left.
 #
-# **Next.** Chapter 8 turns to an idea of one of this project's sources, a loss with an adaptive step. In the package, read {py:func}`ddim_edu.sampler.invert`, then
-# {py:meth}`ddim_edu.exact.GaussianMixture.eps_at`.
+# **Next.** Chapter 8 turns to an idea of one of this project's sources, a loss with an adaptive step. In the package, read {py:func}`~ddim_edu.sampler.invert`, then
+# {py:meth}`~ddim_edu.exact.GaussianMixture.eps_at`.
