@@ -869,7 +869,7 @@ assert worse > 1
 # 1. A loss is a matrix $A$. The nearest picture to a guess that agrees with $y = A x$ is $A^+ y + (I - A^+ A)\, g$; put into the sampler as the correction of $\hat x_0$, it restores with any model and no training.
 # 2. Pasting noisy known pixels is the same method with another correlation of its noises, for holes only.
 # 3. The answers agree with $y$ exactly and are not draws of $p(x_0 \mid y)$: at level $t$ the network counts what is known for a share of itself. On two pixels the mean reaches the share {eq}`eq:share-reached`, and $n$ walks of each stretch and $\eta = 1$ raise it.
-# 4. PSNR prefers the mean, and a fair draw pays 3 dB against it. Here a straight line is level with single answers or ahead of them, and on small grey pictures the nearest neighbour is; the line's pictures are blurred, the answers sharp.
+# 4. PSNR prefers the mean, and a fair draw pays 3 dB against it. Here a straight line is level with single answers or ahead of them, and on digits and clothes the nearest neighbour is; the line's pictures are blurred, the answers sharp.
 # 5. The method believes $y$: noise in it is reproduced to the last digit.
 #
 # **Next.** {ref}`Chapter 14 <ch-conditioning>` asks for pictures of a class, and changes pictures that are whole. In the package, read {py:mod}`ddim_edu.apps.operators`: a new kind of loss needs two methods.
