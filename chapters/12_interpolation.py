@@ -33,6 +33,7 @@ from ddim_edu.lab.checkpoint import load
 from ddim_edu.lab.classifiers import load_classifier
 from ddim_edu.lab.compare import holm
 from ddim_edu.lab.data import digits
+from ddim_edu.lab.metrics import sharpness
 from ddim_edu.plotting import figure
 from ddim_edu.sampler import draw, invert
 from ddim_edu.schedule import NoiseSchedule, make_tau
@@ -70,7 +71,7 @@ for d in (1, 4, 64, 784):
     print(f"d = {d:3d}: length {mean:5.2f}, E(n - sqrt d)^2 = {exact:.3f}")
 
 # %% [markdown]
-# The straight line between two latents, or **lerp** (linear interpolation), leaves the shell. For independent $a, b \sim \mathcal N(0, I)$ each coordinate of $(1 - u)\,a + u\,b$ has variance
+# The straight line between two latents, or **lerp** (linear interpolation), leaves the shell. For independent $a, b \sim \mathcal N(0, I)$ each coordinate of $(1 - u)\,a + u\,b$, with $u$ from 0 to 1, has variance
 #
 # $$
 # (1 - u)^2 + u^2 ,
@@ -106,7 +107,7 @@ for u in (0.25, 0.5):
 assert torch.allclose(arc, line / (theta / 2).cos()[:, None], rtol=0, atol=1e-12)
 
 # %% [markdown]
-# So at the middle, "line or arc?" is one question. The midpoint of a line between two draws is a draw from $\mathcal N(0, \tfrac12 I)$: *what does a model make of a latent that is too short, by the factor* $r = \sqrt{1/2}$? We ask an exact predictor first.
+# So at the middle, "line or arc?" is a question of length alone. The midpoint of a line between two draws is a draw from $\mathcal N(0, \tfrac12 I)$: *what does a model make of a latent that is too short, by the factor* $r = \sqrt{1/2}$? We ask an exact predictor first.
 #
 # ## What a Gaussian says: cross-fading
 #
@@ -133,7 +134,7 @@ assert torch.allclose(arc, line / (theta / 2).cos()[:, None], rtol=0, atol=1e-12
 # ```
 #
 # Take $p = 1 - u$, $q = u$: on the straight line $D(\operatorname{lerp})$ is the pixel-wise average of the two pictures, a **cross-fade**, whatever the picture shows. Half-way on the arc, $p = q \approx \sqrt{1/2}$: it is the same cross-fade with its contrast raised by $\sqrt2$, measured from the mean picture $D(0)$. And the latent $ra$ decodes to
-# the picture of $a$ with its contrast multiplied by $r$. Short latents are pale pictures. We check it on the Gaussian that has the mean and covariance of the training digits.
+# the picture of $a$ with its contrast multiplied by $r$. Short latents are pale pictures. We check it on the Gaussian that has the mean and covariance of the training digits. (Latents are drawn at level 990 in this chapter, since beyond it the cosine schedule multiplies every error, as {ref}`chapter 11 <ch-measuring>` saw.)
 
 # %%
 # checks eq:affine-decoding, eq:cross-fade
@@ -160,7 +161,7 @@ assert abs(pale - 0.5) < 0.05 and (centre - flat.mean(0)).abs().max() < 0.05
 #
 # ## What a line says: ranks
 #
-# On a line chapter 7 has the map for any data: $F_0(x_0) = F_T(x_T)$ {eq}`eq:quantile`. With $F_T = \Phi$, which the linear schedule makes true to three digits, a latent is the *normal score* of its picture: the number below which a standard normal draw falls as often as
+# On a line chapter 7 has the map for any data: $F_0(x_0) = F_T(x_T)$ {eq}`eq:quantile`. With $F_T = \Phi$, which the linear schedule makes true to three digits, latents are the *normal scores* of their pictures: each is the number below which a standard normal draw falls as often as
 # data falls below $x_0$. So on the line through the latents of $x_0$ and $y_0$, the scores are interpolated:
 #
 # $$
@@ -202,7 +203,7 @@ print(f"slope {slope.min():.1f} to {slope.max():.1f}")
 assert (slope / speed - 1).abs().max() < 0.1
 
 # %% [markdown]
-# In many dimensions there is no such formula, but the picture is the same. Along arcs between drawn latents, digits change little in most frames and much in a few: those in which they become another digit. (`benchmarks/interpolation.py` measured this and the tables below; ± is half an interval of 95%.)
+# In many dimensions there is no such formula, but the pattern is the same. Along arcs between drawn latents, digits change little in most frames and much in a few: those in which they become another digit. (`benchmarks/interpolation.py` measured this and the tables below; ± is half an interval of 95%.)
 
 # %%
 path = Path("..") / "results" / "interpolation.json"
@@ -250,12 +251,14 @@ gap = ((found > -0.6) & (found < 0.0)).double().mean()
 print(f"share of the 81 latents that decode into -0.6..0: {gap:.3f}")
 leap = change.max() / change.median()
 print(f"last arc: largest change over median {leap:.0f}")
-assert gap < 0.05 and leap > 3
+right = (judge(heldout).argmax(1) == data.heldout_labels).double().mean()
+print(f"held-out digits that the classifier gets right: {right:.0%}")
+assert gap < 0.05 and leap > 3 and right > 0.95
 
 # %% [markdown]
 # ## Too short: three answers
 #
-# Back to the latent $r x_T$ with $r < 1$. One Gaussian makes it pale. Real data is closer to a mixture, so let the truth be one: for each class of digits a Gaussian with the mean and covariance of its training images, and the exact predictor of that. Beside it, the digits model, and as a judge the package's digit classifier (99% of held-out digits right).
+# Back to the latent $r x_T$ with $r < 1$. One Gaussian makes it pale. Real data is closer to a mixture, so let the truth be one: for each class of digits a Gaussian with the mean and covariance of its training images, and the exact predictor of that. Beside it, the digits model, and as a judge the classifier of the last cell. The variance is that of a pixel over the pictures. **Sharpness** is the mean square of the discrete Laplacian (four neighbours minus four times the pixel, pictures in $[0, 1]$): detail raises it, blur and paleness lower it.
 
 # %%
 classes = [flat[data.train_labels == k] for k in range(10)]
@@ -273,7 +276,8 @@ for name, eps_theta in (("mixture", exact_eps), ("network", trained.model)):
         short[name, r] = x = decode(eps_theta, r * z, cosine, tau)
         said = judge(x.clamp(-1, 1)).argmax(1)
         eights, spread = (said == 8).double().mean(), x.var(0).mean()
-        print(f"{name} r = {r:.2f}: eights {eights:.2f}, variance {spread:.2f}")
+        print(f"{name} r = {r:.2f}: eights {eights:.2f}, variance {spread:.2f}, "
+              f"sharpness {sharpness(x.clamp(-1, 1)).mean():.2f}")
 
 # %%
 def eights(name, r):
@@ -284,17 +288,23 @@ def spread(name, r):
     return short[name, r].var(0).mean()
 
 
+def crisp(name, r):
+    return sharpness(short[name, r].clamp(-1, 1)).mean()
+
+
 for name in ("mixture", "network"):
     assert spread(name, 0.5) < spread(name, 0.5**0.5) < spread(name, 1.0)
     assert eights(name, 0.5) > eights(name, 1.0)
+assert crisp("mixture", 0.5) < 0.7 * crisp("mixture", 1.0)
+assert crisp("network", 0.5) > 0.85 * crisp("network", 1.0)
 zero = [decode(e, 0 * z[:1], cosine, tau) for e in (exact_eps, trained.model)]
 print("r = 0 decodes to", [judge(x.clamp(-1, 1)).argmax().item() for x in zero])
 nearest = (mean - flat.mean(0)).norm(dim=1).argsort()
 print("classes by distance of their mean from the mean of all", nearest.tolist())
 
 # %% [markdown]
-# As $r$ falls, all latents move towards one point, the origin, and all pictures towards one picture. For both predictors that is an 8, the digit whose class mean is nearest to the mean of all digits. What the exact mixture loses in variety, the network loses too. But where the mixture's pictures turn pale, the network's
-# stay sharp: it has never seen a pale digit.
+# As $r$ falls, all latents move towards one point, the origin, and all pictures towards one picture. For both predictors that is an 8, the digit whose class mean is nearest to the mean of all digits. What the exact mixture loses in variety, the network loses in part. But the mixture's pictures turn pale, with half of their sharpness at $r = 0.5$, and the network's
+# keep theirs: it has never seen a pale digit.
 #
 # Now the same with the Fashion-MNIST model, 28 × 28 pixels.
 
@@ -365,8 +375,8 @@ for name, block in having("norms"):
               f"    {row['variance']:.3f}    {d:.1f} ({se:.1f})")
 
 # %% [markdown]
-# (The distance is the classifier distance of {py:mod}`ddim_edu.lab.metrics` between such a set and the training images, with its standard error. It depends on the number of images, so compare it within a block only. The last row is held-out images.) For the digits the classifier's confidence goes *up* as latents get shorter, and sharpness hardly moves: one by one, the pictures in the middle of a straight line are as good as any. What is lost shows in the set only: its variance falls, and at $r = 0.5$ it is farther from the data.
-# GANs are sampled from shortened latents on purpose, to trade variety for typical pictures {cite}`brock2019biggan`. With the clothes the classifier is about as sure of black pictures as of good ones. **Confidence does not measure quality.**
+# (Confidence is the classifier's largest probability. The distance is the classifier distance of {ref}`chapter 11 <ch-measuring>` between such a set and the training images, with its standard error. It depends on the number of images, so compare it within a block only. The last row is held-out images.) For the digits the classifier's confidence goes *up* as latents get shorter, and sharpness hardly moves: one by one, the pictures in the middle of a straight line are as good as any. What is lost shows in the set only: its variance falls, and at $r = 0.5$ it is farther from the data.
+# GANs are sampled from shortened latents on purpose, to trade variety for typical pictures {cite}`brock2019biggan`. With the clothes the classifier is about as sure of black pictures as of those at full length. **Confidence does not measure quality.**
 #
 # ## Three or four corners
 #
@@ -394,6 +404,8 @@ print(change.numpy().round(2))
 assert change.max() > 2 * change.min()
 
 # %% [markdown]
+# On the square, too, pictures change in leaps: the largest step of the top row, 0.45, is the one from a shoe to a shirt.
+#
 # ## Between two real pictures
 #
 # For pictures that nobody drew a latent for, there is inversion: {py:func}`~ddim_edu.apps.interpolate.between` encodes both and decodes points between. We work below level 900, as chapter 7 had to. There it found such latents too short. By how much, and why?
@@ -447,7 +459,7 @@ for name, most in (("digits", 0.25), ("fashion-mnist", 0.1)):
 
 # %% [markdown]
 # The formula's rise with $S$ is the network's, and on Fashion-MNIST so are its values, to 0.04, with no network in it: long steps near the data take off part of the length, most in the narrow directions, as chapter 7 saw pixel by pixel. On the digits it is too high, by about 0.17 at each $S$. The last cell says where the rest may be. A memoriser,
-# for which the data is 1,597 points with no width, leaves a tenth of the mean square. A latent's length measures *how wide the model thinks the data is, right there*, and a network that has seen each digit 481 times may think it narrower than a Gaussian does. (That is a reading of three numbers, not a proof.)
+# for which the data is 1,597 points with no width, leaves a tenth of the mean square. A latent's length measures *how wide the model thinks the data is, right there*, and a network that has seen each digit 481 times (12,000 steps of 64) may think it narrower than a Gaussian does. (That is a reading of three numbers, not a proof.)
 #
 # What does it mean for interpolation? The angle between two latents is again near $\pi/2$, and an arc keeps the length of its ends. But that length is 6 instead of 8, or 23 instead of 28. Should one stretch such latents to $\sqrt d$, where the model expects them?
 
@@ -467,6 +479,8 @@ for name, block in having("real"):
 # the arc should keep the length that they have, and slerp does.
 #
 # ### What lies half-way
+#
+# The middles, of pairs from two classes: half-way on the arc, half-way on the straight line, and the mean of the two pictures. "Third class" is the share that the classifier takes for neither end.
 
 # %%
 for name, block in having("real"):
@@ -516,7 +530,7 @@ print(f"middles: arc from line {apart:.2f}, arc from cross-fade {from_fade:.2f}"
 
 # %% [markdown]
 # On the arc, the pictures half-way are about as near to the data as reconstructions are, and cross-fades are not. What about the straight line? On digits it does little harm: its middles are a little less sharp and get a little *more* confidence, the pattern of the shortened latents above. On clothes it does what the theorem for Gaussian data said: half the sharpness, less confidence, four times the distance
-# to the data, no better than a cross-fade. So the norm matters, and more where pictures have more to lose.
+# to the data, no nearer than a cross-fade. So the length matters, on clothes far more than on digits.
 #
 # The column to remember is "third class". Of the pictures half-way between two digits, about a third are *neither*, and of those between two clothes 40%. The arc leads through whatever happens to lie between two addresses. Nothing in it knows what its ends mean.
 #
@@ -588,7 +602,7 @@ print("centres of mass of first, middle, last:", np.round(centres, 1))
 print(f"error of the middle {error:.2f}")
 
 # %% [markdown]
-# The frame on the arc is **worse than the cross-fade**, for digits and for clothes, and in the figure it makes the same mistake: both ends are there at once, and the trousers have a third leg. To move a thing is to add light in some pixels and take it away in others, and half a movement is not half of each. A Gaussian can do no better, by {eq}`eq:cross-fade`. These networks do not either;
+# The frame on the arc is **worse than the cross-fade**, for digits and for clothes, and in the figure it makes the same mistake: both ends are there at once, and the trousers have a third leg. (They are a hard case: their middle errs by 0.62, the mean is 0.41.) To move a thing is to add light in some pixels and take it away in others, and half a movement is not half of each. A Gaussian can do no better, by {eq}`eq:cross-fade`. These networks do not either;
 # pictures moved to the side are also unlike what they were trained on. Frame interpolation needs a model that is told about motion, or trained on films.
 #
 # ## One latent, several samplers
@@ -811,4 +825,4 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 # 4. Latents of real pictures are too short because the steps near the data are long and the data narrow. They should not be stretched. A third of what lies half-way between two digits is a third digit, and motion is not found at all.
 # 5. The number of steps hardly changes what a latent stands for. With $\eta = 1$ it stands for nothing; all noise together does.
 #
-# **Next.** Chapter 13 restores pictures of which a part is missing. In the package, read {py:mod}`ddim_edu.apps.interpolate`; `python -m ddim_edu.apps interpolate` makes such pictures, and films with `--film`, from image files of your own.
+# **Next.** {ref}`Chapter 13 <ch-restoration>` restores pictures of which a part is missing. In the package, read {py:mod}`ddim_edu.apps.interpolate`; `python -m ddim_edu.apps interpolate` makes such pictures, and films with `--film`, from image files of your own.

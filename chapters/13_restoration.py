@@ -391,7 +391,7 @@ for eta, n in ((0.0, 1), (0.0, 2), (1.0, 1), (1.0, 2), (1.0, 5)):
     assert abs(x.mean() - few) < 5 * (x.var() / 4000).sqrt()
     assert abs(many / limit - 1) < 0.006 and few < 1.002 * many
 
-# %% mystnb={"figure": {"caption": "The share of the truth that the mean of the unknown pixel reaches, against the correlation of the two pixels. Lines: the theorem, for η = 0, for η = 1, and for η = 1 with time travel. Dots: 2,000 runs of 50 steps each, which fall a little short of the limit of short steps.", "name": "fig-restoration-share"}, "image": {"alt": "Four rising curves of the share reached against the correlation from 0 to 1. From the bottom: eta 0 starts at one third, eta 1 at one half, two walks at two thirds, five walks at five sixths; all rise slowly and reach 1 at correlation 1. Dots lie on the curves or slightly below."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "The share of the truth that the mean of the unknown pixel reaches, against the correlation of the two pixels. Lines: the theorem, for η = 0, for η = 1, and for η = 1 with time travel of 2 and 5 walks. Dots: 2,000 runs of 50 steps each, which fall a little short of the limit of short steps.", "name": "fig-restoration-share"}, "image": {"alt": "Four rising curves of the share reached against the correlation from 0 to 1. From the bottom: eta 0 starts at one third, eta 1 at one half, two walks at two thirds, five walks at five sixths; all rise slowly and reach 1 at correlation 1. Dots lie on the curves or slightly below."}} tags=["hide-input"]
 fig, ax = figure(height=2.8)
 cs = np.linspace(0.01, 0.999, 100)
 cases = [(0.0, 1, "η = 0"), (1.0, 1, "η = 1")]
@@ -493,8 +493,15 @@ for n in (1, 10):
 # \text{PSNR} = -10 \log_{10} \text{MSE} \quad\text{in decibels (dB)};
 # $$ (eq:psnr)
 #
-# half the error is 3 dB more. The second is SSIM {cite}`wang2004ssim`, which compares means, variances and correlations in small windows (11 × 11 pixels, 7 × 7 for digits) and is 1 for equal pictures. The rivals are guesses $g$ made to agree by {eq}`eq:nearest-image`: $g = 0$ (the pseudo-inverse), the mean picture of the training set (for colours, its mean colour),
-# the training picture that agrees best with $y$ (nearest neighbour), and the best **straight line**, which predicts all pixels from $y$ by least squares on the training set; and bicubic interpolation for small pictures, the grey picture for grey ones. "2 walks" is one answer with time travel $n = 2$, the default of `python -m ddim_edu.apps`; $\eta = 1$, stretches of 5 steps, 50 steps in all, and 25 for the two larger models. "2 walks, mean of 4" is the average of four answers. Means and 95% intervals over 200 pictures; + and − mark who is better or worse than "2 walks", picture by picture, with $p < 0.05$ after Holm's correction (chapter 8):
+# half the error is 3 dB more. The second is SSIM {cite}`wang2004ssim`, which compares means, variances and correlations in small windows (11 × 11 pixels, 7 × 7 for digits) and is 1 for equal pictures. The rivals are guesses $g$ made to agree by {eq}`eq:nearest-image`:
+#
+# - $g = 0$, which is the pseudo-inverse;
+# - the mean picture of the training set (for colours, its mean colour);
+# - the training picture that agrees best with $y$ (nearest neighbour);
+# - the best **straight line**, which predicts all pixels from $y$ by least squares on the training set;
+# - bicubic interpolation for small pictures, the grey picture for grey ones.
+#
+# "2 walks" is one answer with time travel $n = 2$, the default of `python -m ddim_edu.apps`; $\eta = 1$, stretches of 5 steps, 50 steps in all, and 25 for the two larger models. "2 walks, mean of 4" is the average of four answers. Means and 95% intervals over 200 pictures; + and − mark who is better or worse than "2 walks", picture by picture, with $p < 0.05$ after Holm's correction (chapter 8):
 
 # %%
 # checks eq:psnr
@@ -537,7 +544,7 @@ table("psnr", 1)
 table("ssim", 2)
 
 # %% [markdown]
-# **In decibels the model loses.** It is ahead of the pseudo-inverse and of bicubic interpolation, but with a hole or lost colours the straight line, which is solved in seconds, beats an answer by 2 to 4 dB, and so does the nearest neighbour where there is a hole. On small pictures the line is ahead by 0.7 dB (digits) and level (clothes, where SSIM prefers the answer).
+# **In decibels the model loses.** It is ahead of the pseudo-inverse and of bicubic interpolation, but with a hole or lost colours the straight line, which is solved in seconds, beats an answer by 2 to 4 dB, and so does the nearest neighbour where there is a hole. On small pictures the line is ahead by less than 1 dB (digits) and level (clothes, where SSIM prefers the answer).
 # Time travel helps, as the theorem lets one expect: one walk is behind two in all three comparisons, in two of them after the correction, and five are ahead of one on the digits. And one entry of the table shows a trap of means of decibels: the grey picture as a guess of the colours.
 
 # %%
@@ -553,9 +560,9 @@ print(f"; mean without them {grey[grey < 100].mean():.1f}")
 assert 0 < (grey > 100).sum() < 10
 
 # %% [markdown]
-# A few of the photographs have no colour themselves. There the grey picture errs by rounding only, at 160 dB, and lifts the mean of all by almost 3 dB. Without them it is level with the straight line.
+# A few of the photographs have no colour themselves. There the grey picture errs by rounding only, above 100 dB, and lifts the mean of all by almost 3 dB. Without them it is level with the straight line.
 #
-# So is a regression all one needs? Look at the pictures it makes. **Sharpness** is the mean square of the discrete Laplacian (four neighbours minus four times the pixel), relative to that of the true pictures.
+# So is a regression all one needs? Look at the pictures it makes. **Sharpness**, the mean square of the discrete Laplacian as in chapter 12, is here relative to that of the true pictures.
 
 # %% mystnb={"figure": {"caption": "Sharpness of restored pictures, relative to the true ones (dotted), against PSNR with 95% intervals, for three of the five tasks. Right is nearer to the truth pixel by pixel; the dotted line is as sharp as the truth.", "name": "fig-restoration-plane"}, "image": {"alt": "Three scatter plots of sharpness against PSNR. In the first two a circle for two walks lies far above the diamond of the straight line, which is to its right in the first and level with it in the second; the nearest neighbour's square is highest and to the right of both. In the third all lie between 0.7 and 1: circle and diamond at the same height, the diamond to the right, the square to the left and lower."}} tags=["hide-input"]
 fig, axes = figure(3, height=3.6, sharey=True)
@@ -605,8 +612,8 @@ for task in ("digits/inpaint", "fashion-mnist/inpaint"):
     assert rows["travel 2"]["distance"] < 0.7 * rows["straight line"]["distance"]
 
 # %% [markdown]
-# The line's grey pictures are blurred, with 11 to 63% of the sharpness; an answer has 71 to 97% of it. (The luma of a photograph, which is given, holds nearly all of its detail, so colours hardly matter here.) The last cell has a judge that compares whole sets and not pairs, the Fréchet distance of chapter 8 in the features of a small classifier: by it the answers lie far closer to real pictures than the line's, and every further walk brings them closer. One rival is ahead of them by nearly all of these measures
-# on grey pictures, and behind by none: the nearest neighbour, sharp because it is a real picture. The 200 digits were written by the writers of the other 1,597, and among 60,000 small pictures of clothes one is often near. With colours it is 3 dB behind an answer. What becomes of it on large pictures is not measured here.
+# On digits and clothes the line's pictures are blurred, with 11 to 63% of the sharpness; an answer has 71 to 97% of it. (The luma of a photograph, which is given, holds nearly all of its detail, so colours hardly matter here.) The last cell has a judge that compares whole sets and not pairs, the classifier distance of {ref}`chapter 11 <ch-measuring>`: by it the answers lie far closer to real pictures than the line's, and every further walk brings them closer. One rival is ahead of them by nearly all of these measures
+# on digits and clothes, and behind by none: the nearest neighbour, sharp because it is a real picture. The 200 digits were written by the writers of the other 1,597, and among 60,000 small pictures of clothes one is often near. With colours it is 3 dB behind an answer. What becomes of it on large pictures is not measured here.
 
 # %% [markdown]
 # ## What decibels ask for
@@ -658,7 +665,7 @@ for k in (1, 2, 4, 8):
         assert abs((spread - each).mean()) < 5 * (spread - each).std() / 4000**0.5
 
 # %% [markdown]
-# And the models' answers, of the study:
+# And the models' answers, of the study (the mean of 1 is that over the single answers):
 
 # %%
 print(f"{'':31s} PSNR of the mean of 1, 2, .. answers   spread / error")
@@ -862,7 +869,7 @@ assert worse > 1
 # 1. A loss is a matrix $A$. The nearest picture to a guess that agrees with $y = A x$ is $A^+ y + (I - A^+ A)\, g$; put into the sampler as the correction of $\hat x_0$, it restores with any model and no training.
 # 2. Pasting noisy known pixels is the same method with another correlation of its noises, for holes only.
 # 3. The answers agree with $y$ exactly and are not draws of $p(x_0 \mid y)$: at level $t$ the network counts what is known for a share of itself. On two pixels the mean reaches the share {eq}`eq:share-reached`, and $n$ walks of each stretch and $\eta = 1$ raise it.
-# 4. PSNR prefers the mean, and a fair draw pays 3 dB against it. Here a straight line is level with single answers or ahead of them, and on small grey pictures the nearest neighbour is; the line's pictures are blurred, the answers sharp.
+# 4. PSNR prefers the mean, and a fair draw pays 3 dB against it. Here a straight line is level with single answers or ahead of them, and on digits and clothes the nearest neighbour is; the line's pictures are blurred, the answers sharp.
 # 5. The method believes $y$: noise in it is reproduced to the last digit.
 #
-# **Next.** Chapter 14 asks for pictures of a class, and changes pictures that are whole. In the package, read {py:mod}`ddim_edu.apps.operators`: a new kind of loss needs two methods.
+# **Next.** {ref}`Chapter 14 <ch-conditioning>` asks for pictures of a class, and changes pictures that are whole. In the package, read {py:mod}`ddim_edu.apps.operators`: a new kind of loss needs two methods.

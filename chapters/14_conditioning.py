@@ -161,7 +161,7 @@ assert torch.allclose(guided(inside.eps, line.eps, s)(x, levels), theirs)
 # %% [markdown]
 # ### One knob, many numbers
 #
-# A scale of 3 in one program is a scale of 2 in another. With $\epsilon_u$ and $\epsilon_c$ for the two predictions:
+# A scale of 3 in one program is a scale of 2 in another. Imagen and Stable Diffusion are large models that paint what a text asks for, diffusers is a library of such models, and labml a collection of annotated implementations. With $\epsilon_u$ and $\epsilon_c$ for the two predictions:
 #
 # | where | prediction | our $s$ |
 # |---|---|---|
@@ -250,7 +250,7 @@ for g in (0.0, 0.5, 1.0, 3.0):
 # from $\nu_T$ down to 0 gives {eq}`eq:guide-flow`. As $\nu_T$ grows, $h(\nu_T)/\nu_T \to 1$, so the variance tends to $h(0)^2$. The logarithm of $p_s$ is quadratic, with second derivative $-(1-s)/v - s/v_c$.
 # ```
 #
-# Two cases are worth knowing. If $v_c = v$, both results are $\mathcal N(m + s\,(m_c - m),\, v)$ (do the integral), and guidance does what it promises; it is the limit of a class that says little, as a class that says something has $v_c < v$. If $m_c = m$ and $v_c < v$, then for every $s > 1$ the guided variance is the smaller one (Bernoulli's inequality for $(v/v_c)^{s-1}$), so samples are *less* diverse than even the tilted density.
+# Two cases are worth knowing. If $v_c = v$, both results are $\mathcal N(m + s\,(m_c - m),\, v)$ (do the integral), and guidance does what it promises; it is the limit of a class that says little, as a class that says something has $v_c < v$. If $m_c = m$ and $v_c < v$, then for every $s > 1$ the guided variance is the smaller one (Bernoulli's inequality for $(v/v_c)^s$), so samples are *less* diverse than even the tilted density.
 # {cite:t}`bradley2024cfg` gave the case $v = 2$, $v_c = 1$, for DDIM and for DDPM, and showed what guidance with DDPM's noise is in the limit of small steps: DDIM for the class, corrected by Langevin dynamics on a tilted density of another exponent.
 
 # %%
@@ -289,7 +289,7 @@ for m, v, m_c, v_c in ((0, 2, 0, 1), (0, 1, 0.8, 1), (0, 1, 0.8, 0.3)):
         print(f"{row} {sd**2:16.2f} {tilted:7.2f}")
 
 # %% [markdown]
-# The columns at the left are $v$, $v_c$ and $s$. The first pair of rows has equal means, the second equal variances, the third neither. So at scale 3 the tilted density is sampled in the second only. For all data alike, guidance is right at scales 0 and 1.
+# The columns at the left are $v$, $v_c$ and $s$. The first pair of rows has equal means, the second equal variances, the third neither. So at scale 3 the tilted density is sampled in the second only. For any data, guidance is right at scales 0 and 1.
 #
 # ### Where the samples go
 #
@@ -308,7 +308,7 @@ for name, mixture in (("two peaks", line), ("middle", three)):
         ends[name, s] = decode(eps_theta, starts, schedule, tau)[:, 0]
         truth[name, s] = Tilted(mixture, 1, s)
 
-# %% mystnb={"figure": {"caption": "Densities on the line: what guidance is derived from (dashed, the tilted density) and what it samples (full). Left, the class is the right one of two peaks that do not overlap: the tilted density is the class at every scale, the samples move away from the other peak. Right, the class lies between two others. The guided curves of scale 4 are left out on the right, where they are too narrow to draw.", "name": "fig-guide-tilted"}, "image": {"alt": "Two plots of densities. Left: one dashed bell at 0.6 for all scales, and full curves of scales 1, 2 and 4, the first on the dashed bell, the others narrower and further to the right. Right: around 0, dashed bells that become narrower with scale 1 and 2; the full curve of scale 2 is more than three times as high as its dashed one."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Densities on the line: what guidance is derived from (dashed, the tilted density) and what it samples (full). Left, the class is the right one of two peaks that do not overlap: the tilted density is the class at every scale, the samples move away from the other peak. Right, the class lies between two others. Scale 4 is left out on the right, where the guided curve is too narrow to draw.", "name": "fig-guide-tilted"}, "image": {"alt": "Two plots of densities. Left: one dashed bell at 0.6 for all scales, and full curves of scales 1, 2 and 4, the first on the dashed bell, the others narrower and further to the right. Right: around 0, dashed bells that become narrower with scale 1 and 2; the full curve of scale 2 is more than three times as high as its dashed one."}} tags=["hide-input"]
 fig, axes = figure(2, height=2.8)
 for ax, name, scales in zip(axes, ("two peaks", "middle"), ((1, 2, 4), (1, 2))):
     for s, colour in zip(scales, COLOURS):
@@ -466,6 +466,8 @@ for s, images in pressed.items():
 assert (pressed[10.0].abs() > 1.1).double().mean() > 0.02
 
 # %% [markdown]
+# At scale 1 the first picture is hardly a 0, at 3 it is one. At 10 the strokes fill, and pixels leave their range; the last section comes back to it.
+#
 # ## Editing by noise
 #
 # A picture $x_0$ of class $a$ is to become one of class $b$ and keep what it can. The simplest way needs no new idea {cite}`meng2022sdedit`: noise the picture up to some level with {eq}`eq:closed-form`, and come down under class $b$. The **strength** is the share of the steps that are walked: at 0 the picture stays, at 1 next to nothing of it is left and a new
@@ -852,4 +854,4 @@ assert cycle.mean > 100 * error["same 1"].mean
 # 4. Measured, guidance buys accuracy where the label alone leaves doubt (clothes more than digits), and pays with recall and spread. At scale 10 samples leave the range of pixels.
 # 5. Editing by noise invents anew what the noise drowned. Up by one flow and down by another carries the place of a picture among its kind over to the other kind: on the line the optimal transport, elsewhere not; under guidance not even the way back is exact.
 #
-# **Next.** Chapter 15 puts the same two hooks to work on sound. In the package, read {py:func}`ddim_edu.apps.guidance.guided` and {py:func}`ddim_edu.apps.edit.translate`: together they are a page.
+# **Next.** {ref}`Chapter 15 <ch-sound>` puts guidance and inversion to work on sound. In the package, read {py:func}`ddim_edu.apps.guidance.guided` and {py:func}`ddim_edu.apps.edit.translate`: together they are a page.

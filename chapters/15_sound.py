@@ -44,10 +44,10 @@ THREE = NAMES.index("3_nicolas_0")
 display(Audio(sounds[THREE].numpy(), rate=audio.RATE))
 
 # %% [markdown]
-# What we hear in it are not samples but pitches that come and go. The **short-time Fourier transform** shows them: cut out 512 samples (64 ms), fade them in and out by a Hann window $w$, take the discrete Fourier transform, move on by $H = 128$ samples, and so on. Frame $m$ at frequency $k$ is
+# What we hear in it are not samples but pitches that come and go. The **short-time Fourier transform** shows them: cut out 512 samples (64 ms), fade them in and out by a Hann window $w$, take the discrete Fourier transform, move on by $H = 128$ samples, and so on. Frame $j$ at frequency $k$ is
 #
 # $$
-# X_{k,m} = \sum_{n=0}^{511} w_n\, x_{n + mH}\, e^{-2 \pi i k n / 512} .
+# X_{k,j} = \sum_{n=0}^{511} w_n\, x_{n + jH}\, e^{-2 \pi i k n / 512} .
 # $$
 #
 # Of its absolute value and its phase we keep the absolute value. Then there are two reductions, both taken from hearing. First, pitches are told apart by ratio rather than by difference, except for the low ones. The **mel scale** says so in a formula:
@@ -56,7 +56,7 @@ display(Audio(sounds[THREE].numpy(), rate=audio.RATE))
 # \operatorname{mel}(f) = 2595 \log_{10}\Bigl(1 + \frac{f}{700\,\text{Hz}}\Bigr)
 # $$ (eq:mel)
 #
-# On it 64 triangles $F_b$ stand side by side, each reaching to its neighbours' peaks, and the power in a band is $m_{b} = \sum_k F_{bk} |X_k|^2$. Second, loudness is heard by ratio too, so the power is taken in decibels below the loudest place, cut off at 60 (a thousandth of its amplitude) and brought to $[-1, 1]$:
+# On it 64 triangles $F_b$ stand side by side, each reaching to its neighbours' peaks, and the power in a band is $m_{b,j} = \sum_k F_{bk} |X_{k,j}|^2$. Second, loudness is heard by ratio too, so the power is taken in decibels below the loudest place, cut off at 60 (a thousandth of its amplitude) and brought to $[-1, 1]$:
 #
 # $$
 # y = \max\Bigl(-1,\; 1 + \tfrac{1}{30} \cdot 10 \log_{10} \frac{m}{\max m}\Bigr)
@@ -95,7 +95,7 @@ for name, share in zip(NAMES, quiet):
 assert ((quiet > 0.2) & (quiet < 0.9)).all()
 
 # %% [markdown]
-# The picture doesn't depend on how loud the recording was. Its 4,096 numbers are a grey image, as far as a network is concerned.
+# Half to three quarters of a picture is silence, since a clip lasts a second and a word about half of one. The picture doesn't depend on how loud the recording was. Its 4,096 numbers are a grey image, as far as a network is concerned.
 #
 # ## Back again: bands
 #
@@ -125,20 +125,20 @@ print(f"error of the bands: {errors[0]:.2f}, after 100 updates {errors[-1]:.3f}"
 #
 # ```{prf:lemma} The nearest sound
 # :label: lem-nearest-sound
-# Let $Y$ be any spectra and $v_m$ the inverse Fourier transform of its frame $m$, placed where that frame stands. The sound whose transform lies nearest to $Y$ is
+# Let $Y$ be any spectra and $v_j$ the inverse Fourier transform of its frame $j$, placed where that frame stands. The sound whose transform lies nearest to $Y$ is
 #
 # $$
-# x_n = \frac{\sum_m w_{n - mH}\, v_{m,n}}{\sum_m w_{n - mH}^2} .
+# x_n = \frac{\sum_j w_{n - jH}\, v_{j,n}}{\sum_j w_{n - jH}^2} .
 # $$ (eq:least-squares-sound)
 # ```
 #
 # ```{prf:proof}
-# The discrete Fourier transform keeps squared distances up to a constant factor (Parseval), so the squared distance is, up to that factor, $\sum_m \sum_n (w_{n-mH} x_n - v_{m,n})^2$. Each $x_n$ has its own part of the sum, a parabola; {eq}`eq:least-squares-sound` is where its derivative is 0.
+# The discrete Fourier transform keeps squared distances up to a constant factor (Parseval), so the squared distance is, up to that factor, $\sum_j \sum_n (w_{n-jH} x_n - v_{j,n})^2$. Each $x_n$ has its own part of the sum, a parabola; {eq}`eq:least-squares-sound` is where its derivative is 0.
 # ```
 #
 # (In that distance all 512 frequencies count. The 257 that are kept stand for all, the others being their conjugates; {py:func}`~ddim_edu.apps.audio.norm` counts them.)
 #
-# Call the transform $G$ and the map of the lemma $G^\dagger$. Then $P_1 = G G^\dagger$ takes any spectra to the nearest *consistent* ones. A second map takes them to the nearest that have the wanted absolute values, $P_2(C) = A \cdot C/|C|$. **Griffin and Lim's method** is both in turns:
+# Call the transform $G$ and the map of the lemma $G^\dagger$. Then $P_1 = G G^\dagger$ takes any spectra to the nearest *consistent* ones. A second map takes them to the nearest that have the wanted absolute values, $P_2(C) = A \cdot C/|C|$. **Griffin and Lim's method** is both in turns; $n$ now counts the turns:
 #
 # $$
 # C_n = P_1(P_2(C_{n-1}))
@@ -233,7 +233,7 @@ play(y[THREE, None])
 # %% [markdown]
 # ## A smaller space
 #
-# DDIM could be run on the picture itself. It would spend most of its work on fine grain that the ear forgives, at 4,096 numbers a step. A **latent diffusion** {cite}`rombach2022ldm` makes two models of one: an autoencoder, which learns to shrink and to enlarge, and a diffusion on what it shrank to. Ours has three levels of convolutions each way and turns $1 \times 64 \times 64$ into $8 \times 8 \times 8$.
+# DDIM could be run on the picture itself. It would spend most of its work on fine grain that the ear forgives, at 4,096 numbers a step. A **latent diffusion** {cite}`rombach2022ldm` makes two models of one: an autoencoder, which learns to shrink and to enlarge, and a diffusion on what it shrank to. Ours has three stages of convolutions each way and turns $1 \times 64 \times 64$ into $8 \times 8 \times 8$.
 #
 # The schedule supposes data of variance 1: what level $t$ has kept is $\bar\alpha_t$ times the variance of the data against $1 - \bar\alpha_t$ of noise. Latents twice as large would pass through the same noise as if the schedule began later. So the encoder's raw output $h$ is normalised, for each of the 8 channels, over the training set:
 #
@@ -272,7 +272,7 @@ beyond = (latents.abs() > 4).double().mean()
 print(f"share of the eight recordings' latents beyond 4: {beyond:.1%}")
 
 # %% [markdown]
-# The autoencoder's error on held-out recordings stands first, in decibels. Second comes the best that *straight lines* do with as many numbers: 512 principal components of the training pictures. Third, the error of a model that always answers with the mean picture. Three minutes of training have *not* beaten the straight lines: these are twice as near. (They may be: the 512 components are pictures with two million numbers in all, the autoencoder has a tenth of that, and nobody adds noise to their coefficients.) The autoencoder is there for another reason. Its latent is still a picture, with neighbours in pitch and time, and so a U-Net can work on it; principal components have no neighbours. Whether what it loses matters is for a better judge than decibels.
+# The autoencoder's error on held-out recordings stands first, in decibels. Second comes the best that a *linear* code does with as many numbers: 512 principal components, the directions in which the training pictures vary most. Third, the error of a model that always answers with the mean picture. Three minutes of training have *not* beaten the linear code, whose error is half as large. (No wonder: the 512 components are pictures with two million numbers in all, the autoencoder has a tenth of that, and nobody adds noise to their coefficients.) The autoencoder is there for another reason. Its latent is still a picture, with neighbours in pitch and time, and so a U-Net can work on it; principal components have no neighbours. Whether what it loses matters is for a better judge than decibels.
 
 # %% mystnb={"figure": {"caption": "Four recordings (above) and what the autoencoder makes of them (below). The bars stay where they are; the grain between them is smoothed away.", "name": "fig-autoencoder"}, "image": {"alt": "Four spectrograms in a row above and the same four, slightly blurred, below. The bars of the voices are in the same places; fine vertical and horizontal texture is missing below."}} tags=["hide-input"]
 with torch.no_grad():
@@ -316,7 +316,7 @@ assert RESULTS["judges"]["real"]["both"]["share"] > 0.8
 #
 # ## Speaking
 #
-# The diffusion is a U-Net as in chapter 9, on 8 × 8 "pixels" of 8 "channels". It is told a class, as the digits' model is; the class is now a pair, $6 \cdot \text{word} + \text{speaker}$, sixty in all. So one of the two can be changed while the other stays. For a new sound: draw noise, sample a latent with DDIM, decode it. (Images are clipped to $[-1, 1]$ on the way. Latents have no such bound, but their numbers hardly ever lie beyond $\pm 4$, and that is taken for one; the first step, out of nearly pure noise, needs it.)
+# The diffusion is a U-Net as in chapter 9, on 8 × 8 "pixels" of 8 "channels". It is told a class, as the digits' model is; the class is now a pair, $6 \cdot \text{word} + \text{speaker}$, sixty in all. So one of the two can be changed while the other stays. For a new sound: draw noise, sample a latent with DDIM from level 990 (`voices.top(0.99)`) down, decode it. (Images are clipped to $[-1, 1]$ on the way. Latents have no such bound, but their numbers hardly ever lie beyond $\pm 4$, and that is taken for one; the first step, out of nearly pure noise, needs it.)
 
 # %%
 labels = torch.tensor([voices.label("7", "lucas"), voices.label("2", "theo")])
@@ -357,11 +357,13 @@ for name, r in rows.items():
 # %% [markdown]
 # The deterministic sampler is the worst of the family here. At $S = 50$ it has both right in about 61% of its sounds, and $\eta = 1$ in 86%, at the same number of network calls; even ten steps with $\eta = 1$ do better than fifty without. The spread, the root mean square distance between two pictures of a class, says which way it errs: sounds of $\eta = 0$ differ more from one another than recordings do, those of $\eta = 1$ about as much. One way to read this: a small network is wrong a little at each step, on a deterministic path these errors add up, while fresh noise drowns some of them and leaves it to later steps to do better. Chapter 6 found DDIM ahead of DDPM at few steps; which of the two wins depends on how large the network's error is beside that of the steps.
 #
-# Guidance (scale $s$: $\epsilon_\theta(x_t) + s\,(\epsilon_\theta(x_t \mid c) - \epsilon_\theta(x_t))$, chapter 14) mends it too, without noise, at two network calls a step. It does so by spreading less. And no setting recites: all are further from the nearest training recording of their class than held-out recordings are.
+# Guidance (scale $s$: $\epsilon_\theta(x_t) + s\,(\epsilon_\theta(x_t, c) - \epsilon_\theta(x_t))$, chapter 14) mends it too, without noise, at two network calls a step. It does so by spreading less. And none of the three settings in the table recites: all are further from the nearest training recording of their class than held-out recordings are.
+#
+# The line below the first table is a surprise. Of every third clip of the fourth row, made into sound and back into a picture, 78% are right in both, and the interval of the whole row ends at 66%. One way to read it: part of what the classifiers fault is not wrong speech but pictures that no sound has, and the way through sound replaces these by pictures of a sound.
 #
 # ## Another word, the same voice
 #
-# Now for what only a deterministic sampler can do. Take a recording, go up to its $x_T$ under the class that it is of, and come down under another: {py:func}`ddim_edu.apps.edit.translate`, in the space of latents.
+# Now for what the deterministic sampler is for. Take a recording, go up to its $x_T$ under the class that it is of, and come down under another: {py:func}`ddim_edu.apps.edit.translate`, in the space of latents.
 
 # %%
 from ddim_edu.sampler import ddim_path
@@ -418,7 +420,7 @@ for r in RESULTS["changes"]["rows"]:
     print(f"{r['change']:6}  {r['way']:12}  {r['scale']:g}      {told(r)}")
 
 # %% [markdown]
-# The control is the point of the table. It has never met the recording, and yet it says the right word in the right voice more often than not, since the label asks for both: *that the voice is the same is mostly the label's doing*. (The latent of a recording is the better place to start from, above all for the speaker, but this could be so because it is a place that leads to a good sound.) What, then, does the recording hand over? Ask for something the label doesn't say: how long the word lasts, here the time during which it stays within 40 decibels of its loudest place. The next cell has the correlation, over the 300, of the recording's duration with that of what was made from it, and the distance between the two pictures.
+# The control is the point of the table. It has never met the recording, and yet it says the right word in the right voice more often than not, since the label asks for both: *that the voice is the same is mostly the label's doing*. (The latent of a recording is the better place to start from, above all for the speaker, but this could be so because it is a place that leads to a good sound.) What, then, does the recording hand over? Ask for something the label doesn't say: how long the word lasts, here the time during which it stays within 40 decibels of its loudest place. The next cell has the correlation, over the 300, of the recording's duration with that of what was made from it, and the distance between the two pictures. (Correlations of 300 pairs have a standard error of about 0.06 where there is none.)
 
 # %%
 print(f"change  {'way':12}  scale  duration    distance")
@@ -445,8 +447,6 @@ for change in ("word", "voice"):
     print(f"   {told(through)}")
 
 # %% [markdown]
-# (Correlations of 300 pairs have a standard error of about 0.06 where there is none.)
-#
 # ## What breaks: latents without the diffusion
 #
 # The latents have mean 0 and variance 1 in each channel. So has the standard normal. Why not draw $z$ from it, decode, and be done in one step without any diffusion?
@@ -610,4 +610,4 @@ play(first.decode(nothing[:1]))
 # 4. Word and voice follow the label; what the inverted latent adds is the rest of the recording, and a control with fresh noise is needed to see it.
 # 5. The right mean and variance don't make a latent. The diffusion is what knows where sounds lie.
 #
-# **Next.** Chapter 16 looks at what came after DDIM. In the package, read {py:mod}`ddim_edu.apps.audio` from the top, and try `python -m ddim_edu.apps sound --input 3_nicolas_0 --word 8`, or a recording of your own.
+# **Next.** This was the last chapter. {doc}`/live` runs DDIM in the browser, {doc}`/equations` names the code and the test of every labelled equation, and {py:mod}`ddim_edu.solvers` holds methods of higher order for the same networks, the step that others took after DDIM. In the package, read {py:mod}`ddim_edu.apps.audio` from the top, and try `python -m ddim_edu.apps sound --input 3_nicolas_0 --word 8`, or a recording of your own.
