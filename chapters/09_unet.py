@@ -155,7 +155,7 @@ print(f"of the trained one    {losses(300).mean():.2f}")
 # %% [markdown]
 # ## Down and up again, by hand
 #
-# Here are all parts of the small network: two resolutions, 8 × 8 and 4 × 4, and 32 channels everywhere. `Downsample` is a convolution that is computed at every second pixel of every second row, `Upsample` repeats each pixel in a 2 × 2 square and convolves; `Attention` is explained below. The blocks on the way up take
+# Here are all parts of the small network: two resolutions, 8 × 8 and 4 × 4, and 32 channels everywhere. `Downsample` is a convolution that is computed at every second pixel of every second row, `Upsample` repeats each pixel in a 2 × 2 square and convolves. `Attention` and what `time` and `label` do are explained below. The blocks on the way up take
 # 64 channels, because two maps are laid on top of each other: one that comes up from below, and one from the way down.
 
 
@@ -244,7 +244,7 @@ noise = draw(clothes, generator)
 noisy = q_sample(clothes, t, large.schedule, noise)
 maps = watch(downs | ups, lambda: large.model(noisy, twenty, kinds))
 
-# %% mystnb={"figure": {"caption": "The U, drawn with maps of the larger network for one picture at level 300. Left, the way down; right, the way up; of each map two of its channels, those that vary most over the picture, and above them the numbers of channels, rows and columns. The arrows across are three of its six skip connections: each hands the whole map on its left to the blocks on its right.", "name": "fig-unet-maps"}, "image": {"alt": "A diagram in the form of a U. At the top left a noisy picture of a piece of clothing, with the clean picture below it; at the top right noise, which is the prediction. Between them pairs of grey maps, 28, 14 and 7 pixels a side from top to bottom, go down on the left and up on the right, joined by arrows: down and up along the sides, across at each resolution, and at the bottom through a box named middle. The fine maps of the way down are full of grain, the coarse ones show a few patches."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "The U, drawn with maps of the larger network for one picture at level 300. Left, the way down; right, the way up; of each map two of its channels, those that vary most over the picture, and above them the numbers of channels, rows and columns. The arrows across are three of its six skip connections: each hands the whole map on its left to the first of the two blocks on its right; shown there is what the second has made of it.", "name": "fig-unet-maps"}, "image": {"alt": "A diagram in the form of a U. At the top left a noisy picture of a piece of clothing, with the clean picture below it; at the top right noise, which is the prediction. Between them pairs of grey maps, 28, 14 and 7 pixels a side from top to bottom, go down on the left and up on the right, joined by arrows: down and up along the sides, across at each resolution, and at the bottom through a box named middle. The fine maps of the way down are full of grain, the coarse ones show a few patches."}} tags=["hide-input"]
 which = 7
 said = large.model(noisy, twenty, kinds)
 fig, ax = figure(height=4.9)
@@ -496,7 +496,7 @@ assert says(700, 1).std() > 1.5 and correlation(says(100, 1000), images) > 0.8
 assert 0.9 < says(700, 700).std() < 1.1 > says(100, 100).std()
 
 # %% [markdown]
-# Told that there is little noise, it believes that $x_t$ holds little of it, and blows it up to size: what comes out has twice the spread that noise has. Told that there is nothing but noise, it hands back what it sees, which is the picture.
+# Told that there is little noise, it takes what it finds for something faint and blows it up to size: what comes out has twice the spread that noise has. Told that there is nothing but noise, it hands back what it sees, which is the picture.
 #
 # ### Labels
 #
@@ -518,7 +518,7 @@ assert rows[0].mean() < 2 / 3 * rows[1].mean()  # at level 700
 assert torch.equal(losses(300), losses(300, labels=any_digit))
 
 # %% [markdown]
-# At level 50 the digit can be seen, and the label says little that is new. At level 700 it hardly can, and knowing it takes a third or more off the loss. Chapter 14 builds on the difference of the two predictions.
+# At level 50 the digit can be seen, and the label says little that is new. At level 700 it hardly can, and knowing it takes a third or more off the loss. {doc}`Chapter 14 </chapters/14_conditioning>` builds on the difference of the two predictions.
 #
 # ## What one pixel attends to
 #
@@ -568,7 +568,7 @@ assert near < 0.5 and effective < 49 / 3
 # %% [markdown]
 # Each position listens to some others and not to all: the exponential of the entropy of its weights, which would be 49 if all were equal and 1 if there was only one, is less than a third of 49 on average. Most of the weight lies beyond the neighbours, which it could have asked by convolution.
 #
-# The price: $n$ positions have $n^2$ weights. At 7 × 7 these are 2401. At 16 × 16, where the published networks have attention, it is 65,536 weights a picture; at 256 × 256 it would be $2^{32}$. That is why attention stands at the bottom of the U.
+# The price: $n$ positions have $n^2$ weights. At 7 × 7 these are 2,401. At 16 × 16, where the published networks have attention, it is 65,536 weights a picture; at 256 × 256 it would be $2^{32}$. That is why attention stands at the bottom of the U.
 #
 # ## How far it sees
 #
@@ -634,7 +634,7 @@ assert far[900] > far[300] + 0.05 > far[30] + 0.1
 assert far["300, told 900"] > far["300, told 30"] + 0.05
 
 # %% [markdown]
-# The numbers are the share of the gradient (its middle left out) that falls on pixels more than 6 rows or columns away. The higher the level, the farther the network looks. And it is not only that the pictures differ: given the same $x_{300}$, it looks farther when told 900 than when told 30. That is the answer to the chapter's question in one line: one set of weights, near-sighted or far-sighted, and the embedding of $t$ is the switch.
+# The numbers are the share of the gradient (its middle left out) that falls on pixels more than 6 rows or columns away. The higher the level, the farther the network looks. It is not only that the pictures differ: given the same $x_{300}$, it looks farther when told 900. But the pictures have their part in it: told 30, it looks as far at $x_{300}$ as when told the truth, and farther than at $x_{30}$. That is the answer to the chapter's question in one line: one set of weights that looks near or far, as the level and the picture ask.
 #
 # ## What each part costs
 #
@@ -733,7 +733,7 @@ assert sum(spent) / whole_time > 4 * of_parameters
 # | `ch_mult` | 1, 2, 2, 2 | 1, 2, 2, 2, 4 | 1, 1, 2, 2, 4, 4 |
 # | dropout | 0.1 | 0.1 | 0 |
 #
-# All have two residual blocks for each resolution (three on the way up), attention at 16 × 16 and in the middle, group norms with 32 groups, and no labels. Dropout is a protection against learning by heart: in training each number between norm and second convolution is set to 0 with that probability. The project's sources also train the first one with 64 channels. To count, no memory is needed: on torch's device `meta` a tensor has a shape and no contents.
+# All have two residual blocks for each resolution (three on the way up), attention at 16 × 16 and in the middle, group norms with 32 groups, and no labels. Dropout is a protection against learning by heart: in training each number between norm and second convolution is set to 0 with that probability. The sources of this book also train the first one with 64 channels. To count, no memory is needed: on torch's device `meta` a tensor has a shape and no contents.
 
 # %%
 published = {"cifar10-64": 8_952_067, "cifar10-128": 35_746_307}
@@ -950,6 +950,6 @@ assert away["t/T"] > 1.5 * away["right"]
 # 2. The finest skip connection carries the noise and cannot be cut; in the small model the coarsest can.
 # 3. Sines and cosines of $t$ tell each block the level. The loss is least where the network is told the truth, and a gross lie is worse than silence. A label is one more vector, the null label another.
 # 4. Convolutions see a bounded square, attention and the norms see everything; the trained network looks far when it is told that there is much noise.
-# 5. Most parameters sit in the coarse levels, while the work is spread over all of them. A new network predicts zero and has loss 1.
+# 5. Most parameters sit at the coarse resolutions, while the work is spread over all of them. A new network predicts zero and has loss 1.
 #
-# **Next.** Chapter 10 trains it. In the package, read {py:mod}`ddim_edu.nets.unet` from {py:class}`~ddim_edu.nets.unet.UNetConfig` down: you have met every part.
+# **Next.** {doc}`Chapter 10 </chapters/10_training>` trains it. In the package, read {py:mod}`ddim_edu.nets.unet` from {py:class}`~ddim_edu.nets.unet.UNetConfig` down: you have met every part.

@@ -2,7 +2,7 @@
 # (ch-training)=
 # # Training the full models
 #
-# **Question.** $L_{\text{simple}}$ is one line, and a training run has some thirty settings. What turns that line into a model worth sampling from, and which of the settings
+# **Question.** $L_{\text{simple}}$ is one line, and a training run has nearly forty settings. What turns that line into a model worth sampling from, and which of the settings
 # matter?
 #
 # Chapter 3 trained a network for points in a loop of a dozen lines. The programs that train the models of papers are long, and it is hard to see what they add. So
@@ -49,12 +49,13 @@ print("digits:")
 for line in changes(Recipe(), RECIPES["digits"]):
     if not line.startswith("unet"):
         print("  ", line)
-for made in (NoiseSchedule.linear(), NoiseSchedule.cosine()):
-    print(f"SNR after two thirds of the levels: {made.snr[667]:.2f}")
+linear, cosine = NoiseSchedule.linear(), NoiseSchedule.cosine()
+for kind, made in (("linear", linear), ("cosine", cosine)):
+    print(f"SNR at level 667, {kind}: {made.snr[667]:.2f}")
 
 # %% [markdown]
 # In words (the fields of the network, `unet`, belong to chapter 9): small pictures, so the cosine schedule, because the linear one spends its last third on levels where next to nothing of 8 × 8 pixels is left. Few steps, so a
-# learning rate twenty times the paper's, which can't be kept up: it falls to 0 along half a cosine. A short run, so an average with a short memory: 0.995. The network is told the class of an image, except for one image in five, whose label is hidden, for a use that comes in chapter 14.
+# learning rate twenty times the paper's, which can't be kept up: it falls to 0 along half a cosine. A short run, so an average with a short memory: 0.995. The network is told the class of an image, except for one image in five, whose label is hidden, for a use that comes in {doc}`chapter 14 </chapters/14_conditioning>`.
 #
 # Three trained models are shipped with the package. How do they differ from the recipes of their names?
 
@@ -66,13 +67,13 @@ for name, made in shipped.items():
     print(f"{name}:", *(different or ["as the recipe"]), sep="\n   ")
 
 # %% [markdown]
-# Two are their recipes to the letter, `fashion-mnist` for pictures of clothes, `cifar10-tiny` for CIFAR-10 shrunk to 16 × 16 pixels; digits are the recipe with more patience.
+# Two are their recipes to the letter, `fashion-mnist` for pictures of clothes, `cifar10-tiny` for CIFAR-10 shrunk to 16 × 16 pixels; the digits' run is its recipe with more patience and some dropout.
 #
-# The learning rate of step $k = 0, 1, \dots, N - 1$ is a product of three factors: the highest rate $\lambda$, a straight rise over $w$ steps of **warm-up**, and a fall to the share $f$:
+# The learning rate of step $k = 0, 1, \dots, N - 1$ is a product of three factors: the highest rate $\lambda$, a straight rise over $K$ steps of **warm-up**, and a fall to the share $f$:
 #
 # $$
 # \begin{aligned}
-# \lambda_k = \lambda &\cdot \min\bigl(1, \tfrac{k+1}{w}\bigr) \\
+# \lambda_k = \lambda &\cdot \min\bigl(1, \tfrac{k+1}{K}\bigr) \\
 #   &\cdot \bigl(f + (1 - f)\, \tfrac12 (1 + \cos \tfrac{\pi k}{N})\bigr) .
 # \end{aligned}
 # $$ (eq:learning-rate)
@@ -80,10 +81,10 @@ for name, made in shipped.items():
 # %%
 # checks eq:learning-rate
 for recipe in (RECIPES["digits"], RECIPES["cifar10-128"]):
-    N, w, f = recipe.steps, recipe.warmup, recipe.lr_final
-    for k in (0, w // 2, w, N // 2, N - 1):
+    N, K, f = recipe.steps, recipe.warmup, recipe.lr_final
+    for k in (0, K // 2, K, N // 2, N - 1):
         fall = f + (1 - f) * 0.5 * (1 + math.cos(math.pi * k / N))
-        by_hand = recipe.lr * min(1, (k + 1) / w) * fall
+        by_hand = recipe.lr * min(1, (k + 1) / K) * fall
         assert math.isclose(by_hand, recipe.lr_at(k), rel_tol=1e-12)
 
 # %% [markdown]
@@ -209,7 +210,7 @@ for name, log in logs.items():
         assert held[-1] > 1.002 * low and after < 0.99 * loss[-2 * fifth : -fifth].mean()
 
 # %% [markdown]
-# Overfitting shows as a held-out loss that turns and rises while the training loss goes on falling. The digits turn at three quarters of the run, by 0.3% up to the end: it begins, and there is no harm in it yet. The cure, if one were needed, is more dropout or fewer steps. Each of the 1,597 digits is seen 481 times.
+# Overfitting shows as a held-out loss that turns and rises while the training loss goes on falling. The digits turn at three quarters of the run, by 0.3% up to the end: unless that is chance, it begins, and there is no harm in it yet. The cure, if one were needed, is more dropout or fewer steps. Each of the 1,597 digits is seen 481 times.
 # The other runs have 60,000 and 50,000 images and see each 9 and 19 times (a table near the end of the chapter has it); their held-out loss ends within 1% of its lowest.
 #
 # What the curves can't say is which of the three models is the best. By {eq}`eq:error-split` each data set has a floor of its own, and for new pictures none of the three is known.
@@ -218,7 +219,7 @@ for name, log in logs.items():
 #
 # Is the 0.12 of the digits good? A loss of this kind can't be judged alone, so give it company: predictors that need no training.
 #
-# - **Zero.** It errs by the variance of the noise, 1, at each level. This is also where every network starts, since its last layer begins at 0.
+# - **Zero.** It errs by the variance of the noise, 1, at each level. This is also where every network starts, since its last layer begins at 0 ({eq}`eq:new-network-loss`).
 # - **The best multiple of $x_t$.** Let $m$ be the mean square of the data's pixels. Put $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$ from {eq}`eq:closed-form` into $\epsilon - c\, x_t$; since $\epsilon$ has mean 0 and does not depend on $x_0$, the error of $c\, x_t$ in a pixel is, on average over the pixels,
 #
 # $$
@@ -322,13 +323,13 @@ right.legend(fontsize=8, loc="upper right");
 
 # %%
 by_level = {name: errors["held out", name].mean(1) for name in names}
-print("          error in the noise           error in x_0,")
-print("  t      line  network  told class     grey levels of 255")
+print("       error in the noise   in x_0,")
+print("  t    line network   class  of 255")
 for t in (20, 100, 300, 500, 700, 900):
     i = int((grid == t).nonzero())
-    row = "".join(f"{by_level[name][i]:9.3f}" for name in ("line", *names[4:]))
+    row = "".join(f"{by_level[name][i]:8.3f}" for name in ("line", *names[4:]))
     grey = 255 / 2 * (by_level["network"][i] / schedule.snr[t]).sqrt()
-    print(f"{t:3d} {row} {grey:18.0f}")
+    print(f"{t:3d}{row}{grey:8.0f}")
 part = by_level["network"][:6].sum() / by_level["network"].sum()
 print(f"levels up to 220 make {part:.0%} of the network's loss")
 
@@ -421,9 +422,10 @@ fig.legend(*handles, loc="outside right upper", title="decay");
 # %%
 end = {key: np.mean(curve[-4:]) for key, curve in curves.items()}
 raw = end["constant", "raw"]
-print("constant rate: raw weights exceed the average of decay 0.9 by a factor")
-print("of 1.2 to 2.8, those of 0.99 and 0.999 by more than 2; the falling")
-print("rate ends below the raw weights of the constant one by more than 2.5")
+print("excess of the raw weights, constant rate:")
+print("  1.2 to 2.8 times that of average 0.9")
+print("  over 2 times those of 0.99 and 0.999")
+print("  over 2.5 times raw at the falling rate")
 print(f"the largest decay after 1,200 steps: {1_200 / 1_209:.3f}")
 final = curves["falling", "raw"][-1]
 assert 1.2 < raw / end["constant", "0.9"] < 2.8
@@ -523,7 +525,7 @@ print("mirrored or not, the gradient's variance is the same within a third")
 # ## A sum, a mean and a clip
 #
 # The official DDIM code sums the squared error over the coordinates; DDPM's takes the mean. One is the other times the number of coordinates $D$, 64 for digits and 3,072 for CIFAR-10, and Adam does not care: it divides the gradient by its own recent size. But between the gradient and Adam stands the clip, and it
-# does care: a gradient of the mean is seldom longer than 1, and one that is $D$ times as long nearly always. The norms of the shipped runs stand in their logs, and the start of a run can be watched.
+# does care: after the first steps a gradient of the mean is seldom longer than 1, and one that is $D$ times as long nearly always. The norms of the shipped runs stand in their logs, and the start of a run can be watched.
 
 # %%
 print("gradient norms after the warm-up (means between lines of the log)")
@@ -549,7 +551,7 @@ assert clipped["mean"] < 25 and clipped["sum"] == 40
 print("of the first 40 steps, the sum has clipped all, the mean fewer than 25")
 
 # %% [markdown]
-# With the mean the clip catches the first steps and exceptional batches. With the sum it is nearly always active and has become a normalisation: each batch gets a gradient of length 1. So *clip at 1.0* names two different settings. What is the difference worth? Twenty steps of Adam on points, with the loss of CIFAR's factor 3,072, with and without the clip, against the same
+# With the mean the clip catches the first steps and exceptional batches. With the sum it is nearly always active and has become a normalisation: each batch gets a gradient of length 1. So *clip at 1.0* names two different settings. What is the difference worth? Twenty steps of Adam on points, with the loss times CIFAR's factor 3,072, with and without the clip, against the same
 # steps with the mean:
 
 # %%
@@ -599,7 +601,7 @@ most = grad[used].max() / grad[used].min()
 print(f"largest gradient over smallest: {most:.0e}")
 
 # %% [markdown]
-# Warm-up keeps those blind steps short until Adam's averages are filled. Its second average looks back over a thousand steps, so DDPM's 5,000 are generous, and the digits' 50 to 200 are what a short run can spare.
+# Warm-up keeps those blind steps short until Adam's averages are filled. The average by which it divides (decay 0.999) looks back over a thousand steps, so DDPM's 5,000 are generous, and the digits' 50 to 200 are what a short run can spare.
 #
 # ## Weights of levels
 #
@@ -650,7 +652,7 @@ weighted = rows * gamma[list(levels)]
 assert rows[0] > 2 * rows[-1] and weighted[0] < weighted[4] / 30
 
 # %% [markdown]
-# Unweighted, the lowest of these levels pulls more than twice as hard as the highest, although no predictor does well there. Min-SNR weakens the pull of the lowest quarter of the levels, and at $t = 10$ leaves 0.3% of it. Whether the samples get better by it is a question for a measure of samples, which chapter 11 builds. In a recipe it is one word, `weighting="min-snr"`.
+# Unweighted, the lowest of these levels pulls more than twice as hard as the highest, although no predictor does well there. Min-SNR weakens the pull of the lowest quarter of the levels, and at $t = 10$ leaves 0.3% of it. Whether the samples get better by it is not measured here; it takes a measure of samples, which {doc}`chapter 11 </chapters/11_measuring>` builds. In a recipe it is one word, `weighting="min-snr"`.
 #
 # ## To stop, resume and share out
 #
@@ -744,7 +746,7 @@ assert RECIPES["celeba-hq-256"].steps == 500_000
 #
 # ## What breaks: an average that remembers
 #
-# {eq}`eq:ema` lets the decay rise with $n$. Leave that out, $d_n = 0.9999$ from the first step, as codes for long runs do. By {eq}`eq:ema-weights` the all but untrained $a_0$ then keeps the weight $d^n$. With the rise, as long as the minimum is $(1 + k)/(10 + k)$, its weight is
+# By {eq}`eq:ema` the decay rises with $n$. Leave that out, $d_n = 0.9999$ from the first step, as codes for long runs do. By {eq}`eq:ema-weights` the all but untrained $a_0$ then keeps the weight $d^n$. With the rise, as long as the minimum is $(1 + k)/(10 + k)$, its weight is
 #
 # $$
 # \prod_{k=1}^{n} \frac{1 + k}{10 + k} = \frac{10!}{(n + 2)(n + 3) \cdots (n + 10)} ,
@@ -770,7 +772,7 @@ untrained = best.square().mean()  # a new network predicts 0
 assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 
 # %% [markdown]
-# In {numref}`fig-training-ema` that average ends with more than 40 times the excess of an average with the rise, and 10 times that of the raw weights that it is made from. It is more than two thirds of what a network has that was never trained. The training loss shows nothing of it, since it belongs to the raw weights; the samples are drawn with the average. After 800,000 steps it does not matter, as $0.9999^{800000}$ is below $10^{-30}$. It is
+# In {numref}`fig-training-ema` that average ends with more than 40 times the excess of an average with the rise, and more than 10 times that of the raw weights that it is made from. It is more than two thirds of what a network has that was never trained. The training loss shows nothing of it, since it belongs to the raw weights; the samples are drawn with the average. After 800,000 steps it does not matter, as $0.9999^{800000}$ is below $10^{-30}$. It is
 # the short trial run that looks broken, and the fault will be looked for everywhere else.
 #
 # ## Exercises
@@ -781,7 +783,7 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # :label: ex-training-span
 # *Derive · three stars · 25 minutes*
 #
-# With a constant decay $d$ and $n \to \infty$, how many steps old is the average on average, if each $w_k$ counts with its weight in {eq}`eq:ema-weights`? And while $d_n = (1 + n)/(10 + n)$?
+# With a constant decay $d$ and $n \to \infty$, how many steps old are the weights in the average, in the mean, if each $w_k$ counts with its weight in {eq}`eq:ema-weights`? And while $d_n = (1 + n)/(10 + n)$?
 # Hand in the first answer as a function `age(d)`: `check("ex-training-span", age)`.
 # ```
 #
@@ -944,7 +946,7 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # :label: ex-training-tell
 # *Measure · three stars · 30 minutes*
 #
-# Two models' losses differ by 1%. Each is measured on batches of 64 held-out digits, with levels and noises drawn afresh for each batch and each model. How many batches must each see before the difference is two standard errors of it? Measure how
+# Two models' losses differ by 1%. Each is measured on batches of 64 held-out digits, with levels and noises drawn afresh for each batch and each model. How many batches must each see before the difference is twice its standard error? Measure how
 # much the error of a single picture varies with the shipped model, `load("digits")`; the rest is arithmetic. Guess first. Hand in the number of batches: `check("ex-training-tell", n)`.
 # ```
 #

@@ -179,7 +179,7 @@ assert distance(features[5]) > 1.3 * distance(features[10])
 #
 # ## It measures N
 #
-# Take $N$ digits from the training set itself, at random and with replacement. That is the best sampler there can be. What does it score?
+# Take $N$ digits from the training set itself, at random and with replacement. That is the best sampler there can be. How far is it from the training set?
 
 # %%
 def some(features, n):
@@ -260,7 +260,7 @@ def line(found, counts=(250, 300, 400, 600, 1000), repeats=10):
 
 lines = {S: line(found) for S, found in features.items()}
 
-# %% mystnb={"figure": {"caption": "Left: classifier distance of N pictures from the training digits, against 1/N. Dots are means over random choices; the lines through the two samplers' dots are fits, whose left ends are the values for infinitely many pictures; the dashed line is the formula's bias, computed and not fitted. Right: FID of N of CIFAR-10's test images against its 50,000 training images, with the true Inception network and no model.", "name": "fig-measuring-n"}, "image": {"alt": "Two panels. Left, three parallel rising lines of dots against 1/N from 0 to 0.005: DDIM with 5 steps on top, DDIM with 10 steps below it, and lowest the training digits, whose dots lie on a dashed line that starts at 0. Right, a falling line of FID against N on logarithmic axes."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Left: classifier distance of N pictures from the training digits, against 1/N. Dots are means over random choices; the lines through the two samplers' dots are fits, whose left ends are the values for infinitely many pictures; the dashed line is the formula's bias, computed and not fitted. Right: FID of N of CIFAR-10's test images against its 50,000 training images, with the true Inception network and no model.", "name": "fig-measuring-n"}, "image": {"alt": "Two panels. Left, dots that rise with 1/N, from 0 to 0.005: DDIM with 5 steps on top, DDIM with 10 steps below it, each with a line through its dots, and the training digits close to a dashed line that starts at 0. The three lines are nearly parallel; from both solid ones the dots stray in the same way, most at the largest 1/N. Right, a falling line of FID against N on logarithmic axes."}} tags=["hide-input"]
 cifar = json.loads(Path("../results/fid_cifar10_train_test.json").read_text())
 fid_of = {row["n"]: row["fid"] for row in cifar["by_n"]}
 fig, (ax, right) = figure(2, height=3.0)
@@ -287,7 +287,7 @@ for S, (_, means, end, slope) in lines.items():
 assert lines[10][2] < lines[5][2] and lines[10][1][0] > 2 * lines[5][1][-1]
 
 # %% [markdown]
-# The lines are nearly parallel, and their slope is nearly the formula's (which holds at distance 0). So $N$ moves both samplers alike, and what remains at the left end is theirs. The mistake to avoid is a comparison across: with 250 pictures, the better sampler scores more than twice as high as the worse one does with 1,500.
+# The lines are nearly parallel, and their slope is nearly the formula's (which holds at distance 0). So $N$ moves both samplers alike, and what remains at the left end is theirs. (The dots stray from both lines in the same way: the same places were chosen in both sets, and DDIM's pictures with 5 and with 10 steps there come from the same starts.) The mistake to avoid is a comparison across: with 250 pictures, the better sampler scores more than twice as high as the worse one does with 1,500.
 #
 # And the real thing. The right panel was measured once, by hand, with the Inception weights that everybody uses: CIFAR-10's own test pictures against its training pictures.
 
@@ -304,7 +304,7 @@ assert max(ends[3:]) < 1 and round(fid_of[10_000], 2) == 3.15
 assert cifar["protocol"]["reference"]["name"] == "cifar10-train-inception.npz"
 
 # %% [markdown]
-# Photographs have such FIDs, and nobody would call them bad. A published FID without its $N$ says little. And a thousand pictures are fewer than the 2048 features: $\hat C$ is singular, higher orders count, and the curve against $1/N$ is no line. The lines through neighbouring points end at values that do not agree, one of them below 0, which no distance is. Only from 2,500 pictures on do they end near 0: extrapolation needs more pictures than features. The last value, 3.15, is a yardstick for the paper's numbers: 10,000 further pictures of the same kind have it too.
+# Photographs have such FIDs, and nobody would call them bad. A published FID without its $N$ says little. And a thousand pictures are fewer than the 2048 features: $\hat C$ is singular, higher orders count, and the curve against $1/N$ is no line. The lines through neighbouring points end at values that do not agree, one of them below 0, which no distance is. Only from 2,500 pictures on do they end near 0: extrapolation needs more pictures than features. Nor is the last value, 3.15, a yardstick for the numbers of papers: those are, by custom, of 50,000 samples, with a fifth of this bias from $N$.
 #
 # ### What chance does
 #
@@ -363,9 +363,9 @@ assert resized["bilinear"] > resized["area"] > distance(features[10])
 assert resized["nearest"] > distance(features[10]) > resized["bicubic"]
 
 # %% [markdown]
-# Three of these four copies of the training set score worse than DDIM with 10 steps. If the pictures of a model and those of its reference went through different filters on the way to the network, the distance measures the filters.
+# Three of these four copies of the training set are farther from it than DDIM with 10 steps. If the pictures of a model and those of its reference went through different filters on the way to the network, the distance measures the filters.
 #
-# **Rounding.** The digits have 17 grey levels, samples have 256. What if samples are rounded further?
+# **Rounding to fewer grey levels.** The digits have 17, samples have 256. What if samples are rounded further?
 
 
 # %%
@@ -398,11 +398,11 @@ print({n: round(value, 2) for n, value in grades.items()})
 assert grades[5] < 0.8 * grades[256] and grades[3] > grades[256]
 
 # %% [markdown]
-# Rounding to 17 levels brings the samples nearer to the data, which is no surprise, as the data has 17. Rounding to *five* brings them nearer still. Nothing was learnt, nothing improved, and a table would show a gain of a third. Whoever tunes the last step of a pipeline by such a distance can find this.
+# Rounding to 17 brings the samples nearer to the data, which is no surprise, as the data has 17. Rounding to *five* brings them nearer still. Nothing was learnt, nothing improved, and a table would show a gain of a third.
 #
 # ## What it cannot see
 #
-# The best score against the training set belongs to the training set. A model that had memorised it would be hard to beat, and a distance between sets cannot tell. One has to look: which training picture is the **nearest neighbour** of each sample, and how far is it? The cell prints the 5%, 50% and 95% quantiles of that distance.
+# Nothing is nearer to the training set than the training set. A model that had memorised it would be hard to beat, and a distance between sets cannot tell. One has to look: which training picture is the **nearest neighbour** of each sample, and how far is it? The cell prints the 5%, 50% and 95% quantiles of that distance.
 
 # %%
 pixels = train.flatten(1).float() / 255
@@ -439,7 +439,7 @@ print(f"gaps shown: {', '.join(f'{g:.2f}' for g in gaps[chosen])}")
 assert gaps.min() > 0.1
 
 # %% [markdown]
-# Samples are as far from the training set as digits are that the model never saw: no sign of copying. (Pixels find exact copies only: mirrored copies of the training digits lie further away than that, as the cell above asserts.)
+# Samples are as far from the training set as digits are that the model never saw: no sign of copying. (Pixels find exact copies only: mirrored copies of the training digits lie farther away than that, as the first of these cells asserts.)
 #
 # ## Two other measures
 #
@@ -528,7 +528,7 @@ assert adaptive > 1.5 * plain
 assert max(fid_of.values()) - min(fid_of.values()) > adaptive - plain
 
 # %% [markdown]
-# The revision S1 presents its adaptive-step term as an improvement, because the loss is lower. The same table has the FID almost doubled, and lower is better. Two readings are open. If both numbers were measured in the same way, the term made the pictures
+# S1, the source of {doc}`chapter 8 </chapters/08_adaptive>`, presents its adaptive-step term as an improvement, because the loss is lower. The same table has the FID almost doubled, and lower is better. Two readings are open. If both numbers were measured in the same way, the term made the pictures
 # worse. But nothing quoted says how they were measured. Compare with the real photographs above: a change of $N$ alone, with no model at all, moves the FID by more than these two differ. So the number is no evidence *for* the term, and without $N$, reference and seeds it is
 # weak evidence against it. Chapter 8 looked at the term itself.
 #
@@ -619,8 +619,8 @@ assert ours("leading", 0.0, 50) < floor + 3 * np.std(chance)
 # %% [markdown]
 # The seeds first. With $\eta = 0$ the same seed is the worst for 5, 10, 20 and 50 steps: DDIM's picture is a function of its start, so an unlucky set of 1,000 starts stays unlucky. A table from one seed would carry that through the whole row, and look smooth.
 #
-# Now the paper's claims, as shapes. *DDIM is ahead when steps are few*: yes, seed by seed, and at $S = 10$ and 20 by ratios of the same size as on CIFAR-10 (with other pictures, features and another schedule, that is partly luck). *$\hat\sigma$ collapses*: yes, though less deeply. *More steps help every row*: yes, until the row meets the floor,
-# which is what 1,000 training digits score themselves; DDIM is about there at $S = 50$.
+# Now the paper's claims, as shapes. *DDIM is ahead of $\eta = 1$ when steps are few*: yes, at $S = 10$ and 20 in every seed, and by ratios of the same size as on CIFAR-10 (with other pictures, features and another schedule, that is partly luck). *$\hat\sigma$ collapses*: yes, though less deeply. *More steps help every row*: yes, until the row meets the floor,
+# the distance of 1,000 training digits themselves; DDIM is about there at $S = 50$.
 # *With many steps the rows meet*: from $S = 50$ on they lie within a factor of two. Two things are not the paper's. At $S = 50$, $\hat\sigma$ has overtaken $\eta = 1$, as it did on the wide peaks of chapter 5; on CIFAR-10 it has four times the FID there. And at $S = 5$ a little noise is better than none. Both hold in every seed, though for one model. The paper's last column, $S = 1000$, where
 # $\hat\sigma$ is best of all, is not among ours.
 #
@@ -638,12 +638,12 @@ assert three[0] > 2 * ours("leading", 0.0, S) and three[0] > 1.5 * max(three[1:]
 assert three[0] > 0.9 * ours("quadratic", 0.0, 10)
 
 # %% [markdown]
-# It does harm, and turns the order of the rows round: even $\hat\sigma$ is ahead of DDIM. Under the cosine schedule level 800 still holds much of the picture (the factor $\sqrt{\bar\alpha_t}$ is printed), and a start from pure noise is wrong there. DDIM keeps the mistake; noise forgets part of it, as in chapter 5. Nor is it that DDIM needs more steps: with quadratic spacing its row does
+# It does harm, and turns the order of the rows round: even $\hat\sigma$ is ahead of DDIM. Under the cosine schedule level 800 still holds much of the picture (the factor $\sqrt{\bar\alpha_t}$ is printed), and a start from pure noise is wrong there, as {doc}`chapter 6 </chapters/06_fewer_steps>` found with exact predictors. DDIM keeps the mistake; noise forgets part of it, as in chapter 5. Nor is it that DDIM needs more steps: with quadratic spacing its row does
 # not fall from 10 to 20. A recipe that made a table does not travel to another schedule.
 #
 # ## The paper's Table 2
 #
-# Chapter 7's round trip $x_0 \to x_T \to x_0$ on the 200 test digits, per dimension and with pictures in $[0, 1]$. The walk turns round at level 990; beyond that the cosine schedule multiplies every error of the network.
+# The round trip of {doc}`chapter 7 </chapters/07_ode>`, $x_0 \to x_T \to x_0$ on the 200 test digits, per dimension and with pictures in $[0, 1]$. The walk turns round at level 990; beyond that the cosine schedule multiplies every error of the network.
 
 # %%
 table2 = result("table2_digits")
@@ -664,7 +664,7 @@ print("to S = 100:", ", ".join(f"{k} as S^-{v:.1f}" for k, v in powers.items()))
 
 # %% [markdown]
 # The column ± is the standard error as a share of the mean. A first-order method has an error proportional to $1/S$, so its square should fall as $1/S^2$. The mean does not, here or in the paper, whose exponent is about the same. Our standard errors say why: if one of the 200 pictures had all of the error,
-# the share would be exactly 100%. From $S = 100$ on it is nearly that, but for $S = 500$, where no digit is lost and the mean is hundreds of times smaller than on either side. The **median** is the error of the typical digit. It falls as $1/S^2$, to below $10^{-6}$.
+# the share would be exactly 100%. From $S = 100$ on it is nearly that, but for $S = 500$, where no digit is lost and the mean is hundreds of times smaller than on either side. The **median** is the error of the typical digit. It falls as $1/S^2$ and from $S = 100$ faster, at 500 to below $10^{-6}$, and at 990 no further.
 
 # %% mystnb={"figure": {"caption": "Error of the round trip against the number of steps each way: mean and median over the 200 held-out digits for our model and, quoted from memory, the mean of the paper's CIFAR-10 model. Bars are two standard errors of the mean.", "name": "fig-measuring-table2"}, "image": {"alt": "Three lines on logarithmic axes. The paper's falls on top and levels off from S = 500. Our mean lies below it and falls about as fast until S = 200, drops far down at S = 500 and is back up at S = 990; its bars reach down to the bottom. Our median lies lowest and falls most steeply, until S = 500."}} tags=["hide-input"]
 table2_figure(table2)[0];
