@@ -118,7 +118,7 @@ print("variances at the end:", [f"{v:.2f}" for v in variances[-1]])
 # %% [markdown]
 # ## The schedule
 #
-# The list $\beta_1, \dots, \beta_T$ is the **noise schedule**. It is chosen, not learned. {cite:t}`ho2020ddpm` take $T = 1000$ and let
+# The list $\beta_1, \dots, \beta_T$ is the **noise schedule**. It is chosen, not learnt. {cite:t}`ho2020ddpm` take $T = 1000$ and let
 # $\beta_t$ rise in equal steps from $10^{-4}$ to $0.02$: tiny steps where the picture is still a picture, larger ones where it is nearly
 # noise. Two more names will be used on every page: for the share of the variance that one step keeps, and for the share that all steps
 # up to $t$ have kept together:

@@ -467,7 +467,7 @@ assert all(o["nu^2"] > 5 * max(o["nu"], o["t"]) for o in off.values())
 
 # %% [markdown]
 # So neither clock wins by law. On the digits DDIM's typical start hits the right one almost exactly, since its last step goes straight to $E[x_0 \mid x_t]$, where Euler in $t$ stops a little beside it;
-# a few starts of either (7 and 3 of 40) end nearest to another digit. On the smooth mixture Euler in $t$ is ahead. Equation 15 is far behind everywhere. What all three share is order 1; methods of higher order on this ODE are a matter for chapter 16.
+# a few starts of either (7 and 3 of 40) end nearest to another digit. On the smooth mixture Euler in $t$ is ahead. Equation 15 is far behind everywhere. What all three share is order 1; methods of higher order on this ODE are in {py:mod}`ddim_edu.solvers`.
 #
 # **Try it.** One such method now, for comparison. Heun's makes DDIM's step, asks for the noise once more where it has arrived, and then makes the step anew with the mean of the two; only the last step,
 # to the data, is plain DDIM, because no network knows level 0. On the left is one start in the ODE's own units, where a step of DDIM is a straight piece along the velocity at its right end. The

@@ -471,7 +471,7 @@ for name, z in kinds.items():
 assert trips["normal"] > 2 * trips["DDIM"]
 
 # %% [markdown]
-# Decode and encode again: a latent of a sound comes back nearly as it was, and a normal one doesn't, because no sound has it. Mean and variance are 16 numbers. The latents of sounds are a thin set among all those that share them, and *where* that set lies is what the diffusion has learned. The classifier agrees: of sixty sounds, one of each class, it hears the word that was asked for in more than six of ten from DDIM, already with ten steps and no guidance, and in fewer than one of four from the normal. (One of ten is chance.)
+# Decode and encode again: a latent of a sound comes back nearly as it was, and a normal one doesn't, because no sound has it. Mean and variance are 16 numbers. The latents of sounds are a thin set among all those that share them, and *where* that set lies is what the diffusion has learnt. The classifier agrees: of sixty sounds, one of each class, it hears the word that was asked for in more than six of ten from DDIM, already with ten steps and no guidance, and in fewer than one of four from the normal. (One of ten is chance.)
 
 # %%
 words, right = torch.arange(10).repeat_interleave(6), {}

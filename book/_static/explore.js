@@ -255,11 +255,10 @@
         const paths = starts.map(walk), ends = paths.map((p) => p[S]);
         const side = picture.wide ? picture.width / 2 : picture.width, h = Math.min(side, 340);
         const look = { xlim: [-2.1 * side / h, 2.1 * side / h], ylim: [-2.1, 2.1], left: 8, right: 8, bottom: 8, bare: true };
-        const left = picture.panel({ x: 0, y: 0, w: side, h, title: "six walks", ...look });
-        const right = picture.wide ? picture.panel({ x: side, y: 0, w: side, h, title: "where 200 walks end", ...look }) : null;
+        const [left, right] = picture.two(0.5, [h, h], { title: "six walks", ...look }, { title: "where 200 walks end", ...look });
         const turn = range(0, 2 * Math.PI, 49);
         for (const panel of [left, right]) {
-          for (const m of panel ? mix.means : []) {
+          for (const m of mix.means) {
             for (const r of [2, 1]) {
               const radius = r * Math.sqrt(0.03);
               panel.area(turn.map((v) => m[0] + radius * Math.cos(v)), turn.map((v) => m[1] + radius * Math.sin(v)), "ex-ink");
@@ -274,7 +273,7 @@
           left.dot(...start, "ex-ink", 3);
           left.dot(...path[S], styles[k], 4);
         }
-        for (const x of right ? ends : []) right.dot(...x, "ex-c" + near(x)[0], 2);
+        for (const x of ends) right.dot(...x, "ex-c" + near(x)[0], 2);
         const hop = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
         const detour = paths.map((p) => p.slice(1).reduce((sum, x, i) => sum + hop(x, p[i]), 0) / hop(p[0], p[S])).sort((a, b) => a - b)[100];
         const shares = [0, 1, 2].map((k) => Math.round(ends.filter((x) => near(x)[0] === k).length / 2));
