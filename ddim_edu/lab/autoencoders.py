@@ -91,6 +91,7 @@ def load_autoencoder(name_or_path: Path | str, device: torch.device | str = "cpu
     with fitting_together(path):
         with torch.device("meta"):
             model = Autoencoder(AutoencoderConfig(**about["config"]))
-        model = fill(model, tensors, device).to(memory_format=torch.channels_last)
+        fill(model, tensors, device)
+        model.to(memory_format=torch.channels_last)
         data, classes, error = str(about["data"]), tuple(about["classes"]), float(about["error"])
         return SavedAutoencoder(model, data, classes, error, dict(about["training"]), path)

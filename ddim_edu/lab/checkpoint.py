@@ -120,7 +120,7 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu") -> Checkp
         schedule = NoiseSchedule.from_betas(tensors.pop("schedule.beta"))
         with torch.device("meta"):
             model = UNet(config)
-        model = fill(model, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
+        fill(model, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
         recipe, step = dict(about["recipe"]), int(about["step"])
     if torch.device(device).type == "cpu":
         model = model.to(memory_format=torch.channels_last)  # a third faster there

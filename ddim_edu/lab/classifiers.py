@@ -80,7 +80,7 @@ def load_classifier(name_or_path: Path | str, device: torch.device | str = "cpu"
     with fitting_together(path):
         with torch.device("meta"):
             model = Classifier(ClassifierConfig(**about["config"]))
-        model = fill(model, tensors, device)
+        fill(model, tensors, device)
         return SavedClassifier(model, str(about["data"]), float(about["accuracy"]), dict(about["training"]), path)
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,8 +23,6 @@ from ddim_edu.files import replacing
 
 FORMAT = 1  # of the files written here; raise it when an older reader would misread them
 KEY = "ddim_edu"  # the metadata's key: files without it are not ours
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 class CheckpointError(ValueError):
@@ -114,19 +112,16 @@ def fitting_together(path: Path) -> Iterator[None]:
         raise CheckpointError(f"{path} does not fit together ({reason}): it was changed after it was written") from None
 
 
-def fill(network: Network, tensors: Mapping[str, Tensor], device: torch.device | str) -> Network:
-    """Give a network that was made on the meta device its weights.
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], device: torch.device | str) -> None:
+    """Give a network that was made on the meta device its weights, and make it ready for use: in evaluation mode, without gradients.
 
     Args:
         network: The network.
         tensors: Its ``state_dict()``; floating-point values of any precision become float32.
         device: Where to put it.
 
-    Returns:
-        The same network, in evaluation mode and without gradients.
-
     Raises:
         RuntimeError: If the tensors are not its own.
     """
     network.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}, assign=True)
-    return network.to(device).requires_grad_(False).eval()
+    network.to(device).requires_grad_(False).eval()
