@@ -9,7 +9,7 @@
 # - that at the text's picture size and loss the published term is about a thousandth of the loss, whatever the network, and when its step size sits on its limit;
 # - that a larger one moves the best prediction from the mean of the noise towards its median, and what a sampler does with that;
 # - for which weights the best prediction stays where it belongs, and what such weights can still change;
-# - how an experiment is decided before its first run, and what seeds, pairs and a placebo are for;
+# - what five seeds of seven losses say, by a protocol that was written before the first run;
 # - how a step can adapt to something that matters, its own error, and what that buys.
 #
 # The chapter opens {py:mod}`ddim_edu.adaptive`, {py:mod}`ddim_edu.lab.compare` and {py:mod}`ddim_edu.solvers`.
@@ -38,7 +38,7 @@ from ddim_edu.adaptive import (
 from ddim_edu.exact import EmpiricalData, GaussianMixture
 from ddim_edu.forward import q_sample, unmix_eps
 from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.compare import summary
+from ddim_edu.lab.compare import holm, paired, summary
 from ddim_edu.lab.data import digits
 from ddim_edu.plotting import figure
 from ddim_edu.sampler import ddim_path, ddim_step, draw
@@ -80,7 +80,7 @@ with torch.no_grad():
 spread = ((losses.max() - losses.min()) / losses.mean()).item()
 print(f"12 batches of 64: from {losses.min():.2f} to {losses.max():.2f}")
 print(f"range / mean {spread:.0%}; the claim, 0.035 to 0.025: {0.01 / 0.035:.0%}")
-assert spread > 0.2
+assert spread > 0.01 / 0.035
 
 # %% [markdown]
 # One network, unchanged, and a range that is, relative to its mean, wider than the claimed fall. (Means over many batches would be steadier.) To compare, one needs the plain MSE on **held-out** pictures, at the same
@@ -216,7 +216,7 @@ e = (draw(x, generator) * mse**0.5).requires_grad_()
 bound = 0.1 / (n * e.square().mean().item()) ** 0.5
 print(f"batch of 64, 3 x 32 x 32: share at most {bound:.2%}")
 print(f"gradient {ratio:.3%} of the MSE's, at most {bound / 2:.3%}")
-assert 0.9 * bound / 2 < ratio < bound / 2 < 0.01 / 0.035 / 400
+assert 0.9 * bound / 2 < ratio < bound / 2 < 1e-3
 for side in (8, 32):  # how much of each entry enters w, in one direction
     each = F.interpolate(torch.eye(side + 1)[None], size=side, mode="linear")
     assert each.sum(2).max() < 1 + 1e-5
@@ -526,16 +526,128 @@ assert least < errors[0.0][2] < errors[1.0][2] < errors[10.0][2]
 five = torch.tensor([0.31, 0.28, 0.33, 0.30, 0.29], dtype=torch.float64)
 half = 2.776 * five.std() / 5**0.5
 assert abs(summary(five.tolist()).half - half) < 1e-4
-for values in ([0.31, 0.28, 0.33], [0.30, 0.35, 0.29, 0.31, 0.36, 0.28]):
+for known in ([0.31, 0.28, 0.33], [0.30, 0.35, 0.29, 0.31, 0.36, 0.28]):
     low, high = stats.t.interval(
-        0.95, len(values) - 1, np.mean(values), stats.sem(values)
+        0.95, len(known) - 1, np.mean(known), stats.sem(known)
     )
-    found = summary(values)
+    found = summary(known)
     ours = found.mean - found.half, found.mean + found.half
     assert np.allclose(ours, (low, high), rtol=1e-9)
 
+# %%
+def read(name):
+    path = Path("..") / "results" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf8"))
+
+
+values, losses = {}, ["mse", "placebo", "published"]
+losses += ["mended-0.3", "mended-1", "mended-10", "min-snr"]
+for name in ("digits", "fashion-mnist"):
+    rows = read(f"adaptive_ablation_{name}")["rows"]
+    for row in sorted(rows, key=lambda row: row["seed"]):
+        values.setdefault((name, row["loss"]), []).append(row)
+    for k in losses:
+        assert [row["seed"] for row in values[name, k]] == [0, 1, 2, 3, 4]
+
+# %%
+def of(name, loss, outcome):
+    return [row[outcome] for row in values[name, loss]]
+
+# %%
+def table(name, outcome, f):
+    base = of(name, "mse", outcome)
+    tests = {k: paired(of(name, k, outcome), base) for k in losses[1:]}
+    corrected = holm({k: test.p for k, test in tests.items()})
+    print(f"{name}, {outcome}: mean, difference to mse, Holm's p")
+    for k in losses:
+        _, mean, half = summary(of(name, k, outcome))
+        line = f"{k:11}{mean:{f}} ± {half:{f}}"
+        if k in tests:
+            _, change, half, _ = tests[k]
+            line += f"   {round(change, 5) + 0.0:+{f}} ± {half:{f}}"
+            line += f"   {corrected[k]:.3f}"
+        print(line)
+    return {k: tests[k].mean for k in tests if corrected[k] < 0.05}
+
+# %%
+called = {}
+for name in ("digits", "fashion-mnist"):
+    called[name, "heldout_mse"] = table(name, "heldout_mse", ".5f")
+
+# %%
+for name in ("digits", "fashion-mnist"):
+    called[name, "distance"] = table(name, "classifier_distance", ".3f")
+
+# %% mystnb={"figure": {"caption": "Differences to the plain MSE, in percent of its mean, over five seeds, with 95% intervals (uncorrected). Left of the dotted line is better. The placebo shows what a difference of nothing looks like.", "name": "fig-adaptive-ablation"}, "image": {"alt": "Four panels, of held-out MSE and distance of samples for digits and Fashion-MNIST, with six points with bars each. Placebo and published stand on the dotted line at 0. The mended losses lie to its right, further out for larger lambda. Min-SNR lies far to the right in held-out MSE and to the left in distance of samples."}} tags=["hide-input"]
+outcomes = {"heldout_mse": "held-out MSE"}
+outcomes["classifier_distance"] = "distance of samples"
+fig, axes = figure(2, 2, height=4.0, sharey=True)
+for row, name in zip(axes, ("digits", "fashion-mnist")):
+    for ax, (outcome, title) in zip(row, outcomes.items()):
+        base = of(name, "mse", outcome)
+        scale = 100 / summary(base).mean
+        for place, k in enumerate(losses[1:]):
+            found = paired(of(name, k, outcome), base)
+            style = {"fmt": "o", "ms": 4, "capsize": 3}
+            style["color"] = "gray" if k == "placebo" else "C0"
+            mean, half = found.mean * scale, found.half * scale
+            ax.errorbar(mean, -place, xerr=half, **style)
+        ax.axvline(0, ls=":", color="black", lw=1)
+        ax.set(yticks=range(0, -6, -1), yticklabels=losses[1:])
+        ax.set_title(f"{name}: {title}")
+        ax.title.set_fontsize(9.5)
+for ax in axes[1]:
+    ax.set_xlabel("difference to mse in %");
+
+# %%
+for key, found in called.items():
+    print(*key, "called:", {k: f"{mean:+.4f}" for k, mean in found.items()})
+    assert not {"placebo", "published"} & set(found)
+for name in ("digits", "fashion-mnist"):
+    worse = called[name, "heldout_mse"]
+    assert min(worse[k] for k in ("mended-1", "mended-10", "min-snr")) > 0
+
 # %% [markdown]
-# The runs take hours on two processor cores and are under way; their tables and what they say will stand here.
+# Row by row. The **placebo** shows no difference in any figure printed: whatever stands out below, it isn't roundings. **The published term does nothing that counts**, as {prf:ref}`thm-small-term` had to have it. No difference survives the correction, and for the held-out MSE the intervals end
+# within a few hundredths of a percent. (On Fashion-MNIST the uncorrected one misses 0 by a hair: the difference is three millionths.)
+#
+# **The mended loss does what it was told, and it does not help.** The held-out MSE rises with $\lambda$, and is called worse at $\lambda = 1$ and 10 on both data sets. The samples move away from the data too: on the digits by 61% at $\lambda = 10$, the one such difference that is called. Busy pixels were paid for by quiet ones, and in the sum
+# that is a loss, as it was for the nine numbers above. (The held-out MSE is what `mse` itself minimises, so the others start behind; the samples favour no loss.)
+#
+# **Min-SNR divides the judges.** Its held-out MSE is worse by 9% (digits) and 13% (Fashion-MNIST). Its samples are closer to the data, by 22% and 7%. All four are called. The levels show why, in percent of the MSE of `mse` in each bin:
+
+# %%
+for name in ("digits", "fashion-mnist"):
+    print(f"{name}: held-out MSE against mse in %, in ten bins of levels")
+    for k in losses[1:]:
+        line = f"{k:11}"
+        both = [of(name, j, "heldout_mse_bins") for j in (k, "mse")]
+        for ours, theirs in zip(*(zip(*bins) for bins in both)):
+            change, scale = paired(ours, theirs), 100 / summary(theirs).mean
+            star = "*" if abs(change.mean) > change.half else " "
+            line += f"{round(change.mean * scale, 1) + 0.0:+5.1f}{star}"
+        print(line)
+
+# %% [markdown]
+# (A star: the uncorrected 95% interval of that bin leaves out 0; of the 60 cells of such a table three would by chance.) Min-SNR gives up the lowest levels, where its weight $5/\operatorname{SNR}$ is small, and predicts the noise better in the eight bins from level 200 on. The lowest bin makes up more than a third of the plain MSE,
+# but only two of the sampler's twenty steps lie in it. Averaging over all levels alike is a choice of weights too, and not the one that samples ask for. The other outcomes:
+
+# %%
+formats = {"kid": ".4f", "sharpness_ratio": ".3f", "training_loss": ".4f"}
+print(f"{'':24}{'KID':>11}{'sharpness':>19}{'training loss':>20}")
+for name in ("digits", "fashion-mnist"):
+    for k in losses:
+        cells = []
+        for outcome, f in formats.items():
+            _, mean, half = summary(of(name, k, outcome))
+            cells.append(f"{mean:{f}} ± {half:{f}}")
+        print(f"{name:14}{k:11}" + "  ".join(f"{cell:>15}" for cell in cells))
+
+# %% [markdown]
+# The last column is the quantity of S1's claim, and it holds the lesson. **Min-SNR's training loss is about half of the MSE's, while its plain MSE went up.** Nothing was learnt better on the whole: where weights are below 1, sums are smaller. The published term adds 0.2% on the digits and less on Fashion-MNIST,
+# so a training loss that contains it can only look larger. Between losses of different weights one compares units. And no weight made the samples sharper: the ratio falls as $\lambda$ grows.
+#
+# What the experiment does not say: the networks are small, the budgets short, and on Fashion-MNIST training stops far from its end. A large network on CIFAR-10 may answer otherwise. Whether it does, the same command and protocol can decide.
 
 # %% [markdown]
 # ## Steps that adapt to their own error
@@ -565,7 +677,7 @@ for s in (350, 390):
     ratio = estimate / (x_s - true).square().mean(1).sqrt()
     low, high = ratio.quantile(torch.tensor([0.05, 0.95]).double())
     print(f"{t} to {s}: estimate / error from {low:.2f} to {high:.2f}")
-assert 0.9 < low < high < 1.1
+    assert (1.1 if s == 350 else 0.9) < low < high < (1.4 if s == 350 else 1.1)
 
 # %%
 x_T = draw(torch.empty(200, 2, dtype=torch.float64), generator)
@@ -579,16 +691,12 @@ assert torch.allclose(last.x_s, run.x_0[:1])  # it is DDIM, on levels of its own
 # The estimate is 4 to 5% too large for the short step and 19 to 28% for the long one.
 #
 # Now at equal numbers of calls, rejected tries included. The error of a picture is the root mean square distance from where hundreds of steps of Heun's method take the same start. The rivals are DDIM on fixed levels: `trailing`, `quadratic`, `quadratic-full`, and **fitted**, the best
-# found by a search on other starts. `benchmarks/adaptive_steps.py` took four batches, in all 1000 starts for the mixture and 64 for the digits. At the tolerances 0.1 and 0.02:
+# found by a search on other starts. `benchmarks/adaptive_steps.py` took four batches, in all 1000 starts for the mixture, 64 for the digits and 32 for Fashion-MNIST. At the tolerances 0.1 and 0.02:
 
 # %%
-def read(name):
-    path = Path("..") / "results" / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf8"))
-
-
 study, shown = read("adaptive_steps")["problems"], (0.1, 0.02)
-for name, images in (("mixture", 1000), ("digits", 64)):
+counts = {"mixture": 1000, "digits": 64}
+for name, images in counts.items():
     assert study[name]["images"] == images and study[name]["batches"] == 4
     print(f"{name}: error of adaptive DDIM over that of DDIM on fixed levels")
     for row in study[name]["error_against_calls"]["ratios"]:
@@ -636,14 +744,15 @@ ratio = {
 assert ratio["mixture", "trailing"] < 0.8 and ratio["digits", "quadratic"] < 0.6
 assert ratio["digits", "trailing"] > 1.2
 assert min(ratio["mixture", "fitted"], ratio["digits", "fitted"]) > 1.3
+assert all(0.8 < ratio[n, "quadratic-full"] < 1.2 for n in ("mixture", "digits"))
 
 # %%
-for name in ("mixture", "digits"):
+for name in counts:
     rows = study[name]["error_against_calls"]["rows"]
     rows = {(r["method"], r["variant"], r["setting"]): r for r in rows}
     one, two = (rows[f"adaptive, order {k}", "per image", 0.01] for k in (1, 2))
     for label, row in (("DDIM", one), ("Heun", two)):
-        print(f"{name:7s} {label}: error {row['mean']:.3f}", end="")
+        print(f"{name:13s} {label}: error {row['mean']:.3f}", end="")
         print(f", {row['calls']:.1f} calls, {row['rejected']:.1f} in vain")
     assert two["mean"] < 0.6 * one["mean"]
 
@@ -651,13 +760,14 @@ for name in ("mixture", "digits"):
 # On each problem the adaptive steps beat one of `trailing` and `quadratic`, at the smaller tolerance by a third or more, and nobody had to know which. But the other does as well or better, `quadratic-full` about as well on both problems
 # without adapting, and a fitted list has about two thirds of the adaptive error or less. Keeping Heun's step costs nothing more, and from about 15 calls on adaptive Heun is ahead even of DDIM's fitted levels, though behind Heun's own.
 # A fifth of the calls are tries in vain, and every step is allowed the same error, while what counts is its effect on $x_0$, as in chapter 6. And do pictures need different steps? For the 64 digits, the rank correlation of
-# three quantities with the error of a picture in a step (averaged over a path of ten), and the change of the mean error when half of the pictures get 12 steps and the others 8:
+# four quantities with the error of a picture in a step (averaged over a path of ten), and the change of the mean error when half of the pictures get 12 steps and the others 8:
 
 # %%
 found = study["digits"]["complexity"][0]["correlations"]
-for k in ("complexity of x0_hat", "last change of eps", "estimate"):
+names = ("complexity of x0_hat", "complexity of x0_hat, alone")
+for k in (*names, "last change of eps", "estimate"):
     low, high = found[k]["mean_95"]
-    print(f"{k:22} {found[k]['mean']:+.2f}   95%: {low:+.2f} to {high:+.2f}")
+    print(f"{k:28} {found[k]['mean']:+.2f}   95%: {low:+.2f} to {high:+.2f}")
 split = study["digits"]["steps_by_complexity"][0]
 print(f"\nten steps for all: error {split['same_for_all']:.3f}")
 print("12 for one half, 8 for the other, changes it by")
@@ -669,7 +779,7 @@ gain = split["change_of_mean_error"]
 assert all(g["change"] > -3 * g["se"] for g in gain.values())
 
 # %% [markdown]
-# (Here ± is two standard errors.) **Complexity does not tell which pictures need the steps**, at least among these. The mean of the published map of $\hat x_0$ is hardly correlated with the error of the next step. The last change of the network's prediction is; so, almost perfectly, is the
+# (*Alone*: each picture normalised as a batch of one. ± is two standard errors.) **Complexity does not tell which pictures need the steps**, at least among these. The mean of the published map of $\hat x_0$ is hardly correlated with the error of the next step. The last change of the network's prediction is; so, almost perfectly, is the
 # estimate {eq}`eq:step-estimate`, which costs a call. Unequal steps dealt at random cost 0.003. An oracle that knows every picture's error at ten steps wins that back, and nothing measurable beyond.
 # ## What breaks: a weight that looks at the answer
 #
@@ -873,7 +983,7 @@ assert gain > 0.15
 # 1. The squares of the published weights add up to 1 over the batch. So the term is at most $\lambda/\sqrt{n\,\text{MSE}}$ of the MSE, 0.13% for 64 pictures at S1's size and loss, and can only raise the least MSE; it can't have made the claimed fall. The step size sits on any limit below tens of times $b$.
 # 2. An L1 term of a size that matters moves the prediction from the mean towards the median, and DDIM then starves the rarer peak.
 # 3. A weighted square keeps the optimum if weight and noise are uncorrelated given $x_t$: a weight of $x_t$ does, a weight of the clean picture trains for other data.
-# 4. Whether such weights help a network of finite size is a question for an experiment, with seeds, pairs, a placebo, and its analysis decided before the first run.
-# 5. Steps that adapt to an estimate of their own error spare one the choice of levels and lose to levels chosen well; the complexity of a picture says next to nothing about the error of a step.
+# 4. At equal budgets and over five seeds the published term changed nothing, and the mended loss made predictions worse, the more the larger $\lambda$. Min-SNR halved its own training loss, worsened the plain MSE and improved the samples: losses in different units do not compare, and the mean over all levels does not rank samples.
+# 5. Steps that adapt to an estimate of their own error spare one the choice of levels and lose to levels chosen well; the complexity of a picture says next to nothing about the error of a step on the digits.
 #
 # **Next.** Chapter 9 builds the network that all of this trains.
