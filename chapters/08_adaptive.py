@@ -596,8 +596,7 @@ for row, name in zip(axes, ("digits", "fashion-mnist")):
         ax.set(yticks=range(0, -6, -1), yticklabels=losses[1:])
         ax.set_title(f"{name}: {title}")
         ax.title.set_fontsize(9.5)
-for ax in axes[1]:
-    ax.set_xlabel("difference to mse in %");
+[ax.set_xlabel("difference to mse in %") for ax in axes[1]];
 
 # %%
 for key, found in called.items():
