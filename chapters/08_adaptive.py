@@ -578,7 +578,7 @@ for name in ("digits", "fashion-mnist"):
 for name in ("digits", "fashion-mnist"):
     called[name, "distance"] = table(name, "classifier_distance", ".3f")
 
-# %% mystnb={"figure": {"caption": "Differences to the plain MSE, in percent of its mean, over five seeds, with 95% intervals (uncorrected). Left of the dotted line is better. The placebo shows what a difference of nothing looks like.", "name": "fig-adaptive-ablation"}, "image": {"alt": "Four panels, of held-out MSE and distance of samples for digits and Fashion-MNIST, with six points with bars each. Placebo and published stand on the dotted line at 0. The mended losses lie to its right, further out for larger lambda. Min-SNR lies far to the right in held-out MSE and to the left in distance of samples."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Differences of each loss to the plain MSE, in percent of the latter's mean, over five seeds, with 95% intervals (uncorrected). Left of the dotted line is better. The placebo shows what a difference of nothing looks like.", "name": "fig-adaptive-ablation"}, "image": {"alt": "Four panels, of held-out MSE and distance of samples for digits and Fashion-MNIST, with six points with bars each. Placebo and published stand on the dotted line at 0. The mended losses lie to its right, further out for larger lambda. Min-SNR lies far to the right in held-out MSE and to the left in distance of samples."}} tags=["hide-input"]
 outcomes = {"heldout_mse": "held-out MSE"}
 outcomes["classifier_distance"] = "distance of samples"
 fig, axes = figure(2, 2, height=4.0, sharey=True)
