@@ -6,6 +6,7 @@
 # between the samples and real pictures (smaller is better, chapter 11), nearly doubles. What did the term do?
 #
 # At the end you will have checked
+#
 # - that at the text's picture size and loss the published term is about a thousandth of the loss, whatever the network, and when its step size sits on its limit;
 # - that a larger one moves the best prediction from the mean of the noise towards its median, and what a sampler does with that;
 # - for which weights the best prediction stays where it belongs, and what such weights can still change;
@@ -57,6 +58,7 @@ from ddim_edu.solvers import adaptive_ddim, heun_path
 # | 64 channels, adaptive step | 21.87 | 0.02–0.03 |
 #
 # It credits the fall from the first row to the third to the new term. That it printed the FID deserves respect: without it few would doubt the reading.
+#
 # This loss is the training MSE of $\epsilon$, the $L_\text{simple}$ of {eq}`eq:l-simple`; no picture is reconstructed. The table doesn't say whether its third row includes the new term, nor how many batches or runs are behind
 # a range. Nor does the loss judge samples: rows two and three have the same, and FIDs of 8.31 and 21.87. How much does it depend on the batch? For the shipped digits model:
 
@@ -87,8 +89,10 @@ assert spread > 0.01 / 0.035
 # $(x_0, t, \epsilon)$, from **several seeds**, and a measure of the samples. The experiment below has them. First, what could the term do at most?
 #
 # ## Three formulas, as published
+#
 # S1 wants a picture's busy regions to count differently from flat ones. In each channel let $d_x$ and $d_y$ be the differences between a pixel and its right and its lower neighbour, with zeros around the picture, so that $H \times W$ pixels
 # give a map of $(H + 1) \times (W + 1)$. The **complexity** is
+#
 # $$
 # c = \frac{g}{\lVert g \rVert_2 + 10^{-8}}, \qquad g = \sqrt{d_x^2 + d_y^2},
 # $$ (eq:published-complexity)
@@ -150,6 +154,7 @@ assert on_frame == 1
 
 # %% [markdown]
 # The published map leans to the upper left (the dot's own entry is $(3, 3)$), and a background that isn't 0 is an edge at the frame. These are blemishes. The norm is more.
+#
 # ## Why the term vanishes
 #
 # The squares of $c$ add up to 1. Let $N$ be the number of elements of $c$, and $n$ that of the batch's pixel values.
@@ -246,6 +251,7 @@ for name, found in share.items():
 # So at S1's pictures and loss, in batches of 64 (our assumption), the term pulls at the network's output with less than a thousandth of the MSE's strength. A sceptic objects: over many batches the MSE's pulls cancel, and a small
 # steady one adds up. Where to? Among all networks of one shape let $A$ have the least MSE and $B$ the least sum of MSE and term. $B$'s sum is at most $A$'s, so $\text{MSE}_B \le \text{MSE}_A + \text{term}_A$:
 # the term can only *raise* the least MSE, by 0.13% at most. What it does on the way there, the experiment below must show.
+#
 # The step size suffers from the same norm: $b/c$ is about $b\sqrt N$. The share of the map that sits on the upper limit, for a batch of 64:
 
 # %%
@@ -282,6 +288,7 @@ assert value[1] > 2.5 * value[10] > 9 * value[200] > 0
 #
 # Suppose someone mends the norm, so that $c$ is near 1. Take one pixel, one $x_t$, and write $\kappa = \lambda c$. Let the noise given $x_t$ have mean $m$ and
 # distribution function $F$. A prediction $e$ (now a number, not an error) costs $E[(e - \epsilon)^2] + \kappa\, E\lvert e - \epsilon \rvert$. The derivative of $\lvert e - \epsilon \rvert$ is $+1$ if $\epsilon < e$ and $-1$ if $\epsilon > e$, with mean $F(e) - (1 - F(e))$. So at the minimum
+#
 # $$
 # 2\,(e - m) + \kappa\, \bigl(2 F(e) - 1\bigr) = 0 .
 # $$ (eq:mean-to-median)
@@ -294,6 +301,7 @@ assert value[1] > 2.5 * value[10] > 9 * value[200] > 0
 #
 # since $\lvert 2F - 1 \rvert \le 1$, and by {eq}`eq:error-split`. (If $w$ looks at $x_0$, $\kappa$ is random given $x_t$, and the bounds hold with its mean.) Averaged over a batch the published $\kappa^2/4$ is at most $\lambda^2/(4n)$, since $\sum w^2 \le 1$: about $10^{-8}$ for 64 pictures
 # of CIFAR-10, if nothing limits the network. A larger change must have another cause: the chance by which any two runs differ, or what the formulas don't show. The rise of the FID stays unexplained, too.
+#
 # For this book's mixture on the line, $\epsilon$ given $x_t$ is again a mixture of two Gaussians; its mean is $\epsilon^*$, and bisection solves {eq}`eq:mean-to-median`.
 
 # %%
@@ -396,6 +404,7 @@ assert change < -0.3
 # ## A weight that leaves the optimum alone
 #
 # S1's wish can be met without leaving the mean, by a square with a weight $w > 0$. Is any weight allowed?
+#
 # ```{prf:theorem} The optimum of a weighted square
 # :label: thm-weighted-optimum
 # Let $w > 0$ depend on $x_0$, $\epsilon$ and $x_t$ in any way. In each coordinate, $E\bigl[w\, (e - \epsilon)^2 \mid x_t\bigr]$ is least at
@@ -416,11 +425,13 @@ assert change < -0.3
 #
 # Here is the trap. The obvious choice, the complexity of the clean training picture $x_0$, is **not** allowed: given $x_t$, picture and noise determine each other, so weight and noise are correlated as a rule. We take the complexity of the network's own prediction
 # $\hat x_0$, a function of $x_t$, and let no gradient through it: the network shall not lower the loss by drawing busy places where its errors are small. The map is mended too. With central differences $d_x, d_y$ that repeat the outermost pixels beyond the border,
+#
 # $$
 # w = \frac{g}{\operatorname{mean}(g)}, \qquad g = \sqrt{\textstyle\sum_{\text{channels}} (d_x^2 + d_y^2)} ,
 # $$ (eq:pixel-complexity)
 #
 # with the mean over *one* picture ($w = 1$ if it is constant). The map lies on the pixels and knows nothing of the rest of the batch. The **mended loss** is
+#
 # $$
 # L = \operatorname{mean}\Bigl(\frac{1 + \lambda\, w(\hat x_0)}{1 + \lambda}\, (\hat\epsilon - \epsilon)^2\Bigr) .
 # $$ (eq:mended-loss)
@@ -506,14 +517,17 @@ assert least < errors[0.0][2] < errors[1.0][2] < errors[10.0][2]
 #
 # Whoever looks at the numbers first can find a question that they answer. So losses, budgets, outcomes and tests were written down before the first run, in `results/adaptive_ablation.md`.
 # Runs of one seed start from the same weights and see the same pictures, levels and noises in the same order. Seven losses get five seeds each:
+#
 # - `mse`, the baseline, and `published`, with S1's $\lambda = 0.1$;
 # - `mended-0.3`, `mended-1` and `mended-10`, the loss {eq}`eq:mended-loss` with that $\lambda$;
 # - `min-snr`, a known weight that depends on the level alone, $\min(\operatorname{SNR}, 5)/\operatorname{SNR}$ {cite}`hang2023minsnr`;
 # - `placebo`, the published loss with $\lambda = 10^{-6}$, which changes nothing but roundings. Training amplifies even these. It shows what a difference of nothing looks like.
+#
 # Two outcomes decide: the plain MSE on held-out pictures, at the same $(x_0, t, \epsilon)$ for all runs, and the distance of samples from training pictures in the features of a small classifier (a Fréchet distance, like FID). Digits get 1,500 steps of 64 pictures; Fashion-MNIST a small
 # network and 500 steps, far from finished. `python benchmarks/adaptive_ablation.py digits --only published 3 --check` repeats a run and compares.
 #
 # For $n$ values with mean $\bar v$ and standard deviation $s$, the 95% interval of the mean by Student's t is
+#
 # $$
 # \bar v \pm t_{n-1}\, \frac{s}{\sqrt n}, \qquad t_4 = 2.78 .
 # $$ (eq:t-interval)
@@ -653,6 +667,7 @@ for name in ("digits", "fashion-mnist"):
 #
 # What should a step size adapt to? By chapter 7, DDIM is Euler's method in the clock $\nu$, and a step errs by the change of $\hat\epsilon$ along it. That can be measured: take the step, and ask the network at
 # its end. Heun's step, with the mean of both predictions, is better by an order, so the difference of the steps estimates DDIM's error. In the units of $x_s$ it is
+#
 # $$
 # \text{error} \approx \tfrac12 \sqrt{\bar\alpha_s}\; (\nu_t - \nu_s)\; \operatorname{rms}(\epsilon_s - \epsilon_t) .
 # $$ (eq:step-estimate)
@@ -758,6 +773,7 @@ for name in counts:
 # %% [markdown]
 # On each problem the adaptive steps beat one of `trailing` and `quadratic`, at the smaller tolerance by a third or more, and nobody had to know which. But the other does as well or better, `quadratic-full` about as well on both problems
 # without adapting, and a fitted list has about two thirds of the adaptive error or less. Keeping Heun's step costs nothing more, and from about 15 calls on adaptive Heun is ahead even of DDIM's fitted levels, though behind Heun's own.
+#
 # A fifth of the calls are tries in vain, and every step is allowed the same error, while what counts is its effect on $x_0$, as in chapter 6. And do pictures need different steps? For the 64 digits, the rank correlation of
 # four quantities with the error of a picture in a step (averaged over a path of ten), and the change of the mean error when half of the pictures get 12 steps and the others 8:
 
@@ -780,10 +796,12 @@ assert all(g["change"] > -3 * g["se"] for g in gain.values())
 # %% [markdown]
 # (*Alone*: each picture normalised as a batch of one. ± is two standard errors.) **Complexity does not tell which pictures need the steps**, at least among these. The mean of the published map of $\hat x_0$ is hardly correlated with the error of the next step. The last change of the network's prediction is; so, almost perfectly, is the
 # estimate {eq}`eq:step-estimate`, which costs a call. Unequal steps dealt at random cost 0.003. An oracle that knows every picture's error at ten steps wins that back, and nothing measurable beyond.
+#
 # ## What breaks: a weight that looks at the answer
 #
 # If the weight of a clean picture is one number, $w(x_0)$, {prf:ref}`thm-weighted-optimum` has a plain reading. The posterior of $x_0$ goes with $q(x_0)\, q(x_t \mid x_0)$, so $E[w \epsilon \mid x_t]/E[w \mid x_t]$ is the mean noise for
 # *other data*, of density
+#
 # $$
 # q_w(x_0) = \frac{w(x_0)\, q(x_0)}{E[w(x_0)]} .
 # $$ (eq:tilted-data)
@@ -837,6 +855,7 @@ assert gain > 0.15
 # The columns: the share of strong digits in $q_w$, then among 400 samples (standard error 0.025) with one weight a picture, and with one for each pixel. At $\lambda = 10$ the perfectly trained model prints four strong digits for each faint one.
 # "Sharper" is the complexity of the album's picture nearest to a sample: such a measure applauds that the faint are left out. A weight for each pixel tilts every pixel
 # towards data of its own, and the shares go the same way, less far. By the theorem the mended loss stays in the row $\lambda = 0$ for every $\lambda$.
+#
 # ## Exercises
 #
 # Check your answers: `from ddim_edu.exercises import check`.
