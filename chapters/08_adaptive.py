@@ -657,10 +657,10 @@ for name in ("digits", "fashion-mnist"):
         print(f"{name:14}{k:11}" + "  ".join(f"{cell:>15}" for cell in cells))
 
 # %% [markdown]
-# The last column is the quantity of S1's claim, and it holds the lesson. **Min-SNR's training loss is about half of the MSE's, while its plain MSE went up.** Nothing was learnt better on the whole: where weights are below 1, sums are smaller. The published term adds 0.2% on the digits and less on Fashion-MNIST,
+# The last column is the quantity of S1's claim, and it holds the lesson. **Min-SNR's training loss is about half of the MSE's, while its plain MSE went up.** By the plain MSE nothing was gained on the whole; where weights are below 1, sums are smaller. The published term adds 0.2% on the digits and less on Fashion-MNIST,
 # so a training loss that contains it can only look larger. Between losses of different weights one compares units. And no weight made the samples sharper: the ratio falls as $\lambda$ grows.
 #
-# What the experiment does not say: the networks are small, the budgets short, and on Fashion-MNIST training stops far from its end. A large network on CIFAR-10 may answer otherwise. Whether it does, the same command and protocol can decide.
+# What the experiment does not say: the networks are small, the budgets short, and on Fashion-MNIST training stops far from its end. A large network on CIFAR-10 may answer otherwise. Whether it does, the same protocol can decide.
 
 # %% [markdown]
 # ## Steps that adapt to their own error
