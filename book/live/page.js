@@ -6,6 +6,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   const start = document.querySelector("[data-live=start]");
   if (!start) return;
+  document.body.classList.add("live-ready");
 
   const MODELS = { digits: "digits", "fashion-mnist": "Fashion-MNIST" };
   const COMPARED = [1, 2, 5, 10, 20, 50, 100];
