@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -151,3 +153,15 @@ def test_devices():
     for wrong in ("gpu", "cuda:99", "", "meta"):
         with pytest.raises(ValueError, match="not usable here"):
             pick_device(wrong)
+
+
+def test_loading_draws_no_random_number(saved):
+    before = torch.get_rng_state()
+    load(saved)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_loading_does_not_load_the_compiler():
+    """It takes two seconds, which every command would begin with."""
+    code = "import sys; from ddim_edu.lab.checkpoint import load; load('digits'); print('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"

@@ -106,7 +106,7 @@ class InterpolateOptions(OfClass):
     # 2: the images are taken in pairs, a row of frames for each. 3 or 4: a triangle or a square of frames.
     corners: Literal[2, 3, 4] = 2
     # Frames from one image to the next, both ends included; an odd number has one in the middle.
-    frames: int = 7
+    frames: int = 5
     # Along the arc between the latents or the straight line. The line leaves the norm that latents have (pairs only).
     along: Literal["slerp", "lerp"] = "slerp"
     # Between latents drawn from the standard normal, not those of images.
@@ -147,7 +147,7 @@ class RestoreOptions(OfClass):
     """What the three restorations take."""
 
     # Answers to each image, by different noise.
-    answers: int = 2
+    answers: int = 1
     # 0 is DDIM (deterministic but for x_T), 1 is DDPM.
     eta: float = 1.0
     # Time travel: how often each stretch of steps is walked; 1 is none. It multiplies the network calls.

@@ -118,7 +118,8 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu") -> Checkp
     with fitting_together(path):
         config = UNetConfig(**about["config"])
         schedule = NoiseSchedule.from_betas(tensors.pop("schedule.beta"))
-        with torch.device("meta"):
+        # Not on the meta device: the first embedding that is made there loads torch's compiler, which takes two seconds.
+        with torch.random.fork_rng(devices=[]):
             model = UNet(config)
         fill(model, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
         recipe, step = dict(about["recipe"]), int(about["step"])

@@ -113,10 +113,10 @@ def fitting_together(path: Path) -> Iterator[None]:
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], device: torch.device | str) -> None:
-    """Give a network that was made on the meta device its weights, and make it ready for use: in evaluation mode, without gradients.
+    """Give a new network its weights, and make it ready for use: in evaluation mode, without gradients.
 
     Args:
-        network: The network.
+        network: The network; it may have been made on the meta device.
         tensors: Its ``state_dict()``; floating-point values of any precision become float32.
         device: Where to put it.
 
