@@ -157,3 +157,24 @@ def test_the_site_is_small_enough_to_carry():
     assert sum(sizes.values()) < 40e6
     heavy = {p.name: n for p, n in sizes.items() if p.suffix == ".html" and n > 1.5e6}
     assert not heavy
+
+
+def test_a_figure_that_a_phone_shrinks_opens_in_full_size(open_page):
+    name = "chapters/08_adaptive.html"
+    link = open_page(name, PHONE).page.locator("#fig-adaptive-ablation a.larger")
+    assert link.get_attribute("href").endswith(".png") and link.locator("img").get_attribute("alt")
+    assert open_page(name).page.locator("#fig-adaptive-ablation a.larger").count() == 0  # there it is large already
+
+
+def test_in_the_dark_plots_are_turned_over_and_pictures_are_not(open_page):
+    page = open_page("chapters/08_adaptive.html", color_scheme="dark").page
+    style = "e => getComputedStyle(e).filter"
+    assert "invert" in page.locator("#fig-adaptive-ablation img").evaluate(style)
+    assert "invert" not in page.locator("#fig-adaptive-maps img").evaluate(style)
+
+
+def test_next_leads_through_the_book_in_order(open_page):
+    """Each part's page stands before the chapters of the part."""
+    order = {"index": "mathematics", "parts/mathematics": "01_forward", "chapters/08_adaptive": "models", "chapters/11_measuring": "use"}
+    for name, after in order.items():
+        assert after in open_page(f"{name}.html").page.locator("a.right-next").get_attribute("href")
