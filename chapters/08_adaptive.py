@@ -713,7 +713,7 @@ assert torch.allclose(last.x_s, run.x_0[:1])  # it is DDIM, on levels of its own
 
 # %%
 study, shown = read("adaptive_steps")["problems"], (0.1, 0.02)
-counts = {"mixture": 1000, "digits": 64}
+counts = {"mixture": 1000, "digits": 64, "fashion-mnist": 32}
 for name, images in counts.items():
     assert study[name]["images"] == images and study[name]["batches"] == 4
     print(f"{name}: error of adaptive DDIM over that of DDIM on fixed levels")
@@ -754,15 +754,16 @@ fig.legend(*handles, loc="outside lower center", ncols=4, fontsize=9);
 # %%
 ratio = {
     (name, row["against"]): row["ratio"]
-    for name in ("mixture", "digits")
+    for name in counts
     for row in study[name]["error_against_calls"]["ratios"]
     if row["method"] == "adaptive, order 1" and row["variant"] == "per image"
     and row["atol"] == 0.02
 }
-assert ratio["mixture", "trailing"] < 0.8 and ratio["digits", "quadratic"] < 0.6
-assert ratio["digits", "trailing"] > 1.2
-assert min(ratio["mixture", "fitted"], ratio["digits", "fitted"]) > 1.3
-assert all(0.8 < ratio[n, "quadratic-full"] < 1.2 for n in ("mixture", "digits"))
+assert ratio["mixture", "trailing"] < 0.7 < 1.1 < ratio["mixture", "quadratic"]
+for name in ("digits", "fashion-mnist"):
+    assert ratio[name, "quadratic"] < 0.5 < 1.2 < ratio[name, "trailing"]
+assert all(1.4 < ratio[name, "fitted"] < 1.6 for name in counts)
+assert all(0.8 < ratio[name, "quadratic-full"] < 1.1 for name in counts)
 
 # %%
 for name in counts:
@@ -775,31 +776,41 @@ for name in counts:
     assert two["mean"] < 0.6 * one["mean"]
 
 # %% [markdown]
-# On each problem the adaptive steps beat one of `trailing` and `quadratic`, at the smaller tolerance by a third or more, and nobody had to know which. But the other does as well or better, `quadratic-full` about as well on both problems
-# without adapting, and a fitted list has about two thirds of the adaptive error or less. Keeping Heun's step costs nothing more, and from about 15 calls on adaptive Heun is ahead even of DDIM's fitted levels, though behind Heun's own.
+# On each problem the adaptive steps beat one of `trailing` and `quadratic`, at the smaller tolerance by a third or more, and nobody had to know which. But the other does as well or better, `quadratic-full` about as well without adapting (on
+# Fashion-MNIST a fifth worse), and a fitted list has about two thirds of the adaptive error. Keeping Heun's step costs nothing more, and from about 15 calls on adaptive Heun is ahead even of DDIM's fitted levels, though behind Heun's own.
 #
-# A fifth of the calls are tries in vain, and every step is allowed the same error, while what counts is its effect on $x_0$, as in chapter 6. And do pictures need different steps? For the 64 digits, the rank correlation of
-# four quantities with the error of a picture in a step (averaged over a path of ten), and the change of the mean error when half of the pictures get 12 steps and the others 8:
+# About a fifth of the calls are tries in vain, and every step is allowed the same error, while what counts is its effect on $x_0$, as in chapter 6. And do pictures need different steps? Here is the rank correlation of
+# four quantities with the error of a picture in a step (averaged over a path of ten):
 
 # %%
-found = study["digits"]["complexity"][0]["correlations"]
 names = ("complexity of x0_hat", "complexity of x0_hat, alone")
-for k in (*names, "last change of eps", "estimate"):
-    low, high = found[k]["mean_95"]
-    print(f"{k:28} {found[k]['mean']:+.2f}   95%: {low:+.2f} to {high:+.2f}")
-split = study["digits"]["steps_by_complexity"][0]
-print(f"\nten steps for all: error {split['same_for_all']:.3f}")
-print("12 for one half, 8 for the other, changes it by")
-for k, change in split["change_of_mean_error"].items():
-    print(f"  more for {k:38} {change['change']:+.4f} ± {2 * change['se']:.4f}")
-assert found["complexity of x0_hat"]["mean_95"][1] < 0.1
-assert found["estimate"]["mean"] > 0.9
-gain = split["change_of_mean_error"]
-assert all(g["change"] > -3 * g["se"] for g in gain.values())
+names += ("last change of eps", "estimate")
+found = {}
+for problem in ("digits", "fashion-mnist"):
+    print(f"{problem}, {counts[problem]} pictures")
+    found[problem] = study[problem]["complexity"][0]["correlations"]
+    for k in names:
+        low, high = found[problem][k]["mean_95"]
+        mean = found[problem][k]["mean"]
+        print(f"  {k:27} {mean:+.2f}   95%: {low:+.2f} to {high:+.2f}")
+    low, high = found[problem]["complexity of x0_hat"]["mean_95"]
+    assert low < 0.05 and found[problem]["estimate"]["mean"] > 0.9
 
 # %% [markdown]
-# (*Alone*: each picture normalised as a batch of one. ± is two standard errors.) **Complexity does not tell which pictures need the steps**, at least among these. The mean of the published map of $\hat x_0$ is hardly correlated with the error of the next step. The last change of the network's prediction is; so, almost perfectly, is the
-# estimate {eq}`eq:step-estimate`, which costs a call. Unequal steps dealt at random cost 0.003. An oracle that knows every picture's error at ten steps wins that back, and nothing measurable beyond.
+# (*Alone*: each picture normalised as a batch of one.) The last change of the network's prediction tells much of the error of the next step; almost all is told by the estimate {eq}`eq:step-estimate`, which costs a call. The published complexity of $\hat x_0$ tells next to nothing on the digits, and on the clothes not enough to be sure of its
+# sign. With each picture normalised by itself, it does tell something on the clothes. Is that worth having? Let half of the pictures get 12 steps and the others 8:
+
+# %%
+for problem in found:
+    split = study[problem]["steps_by_complexity"][0]
+    print(f"{problem}, ten steps for all: error {split['same_for_all']:.4f}")
+    print("12 steps for the half with this, 8 for the others, changes it by")
+    for k, change in split["change_of_mean_error"].items():
+        print(f"  {k:38} {change['change']:+.4f} ± {2 * change['se']:.4f}")
+        assert change["change"] > -2 * change["se"]
+
+# %% [markdown]
+# (± is two standard errors.) **No way of dealing out the steps is better than ten for all**, as far as so few pictures can show: on the clothes a gain below some 7% would be missed. Complexity is no exception, and nor is an oracle that knows every picture's error at ten steps. On the digits it does no more than win back the 0.003 that unequal steps cost when dealt at random.
 #
 # ## What breaks: a weight that looks at the answer
 #
@@ -1006,6 +1017,6 @@ assert gain > 0.15
 # 2. An L1 term of a size that matters moves the prediction from the mean towards the median, and DDIM then starves the rarer peak.
 # 3. A weighted square keeps the optimum if weight and noise are uncorrelated given $x_t$: a weight of $x_t$ does, a weight of the clean picture trains for other data.
 # 4. At equal budgets and over five seeds the published term changed nothing, and the mended loss made predictions worse, the more the larger $\lambda$. Min-SNR halved its own training loss, worsened the plain MSE and improved the samples: losses in different units do not compare, and the mean over all levels does not rank samples.
-# 5. Steps that adapt to an estimate of their own error spare one the choice of levels and lose to levels chosen well; the complexity of a picture says next to nothing about the error of a step on the digits.
+# 5. Steps that adapt to an estimate of their own error spare one the choice of levels and lose to levels chosen well; dealing out steps by the complexity of pictures gained nothing that could be measured.
 #
 # **Next.** Chapter 9 builds the network that all of this trains.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -37,6 +38,8 @@ math_punctuation = load(BOOK / "_ext" / "math_punctuation.py")
 chapter_head = load(BOOK / "_ext" / "chapter_head.py")
 glossary_tips = load(BOOK / "_ext" / "glossary_tips.py")
 icons_prune = load(BOOK / "_ext" / "icons_prune.py")
+css_prune = load(BOOK / "_ext" / "css_prune.py")
+link_preview = load(BOOK / "_ext" / "link_preview.py")
 dark_figures = load(BOOK / "_ext" / "dark_figures.py")
 pdf = load(BOOK / "_tools" / "pdf.py")
 
@@ -388,6 +391,60 @@ def test_icons_that_no_page_shows_leave_the_script():
     assert icons_prune.without(script, {"arrow-up", "lg"}) == 'x={"arrow-up":[384,512,[8593],"f062","M2"],};y=1'
     assert icons_prune.without(script, {"navicon"}) == 'x={bars:[448,512,["navicon"],"f0c9","M0"],};y=1'
     assert icons_prune.without(script, {"arrow-up", "bars", "file"}) == script
+
+
+def test_the_font_of_icons_keeps_what_style_sheets_draw(tmp_path):
+    assert icons_prune.signs('.a::before { content: "\\f107" } .b { content: "\uf0f3"; width: "\\0041" }') == {0xF107, 0xF0F3}
+
+
+@pytest.mark.parametrize(
+    ("css", "left"),
+    [
+        (".card.shown, .gone, p { color: red }", ".card.shown,p{color: red}"),
+        ("#top > .gone { a: b }", ""),
+        ("@media print { .gone { a: b } .card { c: d } }", "@media print {.card{c: d}}"),
+        ("@media print { .gone { a: b } }", ""),
+        ("p:not(.gone), :is(.gone, .card) a, [class~=gone] { a: b }", "p:not(.gone),:is(.gone, .card) a,[class~=gone]{a: b}"),
+        ("@font-face { font-family: x }", "@font-face { font-family: x }"),
+        (".sd-\\+x { a: b }", ""),
+    ],
+)
+def test_rules_for_classes_that_no_page_has_leave_the_style_sheet(css, left):
+    rules = css_prune.tinycss2.parse_stylesheet(css, skip_comments=True, skip_whitespace=True)
+    assert css_prune.pruned(rules, {"card", "shown", "top"}).replace("{ ", "{").strip() == left.replace("{ ", "{")
+
+
+def test_classes_are_looked_for_in_pages_and_in_scripts(tmp_path):
+    (tmp_path / "live").mkdir()
+    (tmp_path / "a.html").write_text('<p class="one-1 two">')
+    (tmp_path / "live" / "page.js").write_text('e.classList.add("three"); e.id = "four_4"')
+    (tmp_path / "searchindex.js").write_text('["five"]')
+    found = css_prune.words(tmp_path)
+    assert {"one-1", "two", "three", "four_4"} <= found and "five" not in found
+
+
+def test_a_link_shows_whole_sentences_without_formulas():
+    document = new_document("page")
+    term = nodes.raw("", '<span class="term"><a href="x">a loss</a><span class="meaning">A number.</span></span>', format="html")
+    first, second = nodes.paragraph(), nodes.paragraph("", f"Does it? {'X' * 300}. It does!")
+    first += [nodes.Text("Of "), nodes.math("", "x_0"), nodes.Text(" much is left. Why\nnot "), term, nodes.Text("? And")]
+    document += [first, second]
+    assert link_preview.preview(document) == "Why not a loss? Does it?"
+    assert link_preview.preview(new_document("empty")) == ""
+
+
+def test_every_chapter_has_a_card_that_says_what_it_is_about():
+    cards = link_preview.cards((BOOK / "index.md").read_text(encoding="utf-8"))
+    assert {*cards} == {f"chapters/{path.stem}" for path in (ROOT / "chapters").glob("*.py")}
+    assert all(20 < len(said) < link_preview.LONGEST and said[-1] in ".?" for said in cards.values())
+
+
+def test_the_files_of_katex_are_those_of_the_package():
+    listed = (BOOK / "katex" / "README.txt").read_text()
+    for name in ("katex.min.js", "katex.min.css", "copy-tex.min.js"):
+        assert f"{hashlib.sha256((BOOK / 'katex' / name).read_bytes()).hexdigest()}  {name}" in listed
+    asked = re.findall(r"url\(fonts/([^)]+\.woff2)\)", (BOOK / "katex" / "katex.min.css").read_text())
+    assert {*asked} == {path.name for path in (BOOK / "katex" / "fonts").iterdir()}
 
 
 def test_the_style_sheet_closes_every_brace():

@@ -1,7 +1,8 @@
 """Keep the icons that the pages use.
 
 The theme loads all two thousand icons of Font Awesome on every page, 1.5 MB of script, and shows about fifteen. Here the others leave the
-script, and source maps, which only a debugger asks for, leave the site.
+script. The same icons come as fonts too, for what style sheets draw: these keep the signs that the sheets name. Source maps, which only a
+debugger asks for, leave the site.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from fontTools import subset, ttLib
 from sphinx.util import logging
 
 SCRIPT = Path("_static", "scripts", "fontawesome.js")
@@ -36,6 +38,28 @@ def without(script: str, keep: set[str]) -> str:
     return ICON.sub(one, script)
 
 
+def signs(css: str) -> set[int]:
+    """The code points of icons that a style sheet names, as themselves or escaped."""
+    escaped = {int(code, 16) for code in re.findall(r"\\([0-9a-fA-F]{4})", css)}
+    return {code for code in escaped | {ord(letter) for letter in css} if 0xE000 <= code <= 0xF8FF}
+
+
+def prune_fonts(site: Path) -> None:
+    """The fonts of icons with few signs, in the one form that can be written without more tools."""
+    sheets = {path: path.read_text(encoding="utf-8") for path in site.joinpath("_static").rglob("*.css")}
+    keep = set().union(*map(signs, sheets.values()))
+    for path in site.joinpath("_static").rglob("webfonts/*.ttf"):
+        font, only = ttLib.TTFont(path), subset.Subsetter()
+        only.populate(unicodes=keep)
+        only.subset(font)
+        font.save(path)
+        path.with_suffix(".woff2").unlink(missing_ok=True)
+    for path, css in sheets.items():
+        without_form = re.sub(r'url\([^()]*/webfonts/[^()]*\.woff2\) ?format\("woff2"\),', "", css)
+        if without_form != css:
+            path.write_text(without_form, encoding="utf-8")
+
+
 def prune(app, exception):
     path = Path(app.outdir) / SCRIPT
     if exception is not None or app.builder.name != "html" or not path.exists():
@@ -47,6 +71,7 @@ def prune(app, exception):
             path.write_text(short, encoding="utf-8")
         else:
             log.warning("the theme's icons are written in another way than icons_prune.py reads; they stay as they are")
+    prune_fonts(Path(app.outdir))
     for leftover in Path(app.outdir, "_static").rglob("*.map"):
         leftover.unlink()
 

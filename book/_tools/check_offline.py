@@ -22,12 +22,6 @@ QUIET_RELS = {"alternate", "author", "canonical", "help", "index", "genindex", "
 REMOTE = r"(?:https?:|wss?:|ftp:)?//"
 IS_REMOTE = re.compile(rf"\s*{REMOTE}", re.IGNORECASE)
 
-# Literal addresses in scripts of others that no browser of this century asks for, each with its reason.
-NEVER_LOADED = {
-    # MathJax, for browsers without document.evaluate (Internet Explorer)
-    "https://cdn.jsdelivr.net/npm/wicked-good-xpath@1.3.0/dist/wgxpath.install.js",
-}
-
 CSS = re.compile(rf"""(?:url\(\s*|@import\s+)["']?\s*({REMOTE}[^"')\s;]+)""", re.IGNORECASE)
 QUOTED = rf"""["'`]({REMOTE}[^"'`]*)"""
 SCRIPT = re.compile(
@@ -51,9 +45,7 @@ def in_css(text: str) -> Iterator[str]:
 def in_script(text: str) -> Iterator[str]:
     """Remote addresses that a script loads, as far as they stand in it literally."""
     for match in SCRIPT.finditer(text):
-        address = next(address for address in match.groups() if address)
-        if address not in NEVER_LOADED:
-            yield address
+        yield next(address for address in match.groups() if address)
 
 
 class Page(HTMLParser):

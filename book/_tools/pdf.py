@@ -38,7 +38,7 @@ def print_pages(site: Path, names: list[str], folder: Path, chromium: str) -> li
         for i, name in enumerate(names):
             page.goto((site / f"{name}.html").resolve().as_uri())
             page.wait_for_load_state("load")
-            page.evaluate("window.MathJax?.startup?.promise")
+            page.evaluate("document.fonts.ready")
             out = folder / f"{i:03d}.pdf"
             margin = {"top": "18mm", "bottom": "18mm", "left": "18mm", "right": "18mm"}
             page.pdf(path=out, format="A4", margin=margin, print_background=True)
