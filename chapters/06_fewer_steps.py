@@ -593,7 +593,8 @@ for eta, marker, shift in ((0.0, "o", 0.97), (1.0, "s", 1.03)):
         marker=marker, linestyle="-", capsize=3, label=rf"$\eta = {eta:.0f}$",
     )
 value, bar = quality["held-out digits"]
-ax.axhspan(value - 2 * bar, value + 2 * bar, color="0.88", zorder=0)
+band = (value - 2 * bar, value + 2 * bar)
+ax.axhspan(*band, color="0.88", zorder=0, label="held-out digits")
 ax.set(xscale="log", xticks=few, xticklabels=few, xlabel="network calls S")
 ax.minorticks_off()
 ax.set_ylabel("energy distance")

@@ -443,7 +443,7 @@ left.imshow(embedded[:200].T, extent=(0.5, 200.5, 32, 0), **shown)
 left.set(xlabel="level t", ylabel="entry")
 left.grid(False)
 right.plot(t - 1, products[0] / K)
-right.set(xlabel="distance of two levels", ylabel="likeness", ylim=(-0.1, 1.05));
+right.set(xlabel="distance of two levels", ylabel="likeness", ylim=(-0.2, 1.05));
 
 # %%
 for distance in (1, 10, 100, 900):
