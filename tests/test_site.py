@@ -55,6 +55,7 @@ class Tab:
         self.page.goto((ROOT / name).as_uri())
         if self.page.locator("span.math, div.math").count():
             self.page.wait_for_function("document.documentElement.dataset.math")
+            self.page.evaluate("document.fonts.ready")
 
 
 @pytest.fixture

@@ -1,7 +1,16 @@
 // Sets every formula of the page: span.math in the text, div.math > .formula on a line of its own.
-for (const place of document.querySelectorAll("span.math, div.math > .formula")) {
+const lines = [...document.querySelectorAll("div.math > .formula")];
+for (const place of [...document.querySelectorAll("span.math"), ...lines]) {
   const displayMode = place.classList.contains("formula");
   const tex = place.textContent.trim().slice(2, -2); // without \( \) or \[ \]
   katex.render(tex, place, { displayMode, throwOnError: false, strict: false });
 }
 document.documentElement.dataset.math = "set";
+
+// A formula too wide for its line scrolls, and so it must be reached by the keyboard.
+function reachable() {
+  const wide = lines.map((line) => line.scrollWidth > line.clientWidth);
+  lines.forEach((line, i) => (wide[i] ? line.setAttribute("tabindex", "0") : line.removeAttribute("tabindex")));
+}
+document.fonts.ready.then(reachable);
+addEventListener("resize", reachable);
