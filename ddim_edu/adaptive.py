@@ -46,6 +46,8 @@ def complexity(x: Tensor) -> Tensor:
     Equations: eq:published-complexity
     """
     _check_pictures(x)
+    if x.dtype in (torch.float16, torch.bfloat16):  # there 1e-8 is 0, and 0 / 0 no number
+        return complexity(x.float()).to(x.dtype)
     kernels = x.new_tensor([[[-1.0, 1.0], [0.0, 0.0]], [[-1.0, 0.0], [1.0, 0.0]]])
     channels = x.shape[1]
     along, down = (F.conv2d(x, kernel.expand(channels, 1, 2, 2), padding=1, groups=channels) for kernel in kernels)

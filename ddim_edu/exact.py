@@ -35,7 +35,8 @@ class GaussianMixture:
         covs: ``(K, D, D)`` float64.
 
     Raises:
-        ValueError: if shapes don't fit, a weight is not positive, or a covariance is not symmetric with eigenvalues >= 0.
+        ValueError: if shapes don't fit, something is not finite, a weight is not positive, or a covariance is, beyond rounding, not
+            symmetric with eigenvalues >= 0.
     """
 
     def __init__(self, weights: Tensor, means: Tensor, covs: Tensor | float, schedule: NoiseSchedule) -> None:
@@ -44,15 +45,20 @@ class GaussianMixture:
             raise ValueError(
                 f"weights {tuple(weights.shape)} and means {tuple(means.shape)} don't fit; they are (K,) and (K, D)"
             )
-        if not bool((weights > 0).all()):
-            raise ValueError(f"weights {weights.tolist()} must all be positive")
+        if len(weights) == 0 or not bool((weights > 0).all()):
+            raise ValueError(f"weights {weights.tolist()}: give at least one, all positive")
+        if not all(bool(a.isfinite().all()) for a in (weights, means, covs)):
+            raise ValueError("a weight, a mean or a covariance is not a finite number")
         K, D = means.shape
         if covs.ndim < 3:  # a number, (K,) or (K, D): variances on the diagonal
             covs = torch.diag_embed((covs if covs.ndim == 2 else covs.reshape(-1, 1)).expand(K, D))
         if covs.shape != (K, D, D):
             raise ValueError(f"covs has shape {tuple(covs.shape)}; with means {(K, D)} it should be {(K, D, D)}")
+        rounding = 1e-5 * covs.abs().amax((1, 2))  # of covariances that were computed, perhaps in float32
+        uneven = (covs - covs.mT).abs().amax((1, 2))
+        covs = (covs + covs.mT) / 2
         variances, axes = torch.linalg.eigh(covs)
-        if not torch.allclose(covs, covs.mT) or float(variances.min()) < -1e-12:
+        if bool(((uneven > rounding) | (variances[:, 0] < -rounding)).any()):
             raise ValueError("a covariance is not symmetric with eigenvalues >= 0")
         self.schedule = schedule
         self.weights, self.means, self.covs = weights / weights.sum(), means, covs
@@ -87,8 +93,15 @@ class GaussianMixture:
 
         Returns:
             ``(B,)`` float64.
+
+        Raises:
+            ValueError: if a t is outside 0..T, the shapes don't fit, or t = 0 and a component is a point or flat, which has no density.
         """
-        return torch.logsumexp(self._components(x, self.schedule.abar(t, lowest=0))[0], 1)
+        abar = self.schedule.abar(t, lowest=0)
+        over_batch(abar, x)  # the check of their number
+        if bool((abar == 1).any()) and not bool((self._variances > 0).all()):
+            raise ValueError("at t = 0 a component without variance has no density")
+        return torch.logsumexp(self._components(x, abar)[0], 1)
 
     def eps(self, x_t: Tensor, t: int | Tensor) -> Tensor:
         r"""The exact :math:`\epsilon^*(x_t, t)`.
@@ -189,16 +202,22 @@ class EmpiricalData:
 
         Returns:
             ``(B,)`` float64.
+
+        Raises:
+            ValueError: if a t is outside 1..T, or the shapes don't fit.
         """
-        abar = self.schedule.abar(t).reshape(-1, 1)
-        flat = x.reshape(len(x), -1).to(torch.float64)
+        abar = self.schedule.abar(t)
+        over_batch(abar, x)  # the check of their number
+        abar, flat = abar.reshape(-1, 1), self._flattened(x)
         d = flat.shape[1]
         outside = (flat**2).sum(1) / (2 * (1 - abar[:, 0])) + 0.5 * d * (2 * math.pi * (1 - abar[:, 0])).log()
         return torch.logsumexp(self._logits(flat, abar), 1) - math.log(len(self.x)) - outside
 
     def x0_mean(self, x_t: Tensor, t: int | Tensor) -> Tensor:
         r""":math:`E[x_0 \mid x_t]`, ``(B, ...)``; arguments as for :meth:`eps`."""
-        return self._x0_mean_at(x_t, self.schedule.abar(t))
+        abar = self.schedule.abar(t)
+        over_batch(abar, x_t)  # the check of their number
+        return self._x0_mean_at(x_t, abar).to(x_t.dtype)
 
     def eps(self, x_t: Tensor, t: int | Tensor) -> Tensor:
         r"""The exact :math:`\epsilon^*(x_t, t)`.
@@ -229,23 +248,28 @@ class EmpiricalData:
             ValueError: if an abar is outside [0, 1), or the shapes don't fit.
         """
         abar = _inside(abar, x)
-        return unmix_eps(x, self._x0_mean_at(x, abar), abar)
+        # In float64 to the end: near the data, x_0's rounding would be divided by a small number.
+        return unmix_eps(x.to(torch.float64), self._x0_mean_at(x, abar), abar).to(x.dtype)
 
     def _x0_mean_at(self, x: Tensor, abar: Tensor) -> Tensor:
-        flat = x.reshape(len(x), -1).to(torch.float64)
-        near = self._logits(flat, abar.reshape(-1, 1)).softmax(1)
-        return (near @ self._flat).reshape(x.shape).to(x.dtype)
+        near = self._logits(self._flattened(x), abar.reshape(-1, 1)).softmax(1)
+        return (near @ self._flat).reshape(x.shape)
+
+    def _flattened(self, x: Tensor) -> Tensor:
+        if x.shape[1:] != self.x.shape[1:]:
+            raise ValueError(f"x has shape {tuple(x.shape)}; points of this data have {tuple(self.x.shape[1:])}")
+        return x.reshape(len(x), -1).to(torch.float64)
 
     def _logits(self, flat: Tensor, abar: Tensor) -> Tensor:
         """(B, N): -|x - sqrt(abar) x_i|^2 / (2 (1 - abar)) but for the part that all points share."""
-        if flat.shape[1] != self._flat.shape[1]:
-            raise ValueError(f"{flat.shape[1]} numbers a point; the data has {self._flat.shape[1]}")
         norms = (self._flat**2).sum(1)
         return (abar.sqrt() * (flat @ self._flat.T) - 0.5 * abar * norms) / (1 - abar)
 
 
 def _inside(abar: float | Tensor, x: Tensor) -> Tensor:
     """An abar as float64, after a check that it fits the batch and that there is noise at it to predict."""
+    if not x.is_floating_point():
+        raise ValueError(f"x of type {x.dtype}: give floating-point numbers")
     abar = torch.as_tensor(abar, dtype=torch.float64)
     # On a GPU the check would wait for the device at every step, as in NoiseSchedule.abar.
     if abar.device.type == "cpu" and not bool(((abar >= 0) & (abar < 1)).all()):  # written so that nan is outside too

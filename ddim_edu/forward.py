@@ -21,6 +21,25 @@ EpsTheta = Callable[[Tensor, Tensor], Tensor]
 """What every model is here, ``eps_theta(x_t, t) -> eps``, with x_t ``(B, ...)``, t ``(B,)`` int64 in 1..T, and eps of the shape of x_t."""
 
 
+def predict(eps_theta: EpsTheta, x_t: Tensor, t: int | Tensor) -> Tensor:
+    """Ask a model for the noise in x_t: ``eps_theta(x_t, t)`` in the type of x_t, after a check of its shape.
+
+    Args:
+        eps_theta: the noise predictor.
+        x_t: ``(B, ...)``.
+        t: a level for all, or ``(B,)`` int64, one each.
+
+    Raises:
+        ValueError: if the answer has not the shape of ``x_t``. Where it can be broadcast to it, nothing else would notice.
+    """
+    if not isinstance(t, Tensor):
+        t = torch.full((len(x_t),), t, dtype=torch.int64, device=x_t.device)
+    eps = eps_theta(x_t, t)
+    if eps.shape != x_t.shape:
+        raise ValueError(f"eps_theta returned {tuple(eps.shape)} for x of shape {tuple(x_t.shape)}")
+    return eps.to(x_t.dtype)
+
+
 def mix(x_0: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
     r"""Signal and noise in the proportions of one level: :math:`\sqrt{\bar\alpha}\, x_0 + \sqrt{1 - \bar\alpha}\, \epsilon`.
 
@@ -50,7 +69,7 @@ def unmix_x0(x_t: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
 
     Equations: eq:unmix
     """
-    signal, noise = _roots(abar, x_t)
+    signal, noise = _roots(abar, x_t, above=True)
     return plus(x_t, -noise, eps) / signal
 
 
@@ -64,7 +83,7 @@ def unmix_eps(x_t: Tensor, x_0: Tensor, abar: float | Tensor) -> Tensor:
 
     Equations: eq:found-noise
     """
-    signal, noise = _roots(abar, x_t)
+    signal, noise = _roots(abar, x_t, below=True)
     return plus(x_t, -signal, x_0) / noise
 
 
@@ -102,7 +121,7 @@ def q_step(x_s: Tensor, t: int | Tensor, schedule: NoiseSchedule, noise: Tensor)
     Equations: eq:forward-step
     """
     schedule.abar(t)  # the check
-    return mix(x_s, noise, schedule.alpha_step[torch.as_tensor(t).to(schedule.beta.device)])
+    return mix(x_s, noise, schedule.alpha_step[torch.as_tensor(t).to(schedule.beta.device, torch.int64)])
 
 
 def eps_to_score(eps: Tensor, abar: float | Tensor) -> Tensor:
@@ -110,7 +129,7 @@ def eps_to_score(eps: Tensor, abar: float | Tensor) -> Tensor:
 
     Equations: eq:tweedie
     """
-    return -eps / _roots(abar, eps)[1]
+    return -eps / _roots(abar, eps, below=True)[1]
 
 
 def score_to_eps(score: Tensor, abar: float | Tensor) -> Tensor:
@@ -123,7 +142,7 @@ def eps_to_v(eps: Tensor, x_t: Tensor, abar: float | Tensor) -> Tensor:
 
     With :math:`\bar\alpha = \cos^2\phi`, x_t moves on an ellipse spanned by x_0 and eps, and v is its derivative in phi.
     """
-    signal, noise = _roots(abar, x_t)
+    signal, noise = _roots(abar, x_t, above=True)
     return (eps - noise * x_t) / signal  # x_0 eliminated with unmix_x0
 
 
@@ -142,10 +161,12 @@ def over_batch(coefficient: float | Tensor, x: Tensor) -> float | Tensor:
         x: ``(B, ...)``.
 
     Raises:
-        ValueError: if the number of coefficients is neither 1 nor B.
+        ValueError: if the number of coefficients is neither 1 nor B, or they have more axes than the batch.
     """
     if not isinstance(coefficient, Tensor):
         return coefficient
+    if coefficient.ndim > 1 and not (coefficient.ndim == x.ndim and coefficient.shape[1:].numel() == 1):
+        raise ValueError(f"levels of shape {tuple(coefficient.shape)} for a batch of {len(x)}; give one for all or one for each")
     if coefficient.ndim == 1 and x.ndim > 0:
         if len(coefficient) not in (1, len(x)):
             raise ValueError(f"{len(coefficient)} levels for a batch of {len(x)}; give one for all or one for each")
@@ -168,9 +189,17 @@ def root(value: float | Tensor, x: Tensor) -> float | Tensor:
     return over_batch(value.sqrt() if isinstance(value, Tensor) else math.sqrt(value), x)
 
 
-def _roots(abar: float | Tensor, x: Tensor) -> tuple[float | Tensor, float | Tensor]:
-    """sqrt(abar) and sqrt(1 - abar), computed in float64, ready to multiply the batch x."""
+def _roots(abar: float | Tensor, x: Tensor, *, above: bool = False, below: bool = False) -> tuple[float | Tensor, float | Tensor]:
+    """sqrt(abar) and sqrt(1 - abar), computed in float64, ready to multiply the batch x. ``above``: abar may not be 0; ``below``: nor 1."""
+    if not x.is_floating_point():
+        raise ValueError(f"data of type {x.dtype}: give floating-point numbers, such as images in [-1, 1]")
     abar = in_float64(abar)
-    if not isinstance(abar, Tensor) and not 0 <= abar <= 1:
-        raise ValueError(f"abar = {abar} is outside 0..1")
+    low, high = ("(" if above else "["), (")" if below else "]")
+    if not isinstance(abar, Tensor):
+        if not (0 <= abar <= 1) or (above and abar == 0) or (below and abar == 1):
+            raise ValueError(f"abar = {abar} is outside {low}0, 1{high}")
+    elif abar.device.type == "cpu":  # on a GPU the check would wait for the device at every call
+        inside = ((abar > 0) if above else (abar >= 0)) & ((abar < 1) if below else (abar <= 1))  # written so that nan is outside
+        if not bool(inside.all()):
+            raise ValueError(f"abar = {abar[~inside].flatten()[0]:g} is outside {low}0, 1{high}")
     return root(abar, x), root(1 - abar, x)

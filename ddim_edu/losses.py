@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ddim_edu.forward import EpsTheta, q_sample
+from ddim_edu.forward import EpsTheta, predict, q_sample
 from ddim_edu.schedule import NoiseSchedule
 
 
@@ -54,9 +54,14 @@ def eps_error(eps_theta: EpsTheta, x_0: Tensor, t: Tensor, eps: Tensor, schedule
 
     Returns:
         ``(B,)``: the mean over all but the first axis.
+
+    Raises:
+        ValueError: if a t is outside 1..T, or the shapes of data, noise and prediction differ.
     """
-    error = eps_theta(q_sample(x_0, t, schedule, eps), t) - eps
-    return error.square().flatten(1).mean(1)
+    if eps.shape != x_0.shape:
+        raise ValueError(f"noise of shape {tuple(eps.shape)} for data of shape {tuple(x_0.shape)}; give the same shape")
+    error = predict(eps_theta, q_sample(x_0, t, schedule, eps), t) - eps
+    return error.square().reshape(len(error), -1).mean(1)
 
 
 def loss_simple(eps_theta: EpsTheta, x_0: Tensor, t: Tensor, eps: Tensor, schedule: NoiseSchedule) -> Tensor:
@@ -117,11 +122,14 @@ def gamma_of_sigma(schedule: NoiseSchedule, sigma: Tensor) -> Tensor:
 
     Equations: eq:gamma-of-sigma, eq:kl-to-mse, eq:fewer-kl
     """
+    wrong = "sigma needs T + 1 values, for t = 1..T positive, and at most sqrt(1 - alpha_bar[t-1]) for t > 1"
+    if sigma.shape != schedule.beta.shape:
+        raise ValueError(wrong)
     abar_t, abar_s = schedule.alpha_bar[1:], schedule.alpha_bar[:-1]
     variance = sigma[1:].to(torch.float64) ** 2
     found = 1 - abar_s - variance
-    if sigma.shape != schedule.beta.shape or not bool((variance > 0).all()) or not bool((found[1:] > -1e-12).all()):
-        raise ValueError("sigma needs T + 1 values, for t = 1..T positive, and at most sqrt(1 - alpha_bar[t-1]) for t > 1")
+    if not bool((variance > 0).all()) or not bool((found[1:] > -1e-12).all()):
+        raise ValueError(wrong)
     k = abar_s.sqrt() - found.clamp(min=0).sqrt() * (abar_t / (1 - abar_t)).sqrt()
     gamma = k**2 / (2 * variance) * (1 - abar_t) / abar_t
     return torch.cat([gamma.new_zeros(1), gamma])

@@ -67,8 +67,8 @@ def place(x_0: Tensor, eps: Tensor, abar_s: float | Tensor, sigma: float | Tenso
 
     Equations: eq:reuse-noise
     """
-    abar_s, sigma = in_float64(abar_s), in_float64(sigma)
-    return plus(root(abar_s, x_0) * x_0, root(_room_beside(sigma, abar_s), eps), eps)
+    room = _room_beside(sigma, abar_s)
+    return plus(root(in_float64(abar_s), x_0) * x_0, root(room, eps), eps)
 
 
 def q_sigma_forward(
@@ -89,10 +89,15 @@ def q_sigma_forward(
         abar_s: level of ``x_s``.
         sigma: standard deviation in :func:`q_sigma`, ``0 <= sigma**2 <= 1 - abar_s``.
 
+    Raises:
+        ValueError: if sigma is outside that range, or not ``abar_t < abar_s < 1``.
+
     Equations: eq:q-sigma-forward
     """
-    abar_t, abar_s, sigma = _float64(abar_t, abar_s, sigma)
-    rho = (_room_beside(sigma, abar_s) / (1 - abar_s)).sqrt()  # correlation of the noise in x_s with the noise in x_t
+    room = _room_beside(sigma, abar_s)
+    abar_t, abar_s, sigma, room = _float64(abar_t, abar_s, sigma, room)
+    _check_order(abar_t, abar_s)
+    rho = (room / (1 - abar_s)).sqrt()  # correlation of the noise in x_s with the noise in x_t
     mean = mix(x_0, over_batch(rho, x_s) * unmix_eps(x_s, x_0, abar_s), abar_t)
     return Normal(mean, ((1 - abar_t) / (1 - abar_s)).sqrt() * sigma)
 
@@ -114,9 +119,13 @@ def ddpm_posterior(x_t: Tensor, x_0: Tensor, abar_t: float | Tensor, abar_s: flo
         abar_t: level of ``x_t``.
         abar_s: level of x_s, ``abar_t < abar_s <= 1``.
 
+    Raises:
+        ValueError: if it is not above ``abar_t``.
+
     Equations: eq:posterior-given-x0
     """
     abar_t, abar_s = _float64(abar_t, abar_s)
+    _check_order(abar_t, abar_s)
     alpha_step = abar_t / abar_s
     on_x0 = abar_s.sqrt() * (1 - alpha_step) / (1 - abar_t)
     on_xt = alpha_step.sqrt() * (1 - abar_s) / (1 - abar_t)
@@ -128,10 +137,18 @@ def _float64(*values: float | Tensor) -> tuple[Tensor, ...]:
     return tuple(torch.as_tensor(value, dtype=torch.float64) for value in values)
 
 
+def _check_order(abar_t: Tensor, abar_s: Tensor) -> None:
+    if abar_t.device.type == "cpu" and not bool((abar_t < abar_s).all()):
+        raise ValueError(f"abar_t = {_show(abar_t)} is not below abar_s = {_show(abar_s)}; t is the noisier level")
+
+
 def _room_beside(sigma: float | Tensor, abar_s: float | Tensor) -> float | Tensor:
-    """The variance 1 - abar_s - sigma^2 that fresh noise leaves to the noise found in x_t."""
+    """The variance 1 - abar_s - sigma^2 that fresh noise leaves to the noise found in x_t, in float64."""
+    # What came in a shorter type is that much uncertain.
+    rounding = max([1e-12, *(4 * torch.finfo(v.dtype).eps for v in (sigma, abar_s) if isinstance(v, Tensor) and v.is_floating_point())])
+    sigma, abar_s = in_float64(sigma), in_float64(abar_s)
     found = 1 - abar_s - sigma**2
-    fits = (sigma >= 0) & (found > -1e-12)
+    fits = (sigma >= 0) & (found > -rounding)
     if not (bool(fits.all()) if isinstance(fits, Tensor) else fits):  # written so that nan fails too
         raise ValueError(
             f"sigma = {_show(sigma)} is outside 0..{_show((1 - abar_s) ** 0.5)}, the square root of 1 - abar_s: "

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddim_edu.forward import EpsTheta, over_batch, plus, unmix_eps, unmix_x0
+from ddim_edu.forward import EpsTheta, over_batch, plus, predict, unmix_eps, unmix_x0
 from ddim_edu.posterior import place
 from ddim_edu.schedule import NoiseSchedule, check_eta, check_tau
 
@@ -103,7 +103,7 @@ def ddim_path(
         edit_x0: if given, ``edit_x0(x0_hat, t)`` replaces the predicted data (after clipping), and the noise likewise.
 
     Raises:
-        ValueError: if tau, eta or clip is out of range.
+        ValueError: if tau, eta or clip is out of range, or ``eps_theta`` returns another shape.
     """
     levels = check_tau(tau, schedule.T)
     larger = eta == "hat"
@@ -126,7 +126,7 @@ def ddim_path(
         fresh = _noise_of_steps(x_t, generator)
         for i in reversed(range(len(levels) - 1)):
             t, s = levels[i + 1], levels[i]
-            eps_hat = eps_theta(x_t, torch.full((len(x_t),), t, dtype=torch.int64, device=x_t.device))
+            eps_hat = predict(eps_theta, x_t, t)
             x0_hat = unmix_x0(x_t, eps_hat, abar[t])
             if clip is not None:
                 x0_hat = x0_hat.clamp(-clip, clip)
@@ -208,7 +208,7 @@ def invert(eps_theta: EpsTheta, x_0: Tensor, schedule: NoiseSchedule, tau: Tenso
     abar = schedule.alpha_bar.tolist()
     x = x_0
     for t, s in pairwise(levels):  # s > t: upwards
-        eps = eps_theta(x, torch.full((len(x),), max(t, 1), dtype=torch.int64, device=x.device))
+        eps = predict(eps_theta, x, max(t, 1))
         x = ddim_step(x, eps, abar[t], abar[s])
     return x
 

@@ -50,7 +50,8 @@ class NoiseSchedule:
             beta: ``(T,)`` numbers, each strictly between 0 and 1. ``beta[0]`` is :math:`\beta_1`.
 
         Raises:
-            ValueError: if ``beta`` is empty, not one-dimensional, or holds a number outside (0, 1).
+            ValueError: if ``beta`` is empty, not one-dimensional, or holds a number outside (0, 1), or if alpha-bar, in float64, does not
+                fall at every level or reaches 0.
         """
         beta = torch.as_tensor(beta, dtype=torch.float64)
         if beta.ndim != 1 or len(beta) == 0:
@@ -59,7 +60,12 @@ class NoiseSchedule:
         if bad.any():
             t = int(bad.nonzero()[0, 0])
             raise ValueError(f"beta_{t + 1} = {beta[t]:g} is outside (0, 1); every beta must lie strictly between 0 and 1")
-        return cls(torch.cat([beta.new_zeros(1), beta]))
+        schedule = cls(torch.cat([beta.new_zeros(1), beta]))
+        lost = ~((schedule.alpha_bar.diff() < 0) & (schedule.alpha_bar[1:] > 0))
+        if lost.any():
+            t = int(lost.nonzero()[0, 0]) + 1
+            raise ValueError(f"alpha_bar_{t} = {schedule.alpha_bar[t]:g}: in float64, alpha_bar must fall at every level and stay above 0")
+        return schedule
 
     @classmethod
     def linear(cls, T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> NoiseSchedule:
@@ -157,7 +163,7 @@ class NoiseSchedule:
             lowest: the smallest t allowed, 1 (a noisy level, what a network is called with) or 0 (the data too).
 
         Raises:
-            ValueError: if t is not of an integer type, or outside ``lowest``..T.
+            ValueError: if t is not of an integer type, or outside ``lowest``..T. (On a GPU the second is not looked at.)
         """
         t = torch.as_tensor(t)
         if t.is_floating_point() or t.dtype == torch.bool:
@@ -166,7 +172,7 @@ class NoiseSchedule:
         if t.device.type == "cpu" and t.numel() and not (lowest <= int(t.min()) and int(t.max()) <= self.T):
             wrong = int(t.min()) if int(t.min()) < lowest else int(t.max())
             raise ValueError(f"t = {wrong} is outside {lowest}..{self.T}, the levels of this schedule")
-        return self.alpha_bar[t.to(self.alpha_bar.device)]
+        return self.alpha_bar[t.to(self.alpha_bar.device, torch.int64)]  # as an index, uint8 would be a mask
 
     def _pair(self, t: int | Tensor, s: int | Tensor) -> tuple[Tensor, Tensor]:
         abar_t, abar_s = self.abar(t), self.abar(s, lowest=0)
@@ -177,7 +183,7 @@ class NoiseSchedule:
 
 def check_eta(eta: float) -> float:
     """``eta`` itself if it is a finite number of at least 0; ValueError otherwise."""
-    if isinstance(eta, str) or not (math.isfinite(eta) and eta >= 0):
+    if not isinstance(eta, (int, float, np.number, Tensor)) or not (math.isfinite(eta) and eta >= 0):
         raise ValueError(f"eta = {eta} is not a number >= 0; use 0 for DDIM, 1 for DDPM, or something between")
     return eta
 
@@ -194,7 +200,8 @@ def make_tau(T: int, S: int, spacing: str = "leading") -> Tensor:
         spacing: where the steps are.
 
             - ``"leading"``: 1, 1 + k, 1 + 2k, ... with k = T // S, as in the official code and in diffusers. Starts below T:
-              at 901 for T = 1000, S = 10.
+              at 901 for T = 1000, S = 10, and with S = 1 at level 1, where nothing but the data is expected. (Nor can ``"quadratic"``
+              make anything of noise in one step.)
             - ``"linspace"``: equal steps from 1 to T, both included. S = 1 gives T.
             - ``"trailing"``: T, T - T/S, T - 2T/S, ... rounded.
             - ``"quadratic"``: the official code's, dense near the data, up to 0.8 T where S leaves room.
@@ -231,7 +238,11 @@ def make_tau(T: int, S: int, spacing: str = "leading") -> Tensor:
 
 def check_tau(tau: Tensor | Sequence[int], T: int) -> list[int]:
     """``tau`` as a list of ints if it rises strictly from 0 to at most T; ValueError otherwise."""
-    levels = [int(t) for t in tau]
+    given = [*tau]
+    levels = [int(t) for t in given]
+    for level, value in zip(levels, given):
+        if level != value:
+            raise ValueError(f"tau holds {value}, which is no whole number")
     if len(levels) < 2 or levels[0] != 0 or any(a >= b for a, b in pairwise(levels)):
         raise ValueError("tau must rise strictly from 0, the data; make it with make_tau(T, S)")
     if levels[-1] > T:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddim_edu.forward import EpsTheta, mix, over_batch, unmix_eps, unmix_x0
+from ddim_edu.forward import EpsTheta, mix, over_batch, predict, unmix_eps, unmix_x0
 from ddim_edu.schedule import NoiseSchedule, check_tau
 
 
@@ -50,12 +50,12 @@ def heun_path(
         for i in reversed(range(len(levels) - 1)):
             t, s = levels[i + 1], levels[i]
             if eps_t is None:
-                eps_t = eps_theta(x, _levels_of(x, t))
+                eps_t = predict(eps_theta, x, t)
             ahead = _move(x, eps_t, abar[t], abar[s])
             if s == 0:
                 x = ahead
             else:
-                eps_s = eps_theta(ahead, _levels_of(x, s))
+                eps_s = predict(eps_theta, ahead, s)
                 x = _move(x, (eps_t + eps_s) / 2, abar[t], abar[s])
                 eps_t = eps_s if reuse else None
             yield s, x
@@ -91,7 +91,7 @@ def dpm_solver_2m_path(
         x0_last, length_last = None, math.nan
         for i in reversed(range(len(levels) - 1)):
             t, s = levels[i + 1], levels[i]
-            x0_hat = unmix_x0(x, eps_theta(x, _levels_of(x, t)), abar[t])
+            x0_hat = unmix_x0(x, predict(eps_theta, x, t), abar[t])
             target = x0_hat
             if s > 0:
                 length = math.log(nsr[t] / nsr[s])
@@ -154,7 +154,13 @@ class AdaptiveRun:
         return torch.bincount(self.image[~self.kept], minlength=len(self.calls))
 
     def tau(self, image: int) -> Tensor:
-        """The levels that an image visited, rising from 0, as :func:`~ddim_edu.schedule.make_tau` would give them."""
+        """The levels that an image visited, rising from 0, as :func:`~ddim_edu.schedule.make_tau` would give them.
+
+        Raises:
+            ValueError: if there is no image of this number.
+        """
+        if not 0 <= image < len(self.calls):
+            raise ValueError(f"image = {image}: the run has 0..{len(self.calls) - 1}")
         s = self.s[self.kept & (self.image == image)]
         t = self.t[self.kept & (self.image == image)]
         start = t[:1] if len(t) else s.new_ones(1)
@@ -217,17 +223,11 @@ def adaptive_ddim(
     schedule = schedule.to("cpu")
     abar, angle = schedule.alpha_bar, torch.atan(schedule.nsr)
 
-    def ask(x: Tensor, t: Tensor) -> Tensor:
-        eps = eps_theta(x, t.to(x.device))
-        if eps.shape != x.shape:
-            raise ValueError(f"eps_theta returned {tuple(eps.shape)} for x of shape {tuple(x.shape)}")
-        return eps
-
     active = torch.arange(len(x_T))  # what decides lives on the CPU: t, length, nearest and log are (B,) or shorter
     t = torch.full((len(x_T),), schedule.T if t_start is None else t_start)
     length = torch.full((len(x_T),), first, dtype=torch.float64)
     nearest = torch.ones_like(t)  # the lowest level that may be tried
-    x_0, x, eps = torch.empty_like(x_T), x_T, ask(x_T, t)
+    x_0, x, eps = torch.empty_like(x_T), x_T, predict(eps_theta, x_T, t.to(x_T.device))
     calls, log = torch.ones_like(t), []
     while True:  # x, eps, t, length and nearest hold the active images only
         done = t == 1
@@ -238,7 +238,7 @@ def adaptive_ddim(
         s = _nearest_level(angle, angle[t] - length)
         s = torch.minimum(torch.maximum(s, nearest), t - 1)
         x_euler = _move(x, eps, abar[t], abar[s])
-        eps_s = ask(x_euler, s)
+        eps_s = predict(eps_theta, x_euler, s.to(x.device))
         calls[active] += 1
         x_heun = _move(x, (eps + eps_s) / 2, abar[t], abar[s])
         allowed = atol + rtol * torch.maximum(x.abs(), x_euler.abs())
@@ -257,6 +257,8 @@ def adaptive_ddim(
         chosen = over_batch(kept, x).bool()
         x = torch.where(chosen, x_euler if order == 1 else x_heun, x)
         eps = torch.where(chosen, eps_s, eps)
+    if not bool(x_0.isfinite().all()):
+        raise ValueError("eps_theta returned a value that is not finite at level 1")
     found = [torch.cat(column) for column in zip(*log)] if log else [t, t, t, length, done[:0]]
     return AdaptiveRun(x_0, calls, *found)
 
@@ -264,10 +266,6 @@ def adaptive_ddim(
 def _move(x_t: Tensor, eps: Tensor, abar_t: float | Tensor, abar_s: float | Tensor) -> Tensor:
     """DDIM's step, which is the sampler's ``ddim_step`` at sigma = 0."""
     return mix(unmix_x0(x_t, eps, abar_t), eps, abar_s)
-
-
-def _levels_of(x: Tensor, t: int) -> Tensor:
-    return torch.full((len(x),), t, dtype=torch.int64, device=x.device)
 
 
 def _nearest_level(angle: Tensor, wanted: Tensor) -> Tensor:

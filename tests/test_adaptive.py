@@ -258,3 +258,7 @@ def test_lambda_is_checked(loss, lam):
 def test_bad_input(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_flat_pictures_in_half_precision():
+    assert torch.equal(complexity(torch.zeros(1, 1, 2, 2).half()), torch.zeros(1, 1, 3, 3).half())

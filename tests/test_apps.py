@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -568,3 +569,46 @@ def test_translation_to_the_same_is_reconstruction():
     x_0 = PLANE.sample(200, generator(9))
     errors = [(translate(PLANE.eps, PLANE.eps, x_0, LINEAR, make_tau(1000, S, "trailing")) - x_0).abs().median() for S in (25, 100)]
     assert errors[1] < 0.4 * errors[0] and errors[1] < 0.03
+
+
+def test_fractions_are_not_rounded_to_float32():
+    a, b = torch.randn(2, 1, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.allclose(lerp(a, b, 0.3), 0.7 * a + 0.3 * b, rtol=1e-14)
+    c = a - 2 * b
+    middle = slerp(slerp(a, b, 2 / 3), slerp(a, c, 2 / 3), 0.5)  # of the third row, whose points stand at 0, 1/2, 1
+    assert torch.allclose(triangle(a[0], b[0], c[0], 4)[4], middle[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda x, e: lerp(x, x[:1], 0.5), "shapes"),
+        (lambda x, e: between(e, x, x[:1], LINEAR, [0, 500], [0.5]), "shapes"),
+        (lambda x, e: between(e, x, x, LINEAR, [0, 500], []), "fractions"),
+        (lambda x, e: direction(x, x[:0]), "0 that lack"),
+        (lambda x, e: move(torch.ones(1, 2), torch.ones(2), -1.0), "zero"),
+        (lambda x, e: restore(e, Mask(torch.ones(1, dtype=torch.bool)), x, LINEAR, [0]), "tau"),
+        (lambda x, e: restore(e, Mask(torch.ones(1, dtype=torch.bool)), x, LINEAR, []), "tau"),
+        (lambda x, e: renoise(e, x, LINEAR, [3, 2], 0.0), "tau"),
+        (lambda x, e: renoise(e, x, LINEAR, [0, 500], 0.0, eta=-1.0), "eta"),
+        (lambda x, e: translate(e, e, x, LINEAR, [3, 2], 0.0), "tau"),
+        (lambda x, e: Grey((0.1, 0.2, -0.3)), "three numbers"),
+        (lambda x, e: Grey((1.0, float("inf"), 0.0)), "three numbers"),
+        (lambda x, e: of_class(GaussianMixture([1, 1], [[0.0], [1.0]], 1.0, LINEAR), [0, 0]), "once"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(call, words):
+    with pytest.raises(ValueError) as error:
+        call(torch.zeros(2, 3), lambda x, t: torch.zeros_like(x))
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_edit_of_strength_0_is_a_copy():
+    x = torch.zeros(2, 3)
+    for copy in (renoise(lambda x, t: x, x, LINEAR, [0, 500], 0.0), translate(lambda x, t: x, lambda x, t: x, x, LINEAR, [0, 500], 0.0)):
+        assert torch.equal(copy, x) and copy.data_ptr() != x.data_ptr()
+
+
+@pytest.mark.parametrize("components", [1, np.int64(1), torch.tensor([1]), [1]])
+def test_components_may_be_named_in_any_way(components):
+    assert of_class(GaussianMixture([1, 1], [[0.0], [1.0]], 1.0, LINEAR), components).means.item() == 1

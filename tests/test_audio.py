@@ -300,3 +300,11 @@ def test_to_sound_has_the_picture_and_repeats():
     assert found.abs().max().item() == pytest.approx(0.9)
     assert (log_mel(found) - picture).abs().mean() < 0.05
     assert torch.equal(found, to_sound(picture, generator=torch.Generator().manual_seed(0)))
+
+
+def test_sounds_that_cannot_be_made_are_named(tmp_path):
+    with pytest.raises(ValueError, match="finite"):
+        audio.write_wav(tmp_path / "x.wav", torch.tensor([0.0, float("nan")]))
+    assert not (tmp_path / "x.wav").exists()
+    with pytest.raises(ValueError, match="lead"):
+        audio.fit(torch.ones(10), length=8, lead=8)

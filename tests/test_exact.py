@@ -73,7 +73,7 @@ def test_eps_at_is_a_gradient_of_a_log_density(abar):
     expected = -((1 - abar) ** 0.5) * gradient(gm.weights, gm.means, gm.covs)
     assert torch.allclose(gm.eps_at(x, abar), expected, rtol=1e-4, atol=1e-5)
     expected = -((1 - abar) ** 0.5) * gradient(torch.ones(6, dtype=torch.float64), points, 0 * eye.expand(6, 3, 3))
-    found = EmpiricalData(points, LINEAR).eps_at(x.reshape(9, 1, 3), abar)  # any shape
+    found = EmpiricalData(points.reshape(6, 1, 3), LINEAR).eps_at(x.reshape(9, 1, 3), abar)  # any shape
     assert torch.allclose(found, expected.reshape(9, 1, 3), rtol=1e-3, atol=1e-4)
 
 
@@ -185,7 +185,13 @@ def test_empirical_data_keeps_image_shape_and_type():
         (lambda: GaussianMixture([1], torch.zeros(1, 2), [[[1.0, 0.5], [0.0, 1.0]]], LINEAR), "symmetric"),
         (lambda: Gaussian(torch.zeros(2), -1.0, LINEAR), "eigenvalues"),
         (lambda: EmpiricalData(torch.zeros(0, 2), LINEAR), "N >= 1"),
-        (lambda: EmpiricalData(torch.zeros(3, 2), LINEAR).eps(torch.zeros(1, 4), 5), "4 numbers"),
+        (lambda: EmpiricalData(torch.zeros(3, 2), LINEAR).eps(torch.zeros(1, 4), 5), "(1, 4)"),
+        (lambda: EmpiricalData(torch.zeros(3, 1, 4, 5), LINEAR).eps(torch.zeros(2, 1, 5, 4), 5), "(1, 4, 5)"),  # as many numbers
+        (lambda: mixture().eps(torch.zeros(2, 3, dtype=torch.int64), 5), "int64"),
+        (lambda: mixture().log_prob(torch.zeros(2, 3), torch.tensor([1, 2, 3])), "3 levels"),
+        (lambda: GaussianMixture([1, 1], [[0.0], [1.0]], 0.0, LINEAR).log_prob(torch.zeros(1, 1)), "density"),
+        (lambda: GaussianMixture([], torch.zeros(0, 2), 1.0, LINEAR), "at least one"),
+        (lambda: GaussianMixture([1.0], [[float("nan")]], 1.0, LINEAR), "finite"),
         (lambda: EmpiricalData(torch.zeros(3, 2), LINEAR).log_prob(torch.zeros(1, 2), 0), "t = 0"),
     ],
 )
@@ -193,3 +199,23 @@ def test_bad_input_is_named_in_one_line(call, words):
     with pytest.raises(ValueError) as error:
         call()
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_measured_covariances_of_few_points_are_taken(dtype):
+    """Their smallest eigenvalues are rounding: below 0 by about as much as the type resolves of the largest."""
+    for seed in range(5):
+        x = 255 * torch.rand(10, 64, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+        found = Gaussian(x.mean(0), torch.cov(x.T), LINEAR)
+        assert float(found.covs[0].trace()) == pytest.approx(float(x.var(0).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype, off", [(torch.float32, 1e-6), (torch.bfloat16, 0.02)])
+def test_exact_predictors_lose_nothing_next_to_the_data(dtype, off):
+    """At t = 1 the noise is a hundredth of x: rounding the mean of x_0 on the way would be a hundred times as visible."""
+    points = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    data = EmpiricalData(points, LINEAR)
+    x = (points + 0.01 * torch.randn(20, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)).to(dtype)
+    found, expected = data.eps(x, 1), data.eps(x.double(), 1)
+    assert found.dtype == dtype
+    assert float((found.double() - expected).abs().max()) <= off * float(expected.abs().max())

@@ -8,6 +8,7 @@ from ddim_edu.forward import (
     eps_to_score,
     eps_to_v,
     mix,
+    predict,
     q_sample,
     q_step,
     score_to_eps,
@@ -17,6 +18,7 @@ from ddim_edu.forward import (
 )  # fmt: skip
 from ddim_edu.schedule import NoiseSchedule
 
+LINEAR = NoiseSchedule.linear()
 SHAPES = [(5,), (5, 2), (5, 3, 4, 4)]
 
 
@@ -117,3 +119,39 @@ def test_wrong_number_of_levels(schedule):
 def test_a_level_that_is_no_share(abar):
     with pytest.raises(ValueError, match="abar = "):
         mix(torch.zeros(3, 2), torch.zeros(3, 2), abar)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: q_sample(torch.full((2, 2), 200, dtype=torch.uint8), 1, LINEAR, torch.zeros(2, 2)), "uint8"),  # not images of zeros
+        (lambda: mix(torch.ones(2, 2), torch.ones(2, 2), torch.tensor(1.5)), "abar = 1.5"),
+        (lambda: mix(torch.ones(2, 2), torch.ones(2, 2), torch.tensor([0.5, float("nan")])), "nan"),
+        (lambda: unmix_x0(torch.ones(2, 2), torch.ones(2, 2), 0.0), "(0, 1]"),
+        (lambda: unmix_eps(torch.ones(2, 2), torch.ones(2, 2), torch.tensor(1.0)), "[0, 1)"),
+        (lambda: q_sample(torch.ones(2, 2), torch.tensor([[1, 1000]]), LINEAR, torch.zeros(2, 2)), "(1, 2)"),  # not a level a coordinate
+    ],
+)
+def test_what_would_pass_unseen_is_refused(call, words):
+    with pytest.raises(ValueError) as error:
+        call()
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_levels_of_every_integer_type(dtype):
+    t = torch.tensor([5, 7], dtype=dtype)
+    assert torch.equal(LINEAR.abar(t), LINEAR.alpha_bar[[5, 7]])
+    assert LINEAR.abar(t[0]).ndim == 0
+    x, z = torch.ones(2, 3), torch.zeros(2, 3)
+    assert torch.equal(q_step(x, t, LINEAR, z), q_step(x, t.long(), LINEAR, z))
+
+
+def test_a_model_is_asked_in_one_place():
+    x = torch.zeros(4, 3)
+    seen = []
+    assert predict(lambda x, t: seen.append(t) or x.double(), x, 7).dtype == x.dtype
+    assert seen[0].tolist() == [7] * 4 and seen[0].dtype == torch.int64
+    for wrong in (lambda x, t: x[:, :1], lambda x, t: x[:1], lambda x, t: x.sum(1)):  # all of them would be broadcast
+        with pytest.raises(ValueError, match="eps_theta returned"):
+            predict(wrong, x, 7)

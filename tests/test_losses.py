@@ -132,3 +132,21 @@ def test_min_snr_caps_the_weight_of_clean_levels():
     assert torch.allclose(gamma[1:] * LINEAR.snr[1:], LINEAR.snr[1:].clamp(max=5))
     with pytest.raises(ValueError, match="cap = 0"):
         min_snr_gamma(LINEAR, 0)
+
+
+def test_shapes_that_broadcast_are_no_loss():
+    x_0, t = torch.ones(4, 1), torch.tensor([1, 5, 500, 1000])
+    with pytest.raises(ValueError, match="eps_theta returned"):
+        loss_simple(lambda x, t: (x / 2).squeeze(1), x_0, t, torch.zeros(4, 1), LINEAR)
+    with pytest.raises(ValueError, match="noise of shape"):
+        loss_simple(lambda x, t: x, torch.ones(4, 3), t, torch.zeros(1, 3), LINEAR)
+
+
+def test_data_without_axes_of_its_own():
+    x_0, t, eps = torch.zeros(4), torch.tensor([1, 5, 500, 1000]), torch.tensor([1.0, 2.0, 3.0, 4.0])
+    assert torch.equal(eps_error(lambda x, t: torch.zeros_like(x), x_0, t, eps, LINEAR), eps**2)
+
+
+def test_a_sigma_of_the_wrong_length_is_named():
+    with pytest.raises(ValueError, match="T . 1 values"):
+        gamma_of_sigma(LINEAR, torch.full((1000,), 0.001))

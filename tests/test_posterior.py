@@ -149,3 +149,21 @@ def test_numbers_and_tensors_give_the_same_and_float32_levels_lose_nothing_more(
     nearly_one = torch.tensor(0.9999, dtype=torch.float32)
     expected = place(x_0, eps, nearly_one.item(), 0.0)  # the difference 1 - abar is taken in float64
     assert torch.allclose(place(x_0, eps, nearly_one, 0.0), expected, rtol=1e-14)
+
+
+def test_the_largest_sigma_is_inside_also_in_float32():
+    o = torch.zeros(2, 3)
+    for seed in range(50):
+        abar_s = torch.rand(2, generator=torch.Generator().manual_seed(seed))
+        step = q_sigma(o, o, abar_s * 0.5, abar_s, (1 - abar_s).sqrt())
+        assert bool(step.mean.isfinite().all())
+    with pytest.raises(ValueError, match="sigma"):
+        q_sigma(o, o, abar_s * 0.5, abar_s, (1 - abar_s).sqrt() * (1 + 1e-5))
+
+
+def test_levels_in_the_wrong_order():
+    o = torch.zeros(2, 3)
+    with pytest.raises(ValueError, match="noisier"):
+        ddpm_posterior(o, o, 0.5, 0.3)
+    with pytest.raises(ValueError):
+        q_sigma_forward(o, o, 0.5, 1.0, 0.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddim_edu.schedule import SPACINGS, NoiseSchedule, make_tau
+from ddim_edu.schedule import SPACINGS, NoiseSchedule, check_eta, check_tau, make_tau
 
 SCHEDULES = [
     NoiseSchedule.linear(),
@@ -144,3 +144,21 @@ def test_bad_input_is_named_in_one_line(call, words):
     with pytest.raises(ValueError) as error:
         call()
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("beta", [[1e-17, 0.1], [0.999] * 120])
+def test_a_schedule_that_float64_cannot_hold(beta):
+    with pytest.raises(ValueError, match="alpha_bar_"):
+        NoiseSchedule.from_betas(beta)
+
+
+@pytest.mark.parametrize("tau", [[0, 1.9, 3.2], torch.tensor([0.0, 1.5])])
+def test_levels_are_not_rounded(tau):
+    with pytest.raises(ValueError, match="whole number"):
+        check_tau(tau, 1000)
+
+
+def test_eta_is_a_number():
+    for eta in (None, [0.5], "0.5"):
+        with pytest.raises(ValueError, match="eta"):
+            check_eta(eta)

@@ -6,7 +6,7 @@ import torch
 
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.lab.checkpoint import load
-from ddim_edu.sampler import ddim_path
+from ddim_edu.sampler import ddim_path, invert, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.solvers import adaptive_ddim, dpm_solver_2m, dpm_solver_2m_path, heun, heun_path
 
@@ -331,3 +331,33 @@ def test_bad_input_is_named_in_one_line(call, words):
     with pytest.raises(ValueError) as error:
         call()
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("other", [torch.float32, torch.float64])
+def test_every_solver_keeps_the_type_of_x(dtype, other):
+    x, tau = torch.randn(3, 2, generator=torch.Generator().manual_seed(0)).to(dtype), [0, 5, 500, 1000]
+
+    def eps_theta(x, t):
+        return (0.5 * x).to(other)
+
+    for solve in (heun, dpm_solver_2m, invert):
+        assert solve(eps_theta, x, LINEAR, tau).dtype == dtype
+    assert sample(eps_theta, (3, 2), LINEAR, tau, eta=1.0, dtype=dtype).dtype == dtype
+    assert adaptive_ddim(eps_theta, x, LINEAR).x_0.dtype == dtype
+
+
+def test_no_solver_takes_an_answer_of_another_shape():
+    x, tau = torch.zeros(4, 3), [0, 500, 1000]
+    for solve in (heun, dpm_solver_2m, invert, lambda e, x, s, tau: sample(e, x.shape, s, tau)):
+        with pytest.raises(ValueError, match="eps_theta returned"):
+            solve(lambda x, t: x[:, :1], x, LINEAR, tau)
+
+
+def test_an_adaptive_run_of_one_level():
+    with pytest.raises(ValueError, match="finite"):
+        adaptive_ddim(lambda x, t: x * float("nan"), torch.zeros(2, 3), LINEAR, t_start=1)
+    run = adaptive_ddim(lambda x, t: x, torch.zeros(2, 3), LINEAR, t_start=1)
+    assert run.tau(1).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="0..1"):
+        run.tau(2)

@@ -294,3 +294,23 @@ def test_labels_that_do_not_fit(labelled):
         UNet(replace(LABELLED, classes=0)).double()(x, t, torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="classes = -1"):
         replace(LABELLED, classes=-1)
+
+
+@pytest.mark.parametrize("wrong", [{"ch": 32.0}, {"classes": 2.5}, {"classes": True}])
+def test_sizes_are_whole_numbers(wrong):
+    with pytest.raises(ValueError, match="whole number"):
+        UNetConfig(**{"image_size": 8, "image_channels": 1, "ch": 32, "ch_mult": (1, 2), "attn_resolutions": (), **wrong})
+
+
+def test_labels_outside_the_classes_are_named():
+    config = UNetConfig(image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), attn_resolutions=(), groups=4, classes=10)
+    net, x, t = UNet(config), torch.zeros(2, 1, 8, 8), torch.tensor([1, 2])
+    net(x, t, torch.tensor([0, 10]))
+    for label in (-1, 11):
+        with pytest.raises(ValueError, match="0..10"):
+            net(x, t, torch.tensor([0, label]))
+
+
+def test_a_time_embedding_needs_two_frequencies():
+    with pytest.raises(ValueError, match="at least 4"):
+        time_embedding(torch.tensor([1]), 3)

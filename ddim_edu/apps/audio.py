@@ -112,9 +112,14 @@ def write_wav(path: Path | str, sound: Tensor, rate: int = RATE, peak: float | N
         sound: ``(L,)``; beyond [-1, 1] it is clipped.
         rate: Samples a second.
         peak: Scale the sound to this largest absolute value first; silence stays silence.
+
+    Raises:
+        ValueError: If a sample is not a finite number.
     """
     from scipy.io import wavfile
 
+    if not bool(sound.isfinite().all()):
+        raise ValueError(f"the sound for {path} holds samples that are not finite numbers")
     sound = sound.detach().cpu().double()
     if peak is not None and sound.abs().max() > 0:
         sound = sound * (peak / sound.abs().max())
@@ -133,8 +138,10 @@ def fit(recording: Recording | Tensor, length: int = LENGTH, lead: int = LEAD) -
         lead: Samples of silence before the sound, fewer than ``length``.
 
     Raises:
-        ValueError: If the recording is silent.
+        ValueError: If the recording is silent, or the clip has no room beside its lead.
     """
+    if not 0 <= lead < length:
+        raise ValueError(f"lead = {lead} of length = {length}: give 0 <= lead < length")
     sound, notes = recording if isinstance(recording, Recording) else (recording, ())
     loudest = sound.abs().max().item() if len(sound) else 0.0
     if not loudest > SILENCE:
@@ -160,7 +167,7 @@ def stft(sound: Tensor) -> Tensor:
     Beyond its ends the sound is taken to be silent.
 
     Args:
-        sound: ``(B, L)`` with L a multiple of HOP.
+        sound: ``(B, L)`` with L a multiple of HOP; the samples after the last moment could not be found again.
 
     Returns:
         ``(B, WINDOW / 2 + 1, L / HOP + 1)`` complex: frequencies from 0 to half the rate, by moments.
@@ -220,7 +227,7 @@ def griffin_lim_path(
 
     Args:
         magnitudes: ``(B, WINDOW / 2 + 1, M)``, not negative.
-        iterations: how many sounds.
+        iterations: how many turns; there is one sound more.
         momentum: :math:`\gamma`.
         generator: of the first phases, which are random.
 

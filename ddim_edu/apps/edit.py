@@ -16,7 +16,7 @@ from torch import Tensor
 from ddim_edu.apps.interpolate import decode
 from ddim_edu.forward import EpsTheta, q_sample
 from ddim_edu.sampler import Generators, draw, invert
-from ddim_edu.schedule import NoiseSchedule
+from ddim_edu.schedule import NoiseSchedule, check_eta, check_tau
 
 
 def first_steps(tau: Tensor | Sequence[int], strength: float) -> Tensor:
@@ -63,11 +63,14 @@ def renoise(
         ``(B, ...)``.
 
     Raises:
-        ValueError: if the strength is outside 0..1.
+        ValueError: if the strength is outside 0..1, or as :func:`ddim_edu.sampler.ddim_path`.
     """
+    check_tau(tau, schedule.T)
+    if eta != "hat":
+        check_eta(eta)
     part = first_steps(tau, strength)
     if len(part) == 1:
-        return x_0
+        return x_0.clone()
     x_t = q_sample(x_0, int(part[-1]), schedule, draw(x_0, generator))
     return decode(eps_theta, x_t, schedule, part, eta=eta, generator=generator, clip=clip)
 
@@ -105,12 +108,13 @@ def translate(
         ``(B, ...)``.
 
     Raises:
-        ValueError: if the strength is outside 0..1.
+        ValueError: if the strength is outside 0..1, or as :func:`ddim_edu.sampler.ddim_path`.
 
     Equations: eq:bridge-line, eq:bridge-gaussian
     """
+    check_tau(tau, schedule.T)
     part = first_steps(tau, strength)
     if len(part) == 1:
-        return x_0
+        return x_0.clone()
     latent = invert(encoder, x_0, schedule, part)
     return decode(decoder, latent, schedule if decoder_schedule is None else decoder_schedule, part, clip=clip)

@@ -69,11 +69,11 @@ def of_class(mixture: GaussianMixture, components: int | Sequence[int]) -> Gauss
         components: which of its components make the class.
 
     Raises:
-        ValueError: if there is no such component.
+        ValueError: if there is no such component, or one is named twice.
     """
-    chosen = [components] if isinstance(components, int) else list(components)
-    if not chosen or not all(0 <= k < len(mixture.weights) for k in chosen):
-        raise ValueError(f"components = {components}: the mixture has 0..{len(mixture.weights) - 1}")
+    chosen = torch.as_tensor(components).flatten().tolist()
+    if not chosen or len({*chosen}) < len(chosen) or not all(0 <= k < len(mixture.weights) for k in chosen):
+        raise ValueError(f"components = {components}: the mixture has 0..{len(mixture.weights) - 1}, each once")
     return GaussianMixture(mixture.weights[chosen], mixture.means[chosen], mixture.covs[chosen], mixture.schedule)
 
 

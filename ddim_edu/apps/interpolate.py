@@ -62,7 +62,11 @@ def lerp(a: Tensor, b: Tensor, u: float | Tensor) -> Tensor:
         a: ``(B, ...)``.
         b: same shape.
         u: a number; or ``(B,)``, one for each member.
+
+    Raises:
+        ValueError: if the shapes differ.
     """
+    _check_same(a, b)
     u = _each(u, a)
     return over_batch(1 - u, a) * a + over_batch(u, b) * b
 
@@ -86,8 +90,7 @@ def slerp(a: Tensor, b: Tensor, u: float | Tensor) -> Tensor:
 
     Equations: eq:slerp, eq:same-direction
     """
-    if a.shape != b.shape:
-        raise ValueError(f"latents of shapes {tuple(a.shape)} and {tuple(b.shape)}; give two of the same shape")
+    _check_same(a, b)
     u = _each(u, a)
     theta = angle(a, b)
     if bool((theta > torch.pi - 1e-6).any()):
@@ -151,7 +154,7 @@ def triangle(a: Tensor, b: Tensor, c: Tensor, n: int) -> Tensor:
     u = _fractions(n)
     left, right = (slerp(_times(a, n), _times(x, n), u) for x in (b, c))
     row = torch.arange(n).repeat_interleave(torch.arange(n) + 1)
-    place = torch.cat([torch.arange(i + 1) / max(i, 1) for i in range(n)])
+    place = torch.cat([torch.arange(i + 1, dtype=torch.float64) / max(i, 1) for i in range(n)])
     return slerp(left[row], right[row], place)
 
 
@@ -183,7 +186,13 @@ def between(
 
     Returns:
         ``(U, B, ...)``.
+
+    Raises:
+        ValueError: if the shapes differ, there are no fractions, or as ``along`` and :func:`ddim_edu.sampler.ddim_path`.
     """
+    _check_same(a, b)
+    if len(fractions) == 0:
+        raise ValueError("no fractions: give at least one number, such as 0.5")
     from_a, from_b = invert(eps_theta, torch.cat([a, b]), schedule, tau).chunk(2)
     points = torch.stack([along(from_a, from_b, float(u)) for u in fractions])
     return decode(eps_theta, points.flatten(0, 1), schedule, tau, clip=clip).unflatten(0, points.shape[:2])
@@ -198,7 +207,12 @@ def direction(having: Tensor, lacking: Tensor) -> Tensor:
 
     Returns:
         Of the shape of one latent.
+
+    Raises:
+        ValueError: if one of the two groups is empty.
     """
+    if not len(having) or not len(lacking):
+        raise ValueError(f"{len(having)} latents that have it and {len(lacking)} that lack it: give at least one of each")
     return having.mean(0) - lacking.mean(0)
 
 
@@ -213,20 +227,30 @@ def move(x_T: Tensor, way: Tensor, amount: float | Tensor, *, keep_norm: bool = 
 
     Returns:
         ``(B, ...)``.
+
+    Raises:
+        ValueError: if a latent arrives at zero, and its norm is to be kept.
     """
     moved = x_T + over_batch(_each(amount, x_T), x_T) * way
     if not keep_norm:
         return moved
     before, after = (x.flatten(1).norm(dim=1).view(-1, *[1] * (x.ndim - 1)) for x in (x_T, moved))
+    if not bool((after > 0).all()):
+        raise ValueError("a latent was moved to zero, which has no direction to be scaled in; choose another amount")
     return moved * (before / after)
 
 
 def _each(u: float | Tensor, x: Tensor) -> Tensor:
     """One number, or one for each member of the batch, as float64 on the CPU: some devices don't know that type."""
-    u = torch.as_tensor(u).cpu().to(torch.float64)
+    u = u.cpu().to(torch.float64) if isinstance(u, Tensor) else torch.tensor(u, dtype=torch.float64)
     if u.ndim > 1 or (u.ndim == 1 and len(u) not in (1, len(x))):
         raise ValueError(f"{tuple(u.shape)} numbers for a batch of {len(x)}; give one, or one for each")
     return u
+
+
+def _check_same(a: Tensor, b: Tensor) -> None:
+    if a.shape != b.shape:
+        raise ValueError(f"latents of shapes {tuple(a.shape)} and {tuple(b.shape)}; give two of the same shape")
 
 
 def _fractions(n: int) -> Tensor:

@@ -119,11 +119,11 @@ class Grey(Operator):
         weights: what red, green and blue count; by default BT.601's luma. DDNM has a third for each.
 
     Raises:
-        ValueError: if these are not three numbers with a sum other than 0.
+        ValueError: if these are not three finite numbers with a sum that is, beyond rounding, other than 0.
     """
 
     def __init__(self, weights: tuple[float, float, float] = BT601) -> None:
-        if len(weights) != 3 or not abs(sum(weights)) > 0:
+        if len(weights) != 3 or not 1e-9 * sum(map(abs, weights)) < abs(sum(weights)) < float("inf"):
             raise ValueError(f"weights = {weights}: give three numbers, for red, green and blue")
         self.weights = torch.tensor(weights, dtype=torch.float64) / sum(weights)
 

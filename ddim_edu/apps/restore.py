@@ -26,7 +26,7 @@ from torch import Tensor
 from ddim_edu.apps.operators import Mask, Operator
 from ddim_edu.forward import EpsTheta, mix
 from ddim_edu.sampler import Generators, ddim_path, draw, sample
-from ddim_edu.schedule import NoiseSchedule
+from ddim_edu.schedule import NoiseSchedule, check_tau
 
 
 @torch.no_grad()
@@ -71,7 +71,7 @@ def restore(
     """
     if travel < 1 or jump < 1:
         raise ValueError(f"travel = {travel}, jump = {jump}: give at least 1 of each; travel = 1 is no time travel")
-    levels = [int(t) for t in tau]
+    levels = check_tau(tau, schedule.T)
     abar = schedule.alpha_bar.tolist()
     x = draw(operator.pseudo_inverse(y), generator)  # of the shape of the images
     ends = range(0, len(levels) - 1, jump)

@@ -67,10 +67,20 @@ class Checkpoint:
 
         Args:
             labels: ``(B,)`` int64, a class for each image of the batches to come; or one class for all; None is any class.
+
+        Raises:
+            ValueError: When it is called with another number of images.
         """
         if labels is None:
             return self.model
-        return lambda x_t, t: self.model(x_t, t, torch.as_tensor(labels, device=t.device).expand(t.shape))
+
+        def eps_theta(x_t: Tensor, t: Tensor) -> Tensor:
+            classes = torch.as_tensor(labels, device=t.device)
+            if classes.numel() not in (1, len(t)):
+                raise ValueError(f"{classes.numel()} labels for a batch of {len(t)}; give one for all or one for each")
+            return self.model(x_t, t, classes.expand(t.shape))
+
+        return eps_theta
 
 
 def save(

@@ -50,6 +50,9 @@ class UNetConfig:
         # Lists come from JSON; tuples keep the configuration hashable and comparable.
         object.__setattr__(self, "ch_mult", tuple(self.ch_mult))
         object.__setattr__(self, "attn_resolutions", tuple(self.attn_resolutions))
+        for name in ("image_size", "image_channels", "ch", "num_res_blocks", "groups", "classes"):
+            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int):
+                raise ValueError(f"{name} = {getattr(self, name)!r}: give a whole number")
         for name in ("image_size", "image_channels", "ch", "num_res_blocks", "groups"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: give at least 1")
@@ -183,7 +186,7 @@ class UNet(nn.Module):
             The predicted noise, shape (B, C, H, W).
 
         Raises:
-            ValueError: If a shape does not fit the configuration.
+            ValueError: If a shape does not fit the configuration, or a label is outside 0..classes. (On a GPU labels are not looked at.)
         """
         cfg = self.config
         if x_t.shape[1:] != (cfg.image_channels, cfg.image_size, cfg.image_size):
@@ -197,6 +200,10 @@ class UNet(nn.Module):
             labels = torch.full_like(t, self.null_label) if labels is None else labels
             if labels.shape != t.shape:
                 raise ValueError(f"labels have shape {tuple(labels.shape)}: give one label per image, shape ({len(x_t)},)")
+            # On a GPU the check would wait for the device at every step; a network that is compiled or exported has no values to look at.
+            looked_at = labels.device.type == "cpu" and labels.numel() and not torch.compiler.is_compiling()
+            if looked_at and not 0 <= int(labels.min()) <= int(labels.max()) <= cfg.classes:
+                raise ValueError(f"a label is outside 0..{cfg.classes}; {cfg.classes} stands for any class")
             emb = emb + self.label_embedding(labels)
         elif labels is not None:
             raise ValueError("labels given to a network without classes: leave them out, or set classes in its configuration")
@@ -229,8 +236,13 @@ def time_embedding(t: Tensor, dim: int) -> Tensor:
     Returns:
         The embedding, float32, shape (B, dim): sines first, then cosines; an odd ``dim`` ends in 0.
 
+    Raises:
+        ValueError: If ``dim`` is below 4.
+
     Equations: eq:time-embedding, eq:time-distance
     """
+    if dim < 4:
+        raise ValueError(f"dim = {dim}: give at least 4, for two frequencies")
     half = dim // 2
     exponents = -math.log(10_000) * torch.arange(half, dtype=torch.float32, device=t.device) / (half - 1)
     angles = t.float()[:, None] * exponents.exp()
