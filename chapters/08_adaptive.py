@@ -777,7 +777,7 @@ for name in counts:
 
 # %% [markdown]
 # On each problem the adaptive steps beat one of `trailing` and `quadratic`, at the smaller tolerance by a third or more, and nobody had to know which. But the other does as well or better, `quadratic-full` about as well without adapting (on
-# Fashion-MNIST a fifth worse), and a fitted list has about two thirds of the adaptive error. Keeping Heun's step costs nothing more, and from about 15 calls on adaptive Heun is ahead even of DDIM's fitted levels, though behind Heun's own.
+# Fashion-MNIST up to a quarter worse), and a fitted list has about two thirds of the adaptive error. Keeping Heun's step costs nothing more, and from about 15 calls on adaptive Heun is ahead even of DDIM's fitted levels, though behind Heun's own.
 #
 # About a fifth of the calls are tries in vain, and every step is allowed the same error, while what counts is its effect on $x_0$, as in chapter 6. And do pictures need different steps? Here is the rank correlation of
 # four quantities with the error of a picture in a step (averaged over a path of ten):
