@@ -251,7 +251,6 @@ assert max(off) < 5
 # The Kolmogorov–Smirnov distance compares whole distributions, and as in chapter 1 it must stay below $1.95/\sqrt n$.
 
 # %%
-# checks eq:same-marginals
 two_peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
 data = two_peaks.sample(n, generator)
 levels = (600, 300, 100, 10)
@@ -260,6 +259,8 @@ noisy = {
     for name, sigma in members.items()
 }
 
+# %%
+# checks eq:same-marginals
 fine, gaps = torch.linspace(-6, 6, 4001, dtype=torch.float64), []
 for t in levels:
     density = two_peaks.log_prob(fine[:, None], t).exp()

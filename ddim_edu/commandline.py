@@ -10,10 +10,12 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NoReturn, TypeVar
 
 import tyro
 
@@ -56,6 +58,43 @@ def parse(default: Options, arguments: Sequence[str], *, prog: str, description:
     if unknown:
         raise ValueError(_unknown(unknown[0], default))
     return options
+
+
+def run(main: Callable[[], int]) -> NoReturn:
+    """End the process with the exit code of a command; quietly too where its output is no longer read (``... | head``)."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        code = 128 + 13  # as if by SIGPIPE
+    sys.exit(code)
+
+
+def distinct(outputs: Iterable[Path | None], inputs: Iterable[Path | None] = ()) -> None:
+    """A check that no file to write is written twice, or is one that is read.
+
+    Raises:
+        ValueError: If one is.
+    """
+    taken = {path.resolve(): "is read too" for path in inputs if path is not None}
+    for path in outputs:
+        if path is None:
+            continue
+        if path.resolve() in taken:
+            raise ValueError(f"{path} {taken[path.resolve()]}: choose another name for what is to be written")
+        taken[path.resolve()] = "is to be written twice"
+
+
+def check_threads(threads: int) -> None:
+    """A check that a number of CPU threads is one that this machine can run.
+
+    Raises:
+        ValueError: If it is negative, or so many that they would only wait for one another.
+    """
+    most = max(64, 8 * (os.cpu_count() or 1))
+    if not 0 <= threads <= most:
+        raise ValueError(f"threads = {threads}: give at most {most} on this machine, or 0 to have the number tried out")
 
 
 def closest(word: str, known: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import sys
 import warnings
@@ -23,7 +24,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from ddim_edu.commandline import closest, fail, parse
+from ddim_edu.commandline import closest, fail, parse, run
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.lab import evaluation
 from ddim_edu.lab.checkpoint import Checkpoint, load, pick_device
@@ -92,8 +93,8 @@ class Against(Common):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n < 0:
-            raise ValueError(f"n = {self.n}: give a number of images, or 0")
+        if self.n < 0 or self.n == 1:
+            raise ValueError(f"n = {self.n}: give at least 2 images, which have a covariance, or 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +126,9 @@ class Table1Options(Against):
         super().__post_init__()
         if self.seeds < 1:
             raise ValueError(f"seeds = {self.seeds}: give at least 1")
+        for name in ("steps", "etas", "spacings"):
+            if not getattr(self, name):
+                raise ValueError(f"--{name} names none: the table would be empty")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,8 +150,8 @@ class ReconstructionOptions(Common):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n < 0 or not self.steps:
-            raise ValueError(f"n = {self.n}, steps = {self.steps}: give a number of images, or 0, and at least one S")
+        if self.n < 0 or self.top < 0 or not self.steps:
+            raise ValueError(f"n = {self.n}, top = {self.top}, steps = {self.steps}: give at least 0, and at least one S")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,13 +222,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(options, ImagesOptions):
             if not options.data:
                 raise ValueError(f"which images? name a data set or a folder: {PROG} images cifar10")
-            check_writable(options.out)
+            check_out(options.out, name)
             with plain_warnings():
                 images(options)
             return 0
         if not options.checkpoint:
             raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} {name} runs/digits")
-        check_writable(options.out)
+        check_out(options.out, name)
         model = load(options.checkpoint, own_device(pick_device(options.device))).of_pictures()
         with plain_warnings():
             {"fid": fid, "table1": table1, "reconstruction": reconstruction, "table2": table2}[name](model, options)
@@ -247,6 +251,9 @@ def fid(model: Checkpoint, options: FidOptions) -> None:
     sampling = sampling_of(model, options, features, options.steps, options.eta, options.spacing, options.seed)
     sampler = Sampler(model, batch_of(options, model), options.precision)
     reference = pick_reference(model, options, features)
+    if options.out.exists():
+        about = {"model": evaluation.model_about(model), "protocol": evaluation.protocol_of(sampler, sampling, features, reference)}
+        same_measurement(options.out, read_result(options.out), about)
     note_small_n(sampling.n, features)
     parts = parts_folder(options.out)
     with bar(sampling.n, "drawing") as tick:
@@ -326,12 +333,16 @@ def reconstruction(model: Checkpoint, options: ReconstructionOptions, kind: str 
         ValueError: One line, for what can't be measured so.
     """
     top = options.top or model.schedule.T
+    if top > model.schedule.T:
+        raise ValueError(f"top = {top}: {options.checkpoint} has the levels 1..{model.schedule.T}")
     steps = options.steps
     if steps == RECONSTRUCTION_STEPS:
         steps = tuple(sorted({min(S, top) for S in steps}))
     for S in steps:
         make_tau(top, S, options.spacing)  # the check, before any work
     images = evaluation.reference_images(model, "test", options.data_dir)
+    if options.n > len(images):
+        raise ValueError(f"n = {options.n}: {model.recipe['data']} holds out {len(images):,} images")
     images = images[: options.n or len(images)]
     clip = None if options.clip == "off" else options.clip
     about = {
@@ -380,6 +391,10 @@ def images(options: ImagesOptions) -> None:
     """
     form = {"size": options.size} if options.size else {}
     batch, folder, name = options.batch or 50, cache_of(options), f"{options.data} {options.part}"
+    command = command_of("images", options)
+    before = read_result(options.out).get("command", "") if options.out.exists() else command
+    if without_n(before) != without_n(command):  # more images of the same kind are the same measurement, taken further
+        raise ValueError(f"{options.out} holds another measurement ({before}): choose another --out")
     pixels = evaluation.real_images(options.data, options.part, options.data_dir, **form)
     sizes = evaluation.check_sizes([n or len(pixels) for n in options.n], len(pixels), name)
     features = features_of(options, options.data, own_device(pick_device(options.device)))
@@ -395,7 +410,7 @@ def images(options: ImagesOptions) -> None:
         result = evaluation.measure_images(pixels, name, sizes, features, reference, folder, seed=options.seed, batch=batch, tick=tick)
     if not is_first_process():
         return
-    write(options.out, result | {"command": command_of("images", options)})
+    write(options.out, result | {"command": command})
     for line in describe(result):
         print(line)
     print(f"result      {options.out}")
@@ -407,6 +422,9 @@ def compare(words: Sequence[str]) -> int:
     Raises:
         ValueError: If a file is no such result.
     """
+    if {"-h", "--help"} & {*words}:
+        print(f"usage: {PROG} compare ONE.json OTHER.json ...\n\n{(compare.__doc__ or '').splitlines()[0]}")
+        return 0
     if len(words) < 2 or words[0].startswith("-"):
         raise ValueError(f"compare what? {PROG} compare ONE.json OTHER.json ...")
     results = []
@@ -554,11 +572,39 @@ def rows_so_far(out: Path, about: dict[str, Any]) -> list[dict[str, Any]]:
     before = read_result(out)
     if before.get("kind") != about["kind"]:
         raise ValueError(f"{out} is a result of {before.get('kind')}, not of {about['kind']}: choose another --out")
-    as_read = json.loads(json.dumps({"model": about["model"], "protocol": about["protocol"]}))
-    differs = evaluation.differences({"model": before["model"], "protocol": before["protocol"]}, as_read)
+    same_measurement(out, before, about)
+    return before["rows"]
+
+
+def same_measurement(out: Path, before: dict[str, Any], about: dict[str, Any]) -> None:
+    """A check that what a file holds was measured as is about to be.
+
+    Raises:
+        ValueError: If it was measured otherwise: it is not replaced.
+    """
+    wanted = json.loads(json.dumps({"model": about["model"], "protocol": about["protocol"]}))
+    found = {"model": before.get("model"), "protocol": {k: v for k, v in before.get("protocol", {}).items() if k in wanted["protocol"]}}
+    differs = evaluation.differences(found, wanted)
     if differs:
         raise ValueError(f"{out} was measured otherwise ({'; '.join(differs)}): choose another --out")
-    return before["rows"]
+
+
+def check_out(out: Path, name: str) -> None:
+    """A check, before any work, that the result can be written, and that nothing of another kind is lost by it.
+
+    Raises:
+        ValueError: If it can't, or the file is not a result of this command.
+    """
+    if out.suffix.lower() != ".json":
+        raise ValueError(f"{out} does not end like a result: use .json")
+    check_writable(out)
+    kind = "fid" if name == "images" else name
+    if out.exists():
+        found = read_result(out).get("kind")
+        if found != kind:
+            raise ValueError(f"{out} is a result of {found}, not of {name}: choose another --out")
+    elif name in ("table1", "table2", "reconstruction") and out.with_suffix(".png").exists():
+        raise ValueError(f"{out.with_suffix('.png')}, where the picture of the table goes, exists: choose another --out")
 
 
 def command_so_far(out: Path, command: str, covers: bool) -> str:
@@ -579,7 +625,7 @@ def read_result(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ValueError(f"can't read {path} ({error.strerror})") from None
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path} is not a result of {PROG}") from None
+        raise ValueError(f"{path} exists and is not a result of {PROG}: choose another file") from None
     if version != evaluation.FORMAT:
         raise ValueError(f"{path} has format {version}, and this ddim_edu reads {evaluation.FORMAT}: measure again")
     return result
@@ -630,6 +676,11 @@ def command_of(name: str, options: Common | ImagesOptions) -> str:
     return " ".join(words)
 
 
+def without_n(command: str) -> str:
+    """A command line without its numbers of images."""
+    return re.sub(r" --n( \d+)+", "", command)
+
+
 @contextmanager
 def bar(total: int, what: str) -> Any:
     """A progress bar with the time left; of several processes, the first shows it."""
@@ -651,4 +702,4 @@ def plain_warnings() -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -17,7 +17,7 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
-from ddim_edu.commandline import fail, parse
+from ddim_edu.commandline import fail, parse, run
 from ddim_edu.lab.checkpoint import Checkpoint, load, pick_device
 from ddim_edu.lab.data import check_picture, save_grid
 from ddim_edu.lab.processes import gather, is_first_process, own_device, process_count, process_index
@@ -143,4 +143,4 @@ def draw_images(model: Checkpoint, tau: Tensor, options: SampleOptions) -> Tenso
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -19,7 +19,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from ddim_edu.commandline import closest, fail, parse
+from ddim_edu.commandline import check_threads, closest, fail, parse, run
 from ddim_edu.files import check_writable
 from ddim_edu.lab import checkpoint
 from ddim_edu.lab.processes import is_first_process, once
@@ -61,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         name, options = read_options(arguments)
-        if options.threads < 0:
-            raise ValueError(f"threads = {options.threads}: give a number, or 0 to have it tried out")
+        check_threads(options.threads)
         device = checkpoint.pick_device(options.device)
         if options.resume is not None:
             trainer = Trainer.resume(options.resume, device, options.recipe, data_dir=options.data_dir, tracker=options.tracker)
@@ -70,8 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             trainer = start_run(name, options, device)
     except (ValueError, OSError) as error:
         return fail(error)
-    except torch.OutOfMemoryError:
-        return fail(f"not even the network fits into the memory of {options.device}: lower --unet.ch, or train elsewhere")
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return fail(f"not even the network and its data fit into the memory of {options.device}: lower --unet.ch, or train elsewhere")
     try:
         return train(trainer, options.threads)
     except KeyboardInterrupt:  # the second one, or one before the first step
@@ -192,7 +193,9 @@ def train(trainer: Trainer, threads: int = 0) -> int:
                     break
     except (ValueError, OSError) as error:  # the loss blew up, or the disk is full
         return fail(error)
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
         return fail(
             f"out of memory with batch = {recipe.batch}: raise --accumulate (now {recipe.accumulate}), use --precision bf16, "
             f"or lower --batch or --unet.ch"
@@ -211,10 +214,15 @@ def train(trainer: Trainer, threads: int = 0) -> int:
     print(f"samples     {folder / 'samples.png'}")
     print(f"checkpoint  {folder / checkpoint.NAME}")
     if recipe.autoencoder is None:
-        print(f"next        python -m ddim_edu.sample {folder} --steps 20 --eta 0 -n 64 --out grid.png")
+        print(f"next        python -m ddim_edu.sample {folder} --steps {min(20, recipe.T)} --eta 0 -n 64 --out grid.png")
     else:
         print(f"next        python -m ddim_edu.apps sound {folder} -n 10 --out result.wav")
     return 0
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that there was not enough memory, a GPU's or the machine's."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 @contextmanager
@@ -235,4 +243,4 @@ def stop_signals() -> Iterator[list[int]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

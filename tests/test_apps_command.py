@@ -184,7 +184,7 @@ def test_a_film_goes_there_and_back(models):
         ("inpaint", ["which model"]),
         ("inpaint nothing", ["nothing", "digits"]),
         ("inpaint GREY --stepz 4", ["--stepz", "did you mean --steps?"]),
-        ("inpaint GREY --steps 61", ["S = 61"]),
+        ("inpaint GREY --steps 61", ["steps = 61", "top = 60"]),
         ("inpaint GREY --top 61", ["top = 61", "60"]),
         ("inpaint GREY --n -1", ["n = -1"]),
         ("inpaint GREY --n 300", ["n = 300", "200"]),

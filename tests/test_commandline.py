@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import pytest
 
-from ddim_edu.commandline import closest, fail, option_names, parse
+from ddim_edu.commandline import check_threads, closest, distinct, fail, option_names, parse
 
 
 @dataclass(frozen=True)
@@ -79,3 +81,30 @@ def test_closest():
 def test_fail(capsys):
     assert fail("no") == 2
     assert capsys.readouterr().err == "error: no\n"
+
+
+def test_an_output_that_nobody_reads_is_no_error():
+    """As in ``... | true``: no traceback, and the exit code that the shell knows for it."""
+    code = "from ddim_edu.commandline import run; run(lambda: print('x' * 10**6) or 0)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 141
+    process.stderr.close()
+
+
+def test_no_file_is_written_twice_or_over_what_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (one, two), absolute = (type(tmp_path)(name) for name in ("a.png", "b.png")), tmp_path / "a.png"
+    distinct([one, two, None], [None])
+    with pytest.raises(ValueError, match="twice"):
+        distinct([one, absolute])
+    with pytest.raises(ValueError, match="is read too"):
+        distinct([two, one], [absolute])
+
+
+def test_more_threads_than_a_machine_can_run():
+    check_threads(0)
+    check_threads(os.cpu_count())
+    for wrong in (-1, 9999):
+        with pytest.raises(ValueError, match="threads = "):
+            check_threads(wrong)

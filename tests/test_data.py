@@ -465,7 +465,7 @@ def test_folders_that_hold_nothing_to_train_on(tmp_path):
             load_data(path, size=8)
         assert str(path) in one_line(error)
 
-    refuses(tmp_path / "missing", "no data set .* no folder")
+    refuses(tmp_path / "missing", "no data set .* no such folder")
     refuses(tmp_path, "holds no images")
     (tmp_path / "notes.txt").write_text("x")
     refuses(tmp_path, "no images .but 1 other files: .txt")

@@ -484,3 +484,47 @@ def test_measure_needs_a_folder_of_its_own_protocol(tiny, classifier, tmp_path):
     measure(sampler, Sampling(n=70, steps=2), classifier, reference, tmp_path / "parts")
     with pytest.raises(ValueError, match="parts of another protocol"):
         measure(sampler, Sampling(n=70, steps=3), classifier, reference, tmp_path / "parts")
+
+
+def test_nothing_else_is_replaced(tmp_path, capsys):
+    """Neither files of others, nor a measurement by another."""
+    picture, text, table = tmp_path / "a.png", tmp_path / "a.json", tmp_path / "t.json"
+    picture.write_text("mine")
+    text.write_text("mine")
+    (tmp_path / "t.png").write_text("mine")
+    for out, words in ((picture, "use .json"), (text, "not a result")):
+        assert run("fid", "digits", "-n", 20, "--steps", 1, "--out", out) == 2
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == 1 and out.read_text() == "mine"
+    assert run("table1", "digits", "-n", 20, "--steps", 1, "--out", table) == 2
+    assert "t.png" in capsys.readouterr().err
+
+    out = tmp_path / "r.json"
+    assert run("fid", "digits", "-n", 20, "--steps", 1, "--out", out) == 0
+    before = out.read_bytes()
+    capsys.readouterr()
+    assert run("fid", "digits", "-n", 21, "--steps", 1, "--out", out) == 2
+    assert "measured otherwise" in capsys.readouterr().err and out.read_bytes() == before
+    assert run("fid", "digits", "-n", 20, "--steps", 1, "--out", out) == 0  # the same once more
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("fid", "digits", "-n", 1), "at least 2"),
+        (("table1", "digits", "--etas"), "--etas"),
+        (("table1", "digits", "--steps"), "--steps"),
+        (("reconstruction", "digits", "--steps", 2, "-n", 99999), "holds out 200"),
+        (("reconstruction", "digits", "--top", -3), "top = -3"),
+        (("reconstruction", "digits", "--top", 1001), "1..1000"),
+    ],
+)
+def test_measurements_that_cannot_be_are_one_line(tmp_path, capsys, words, said):
+    assert run(*words, "--out", tmp_path / "x.json") == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+def test_compare_has_help(capsys):
+    assert run("compare", "--help") == 0
+    assert "compare ONE.json" in capsys.readouterr().out

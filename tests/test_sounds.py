@@ -288,9 +288,8 @@ def test_training_on_latents(recordings, first, tmp_path):
 
 
 def test_what_needs_pictures_says_so(model, tmp_path, capsys):
-    out = ["--out", str(tmp_path / "a.png")]
-    for main, words in ((sample.main, []), (command.main, ["reconstruct"]), (evaluate.main, ["table2"])):
-        assert main([*words, str(model), *out]) == 2
+    for main, words, out in ((sample.main, [], "a.png"), (command.main, ["reconstruct"], "a.png"), (evaluate.main, ["table2"], "a.json")):
+        assert main([*words, str(model), "--out", str(tmp_path / out)]) == 2
         assert "makes latents of sounds, not pictures" in capsys.readouterr().err
 
 

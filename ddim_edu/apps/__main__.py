@@ -1,8 +1,7 @@
 """``python -m ddim_edu.apps``: see :mod:`ddim_edu.apps.command`."""
 
-import sys
-
 from ddim_edu.apps.command import main
+from ddim_edu.commandline import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -27,7 +27,7 @@ from ddim_edu.apps.guidance import guided
 from ddim_edu.apps.interpolate import decode, lerp, slerp, square, triangle
 from ddim_edu.apps.operators import AveragePool, Grey, Mask, Operator
 from ddim_edu.apps.restore import replace_known, restore
-from ddim_edu.commandline import closest, fail, parse
+from ddim_edu.commandline import closest, distinct, fail, parse, run
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
 from ddim_edu.lab.checkpoint import Checkpoint, load, pick_device
@@ -234,6 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.checkpoint:
             raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} {name} digits")
         check_picture(options.out)
+        mask = getattr(options, "mask", None)
+        distinct([options.out, getattr(options, "film", None)], [*options.images, Path(mask) if mask else None])
         model = load(options.checkpoint, pick_device(options.device)).of_pictures()
         began = time.perf_counter()
         said = application(model, options)
@@ -477,6 +479,8 @@ def levels(model: Checkpoint, options: Common) -> Tensor:
     top = options.top or T - (T // 10 if options.encodes else T // 100)
     if not 1 <= top <= T:
         raise ValueError(f"top = {top}: give a level in 1..{T}")
+    if options.steps > top:
+        raise ValueError(f"steps = {options.steps}: below the level top = {top} there are at most {top}")
     return make_tau(top, options.steps, options.spacing)
 
 
@@ -648,4 +652,4 @@ def save_film(frames: Tensor, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from ddim_edu.apps.audio import fit, log_mel, read_wav, to_sound, write_wav
 from ddim_edu.apps.edit import translate
 from ddim_edu.apps.guidance import guided
-from ddim_edu.commandline import closest, fail, parse
+from ddim_edu.commandline import closest, distinct, fail, parse
 from ddim_edu.files import check_writable
 from ddim_edu.forward import EpsTheta
 from ddim_edu.lab.autoencoders import SavedAutoencoder, load_autoencoder
@@ -207,6 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             SoundOptions(), sys.argv[1:] if arguments is None else arguments, prog=PROG, description=SoundOptions.__doc__.splitlines()[0]
         )
         check_writable(options.out)
+        distinct([options.out, options.picture], [options.input])
         if options.picture is not None:
             check_picture(options.picture)
         make_tau(1000, options.steps, "trailing")

@@ -390,7 +390,7 @@ def load_data(
         return _only_so(spoken_digits(data_dir), name, form)
     path = Path(name).expanduser()
     if not str(name) or not path.exists():
-        raise ValueError(f"there is no data set {str(name)!r}, and no folder of that name; known: {', '.join(DATA)}")
+        raise ValueError(f"there is no data set {str(name)!r}, and no such folder (--data names one); known: {', '.join(DATA)}")
     if holds_sounds(path):
         return _only_so(sound_folder(path, max_bad=max_bad), str(path), form)
     if size is None:

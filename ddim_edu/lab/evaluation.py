@@ -251,6 +251,17 @@ def saved_reference(path: Path | str, features: Features) -> Reference:
     return Reference({"name": Path(path).name, "images": statistics.n, "sha256": sha256_of(path)}, statistics)
 
 
+def protocol_of(sampler: Sampler, sampling: Sampling, features: Features, reference: Reference) -> dict[str, Any]:
+    """All that a comparison depends on, as :func:`measure` writes it into its result."""
+    return {
+        "sampling": asdict(sampling),
+        **sampler.about(),
+        "images": "clipped to [-1, 1], rounded to 8 bits",
+        "features": {"name": features.name, "sha256": features.sha256, "size": features.size},
+        "reference": reference.about,
+    }
+
+
 def measure(
     sampler: Sampler,
     sampling: Sampling,
@@ -277,13 +288,7 @@ def measure(
         torch-fidelity, and ``kid``; with others ``classifier_distance`` and ``kernel_distance``.
     """
     began = time.perf_counter()
-    protocol = {
-        "sampling": asdict(sampling),
-        **sampler.about(),
-        "images": "clipped to [-1, 1], rounded to 8 bits",
-        "features": {"name": features.name, "sha256": features.sha256, "size": features.size},
-        "reference": reference.about,
-    }
+    protocol = protocol_of(sampler, sampling, features, reference)
     parts = Parts(folder, {"model": model_about(sampler.model), **protocol})
     n, seconds = sampling.n, [0.0]
 

@@ -80,7 +80,7 @@ def inception(weights: Path | str, device: torch.device | str = "cpu") -> Featur
         network = _without_loading(FeatureExtractorInceptionV3)
         network.load_state_dict(state)
     except Exception as error:  # unpicklers raise anything
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0].split(". ")[0][:100]  # what follows is advice to programmers
         raise ValueError(f"{path} holds no weights of torch-fidelity's Inception network ({reason}): download {DOWNLOAD}") from None
     network = _fused(network.eval()).to(device, memory_format=torch.channels_last)
 

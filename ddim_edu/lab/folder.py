@@ -136,7 +136,7 @@ def read_folder(
     n_train = listing.n_train - sum(i < listing.n_train for i in dropped)
     for part, count in (("to train on", n_train), ("to hold out", len(labels) - n_train)):
         if not count:
-            raise ValueError(f"{listing.folder} holds {len(labels)} readable images, and none {part}: it takes at least one of each")
+            raise ValueError(f"{listing.folder} holds {len(labels)} readable images, and none {part}: give at least two images")
     return FolderImages(pixels, labels, n_train, listing.classes)
 
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.schedule import NoiseSchedule
 
+MOST_LEVELS = 1_000_000  # of a schedule: with more, neighbouring levels would be the same to any network
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -85,6 +87,8 @@ class Recipe:
         for name in ("T", "steps", "batch", "accumulate", "log_every", "sample_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: give at least 1")
+        if self.T > MOST_LEVELS:
+            raise ValueError(f"T = {self.T}: give at most {MOST_LEVELS:,}")
         for name in ("warmup", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} = {getattr(self, name)}: give at least 0")

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from ddim_edu.commandline import fail, parse
+from ddim_edu.commandline import fail, parse, run
 from ddim_edu.files import check_writable
 from ddim_edu.lab import autoencoders
 from ddim_edu.lab.data import ImageData, Shuffle, load_data, shifted
@@ -198,4 +198,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from ddim_edu.commandline import fail, parse
+from ddim_edu.commandline import check_threads, fail, parse, run
 from ddim_edu.files import check_writable
 from ddim_edu.lab import classifiers
 from ddim_edu.lab.data import ImageData, Shuffle, load_data, mirror, shifted
@@ -70,6 +70,7 @@ class ClassifierRecipe:
         for name, least in (("epochs", 1), ("batch", 2), ("shift", 0), ("seed", 0), ("threads", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} = {getattr(self, name)}: give at least {least}")
+        check_threads(self.threads)
         if not self.lr > 0 or not self.weight_decay >= 0:
             raise ValueError(f"lr = {self.lr}, weight_decay = {self.weight_decay}: give a positive lr, and no negative weight_decay")
 
@@ -210,4 +211,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

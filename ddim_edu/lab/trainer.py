@@ -168,8 +168,10 @@ class Trainer:
                 f"unet.image_channels = {net.image_channels} and unet.image_size = {net.image_size} don't fit the data set "
                 f"{recipe.data!r}, whose images are {shape[0]} x {shape[1]} x {shape[2]}"
             )
-        if net.classes and int(self.data.train_labels.max()) >= net.classes:
-            raise ValueError(f"unet.classes = {net.classes}, but the data set has labels up to {int(self.data.train_labels.max())}")
+        classes = len(self.data.classes)
+        if net.classes and classes != net.classes:
+            better = classes if classes > 1 else 0
+            raise ValueError(f"unet.classes = {net.classes}, but the data set has {classes}: set --unet.classes {better}")
         self.schedule = recipe.noise_schedule()
         if device.type != "mps":  # which has no float64
             self.schedule = self.schedule.to(device)
