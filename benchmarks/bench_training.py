@@ -17,6 +17,7 @@ step are printed.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import platform
 import statistics
@@ -190,6 +191,8 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if importlib.util.find_spec("denoising_diffusion_pytorch") is None:
+        parser.error("one of the peers is not installed: pip install denoising-diffusion-pytorch")
     device = pick_device(options.device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
     result = {"device": where, "torch": torch.__version__, "batch": options.batch, "rounds": options.rounds, "recipes": {}}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The CIFAR-10 models, trained and measured on one GPU, in stages that each end by themselves within MINUTES (default 9).
 #
-#     benchmarks/cifar10_models.sh speed        steps per second against peers, share of the GPU's bf16 peak
+#     benchmarks/cifar10_models.sh speed        steps per second against peers (pip install denoising-diffusion-pytorch), share of the GPU's bf16 peak
 #     benchmarks/cifar10_models.sh train64      cifar10-64; call it again and again: it goes on until STEPS64 are done
 #     benchmarks/cifar10_models.sh measure64    FID, KID, precision and recall at eta = 0, S = 10 to 100; samples
 #     benchmarks/cifar10_models.sh tables64     table 1 and table 2; call again until it says that all is done
