@@ -65,7 +65,7 @@ def test_the_images_are_those_of_one_process(folders, monkeypatch):
     draw = ["one", "--steps", "4", "--eta", "1", "-n", "7", "--batch", "2", "--label", "3", "--device", "cpu"]
     assert sample.main([*draw, "--out", "one.png"]) == 0
     done = torchrun("ddim_edu.sample", *draw, "--out", "two.png")
-    assert done.returncode == 0 and done.stdout.count("7 images") == 1, done.stderr
+    assert done.returncode == 0 and done.stdout.count("two.png: 7 images in ") == 1, done.stderr
     assert np.array_equal(np.asarray(Image.open("one.png")), np.asarray(Image.open("two.png")))
 
 
