@@ -162,7 +162,7 @@ right.plot(schedule.alpha_bar.sqrt(), label=r"$\sqrt{\bar\alpha_t}$, data")
 noise_std = (1 - schedule.alpha_bar).sqrt()
 right.plot(noise_std, label=r"$\sqrt{1-\bar\alpha_t}$, noise")
 right.set(xlabel="level t")
-right.legend(loc="center right");
+right.legend(loc="center right", bbox_to_anchor=(1, 0.62));
 
 # %%
 crossing = int((schedule.alpha_bar < 0.5).nonzero()[0])

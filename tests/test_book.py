@@ -393,7 +393,7 @@ def test_icons_that_no_page_shows_leave_the_script():
     assert icons_prune.without(script, {"arrow-up", "bars", "file"}) == script
 
 
-def test_the_font_of_icons_keeps_what_style_sheets_draw(tmp_path):
+def test_the_font_of_icons_keeps_what_style_sheets_draw():
     assert icons_prune.signs('.a::before { content: "\\f107" } .b { content: "\uf0f3"; width: "\\0041" }') == {0xF107, 0xF0F3}
 
 
