@@ -31,7 +31,7 @@ from ddim_edu.lab.checkpoint import Checkpoint, load, pick_device
 from ddim_edu.lab.evaluation import PAPER_TABLE1, PAPER_TABLE2, Reference, Sampler, Sampling
 from ddim_edu.lab.features import DOWNLOAD, Features, inception, sha256_of_images, small
 from ddim_edu.lab.folder import default_cache_dir
-from ddim_edu.lab.processes import is_first_process, own_device
+from ddim_edu.lab.processes import alone_together, is_first_process, own_device
 from ddim_edu.schedule import make_tau
 
 PROG = "python -m ddim_edu.evaluate"
@@ -223,14 +223,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not options.data:
                 raise ValueError(f"which images? name a data set or a folder: {PROG} images cifar10")
             check_out(options.out, name)
-            with plain_warnings():
+            with alone_together(parts_folder(options.out), own_device(pick_device(options.device))), plain_warnings():
                 images(options)
             return 0
         if not options.checkpoint:
             raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} {name} runs/digits")
         check_out(options.out, name)
         model = load(options.checkpoint, own_device(pick_device(options.device))).of_pictures()
-        with plain_warnings():
+        with alone_together(parts_folder(options.out), own_device(pick_device(options.device))), plain_warnings():
             {"fid": fid, "table1": table1, "reconstruction": reconstruction, "table2": table2}[name](model, options)
     except (ValueError, OSError) as error:
         return fail(error)

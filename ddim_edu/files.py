@@ -9,8 +9,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None
 
 
 @contextmanager
@@ -41,6 +46,40 @@ def replacing(path: Path | str) -> Iterator[Path]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def alone(folder: Path | str) -> Iterator[None]:
+    """Let no second process that asks the same work in a folder meanwhile.
+
+    The lock is the operating system's: it goes with the process, however that ends, and leaves no file behind. A folder that
+    is not there is made, and goes again if nothing was put into it. Where the system or the disk knows no such locks, nothing is locked.
+
+    Args:
+        folder: The folder. The one above it must exist.
+
+    Raises:
+        ValueError: If another process has it.
+    """
+    folder = Path(folder)
+    folder.mkdir(exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY) if fcntl else None
+    try:
+        if handle is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"another process is at work in {folder}: wait for its end, or choose another --out") from None
+            except OSError:
+                pass
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # it holds something, or is gone already
+                folder.rmdir()
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def check_writable(path: Path | str) -> Path:

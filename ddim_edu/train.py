@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ddim_edu.commandline import check_threads, closest, fail, parse, run
 from ddim_edu.files import check_writable
 from ddim_edu.lab import checkpoint
-from ddim_edu.lab.processes import is_first_process, once
+from ddim_edu.lab.processes import alone_together, once
 from ddim_edu.lab.recipes import RECIPES, Recipe
 from ddim_edu.lab.trainer import Threads, Trainer, read_recipe
 
@@ -63,12 +63,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name, options = read_options(arguments)
         check_threads(options.threads)
         device = checkpoint.pick_device(options.device)
-        if options.resume is not None:
-            trainer = Trainer.resume(options.resume, device, options.recipe, data_dir=options.data_dir, tracker=options.tracker)
-        else:
-            trainer = start_run(name, options, device)
+        folder = options.resume or once(lambda: claim_folder(name, options.out), device)
+        with alone_together(folder, device):
+            return run_in(folder, options, device)
     except (ValueError, OSError) as error:
         return fail(error)
+
+
+def run_in(folder: Path, options: TrainOptions, device: torch.device) -> int:
+    """Begin or go on in a folder that is ours alone, and train to the end.
+
+    Raises:
+        ValueError: If the run can't be begun or gone on with so.
+    """
+    how = {"data_dir": options.data_dir, "tracker": options.tracker}
+    try:
+        if options.resume is not None:
+            trainer = Trainer.resume(folder, device, options.recipe, **how)
+        else:
+            trainer = Trainer.start(options.recipe, folder, device, **how)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
@@ -108,21 +121,6 @@ def read_options(arguments: Sequence[str]) -> tuple[str, TrainOptions]:
             raise ValueError(f"--resume goes on in {options.resume}: leave out --out {options.out}")
         options = read(read_recipe(options.resume))
     return name or DEFAULT, options
-
-
-def start_run(name: str, options: TrainOptions, device: object) -> Trainer:
-    """A trainer in a folder of its own; nothing that exists is overwritten.
-
-    Raises:
-        ValueError: If the folder can't be made or isn't empty, or the recipe does not fit together.
-    """
-    folder = once(lambda: claim_folder(name, options.out), device)
-    try:
-        return Trainer.start(options.recipe, folder, device, data_dir=options.data_dir, tracker=options.tracker)
-    except BaseException:
-        if is_first_process() and not any(folder.iterdir()):
-            folder.rmdir()
-        raise
 
 
 def claim_folder(name: str, out: Path | None) -> Path:

@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from ddim_edu import sample, train
+from ddim_edu.files import alone
 from ddim_edu.lab.checkpoint import load
 from ddim_edu.lab.checkpoint import save as save_model
 from ddim_edu.lab.recipes import RECIPES
@@ -140,6 +141,14 @@ def test_resuming_refuses(capsys, run):
     refused(capsys, train.main, ["digits", "--resume", str(run)], "leave out 'digits'")
     refused(capsys, train.main, ["--resume", str(run), "--out", "x"], "--out x")
     refused(capsys, train.main, ["--resume", str(run), "--lr", "1"], "lr 0.004 -> 1.0")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of folders")
+def test_a_run_is_trained_by_one_process(capsys, run):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with alone(run):
+        refused(capsys, train.main, ["--resume", str(run), "--steps", "8"], "another process is at work in", run)
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
 def test_a_loss_that_blows_up(capsys):

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as TF
 
-from ddim_edu.files import check_writable, replacing
+from ddim_edu.files import alone, check_writable, replacing
 from ddim_edu.lab import data as data_module
 from ddim_edu.lab import folder as folder_module
 from ddim_edu.lab.data import Shuffle, check_picture, digits, load_data, mirror, save_grid
@@ -186,6 +186,24 @@ def test_replacing_follows_the_umask(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of folders")
+def test_a_folder_is_held_by_one_process(tmp_path):
+    folder = tmp_path / "parts"
+    with alone(folder):
+        with pytest.raises(ValueError, match="another process is at work in .*parts"), alone(folder):
+            raise AssertionError
+        code = f"from ddim_edu.files import alone; alone({str(folder)!r}).__enter__()"
+        held = subprocess.run([sys.executable, "-c", code], capture_output=True)
+        assert held.returncode == 1 and b"another process" in held.stderr
+        assert folder.is_dir()  # the one that was refused took nothing away
+    assert not folder.exists()  # nothing was put into it
+    with pytest.raises(KeyboardInterrupt), alone(folder):
+        (folder / "kept").touch()
+        raise KeyboardInterrupt
+    with alone(folder):  # free again, with what it holds
+        assert (folder / "kept").exists()
 
 
 # ---- what becomes of one image

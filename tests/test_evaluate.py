@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from ddim_edu import evaluate
+from ddim_edu.files import alone
 from ddim_edu.lab import evaluation
 from ddim_edu.lab.checkpoint import load, save
 from ddim_edu.lab.evaluation import Sampler, Sampling, differences, fit_power, measure, reconstruct, reference_images, reference_of
@@ -200,6 +201,18 @@ def test_a_killed_command_goes_on(tiny, tmp_path, monkeypatch):
     assert run("fid", tiny, "--out", tmp_path / "r.json", "--device", "cpu", "--steps", 4, "-n", 150) == 2  # another protocol
     result = fid_of(tiny, tmp_path / "r.json")
     assert result["cost"]["images_drawn"] == 70 and result["result"] == whole["result"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of folders")
+def test_one_result_is_measured_by_one_command(tiny, tmp_path, capsys):
+    out = tmp_path / "r.json"
+    with alone(tmp_path / "r.json.parts"):
+        for name in ("fid", "table1", "table2"):
+            capsys.readouterr()
+            assert run(name, tiny, "--out", out, "--device", "cpu", "--steps", 2, "-n", 20) == 2
+            printed = capsys.readouterr()
+            assert printed.out == "" and printed.err.startswith("error: another process is at work in") and printed.err.count("\n") == 1
+        assert run("fid", tiny, "--out", tmp_path / "other.json", "--device", "cpu", "--steps", 2, "-n", 20) == 0
 
 
 def test_several_processes_find_the_same(tiny, tmp_path):

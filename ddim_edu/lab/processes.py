@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
+
+from ddim_edu.files import alone
 
 
 def process_count() -> int:
@@ -48,6 +52,22 @@ def once(make: Callable[[], Any], device: torch.device) -> Any:
     if error is not None:
         raise ValueError(error)
     return result
+
+
+@contextmanager
+def alone_together(folder: Path | str, device: torch.device) -> Iterator[None]:
+    """:func:`ddim_edu.files.alone` for all processes that were started together: the first one holds the folder.
+
+    Args:
+        folder: The folder.
+        device: The kind of device that the processes compute on.
+
+    Raises:
+        ValueError: In every process, if one that was not started with them has it.
+    """
+    with ExitStack() as stack:
+        once(lambda: stack.enter_context(alone(folder)), device)
+        yield
 
 
 def gather(values: list[Any], device: torch.device) -> list[Any]:
