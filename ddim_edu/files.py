@@ -27,6 +27,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
     Yields:
         A name in the same folder and with the same ending (which writers take the format from).
+
+    Raises:
+        OSError: If the file can't be written, with the name of ``path``; what was there before stays.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
@@ -38,6 +41,10 @@ def replacing(path: Path | str) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None  # not the name that nobody gave
     finally:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":  # the rename itself is safe once the folder is on the disk

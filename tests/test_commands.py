@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -286,6 +287,21 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     assert all(torch.equal(killed[name], value) for name, value in whole.items())
     logs = [[line.split(",")[:4] for line in (tmp_path / name / "log.csv").read_text().splitlines()] for name in ("killed", "whole")]
     assert logs[0] == logs[1]
+
+
+def test_a_disk_that_is_full(capsys, tmp_path, full_disk):
+    assert train.main([*TINY, "--out", "run"]) == 0
+    names = "checkpoint.safetensors", "state.pt"
+    for name in names:
+        before = {name: (tmp_path / "run" / name).read_bytes() for name in names}
+        capsys.readouterr()
+        with full_disk(len(before[name]) - 1000):
+            assert train.main(["--resume", "run", "--steps", "8", "--sample-every", "100"]) == 2
+        err = capsys.readouterr().err
+        assert re.search(rf"^error: \[Errno \d+\] .*: 'run/{name}'$", err, flags=re.MULTILINE), err
+        assert (tmp_path / "run" / name).read_bytes() == before[name]
+        assert not [path.name for path in (tmp_path / "run").iterdir() if ".tmp" in path.name]
+    assert train.main(["--resume", "run", "--steps", "8"]) == 0
 
 
 def test_out_of_memory_says_what_to_lower(capsys, monkeypatch):

@@ -1,7 +1,6 @@
 """Training: a run that stops and resumes is the run that didn't, and nothing bad is ever saved."""
 
 import csv
-import errno
 import json
 import math
 import shutil
@@ -10,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ddim_edu.lab import checkpoint, weightfile
+from ddim_edu.lab import checkpoint
 from ddim_edu.lab import trainer as trainer_module
 from ddim_edu.lab.checkpoint import load
 from ddim_edu.lab.recipes import RECIPES
@@ -375,20 +374,12 @@ def test_a_tracker_gets_the_log_and_the_samples(tmp_path):
         Trainer.start(RECIPE, folder, tracker="nosuch")
 
 
-def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path, full_disk):
     folder = tmp_path / "run"
     trainer = start(folder)
     steps(trainer, 4)
     good = {name: (folder / name).read_bytes() for name in (checkpoint.NAME, STATE)}
-
-    def full(what, path, **_):
-        with open(path, "wb") as file:
-            file.write(b"half of it")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    monkeypatch.setattr(weightfile, "save_file", full)
-    with pytest.raises(OSError, match="No space"):
+    with full_disk(len(good[checkpoint.NAME]) - 1000), pytest.raises(OSError, match=checkpoint.NAME):
         steps(trainer)
     assert good == {name: (folder / name).read_bytes() for name in good}
     assert not list(folder.glob(".*tmp*"))

@@ -330,8 +330,8 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
         }
-        with replacing(self.folder / STATE) as temporary:
-            torch.save(state, temporary)
+        with replacing(self.folder / STATE) as temporary, open(temporary, "wb") as file:  # given a name, torch hides what the system says
+            torch.save(state, file)
         self.saved_step = self.step
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ddim_edu import __version__
@@ -60,7 +60,7 @@ def write_weights(path: Path | str, kind: str, tensors: Mapping[str, Tensor], ab
     # safetensors stores plain row-major tensors; networks on the CPU keep theirs channels-last.
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={KEY: json.dumps(about)})
+        temporary.write_bytes(save(tensors, metadata={KEY: json.dumps(about)}))  # save_file hides what the system says of a full disk
 
 
 def read_weights(path: Path, kind: str, what: str, *, remedy: str = "copy it again") -> tuple[dict[str, Any], dict[str, Tensor]]:
