@@ -57,7 +57,7 @@ for kind, made in (("linear", linear), ("cosine", cosine)):
 # In words (the fields of the network, `unet`, belong to chapter 9): small pictures, so the cosine schedule, because the linear one spends its last third on levels where next to nothing of 8 × 8 pixels is left. Few steps, so a
 # learning rate twenty times the paper's, which can't be kept up: it falls to 0 along half a cosine. A short run, so an average with a short memory: 0.995. The network is told the class of an image, except for one image in five, whose label is hidden, for a use that comes in {doc}`chapter 14 </chapters/14_conditioning>`.
 #
-# Three trained models are shipped with the package. How do they differ from the recipes of their names?
+# Three trained models of pictures are shipped with the package (a fourth, of sounds, waits in chapter 15). How do they differ from the recipes of their names?
 
 # %%
 MODELS = ("digits", "fashion-mnist", "cifar10-tiny")

@@ -8,7 +8,7 @@
 # At the end of this chapter you will have checked, by running it,
 #
 # - how long a latent is, and where the straight line between two of them leads;
-# - what a latent that is too short decodes to: three predictors, three answers, and a classifier that notices none;
+# - what a latent that is too short decodes to: three predictors, three answers, and what a classifier notices of them;
 # - that for Gaussian data interpolating latents is cross-fading pictures, and that on a line it is interpolating ranks;
 # - why the latents of real pictures are too short, and that they should be left so;
 # - what becomes of motion, of directions that stand for a class, and of all this when the sampler draws noise.
@@ -57,7 +57,7 @@ cosine, tau = trained.schedule, make_tau(990, 20, "trailing")
 # $$ (eq:norm-bound)
 #
 # The bound does not grow with $d$. In 784 dimensions the length is 28, give or take one: latents lie in a thin shell, and the neighbourhood of the origin, where the density is highest, is never visited. (The exact
-# value comes from $E\,n = \sqrt 2\, \Gamma(\tfrac{d+1}{2})/\Gamma(\tfrac d2)$ and tends to $\tfrac12$.)
+# value is $2d - 2\sqrt d\, E\,n$ with $E\,n = \sqrt 2\, \Gamma(\tfrac{d+1}{2})/\Gamma(\tfrac d2)$; it tends to $\tfrac12$.)
 
 # %%
 # checks eq:norm-bound
@@ -123,8 +123,9 @@ assert torch.allclose(arc, line / (theta / 2).cos()[:, None], rtol=0, atol=1e-12
 #
 # $$
 # \begin{aligned}
-# D(pa + qb) = D(0) &+ p\,(D(a) - D(0)) \\
-#   &+ q\,(D(b) - D(0)) .
+# D(pa + qb) &= D(0) \\
+#   &\quad {}+ p\,(D(a) - D(0)) \\
+#   &\quad {}+ q\,(D(b) - D(0)) .
 # \end{aligned}
 # $$ (eq:cross-fade)
 # ```
@@ -166,8 +167,8 @@ assert abs(pale - 0.5) < 0.05 and (centre - flat.mean(0)).abs().max() < 0.05
 #
 # $$
 # \begin{aligned}
-# \Phi^{-1} F_0(D(\operatorname{lerp})) = (1 - u)\, &\Phi^{-1} F_0(x_0) \\
-#   + u\, &\Phi^{-1} F_0(y_0) .
+# \Phi^{-1} F_0(D(\operatorname{lerp})) &= (1 - u)\, \Phi^{-1} F_0(x_0) \\
+#   &\quad {}+ u\, \Phi^{-1} F_0(y_0) .
 # \end{aligned}
 # $$ (eq:normal-scores)
 #
@@ -225,7 +226,7 @@ print(pm(moves["where_class_changes"], 3))
 print("   elsewhere:", pm(moves["elsewhere"], 3))
 assert moves["where_class_changes"][0] > 2 * moves["elsewhere"][0]
 
-# %% mystnb={"figure": {"caption": "Left: the decoded value along a line of latents, data with peaks at −1 and 0.6 (grey: its density, sideways). The gap is crossed in a leap. Right: three arcs between drawn latents of the digits model, and by how much the picture changes from frame to frame; dots mark frames where the classifier's answer changes.", "name": "fig-interpolation-speed"}, "image": {"alt": "Left, an increasing curve with two flat stretches near -1 and 0.6 and a steep rise between them, beside a grey density with two humps. Right, three irregular lines of small height with narrow peaks; most dots sit on peaks."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Left: the decoded value along a line of latents, data with peaks at −1 and 0.6 (grey: its density, sideways). The gap is crossed in a leap. Right: three arcs between drawn latents of the digits model, and by how much the picture changes from frame to frame; dots mark frames where the classifier's answer changes. One of the arcs never changes its digit.", "name": "fig-interpolation-speed"}, "image": {"alt": "Left, an increasing curve with two flat stretches near -1 and 0.6 and a steep rise between them, beside a grey density with two humps. Right, three irregular lines of small height; two have narrow peaks, on which most dots sit, and one has neither peak nor dot."}} tags=["hide-input"]
 fig, (left, right) = figure(2, height=2.7)
 at = torch.linspace(-1.6, 1.4, 200, dtype=torch.float64)[:, None]
 density = peaks.log_prob(at).exp()
@@ -318,7 +319,7 @@ for r in (0.5**0.5, 0.85, 1.0):
 assert spread("clothes", 0.5**0.5) < 0.1 * spread("clothes", 1.0)
 assert torch.equal(clothes.schedule.alpha_bar, cosine.alpha_bar)
 
-# %% mystnb={"figure": {"caption": "Ten latents of the digits model and ten of the Fashion-MNIST model, multiplied by r (at the left) and decoded. Each column keeps its direction. Rows with r = 0.71 are what straight lines between draws have in the middle.", "name": "fig-interpolation-norms"}, "image": {"alt": "Six rows of ten small grey pictures. Three rows of digits, all clean, with r 0.5, 0.71 and 1; in some columns the digit differs from row to row. Three rows of clothes: at r 1 bright and detailed, at 0.85 the same kinds of clothes but dark and flat, at 0.71 almost black."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Ten latents of the digits model and ten of the Fashion-MNIST model, multiplied by r (at the left) and decoded. Each column keeps its direction. Rows with r = 0.71 are what straight lines between draws have in the middle.", "name": "fig-interpolation-norms"}, "image": {"alt": "Six rows of ten small grey pictures. Three rows of digits, all clean, with r 0.5, 0.71 and 1; in some columns the digit differs from row to row. Three rows of clothes: at r 1 bright and detailed, at 0.85 dark and flat, mostly of the same kind, at 0.71 almost black."}} tags=["hide-input"]
 fig, axes = figure(1, 6, height=4.9)
 rows = [("network", r) for r in (0.5, 0.5**0.5, 1.0)]
 rows += [("clothes", r) for r in (0.5**0.5, 0.85, 1.0)]
@@ -339,7 +340,7 @@ fig.align_ylabels();
 # \end{aligned}
 # $$ (eq:overshoot)
 #
-# With $\nu = 64$, the clock at level 990 where we start, an error of a hundredth in the scale of the noise is an error of 0.64 in the picture: too much noise is taken away, what is left is shorter still, and the next step meets an even stranger input. So we measure $\delta$, by regression of the prediction on $r x_T$.
+# With $\nu = 64$, the clock at level 990 where we start, an error of a hundredth in the scale of the noise is an error of 0.64 in the picture: too much noise is taken away, what is left is shorter still, and the next step meets an even stranger input. (So the state becomes too short. That it ends in black, of all pictures, we only observe: black is the flattest thing in the data.) So we measure $\delta$, by regression of the prediction on $r x_T$.
 
 # %%
 # checks eq:overshoot
@@ -458,7 +459,7 @@ for name, most in (("digits", 0.25), ("fashion-mnist", 0.1)):
         assert abs(row["predicted"] - row["mean_square"][0]) < most
 
 # %% [markdown]
-# The formula's rise with $S$ is the network's, and on Fashion-MNIST so are its values, to 0.04, with no network in it: long steps near the data take off part of the length, most in the narrow directions, as chapter 7 saw pixel by pixel. On the digits it is too high, by about 0.17 at each $S$. The last cell says where the rest may be. A memoriser,
+# There is no network in the formula, and it goes far: long steps near the data take off part of the length, most in the narrow directions, as chapter 7 saw pixel by pixel. On Fashion-MNIST its values are right to 0.04, though they rise a little faster with $S$ than the network's. On the digits they rise as the network's do, and are too high by about 0.17 at each $S$. The last cell says where the rest may be. A memoriser,
 # for which the data is 1,597 points with no width, leaves a tenth of the mean square. A latent's length measures *how wide the model thinks the data is, right there*, and a network that has seen each digit 481 times (12,000 steps of 64) may think it narrower than a Gaussian does. (That is a reading of three numbers, not a proof.)
 #
 # What does it mean for interpolation? The angle between two latents is again near $\pi/2$, and an arc keeps the length of its ends. But that length is 6 instead of 8, or 23 instead of 28. Should one stretch such latents to $\sqrt d$, where the model expects them?
@@ -552,7 +553,7 @@ for name, block in having("classes"):
 
 # %% [markdown]
 # At first sight directions work: with twice the direction added, the classifier takes 162 of 200 digits for the wanted class. At second sight, adding mean *pixels* works better by this measure. What the latents buy is the look: at the amount 1, where sums of pixels are blurred (sharpness 0.81; real digits have 1.04) and far from the data, moved latents give digits as sharp, and as near to the data, as reconstructions are.
-# At the amount 3 the pixels' sums are overdrawn, the latents' digits are not. With clothes, latents succeed as often as pixels and end nearer to the data. The direction says *which* class, in pixels as in latents; the decoder turns the sum into a picture.
+# At the amounts 2 and 3 neither is nearer to the data, but the pixels' sums are overdrawn, and the latents' digits are not. With clothes, latents succeed as often as pixels and end nearer to the data. The direction says *which* class, in pixels as in latents; the decoder turns the sum into a picture.
 
 # %%
 block = study["digits"]["ink"]
@@ -602,7 +603,7 @@ print("centres of mass of first, middle, last:", np.round(centres, 1))
 print(f"error of the middle {error:.2f}")
 
 # %% [markdown]
-# The frame on the arc is **worse than the cross-fade**, for digits and for clothes, and in the figure it makes the same mistake: both ends are there at once, and the trousers have a third leg. (They are a hard case: their middle errs by 0.62, the mean is 0.41.) To move a thing is to add light in some pixels and take it away in others, and half a movement is not half of each. A Gaussian can do no better, by {eq}`eq:cross-fade`. These networks do not either;
+# The frame on the arc is **worse than the cross-fade**, for digits and for clothes, and in the figure it makes the same mistake: both ends are there at once, and the trousers have a third leg. Part of its error is that of the round trip, for pictures moved aside: look at the two ends of its row. (They are a hard case: their middle errs by 0.62, the mean is 0.41.) To move a thing is to add light in some pixels and take it away in others, and half a movement is not half of each. A Gaussian can do no better, by {eq}`eq:cross-fade`. These networks do not either;
 # pictures moved to the side are also unlike what they were trained on. Frame interpolation needs a model that is told about motion, or trained on films.
 #
 # ## One latent, several samplers
@@ -674,7 +675,7 @@ assert rows["fresh"]["step"][0] > 2 * rows["eta 0"]["step"][0]
 assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 
 # %% [markdown]
-# With fresh noise, neighbouring frames are as different as unrelated pictures: there is no film. With shared noise there is a film, of one picture: the ends are as good as equal, which is {eq}`eq:forgotten` at work far from Gaussian data. The latent of the stochastic sampler is *all* of its noise, $S$ times as long, and interpolated as a whole it gives films like those of $\eta = 0$. Nor does a small $\eta$ help: at 0.2, two noises lead from one latent to two different digits in more than half of the cases.
+# With fresh noise, neighbouring frames are as different as unrelated pictures: there is no film. With shared noise there is a film, of one picture: the ends are as good as equal, which is {eq}`eq:forgotten` at work far from Gaussian data. The latent of the stochastic sampler is *all* of its noise, $S$ times as long, and interpolated as a whole it gives films like those of $\eta = 0$. Nor does a small $\eta$ help: at 0.2, two noises lead from one latent to two different digits in about half of the cases.
 #
 # ## Exercises
 #
@@ -821,8 +822,8 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 #
 # 1. A drawn latent has length $\sqrt d$ to within about one. A straight line between two passes at $\sqrt{d/2}$, the arc stays near $\sqrt d$; half-way, the two differ in length only.
 # 2. For Gaussian data decoding is affine: interpolated latents are cross-fades, the arc's with full contrast. On a line, normal scores are interpolated, and pictures change fastest where data is rarest.
-# 3. Latents that are too short decode to pale pictures (a Gaussian), to less varied ones (digits), or to darkness (clothes), where the network misjudges a length that it was not trained on. A classifier's confidence notices none of it.
+# 3. Latents that are too short decode to pale pictures (a Gaussian), to less varied ones (digits), or to darkness (clothes), where the network misjudges a length that it was not trained on. A classifier is surer of the shortened digits than of the others, and as sure of black clothes as of drawn ones.
 # 4. Latents of real pictures are too short because the steps near the data are long and the data narrow. They should not be stretched. A third of what lies half-way between two digits is a third digit, and motion is not found at all.
-# 5. The number of steps hardly changes what a latent stands for. With $\eta = 1$ it stands for nothing; all noise together does.
+# 5. From twenty steps on, their number hardly changes what a latent stands for. With $\eta = 1$ it stands for nothing; all noise together does.
 #
 # **Next.** {ref}`Chapter 13 <ch-restoration>` restores pictures of which a part is missing. In the package, read {py:mod}`ddim_edu.apps.interpolate`; `python -m ddim_edu.apps interpolate` makes such pictures, and films with `--film`, from image files of your own.

@@ -91,7 +91,10 @@ for name, op in operators.items():
 # Of all $x$ with $A x = y$, the nearest to $g$ is
 #
 # $$
-# g + A^+ (y - A g) = A^+ y + (I - A^+ A)\, g .
+# \begin{aligned}
+# g + A^+ &(y - A g) \\
+#   &= A^+ y + (I - A^+ A)\, g .
+# \end{aligned}
 # $$ (eq:nearest-image)
 # ```
 #
@@ -182,7 +185,7 @@ for name, (model, op, x_0) in shown.items():
     assert off[name] < 1e-4
     assert (found[:2] - found[2:]).abs().amax((1, 2, 3)).min() > 0.1
 
-# %% mystnb={"figure": {"caption": "Two pictures each with the lower half missing (digits), 16 times fewer pixels (Fashion-MNIST) and luma only (CIFAR-10, 16 × 16). For each: the truth, what is given, the pseudo-inverse, and two answers. Middle grey stands for 0; the pseudo-inverse of the luma is greenish because green counts most.", "name": "fig-restoration-three"}, "image": {"alt": "Three rows of ten small pictures, two sets of five in each row. Top: handwritten digits, the same with a grey lower half twice, and two complete digits whose upper halves equal the given one. Middle: pieces of clothing, twice as seven by seven blocks, and two sharp versions that differ in detail. Bottom: small colour photographs, their grey version, a greenish version, and two versions with different plausible colours."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Two pictures each with the lower half missing (digits), 16 times fewer pixels (Fashion-MNIST) and luma only (CIFAR-10, 16 × 16). For each: the truth, what is given, the pseudo-inverse, and two answers. Middle grey stands for 0; the pseudo-inverse of the luma is coloured because green counts most: greenish where the luma is above 0, violet where it is below.", "name": "fig-restoration-three"}, "image": {"alt": "Three rows of ten small pictures, two sets of five in each row. Top: handwritten digits, the same with a grey lower half twice, and two complete digits whose upper halves equal the given one. Middle: pieces of clothing, twice as seven by seven blocks, and two sharp versions that differ in detail. Bottom: small colour photographs, their grey version, a version in green and violet, and two versions with different plausible colours."}} tags=["hide-input"]
 fig, axes = figure(10, 3, height=2.5)
 names = ("truth", "given", "$A^+ y$", "answer", "answer")
 for row, found in zip(axes, answers.values()):
@@ -215,7 +218,7 @@ print("what is given is met to four decimals, and the two answers differ")
 # $$ (eq:known-pixels)
 #
 # So the network is shown the known pixels with the noise of the level here too. The two methods differ in one number: pasting draws new noise at each level, $\rho = 0$, while the correction lets the noise follow the sampler's walk,
-# down to $\rho = 1$ at $\eta = 0$. (At the very start $x_T$ is pure noise, and $\sqrt{\bar\alpha_T}\, y$ is missing.) For a pair of correlated pixels, of which the first is known:
+# up to $\rho = 1$ at $\eta = 0$. (At the very start $x_T$ is pure noise, and $\sqrt{\bar\alpha_T}\, y$ is missing.) For a pair of correlated pixels, of which the first is known:
 
 # %%
 schedule = NoiseSchedule.linear()
@@ -292,7 +295,7 @@ assert abs(gap.mean) < gap.half + 0.3
 #
 # For a short step, $r = 1 - h$, the factor is $1 - (1 + \eta^2)\, h$ to first order. With full noise a step follows the pull twice as far as without.
 #
-# {cite:t}`lugmayr2022repaint` proposed to repeat: after a few steps from $t$ to $s$ go back up by one draw of the forward process, walk down again, $n$ times in all. In the units of chapter 7 the forward process only adds noise {eq}`eq:additive-chain`, so $\mu$ stays, and $n$ short walks follow the pull $n$ times as
+# {cite:t}`lugmayr2022repaint` proposed to repeat: after a few steps from $t$ to $s$, a *stretch*, go back up by one draw of the forward process, walk down again, $n$ times in all. In the units of chapter 7 the forward process only adds noise {eq}`eq:additive-chain`, so $\mu$ stays, and $n$ short walks follow the pull $n$ times as
 # far. It is called **time travel**, and it costs $n$ times the calls. All in one number,
 #
 # $$
@@ -393,12 +396,12 @@ for eta, n in ((0.0, 1), (0.0, 2), (1.0, 1), (1.0, 2), (1.0, 5)):
 
 # %% mystnb={"figure": {"caption": "The share of the truth that the mean of the unknown pixel reaches, against the correlation of the two pixels. Lines: the theorem, for η = 0, for η = 1, and for η = 1 with time travel of 2 and 5 walks. Dots: 2,000 runs of 50 steps each, which fall a little short of the limit of short steps.", "name": "fig-restoration-share"}, "image": {"alt": "Four rising curves of the share reached against the correlation from 0 to 1. From the bottom: eta 0 starts at one third, eta 1 at one half, two walks at two thirds, five walks at five sixths; all rise slowly and reach 1 at correlation 1. Dots lie on the curves or slightly below."}} tags=["hide-input"]
 fig, ax = figure(height=2.8)
-cs = np.linspace(0.01, 0.999, 100)
+cs = 1 - np.geomspace(0.99, 1e-3, 200)  # they rise steeply at the end
 cases = [(0.0, 1, "η = 0"), (1.0, 1, "η = 1")]
 cases, dots = [*cases, (1.0, 2, "2 walks"), (1.0, 5, "5 walks")], {}
 for (eta, n, label), colour in zip(cases, COLOURS):
     limits = [share(n * (1 + eta**2) / 2, c_) for c_ in cs]
-    ax.plot(cs, limits, color=colour, label=label)
+    ax.plot([*cs, 1], [*limits, 1], color=colour, label=label)
     for c_ in (0.5, 0.9):
         cov = torch.tensor([[1.0, c_], [c_, 1.0]])
         two = Gaussian(torch.zeros(2), cov, schedule)
@@ -450,7 +453,7 @@ for n in (1, 2, 5, 10):
     found[n] = restore(plane.eps, first, y, schedule, fifty, **how)[:, 1]
 
 # %%
-print("walks   share of the upper peak     distance from the posterior")
+print("walks   share of the upper peak     Wasserstein-1 distance")
 off, upper = {}, {n: (x > 0.35).double().mean().item() for n, x in found.items()}
 for n, x in found.items():
     off[n] = wasserstein_distance(x.numpy(), truth.numpy())
@@ -493,7 +496,7 @@ for n in (1, 10):
 # \text{PSNR} = -10 \log_{10} \text{MSE} \quad\text{in decibels (dB)};
 # $$ (eq:psnr)
 #
-# half the error is 3 dB more. The second is SSIM {cite}`wang2004ssim`, which compares means, variances and correlations in small windows (11 × 11 pixels, 7 × 7 for digits) and is 1 for equal pictures. The rivals are guesses $g$ made to agree by {eq}`eq:nearest-image`:
+# half the mean squared error is 3 dB more. The second is SSIM {cite}`wang2004ssim`, which compares means, variances and correlations in small windows (11 × 11 pixels, 7 × 7 for digits) and is 1 for equal pictures. The rivals are guesses $g$ made to agree by {eq}`eq:nearest-image`:
 #
 # - $g = 0$, which is the pseudo-inverse;
 # - the mean picture of the training set (for colours, its mean colour);
@@ -501,7 +504,7 @@ for n in (1, 10):
 # - the best **straight line**, which predicts all pixels from $y$ by least squares on the training set;
 # - bicubic interpolation for small pictures, the grey picture for grey ones.
 #
-# "2 walks" is one answer with time travel $n = 2$, the default of `python -m ddim_edu.apps`; $\eta = 1$, stretches of 5 steps, 50 steps in all, and 25 for the two larger models. "2 walks, mean of 4" is the average of four answers. Means and 95% intervals over 200 pictures; + and − mark who is better or worse than "2 walks", picture by picture, with $p < 0.05$ after Holm's correction (chapter 8):
+# "2 walks" is one answer with time travel $n = 2$, the default of `python -m ddim_edu.apps`; $\eta = 1$, stretches of 5 steps, and 50 levels (25 for the two larger models), so that $n$ walks cost $50\,n$ calls of the network. "2 walks, mean of 4" is the average of four answers. Means and 95% intervals over 200 pictures; + and − mark who is better or worse than "2 walks", picture by picture, with $p < 0.05$ after Holm's correction (chapter 8):
 
 # %%
 # checks eq:psnr
@@ -529,9 +532,14 @@ def cell(row, measure, places):
     return f"{found['mean']:.{places}f}±{found['half']:.{places}f}{mark}"
 
 
+short = {"fashion-mnist": "clothes", "cifar10-tiny": "photos"}
+short |= {"inpaint": "hole", "upscale": "small", "colourise": "colour"}
+
+
 def table(measure, places):
     for part in (0, 1):
-        print(" " * 21 + "".join(f"{k.split('/')[part][:8]:>11s}" for k in tasks))
+        heads = (short.get(k.split("/")[part], "digits") for k in tasks)
+        print(" " * 21 + "".join(f"{head:>11s}" for head in heads))
     for name in order:
         cells = (study[task]["rows"].get(name) for task in tasks)
         texts = (cell(row, measure, places) if row else "" for row in cells)
@@ -544,7 +552,7 @@ table("psnr", 1)
 table("ssim", 2)
 
 # %% [markdown]
-# **In decibels the model loses.** It is ahead of the pseudo-inverse and of bicubic interpolation, but with a hole or lost colours the straight line, which is solved in seconds, beats an answer by 2 to 4 dB, and so does the nearest neighbour where there is a hole. On small pictures the line is ahead by less than 1 dB (digits) and level (clothes, where SSIM prefers the answer).
+# **In decibels the model loses.** It is ahead of the pseudo-inverse and of bicubic interpolation (and on digits with a hole not even of the mean picture), but with a hole or lost colours the straight line, which is solved in seconds, beats an answer by 2 to 4 dB, and so does the nearest neighbour where there is a hole. On small pictures the line is ahead by less than 1 dB (digits) and level (clothes, where SSIM prefers the answer).
 # Time travel helps, as the theorem lets one expect: one walk is behind two in all three comparisons, in two of them after the correction, and five are ahead of one on the digits. And one entry of the table shows a trap of means of decibels: the grey picture as a guess of the colours.
 
 # %%
@@ -625,10 +633,10 @@ for task in ("digits/inpaint", "fashion-mnist/inpaint"):
 # E\, \lVert x_0 - \bar x \rVert^2 = \bigl(1 + \tfrac1k\bigr)\, V .
 # $$ (eq:mean-of-answers)
 #
-# A single perfect answer has twice the error of the mean: **it pays 3 dB for being a picture.** {cite:t}`blau2018perception` show that some such price is unavoidable. The same line gives a test of the spread that needs no known posterior. Let $s^2$ be the variance of the $k$ answers (with the divisor $k - 1$), summed over the pixels. If they are fair, its mean is $V$ and
+# A single perfect answer has twice the error of the mean: **it pays 3 dB for being a picture.** {cite:t}`blau2018perception` show that some such price is unavoidable. The same line gives a test of the spread that needs no known posterior. Let $v$ be the variance of the $k$ answers (with the divisor $k - 1$), summed over the pixels. If they are fair, its mean is $V$ and
 #
 # $$
-# E\, \bigl(1 + \tfrac1k\bigr)\, s^2 = E\, \lVert x_0 - \bar x \rVert^2 .
+# E\, \bigl(1 + \tfrac1k\bigr)\, v = E\, \lVert x_0 - \bar x \rVert^2 .
 # $$ (eq:fair-spread)
 #
 # On the mixture both can be tried with fair draws, for pairs $(x_0, y)$ drawn from the data:
@@ -658,7 +666,8 @@ V = (x_0[:, 1] - mean).square().mean()
 for k in (1, 2, 4, 8):
     each = (x_0[:, 1] - drawn[:k].mean(0)).square()
     error = each.std() / 4000**0.5
-    print(f"{k} answers: error {each.mean() / V:.1f} V, expected {1 + 1 / k:.1f}")
+    print(f"{k} answers: error {each.mean() / V:.2f} ± {2 * error / V:.2f} V, ", end="")
+    print(f"expected {1 + 1 / k:.2f}")
     assert abs(each.mean() - (1 + 1 / k) * V) < 6 * error
     if k > 1:
         spread = (1 + 1 / k) * drawn[:k].var(0)
@@ -682,7 +691,7 @@ for task in tasks:
 #
 # ## What breaks: noise in what is given
 #
-# All this holds for a $y$ without noise. Add noise of standard deviation $s = 0.3$ to what is given of 40 digits, and restore as before.
+# All this holds for a $y$ without noise. Add noise of standard deviation $\sigma_y = 0.3$ to what is given of 40 digits, and restore as before.
 
 # %%
 net, op, s = load("digits"), AveragePool(2), 0.3
@@ -826,10 +835,10 @@ assert worse > 1
 # :label: ex-restoration-stop
 # *Code · three stars · 35 minutes*
 #
-# In the units of chapter 7 a pixel of the chain has noise $\nu_t$, and a mean of four has $\nu_t/2$. Where $\nu_t = 2s$, the noisy means are means of a state of the chain. So correct down to that level only, and let the sampler take out the rest of the noise. Use {py:func}`~ddim_edu.sampler.sample` with `edit_x0`, on the noisy means of
+# In the units of chapter 7 a pixel of the chain has noise $\nu_t$, and a mean of four has $\nu_t/2$. Where $\nu_t = 2\sigma_y$, the noisy means are means of a state of the chain. So correct down to that level only, and let the sampler take out the rest of the noise. Use {py:func}`~ddim_edu.sampler.sample` with `edit_x0`, on the noisy means of
 # this chapter, for four answers to each of 20 digits. How much noise is left in the means of one answer, and of the average of four?
 #
-# Take noise of size $s = 0.3$ and 50 steps with $\eta = 1$, and hand in the noise in the average of four (the root of the mean square of its error), divided by that in one answer: `check("ex-restoration-stop", ratio)`.
+# Take noise of size $\sigma_y = 0.3$ and 50 steps with $\eta = 1$, and hand in the noise in the average of four (the root of the mean square of its error), divided by that in one answer: `check("ex-restoration-stop", ratio)`.
 # ```
 #
 # ````{solution} ex-restoration-stop

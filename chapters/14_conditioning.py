@@ -293,7 +293,7 @@ for m, v, m_c, v_c in ((0, 2, 0, 1), (0, 1, 0.8, 1), (0, 1, 0.8, 0.3)):
 #
 # ### Where the samples go
 #
-# The two peaks of this chapter hardly overlap. Given a point, its class is certain, $q(c \mid x)$ is 0 or 1, and the tilted density is the class itself *at every scale*. On the line the flow is increasing (chapter 7), so the density of its ends can be had without any counting: send the quantiles of the standard normal down. The second example has a class
+# The two peaks of this chapter hardly overlap. Given a point, its class is certain, $q(c \mid x)$ is 0 or 1, and the tilted density is the class itself *at every scale* above 0. On the line the flow is increasing (chapter 7), so the density of its ends can be had without any counting: send the quantiles of the standard normal down. The second example has a class
 # between two others, with overlap: weights 0.4, 0.2, 0.4, means $-1.2$, 0, $1.2$, variances 0.2.
 
 # %%
@@ -367,11 +367,11 @@ assert shift[200, 1000] > 3 * shift[0, 200] > 3 * shift[0, 100]
 #
 # ## The trade, measured
 #
-# `benchmarks/conditioning.py` drew samples of the two shipped models that know classes and have a classifier to judge them: digits, and clothes (Fashion-MNIST); DDIM with $S$ = 20, each image from the same noise at all scales. It measured
+# `benchmarks/conditioning.py` drew samples of the two shipped models of pictures that know classes and have a classifier to judge them: digits, and clothes (Fashion-MNIST); DDIM with $S$ = 20, each image from the same noise at all scales. It measured
 #
 # - **accuracy**: the share in which the package's classifier sees the class asked for (on real held-out images it is right in 99.0% and 92.3%);
 # - **precision** and **recall** in that classifier's features: the share of samples that lie near some real image, and the share of real images that lie near some sample. Near means within the distance to a third neighbour of one's own kind {cite}`kynkaanniemi2019precision`. Recall is what *covering* the data means here;
-# - **spread**: the variance of the pixels within a class, over that of the training images;
+# - **spread**: the variance of the pixels within a class, over that of the training images (at scale 0, where the class is ignored, that of all samples);
 # - **distance**: the Fréchet distance (chapter 11) to the training images in the classifier's features, a small relative of the FID and not comparable with it.
 #
 # The row *real* puts other real images in the samples' place. The numbers depend on the number of images, so compare within a model only. Behind ± stands half a 95% interval, from leaving out each tenth of the samples in turn (the jackknife); the reference is taken as given. (The digits of the row *real* are among the training images, so their distance says nothing.)
@@ -637,7 +637,8 @@ axes[0].set_ylabel("success")
 axes[1].legend(fontsize=9);
 
 # %%
-print("clothes at full strength: success, change")
+print("clothes at full strength")
+print("by     scale  str.     success        change   " + "  ".join(KEPT))
 for by, scale in weakest:
     print(edit_row(edits("fashion-mnist", by, scale)[-1]))
 ends_of = [edits("digits", by, scale)[-1] for by, scale in weakest]
@@ -650,7 +651,7 @@ assert all(r["success"] > 0.9 and r["ink"] > 0.6 for r in ends_of[1:])
 #
 # The clothes show the limits. A bag and a pair of trousers differ in their whole outline, which is settled at the highest levels. Below full strength most edits leave the class as it was, by either way. At full strength noise makes a new sample, which keeps nothing, and inversion at scale 1 reaches the target in about half of 40 cases; guidance on the way down raises that to four in five.
 #
-# From class $a$ to $b$ and back to $a$ the exact flows would restore the picture. With 50 steps each way the network's do so in part only; the next section has the number.
+# From class $a$ to $b$ and back to $a$ the exact flows would restore the picture. With 50 steps each way the network's do so in part only: the squared error is a seventh of that between unrelated digits, as the next section prints.
 #
 # On pictures of one's own: `python -m ddim_edu.apps edit digits --images a.png --target 3 7`, by inversion, or by noise with `--by noise`; `--decoder` names another model to decode with.
 #
@@ -672,7 +673,7 @@ for model in ("digits", "fashion-mnist"):
 
 # %% [markdown]
 # **Editing real pictures.** To edit a picture by a prompt or a label one encodes it and decodes it under guidance. Take the mildest edit: the class stays its own. Then nothing should change, and at scale 1 nothing does. With guidance on the way down the picture does not come back: the decoder pushes, and the encoder has not pulled. With the same guidance
-# on both ways it is one flow again, and only the steps err; but the guided flow squeezes harder, so that every error on the way up is paid for.
+# on both ways it is one flow again, and only the steps err; but the guided flow squeezes harder on the way down, so it stretches as hard on the way up, and small errors grow.
 
 # %%
 pieces = found["digits"]["pieces"]
@@ -704,7 +705,7 @@ assert cycle.mean > 100 * error["same 1"].mean
 # :label: ex-guide-ddpm
 # *Derive · three stars · 45 minutes*
 #
-# In the theorem's setting with $m_c = m = 0$, find the variance of what the sampler with $\eta = 1$ ends at, for infinitely many steps. Use $w = \nu^2$ as the clock: a step down of size $dw$ moves $\bar x$ by the score of $p_\nu$ times $dw$ and adds noise of variance $dw$. Check $v = 2$, $v_c = 1$, $s = 3$ with 1,000 steps. Is it nearer to the tilted density?
+# In the theorem's setting with $m_c = m = 0$, find the variance of what the sampler with $\eta = 1$ ends at, for infinitely many steps. Use $w = \nu^2$ as the clock: a step down of size $dw$ moves $\bar x$ by the guided score, $-\hat\epsilon/\nu$, times $dw$ and adds noise of variance $dw$. Check $v = 2$, $v_c = 1$, $s = 3$ with 1,000 steps. Is it nearer to the tilted density?
 # Hand in the variance as a function `variance(v, v_c, s)`: `check("ex-guide-ddpm", variance)`.
 # ```
 #

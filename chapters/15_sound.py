@@ -221,19 +221,25 @@ for name, rows in RESULTS["phases"].items():
 # The last two lines of that table start from the magnitudes that {eq}`eq:lee-seung` guessed from bands, which no sound has exactly; so they end higher. What does it sound like? First the recording, then what came back from its picture alone.
 
 # %% tags=["nbval-ignore-output"]
-def play(pictures):
+def player(name, sound):
+    print(name)
+    display(Audio(sound.numpy(), rate=audio.RATE))
+
+
+def play(pictures, *names):
     generator = torch.Generator().manual_seed(0)
-    for found in audio.to_sound(pictures.float(), generator=generator):
-        display(Audio(found.numpy(), rate=audio.RATE))
+    found = audio.to_sound(pictures.float(), generator=generator)
+    for name, sound in zip(names, found, strict=True):
+        player(name, sound)
 
 
-display(Audio(sounds[THREE].numpy(), rate=audio.RATE))
-play(y[THREE, None])
+player("the recording", sounds[THREE])
+play(y[THREE, None], "from its picture")
 
 # %% [markdown]
 # ## A smaller space
 #
-# DDIM could be run on the picture itself. It would spend most of its work on fine grain that the ear forgives, at 4,096 numbers a step. A **latent diffusion** {cite}`rombach2022ldm` makes two models of one: an autoencoder, which learns to shrink and to enlarge, and a diffusion on what it shrank to. Ours has three stages of convolutions each way and turns $1 \times 64 \times 64$ into $8 \times 8 \times 8$.
+# DDIM could be run on the picture itself. It would spend most of its work on fine grain that the ear forgives, at 4,096 numbers a step. A **latent diffusion** {cite}`rombach2022ldm` makes two models of one: an autoencoder, which learns to shrink and to enlarge, and a diffusion on what it shrank to. Ours has three stages of convolutions each way and turns ${1 \times 64 \times 64}$ into ${8 \times 8 \times 8}$.
 #
 # The schedule supposes data of variance 1: what level $t$ has kept is $\bar\alpha_t$ times the variance of the data against $1 - \bar\alpha_t$ of noise. Latents twice as large would pass through the same noise as if the schedule began later. So the encoder's raw output $h$ is normalised, for each of the 8 channels, over the training set:
 #
@@ -262,10 +268,11 @@ assert abs(row["latent_mean_std"]["training"][1] - 1) < 0.02
 
 # %%
 unit = row["decibels_per_unit"]
-for name in ("rmse", "rmse_components", "rmse_mean_picture"):
-    value = row[name]
+codes = {"rmse": "autoencoder", "rmse_components": "components"}
+for key, name in (codes | {"rmse_mean_picture": "mean picture"}).items():
+    value = row[key]
     error, margin = unit * value["mean"], 2 * unit * value["se"]
-    print(f"{name:18} {error:5.2f} ± {margin:.2f} dB   n = {value['n']}")
+    print(f"{name:12} {error:5.2f} ± {margin:.2f} dB   n = {value['n']}")
 assert row["rmse"]["mean"] < row["rmse_mean_picture"]["mean"]
 print(f"{row['parameters']:,} parameters")
 beyond = (latents.abs() > 4).double().mean()
@@ -282,7 +289,8 @@ fig, axes = figure(4, 2, height=3.6)
 for column, i in enumerate(shown):
     for ax, picture in zip(axes[:, column], (pictures[i, 0], decoded[i, 0])):
         ax.imshow(picture, origin="lower", cmap="Greys", vmin=-1, vmax=1)
-        ax.set_axis_off()
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
     axes[0, column].set_title(NAMES[i][:-2].replace("_", ", "))
 
 # %%
@@ -330,7 +338,7 @@ spoken = voices.speak(labels, 2, 20, generator=noise)
 assert torch.equal(first.decode(z), spoken)
 
 # %% tags=["nbval-ignore-output"]
-play(spoken)
+play(spoken, "seven, Lucas", "two, Theo")
 
 # %% [markdown]
 # That was *seven* by Lucas and *two* by Theo, if all went well; ask your own ears. The classifiers' answers for 300 new sounds, five of each class:
@@ -341,7 +349,8 @@ for r in RESULTS["spoken"]["rows"]:
     print(f"{r['S']:2}  {r['eta']}    {r['scale']}     {told(r)}")
 best = {(r["S"], r["eta"], r["scale"]): r for r in RESULTS["spoken"]["rows"]}
 through = best[50, 0, 1]["through sound"]
-print(f"the fourth row, through sound:  {told(through)}")
+print("the fourth row, through sound:")
+print(" " * 15 + told(through))
 
 # %%
 print("                  spread in a class   nearest in training")
@@ -382,8 +391,8 @@ assert torch.equal(eight, voices.change(three, source, target, 20))
 
 # %% tags=["nbval-ignore-output"]
 theo = voices.change(three, source, voices.label("3", "theo"), 20)
-display(Audio(sounds[THREE].numpy(), rate=audio.RATE))
-play(torch.cat([eight, theo]))
+player("the recording: three, Nicolas", sounds[THREE])
+play(torch.cat([eight, theo]), "made: eight, Nicolas", "made: three, Theo")
 
 # %% mystnb={"figure": {"caption": "One recording and what inversion makes of it: the autoencoder alone, back under its own class, another word in the same voice, the same word in another voice.", "name": "fig-changes"}, "image": {"alt": "Five spectrograms in a row. The first three are alike, the second and third a little blurred. The fourth has the same length and the same parallel lines at the bottom, but a broad dark patch above them at its beginning. The fifth has steeper lines at the bottom and a darker bar that bends in the upper half."}} tags=["hide-input"]
 back = voices.change(three, source, source, 20)
@@ -393,8 +402,8 @@ fig, axes = figure(5, height=1.8)
 titles = ("recording", "autoencoder", "own class", "eight", "by Theo")
 for ax, picture, title in zip(axes, (three, coded, back, eight, theo), titles):
     ax.imshow(picture[0, 0], origin="lower", cmap="Greys", vmin=-1, vmax=1)
-    ax.set_axis_off()
-    ax.set_title(title)
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.grid(False)
 
 # %%
 def distance(a, b):
@@ -432,7 +441,7 @@ for r in RESULTS["changes"]["rows"]:
     print(f"{line}      r = {rho:4.2f}    {off:5.2f} ± {margin:.2f} dB")
 
 # %% [markdown]
-# This is what inversion brings. A recording that goes up and down under its own class comes back with nearly its own duration; its changed word or voice keeps much of it (and less of it under guidance, which trusts the label more than the latent); a new sound of the same class has a length of its own. The same holds for the distance. So the latent holds *how* it was said, and the label *what* and *by whom*: with scale 2, 96 or 97 of a hundred changes come out as asked, and with scale 1, where the latent is heard more, a word is harder to change than a voice. Going up only 0.6 of the way keeps everything, the old word included.
+# This is what inversion brings. A recording that goes up and down under its own class comes back with nearly its own duration; its changed word or voice keeps much of it (and less of it under guidance, which trusts the label more than the latent); a new sound has a length of its own (where the class is the recording's, r = 0.25 is left, since words and speakers differ in length). The same holds for the distance. So the latent holds *how* it was said, and the label *what* and *by whom*: with scale 2, 96 or 97 of a hundred changes come out as asked, and with scale 1, where the latent is heard more, a word is harder to change than a voice. Going up only 0.6 of the way keeps everything, the old word included.
 
 # %%
 rows = RESULTS["changes"]["rows"]
@@ -471,17 +480,21 @@ for name, z in kinds.items():
 assert trips["normal"] > 2 * trips["DDIM"]
 
 # %% [markdown]
-# Decode and encode again: a latent of a sound comes back nearly as it was, and a normal one doesn't, because no sound has it. Mean and variance are 16 numbers. The latents of sounds are a thin set among all those that share them, and *where* that set lies is what the diffusion has learnt. The classifier agrees: of sixty sounds, one of each class, it hears the word that was asked for in more than six of ten from DDIM, already with ten steps and no guidance, and in fewer than one of four from the normal. (One of ten is chance.)
+# Decode and encode again: a latent of a sound comes back nearly as it was, and a normal one doesn't, because no sound has it. Mean and variance are 16 numbers. The latents of sounds are a thin set among all those that share them, and *where* that set lies is what the diffusion has learnt. The classifier agrees: of sixty sounds, one of each class, how often does it hear the word that was asked for? (One of ten is chance.)
 
 # %%
 words, right = torch.arange(10).repeat_interleave(6), {}
 for name, z in (("DDIM", made), ("normal", first.decode(nothing))):
     heard = listen(z)[0]
     right[name] = (heard == words).double().mean()
+    print(f"{name:6}: {right[name]:.1f} of the words")
 assert right["DDIM"] > 0.6 and right["normal"] < 0.25
 
+# %% [markdown]
+# From DDIM it hears most of them, already with ten steps and no guidance. The other sounds are no speech:
+
 # %% tags=["nbval-ignore-output"]
-play(first.decode(nothing[:1]))
+play(first.decode(nothing[:1]), "a draw from the normal, decoded")
 
 # %% [markdown]
 # ## What this is not
@@ -575,8 +588,8 @@ play(first.decode(nothing[:1]))
 # :label: ex-sound-mean
 # *Break · two stars · 30 minutes*
 #
-# Two people who speak at once: is that halfway between them? Take the recordings of *7* by Theo and *9* by Nicolas and compare three ways of going halfway: the mean of the samples, the mean of the pictures, the slerp of the latents $x_T$ found by inversion. What should *halfway* mean, and which of the three could possibly be it?
-# Hand in how far, in decibels, the mean of the samples is from the louder of the two at half its amplitude: the median of the absolute differences of all bands and frames that are not a thousand times weaker than the strongest. `check("ex-sound-mean", off)`.
+# Two people who speak at once: is that halfway between them? Take the recordings `7_theo_1` and `9_nicolas_1`, bring them to the same norm (one is 16 times as loud), and compare three ways of going halfway: the mean of the samples, the mean of the pictures, the slerp of the latents $x_T$ found by inversion. What should *halfway* mean, and which of the three could possibly be it?
+# Hand in how far, in decibels, the picture of the mean of the samples is from *the louder of the two in each band and frame*, at half its amplitude: the median of the absolute differences over all bands and frames where the latter is not a thousand times weaker than at its strongest. `check("ex-sound-mean", off)`.
 # ```
 #
 # ````{solution} ex-sound-mean
