@@ -122,7 +122,7 @@ for eta, path in paths.items():
     assert (swaps == 0) == (eta == 0)
 
 # %% [markdown]
-# So many of the pairs that are neighbours in $x_T$ stand the other way round at the end. At $\eta = 0$ the result is a function of $x_T$, and on a line an increasing one. With noise, $x_T$ is forgotten on the way. Chapter 7 lives on the
+# At $\eta = 0$ the order stays: the result is a function of $x_T$, and on a line an increasing one. With noise some neighbouring pairs end the other way round: $x_T$ no longer decides alone (how much of it is forgotten, {ref}`ex-sigma-half` asks). Chapter 7 lives on the
 # first property; the second will matter below.
 #
 # ## One number from DDIM to DDPM
@@ -176,7 +176,8 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 #
 # $$
 # \begin{aligned}
-# J_\sigma &= \operatorname{KL}\bigl(q(x_T \mid x_0) \,\Vert\, \mathcal N(0, I)\bigr) - E \ln p_\theta(x_0 \mid x_1) \\
+# J_\sigma &= \operatorname{KL}\bigl(q(x_T \mid x_0) \,\Vert\, \mathcal N(0, I)\bigr) \\
+#  &\;\; - E \ln p_\theta(x_0 \mid x_1) \\
 #  &\;\; + \sum_{t=2}^{T} E \operatorname{KL}\bigl(q_\sigma(\cdot \mid x_t, x_0) \,\Vert\, q_\sigma(\cdot \mid x_t, \hat x_0)\bigr)
 # \end{aligned}
 # $$
@@ -196,7 +197,7 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 # $$
 # \begin{gathered}
 # \gamma_t = \frac{k_t^2}{2\sigma_t^2}\, \frac{1 - \bar\alpha_t}{\bar\alpha_t}, \\
-# k_t = \sqrt{\bar\alpha_{t-1}} - \sqrt{1 - \bar\alpha_{t-1} - \sigma_t^2}\, \sqrt{\frac{\bar\alpha_t}{1 - \bar\alpha_t}} .
+# k_t = \sqrt{\bar\alpha_{t-1}} - \sqrt{\frac{(1 - \bar\alpha_{t-1} - \sigma_t^2)\, \bar\alpha_t}{1 - \bar\alpha_t}} .
 # \end{gathered}
 # $$ (eq:gamma-of-sigma)
 # ```
@@ -207,7 +208,10 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 # At $t = 1$, in $d$ dimensions,
 #
 # $$
-# -\ln p_\theta(x_0 \mid x_1) = \frac{\lVert x_0 - \hat x_0\rVert^2}{2\sigma_1^2} + \frac d2 \ln(2\pi\sigma_1^2) .
+# \begin{aligned}
+# -\ln p_\theta(x_0 \mid x_1) &= \frac{\lVert x_0 - \hat x_0\rVert^2}{2\sigma_1^2} \\
+#   &\quad {}+ \frac d2 \ln(2\pi\sigma_1^2) .
+# \end{aligned}
 # $$
 #
 # The last term and the divergence at $T$ make $C$.
@@ -277,7 +281,7 @@ for eta in (1.0, 0.3):
 # One constant for all predictors, and here even for both $\sigma$, because $\sigma_1$ is the same. The proof names it: $\tfrac12 \ln(2\pi \cdot 0.1^2)$.
 #
 # ```{warning}
-# In appendix B of the paper (quoted from memory) the weights are $\gamma_t = 1/(2 d\, \sigma_t^2\, \alpha_t)$, with its $\alpha_t$ our $\bar\alpha_t$ and $d$ the dimension. That leaves out $k_t^2\,(1 - \bar\alpha_t)$:
+# In appendix B of the paper (as we remember it) the weights are $\gamma_t = 1/(2 d\, \sigma_t^2\, \alpha_t)$, with its $\alpha_t$ our $\bar\alpha_t$ and $d$ the dimension. That leaves out $k_t^2\,(1 - \bar\alpha_t)$:
 # the difference of the means is written without its factor $k_t$, and $x_0 - \hat x_0$ without its factor $\sqrt{1 - \bar\alpha_t}$. The theorem stands, with other weights; with these $J - L$ depends on the predictor:
 # ```
 
@@ -579,12 +583,22 @@ assert w1(narrow, *mostly) < table[1.0][4] / 2
 assert abs(width["hat", 1000] - 0.03) < 0.0005 and width[1.0, 1000] < 0.028
 
 owed = 0.03**2 / (1 - schedule.alpha_bar * (1 - 0.03**2))
-for t in (2, 10, 100):
-    print(f"t = {t:3d}: share owed {owed[t]:.2f}")
+for t in (2, 10, 50):
+    print(f"t = {t:3d}: share owed within a peak {owed[t]:.2f}")
+
+# %%
+x = grid[:, None]
+for t in (50, 200):  # in truth, on average over x_t: E Var(x_0 | x_t)
+    abar, at = schedule.alpha_bar[t], narrow.log_prob(x, t).exp()
+    x0_hat = unmix_x0(x, narrow.eps(x, torch.full((len(x),), t)), abar)[:, 0]
+    second = (narrow.weights * (narrow.means[:, 0] ** 2 + 0.03**2)).sum()
+    left = second - (at * x0_hat**2).sum() / at.sum()  # E x_0^2 - E x0_hat^2
+    print(f"t = {t:3d}: share owed in all {left / (1 - abar):.2f}")
+    assert abs(left / (1 - abar) - {50: 0.03, 200: 0.64}[t]) < 0.02
 
 # %% [markdown]
 # It is the lost variance: a thousand small losses leave the peaks too narrow at $\eta = 1$, and $\hat\sigma$ gives the width back. Most of that happens in the last ten levels. Within one peak of variance $v$, $\operatorname{Var}(x_0 \mid x_t) = v\,(1 - \bar\alpha_t)/(\bar\alpha_t v + 1 - \bar\alpha_t)$ (two Gaussians multiplied),
-# so that $v/(\bar\alpha_t v + 1 - \bar\alpha_t)$ of the excess is owed: most of it at $t = 2$, a third at $t = 10$, next to nothing at $t = 100$. But what is too much there, later steps remove. After the last noisy step nothing can: at $S = 100$ its noise (0.046) is wider than the peaks (0.03),
+# so that $v/(\bar\alpha_t v + 1 - \bar\alpha_t)$ of the excess is owed: most of it at $t = 2$, a third at $t = 10$, little at $t = 50$. (Higher up, where $x_t$ may have come from either peak, more is owed again, 0.64 at $t = 200$.) What is too much in between, later steps remove. After the last noisy step nothing can: at $S = 100$ its noise (0.046) is wider than the peaks (0.03),
 # and the width shows it. That $\hat\sigma$ has nevertheless drawn level with $\eta = 1$ at $S = 100$, which in the paper it has not, is due to the share: with $\eta = 1$ almost 0.005 of the mass is in the wrong peak, a distance of 1.6 away.
 # So the details depend on the data and on the measure. For a real network the corrections of the last section may come on top; this table cannot tell how much.
 #
@@ -865,6 +879,6 @@ assert rms["slipped"] > 0.06 > 0.04 > rms["right"]
 # 2. $\eta$ scales the noise: 0 is DDIM, a function of $x_T$; 1 is DDPM, exactly.
 # 3. $J_\sigma = L_\gamma + C$ with weights that contain $k_t^2$; if every level can be fitted, the weights do not matter, so one network serves all.
 # 4. A step loses $k^2 \operatorname{Var}(x_0 \mid x_t)$ of variance, more with more noise: few steps with a good network ask for $\eta = 0$. Noise also forgets early mistakes, and with a faulty prediction or start it can win.
-# 5. $\hat\sigma$ adds $k^2 (1 - \bar\alpha_t)$, which is right for normal data and otherwise too much. In short runs on narrow data the excess is what one sees; in long runs it can be the best.
+# 5. $\hat\sigma$ adds $k^2 (1 - \bar\alpha_t)$, which is right for standard normal data and, on average, too much for data of smaller variance. In short runs on narrow data the excess is what one sees; in long runs it can be the best.
 #
 # **Next.** Chapter 6 asks which levels to visit, and why any may be left out. In the package, read {py:mod}`ddim_edu.sampler`: at its centre is the loop of this chapter.

@@ -88,7 +88,7 @@ print(f"marginals hold at {tau[-2:0:-1]}")
 # \end{gathered}
 # $$ (eq:fewer-kl)
 #
-# The last step, to $x_0$, and each level outside $\tau$ contribute a term too (there the model guesses $x_0$ from $x_t$ alone), and it is again a squared error of $\epsilon$ with a weight. So $\tau$ decides the
+# The last step, to $x_0$, and each level outside $\tau$ contribute a term too (there the model guesses $x_0$ from $x_t$ alone), and it is again a squared error of $\epsilon$ with a weight. Sampling never uses the levels outside $\tau$, so leave their terms out. Then $\tau$ decides the
 # weights and nothing else. Each term needs only the pair $(x_0, x_t)$, that is, a marginal, and the marginals are the same for every $\tau$. The best prediction at level $t$
 # is $E[\epsilon \mid x_t]$ whatever the positive weights are. A network trained with $L_{\text{simple}}$ on all levels has therefore been trained for every sub-sequence: **on $\tau$, the
 # loss is $L_{\text{simple}}$ restricted to $t \in \tau$, up to weights.** (A network too small to be right everywhere would care about the weights. That is the fine print.)
@@ -201,7 +201,7 @@ levels = torch.arange(0, 1001, 5).clamp(min=1)  # 1, 5, 10, ..., 1000
 
 
 def wanted(mixture):
-    """The share of the steps that should lie below each of the levels."""
+    """Integral of sqrt(c) up to each level; over the last, the share of steps."""
     n = mixture.schedule.nsr[levels]
     scale = mixture.schedule.alpha_bar[levels].sqrt()
     x = torch.stack([quantiles(mixture, t) for t in levels])
@@ -519,7 +519,8 @@ right.legend(fontsize=8);
 
 # %%
 missing = {eta: 0.1 - share[10, eta] for eta in (0.0, 1.0)}
-print("missing at S = 10:", [f"{value:.1%}" for value in missing.values()])
+said = (f"eta {eta:g}: {value:.1%}" for eta, value in missing.items())
+print("missing at S = 10,", ", ".join(said))
 assert 0 < missing[0.0] < missing[1.0]
 
 # %% [markdown]
@@ -556,7 +557,7 @@ assert walk(x_T[:16], 10, clip=None).abs().mean() < 1.1  # leading, from 901
 
 # %% [markdown]
 # The prediction $\hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\, \hat\epsilon)/\sqrt{\bar\alpha_t}$ multiplies the network's error by $1/\sqrt{\bar\alpha_T} \approx 20{,}000$ there, and the pixels leave $[-1, 1]$ by
-# orders of magnitude. Starting below $T$, which the exact problem punished, avoids the worst of this. So does clipping $\hat x_0$ to $[-1, 1]$ at every step, since pixels live there. From here on we use `"leading"` and `clip=1.0`.
+# orders of magnitude. Starting below $T$, which cost quadratic dearly on the exact problem, avoids the worst of this. So does clipping $\hat x_0$ to $[-1, 1]$ at every step, since pixels live there. From here on we use `"leading"` and `clip=1.0`.
 #
 # ### How good are the samples?
 #
@@ -886,7 +887,7 @@ assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 #
 # 1. The family $q_\sigma$ exists on every sub-sequence $\tau$, with the same marginals; its loss is the same squared error with other weights, so one training serves all.
 # 2. A deterministic step is a straight line in $x/\sqrt{\bar\alpha}$ against $\sqrt{(1-\bar\alpha)/\bar\alpha}$; it errs where $\hat\epsilon$ changes, so levels belong where the path bends.
-# 3. The best spacing depends on the schedule: quadratic for the linear one, equal steps in $t$ for the cosine one, where quadratic's start at $0.8\, T$ leaves a floor.
+# 3. The best spacing depends on the schedule: quadratic for the linear one; for the cosine one spacings that start at $T$ differ little from 20 steps on, and quadratic's start at $0.8\, T$ leaves a floor.
 # 4. At $\eta = 0$ the error falls about as $1/S$ (for the digits ten calls do, as far as our statistic sees) and one $x_T$ keeps its picture; at $\eta = 1$ few steps hurt more. Both starve a rare peak.
 # 5. A jump needs $\bar\alpha_t/\bar\alpha_s$, the network needs the level, and the sampler needs one list: three places where code goes wrong in silence.
 #

@@ -532,6 +532,7 @@ def cell(row, measure, places):
     return f"{found['mean']:.{places}f}±{found['half']:.{places}f}{mark}"
 
 
+# %%
 short = {"fashion-mnist": "clothes", "cifar10-tiny": "photos"}
 short |= {"inpaint": "hole", "upscale": "small", "colourise": "colour"}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,9 @@ def inception(weights: Path | str, device: torch.device | str = "cpu") -> Featur
     if not path.is_file():
         raise ValueError(f"there are no Inception weights at {path}: download {DOWNLOAD} once, and name it with --inception-weights")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # about pickles of other kinds; the line below says all
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
         state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}  # half is for carrying
         network = _without_loading(FeatureExtractorInceptionV3)
         network.load_state_dict(state)
