@@ -645,7 +645,7 @@ print(f"published, fashion-mnist: {change:+.2e} ± {half:.2e}")
 # Row by row. The **placebo** differs by nothing that the tables print. **The published term does nothing that counts**, as {prf:ref}`thm-small-term` lets one expect. No difference survives the correction; for the held-out MSE the intervals end
 # within a few hundredths of a percent, for the distance of samples within 2.5% (digits) and 0.1%. (On Fashion-MNIST one uncorrected interval misses 0, by a hair.)
 #
-# **The mended loss does what it was told, and it does not help.** The held-out MSE is called worse at $\lambda = 1$ and 10 on both data sets. Of the six distances of samples all are larger, and one is called: on the digits, by 61% at $\lambda = 10$. (`mse` itself minimises the held-out MSE; the samples favour no loss.)
+# **The mended loss does not help.** The held-out MSE is called worse at $\lambda = 1$ and 10 on both data sets. Of the six distances of samples all are larger, and one is called: on the digits, by 61% at $\lambda = 10$. (`mse` itself minimises the held-out MSE; the samples favour no loss.)
 #
 # **Min-SNR divides the judges.** Its held-out MSE is worse by 9% (digits) and 13% (Fashion-MNIST). Its samples are closer to the data, by 22% and 7%. All four are called. (In one family of all 24 tests the last two would miss 0.05; the other calls stand.) The levels may say why, in percent of the MSE of `mse` in each bin:
 
@@ -828,7 +828,7 @@ for name in counts:
 # is behind Heun's steps on the better of the two plain spacings, and on the clothes it is ahead at its last point only.
 #
 # About a fifth of the calls are tries in vain, and every step is allowed the same error, while what counts is its effect on $x_0$, as in chapter 6. And do pictures need different steps? Here is the rank correlation of
-# four quantities with the error of a picture in a step (averaged over a path of ten):
+# five quantities with the error of a picture in a step (averaged over a path of ten):
 
 # %%
 names = ("complexity of x0_hat", "complexity of x0_hat, alone")
