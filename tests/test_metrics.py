@@ -282,6 +282,14 @@ def test_precision_and_recall_by_definition(k):
     assert expected[0] > expected[1] + 0.1  # samples near the middle: like data, but they don't cover them
 
 
+def test_precision_of_what_lies_close_together_and_far_away():
+    """Where products of coordinates lose all digits of a distance, and points lie on the rim of a ball."""
+    real, fake = 1e5 + 1e-4 * normal(60, 3), 1e5 + 1e-4 * normal(50, 3, seed=1)
+    real, fake = torch.cat([real, real[:9], real[:9], real[:2] + 1e6]), torch.cat([fake, real[:20]])
+    expected = covered(fake.tolist(), real.tolist(), 3), covered(real.tolist(), fake.tolist(), 3)
+    assert precision_recall(real, fake) == pytest.approx(expected, abs=1e-15) and 0.3 < expected[0] < 1
+
+
 def test_two_clusters_of_which_one_is_missed():
     a, b = normal(200, 2), normal(200, 2, seed=1) + 100
     assert precision_recall(torch.cat([a, b]), normal(300, 2, seed=2)) == pytest.approx((1, 0.5), abs=0.05)
