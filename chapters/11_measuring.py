@@ -532,7 +532,7 @@ ours = covered(features[10], of_train), covered(of_train, features[10])
 assert np.allclose(ours, precision_recall(of_train, features[10]), atol=2e-3)
 sets = {"DDIM, 10 steps": features[10], "with noise 0.2": noises[0.2]}
 sets["without the 7s"] = of_train[labels != 7]
-sets["test digits"] = network.compute(test)
+sets["test digits"] = of_test
 for name, found in sets.items():
     p, r = precision_recall(of_train, found)
     print(f"{name:15s} precision {p:.2f}, recall {r:.2f}")
