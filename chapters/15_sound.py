@@ -20,7 +20,7 @@ import json
 from pathlib import Path
 
 import torch
-from IPython.display import Audio, display
+from IPython.display import Audio, Markdown, display
 
 from ddim_edu.apps import audio
 from ddim_edu.apps.sound import Voices, listen
@@ -222,8 +222,7 @@ for name, rows in RESULTS["phases"].items():
 
 # %% tags=["nbval-ignore-output"]
 def player(name, sound):
-    print(name)
-    display(Audio(sound.numpy(), rate=audio.RATE))
+    display(Markdown(name), Audio(sound.numpy(), rate=audio.RATE))
 
 
 def play(pictures, *names):
