@@ -236,7 +236,7 @@ for name, log in logs.items():
 #
 #   $$
 #   \begin{aligned}
-#   c_t &= \frac{\sqrt{1 - \bar\alpha_t}}{\bar\alpha_t m + 1 - \bar\alpha_t}, \\[0.6em]
+#   c_t &= \frac{\sqrt{1 - \bar\alpha_t}}{\bar\alpha_t m + 1 - \bar\alpha_t}, \\[1.2em]
 #   \text{error} &= \frac{\bar\alpha_t m}{\bar\alpha_t m + 1 - \bar\alpha_t} .
 #   \end{aligned}
 #   $$ (eq:best-multiple)

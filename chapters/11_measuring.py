@@ -690,6 +690,7 @@ every = [row for path in sorted(files) for row in result(path.stem)["rows"]]
 for row in sorted(every, key=lambda row: row["seed"]):
     key = row["spacing"], row["eta"], row["steps"]
     clothes.setdefault(key, []).append(row["value"])
+assert all(len(values) == 3 for values in clothes.values())
 sizes, rows = {}, {"leading": ETAS, "quadratic": ETAS, "trailing": (0.0, 1.0)}
 for spacing, etas in rows.items():
     known = {S: [clothes.get((spacing, eta, S), []) for eta in etas]
@@ -708,8 +709,8 @@ print("± of leading, eta 0:", " ".join(f"{h:.1f}" for h in half))
 for S in sizes["leading"]:
     pairs = zip(clothes["leading", 1.0, S], clothes["leading", 0.0, S])
     assert all(noise < none for noise, none in pairs)
-for S in (5, 10, 20):
-    start = make_tau(1000, S, "leading")[-1]
+for S, start in ((5, 801), (10, 901), (20, 951)):
+    assert make_tau(1000, S, "leading")[-1] == start
     left = model.schedule.alpha_bar[start].sqrt()
     print(f"leading, S {S:2d}: {left:.2f} of the picture left at the start")
 pairs = zip(clothes["trailing", 1.0, 20], clothes["trailing", 0.0, 20])
@@ -721,6 +722,7 @@ for S in (5, 10, 20):
     for spacing in ("leading", "trailing"):
         none, noise = (np.mean(clothes[spacing, eta, S]) for eta in (0.0, 1.0))
         lead[spacing] = none - noise
+        assert none / noise < (2 if spacing == "leading" else 1.3)
     print(f"S {S:2d}: eta 1 is ahead by {lead['leading']:.1f} from leading, ", end="")
     print(f"by {lead['trailing']:.1f} from trailing")
     assert lead["trailing"] < 0.5 * lead["leading"]

@@ -340,7 +340,7 @@ fig.align_ylabels();
 # \end{aligned}
 # $$ (eq:overshoot)
 #
-# With $\nu = 64$, the clock at level 990 where we start, an error of a hundredth in the scale of the noise is an error of 0.64 in the picture: too much noise is taken away, what is left is shorter still, and the next step meets an even stranger input. (So the state becomes too short. That it ends in black, of all pictures, we only observe: black is the flattest thing in the data.) So we measure $\delta$, by regression of the prediction on $r x_T$.
+# With $\nu = 64$, the clock at level 990 where we start, an error of a hundredth in the scale of the noise is an error of 0.64 in the picture: too much noise is taken away, what is left is shorter still, and the next step meets an even stranger input. (So the state becomes too short. That it ends in black, of all pictures, we only observe.) So we measure $\delta$, by regression of the prediction on $r x_T$.
 
 # %%
 # checks eq:overshoot
