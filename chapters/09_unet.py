@@ -112,7 +112,7 @@ def norm(a, part):
 
 
 # %%
-block = small.model.down[0][0].res  # the first block of the small network
+block = small.network.down[0][0].res  # the first block of the small network
 a = torch.randn(2, 32, 8, 8, generator=generator)
 e = torch.randn(2, 128, generator=generator)
 h = block.conv1(F.silu(norm(a, block.norm1))) + block.time(e)[:, :, None, None]
@@ -203,7 +203,7 @@ def predict(net, x_t, t, labels):
 # The parts were made in the order in which {py:class}`~ddim_edu.nets.unet.UNet` makes its own, so the weights of the shipped model can be copied over one by one.
 
 # %%
-weights = small.model.state_dict().values()
+weights = small.network.state_dict().values()
 net.load_state_dict(dict(zip(net.state_dict(), weights, strict=True)))
 net.requires_grad_(False)
 
@@ -237,8 +237,8 @@ def watch(parts, call, given=False):
 
 
 # %%
-downs = {("down", i): stage[0] for i, stage in enumerate(large.model.down)}
-ups = {("up", 2 - i): stage[1] for i, stage in enumerate(large.model.up)}
+downs = {("down", i): stage[0] for i, stage in enumerate(large.network.down)}
+ups = {("up", 2 - i): stage[1] for i, stage in enumerate(large.network.up)}
 twenty, t = torch.full((20,), 300), 300
 noise = draw(clothes, generator)
 noisy = q_sample(clothes, t, large.schedule, noise)
@@ -296,14 +296,14 @@ ax.set(xlim=(-0.05, 7.75), ylim=(0.05, 5.05));
 # What comes up from below and what comes across lie on top of each other when a block of the way up reads them. So the last channels that it reads are the map of the way down, number for number:
 
 # %%
-firsts = {i: stage[0] for i, stage in enumerate(reversed(large.model.up))}
+firsts = {i: stage[0] for i, stage in enumerate(reversed(large.network.up))}
 reads = watch(firsts, lambda: large.model(noisy, twenty, kinds), given=True)
 for i, read in reads.items():
     handed = maps["down", i]
     assert torch.equal(read[:, -handed.shape[1] :], handed)
     n, channels, across = read.shape[-1], read.shape[1], handed.shape[1]
     print(f"{n:2d} x {n:2d}: {across} of {channels} channels from across")
-assert sum(isinstance(part, Block) for part in large.model.up.modules()) == 6
+assert sum(isinstance(part, Block) for part in large.network.up.modules()) == 6
 
 # %% [markdown]
 # How much of the *noise* is in the maps of the way down, and how much of the *picture*? Fit a linear function, by least squares: from the channels at one position of a map to the pixels that this position covers (1, 4 or 16 of them), once of the noise and once of the clean picture. Fit it on fifteen of the pictures, each with four draws of noise, and report the share of the variance
@@ -344,7 +344,7 @@ assert share[7][0] < 0.2 and all(picture > 0.6 for _, picture in share.values())
 # Back to the small network, whose losses can be measured. Its blocks on the way up read 64 channels, the first half from below, the second half from the skip connection. Another kind of hook edits what a part is given. We put zeros in the place of one skip connection, or, in each channel, its average over pictures and positions, and measure the loss.
 
 # %%
-parts = [part for stage in small.model.up for part in stage]
+parts = [part for stage in small.network.up for part in stage]
 up_blocks = [part for part in parts if isinstance(part, Block)]
 names = "d (4 x 4)", "c (4 x 4)", "b (8 x 8)", "a (8 x 8)"
 cut_at = 50, 300, 700
@@ -392,7 +392,7 @@ assert all(average > 1.2 * zeros for average, zeros in worse)
 # come out as loud as a signal. Zeros stay zeros.
 
 # %%
-first = watch({"a": small.model.conv_in}, lambda: losses(300))["a"]
+first = watch({"a": small.network.conv_in}, lambda: losses(300))["a"]
 average = first.mean((0, 2, 3)).view(4, 8)  # four groups of the norm
 spread = average.std(1).max()
 print(f"spread of a {first.std():.1f}, of averages {spread:.1f} at most")
@@ -534,8 +534,8 @@ assert torch.equal(losses(300), losses(300, labels=any_digit))
 # The weights are positive and sum to 1; this way of making them is called *softmax*. (The root keeps the exponents moderate: a sum of $C$ uncorrelated terms of variance 1 has variance $C$.) A 1 × 1 convolution of $r$, which starts at zero, is added to the map.
 
 # %%
-attention = large.model.middle[0].attention
-before = {"map": large.model.middle[0].res}
+attention = large.network.middle[0].attention
+before = {"map": large.network.middle[0].res}
 before = watch(before, lambda: large.model(noisy, twenty, kinds))["map"]
 q, k, v = rearrange(
     attention.qkv(attention.norm(before)), "b (n c) h w -> n b (h w) c", n=3
@@ -675,7 +675,7 @@ stages |= {f"up {7 * 2**i:4d}": (f"up.{i}.",) for i in range(3)}
 stages |= {"norm, conv_out": ("norm_out", "conv_out")}
 size, work = {}, {}
 for stage, names in stages.items():
-    mine = large.model.named_parameters()
+    mine = large.network.named_parameters()
     size[stage] = sum(p.numel() for n, p in mine if n.startswith(names))
     work[stage] = sum(c for n, c in counts.items() if n.startswith(names))
     print(f"{stage:14s}{size[stage]:9,d}{work[stage] / 1e6:10.1f}")
@@ -694,7 +694,7 @@ for pixels in (7, 14, 28):
 # A weight at 28 × 28 is used 784 times a picture, one at 7 × 7 only 49 times. In this network the number of channels doubles whenever the resolution is halved: four times the weights on a quarter of the pixels. So all resolutions have work of the same order, but most of the parameters are at the bottom. (An `Upsample` works at the finer resolution, and is counted with the stage that it ends. Attention's own work, $2 n^2 C$, is half a million here.) Does the clock agree? Take the time of the blocks at 28 × 28, by hooks, as a share of a whole call.
 
 # %%
-fine = [large.model.down[0][0], *large.model.up[2]]
+fine = [large.network.down[0][0], *large.network.up[2]]
 fine_parameters = sum(p.numel() for part in fine for p in part.parameters())
 begun, spent, hooks = [], [], []
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ from ddim_edu.schedule import NoiseSchedule
 
 EpsTheta = Callable[[Tensor, Tensor], Tensor]
 """What every model is here, ``eps_theta(x_t, t) -> eps``, with x_t ``(B, ...)``, t ``(B,)`` int64 in 1..T, and eps of the shape of x_t."""
+
+Prediction = Literal["eps", "v", "x0"]
+"""What a network says: the noise, the velocity v of Salimans and Ho (2022), or the data."""
 
 
 def predict(eps_theta: EpsTheta, x_t: Tensor, t: int | Tensor) -> Tensor:
@@ -150,6 +154,46 @@ def v_to_eps(v: Tensor, x_t: Tensor, abar: float | Tensor) -> Tensor:
     r"""The noise in x_t from its velocity: :math:`\sqrt{\bar\alpha}\, v + \sqrt{1 - \bar\alpha}\, x_t`; undoes :func:`eps_to_v`."""
     signal, noise = _roots(abar, x_t)
     return signal * v + noise * x_t
+
+
+def said_to_eps(said: Tensor, x_t: Tensor, abar: float | Tensor, prediction: Prediction) -> Tensor:
+    """The noise in x_t that a network's words stand for: the one place where v and x_0 become eps.
+
+    The conversion is done in the type of x_t, whatever the network computed in: float32 also under bf16.
+
+    Args:
+        said: ``(B, ...)`` what the network gave for ``x_t``.
+        x_t: ``(B, ...)``.
+        abar: in [0, 1); with ``"eps"`` it is not used.
+        prediction: what ``said`` is.
+
+    Raises:
+        ValueError: if the prediction is unknown, or the shapes differ.
+    """
+    if said.shape != x_t.shape:
+        raise ValueError(f"the network returned {tuple(said.shape)} for x of shape {tuple(x_t.shape)}")
+    said = said.to(x_t.dtype)
+    if prediction == "eps":
+        return said
+    if prediction == "v":
+        return v_to_eps(said, x_t, abar)
+    if prediction == "x0":
+        return unmix_eps(x_t, said, abar)
+    raise ValueError(f"prediction = {prediction!r}: a network predicts eps, v or x0")
+
+
+def as_eps(network: EpsTheta, prediction: Prediction, schedule: NoiseSchedule) -> EpsTheta:
+    """A network that says v or x_0 as a noise predictor, which is what samplers and losses here take.
+
+    Args:
+        network: called as ``network(x_t, t)``, with t ``(B,)`` int64 in 1..T.
+        prediction: what it says.
+        schedule: the noise schedule that it was trained with.
+
+    Returns:
+        ``eps_theta(x_t, t) -> eps``, in the type of x_t.
+    """
+    return lambda x_t, t: said_to_eps(network(x_t, t), x_t, schedule.abar(t), prediction)
 
 
 def over_batch(coefficient: float | Tensor, x: Tensor) -> float | Tensor:

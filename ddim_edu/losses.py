@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ddim_edu.forward import EpsTheta, predict, q_sample
+from ddim_edu.forward import EpsTheta, Prediction, predict, q_sample
 from ddim_edu.schedule import NoiseSchedule
 
 
@@ -91,10 +91,16 @@ def loss_gamma(
     Raises:
         ValueError: if gamma has another length or a negative weight.
     """
-    if gamma.shape != schedule.beta.shape or not bool((gamma[1:] >= 0).all()):
+    # On a GPU a look at the weights would wait for the device at every step.
+    if gamma.shape != schedule.beta.shape or (gamma.device.type == "cpu" and not bool((gamma[1:] >= 0).all())):
         raise ValueError(f"gamma of shape {tuple(gamma.shape)}; give T + 1 = {schedule.T + 1} weights, none negative")
     error = eps_error(eps_theta, x_0, t, eps, schedule)
-    return (gamma.to(error.dtype).to(error.device)[t] * error).mean()
+    return (weight_at(gamma, t, error) * error).mean()
+
+
+def weight_at(gamma: Tensor, t: Tensor, like: Tensor) -> Tensor:
+    """The weights ``(T+1,)`` looked up at levels t, ``(B,)``, in the type and on the device of ``like``."""
+    return gamma.to(like.dtype).to(like.device)[t]  # cast before moving: some devices have no float64
 
 
 def gamma_of_sigma(schedule: NoiseSchedule, sigma: Tensor) -> Tensor:
@@ -135,11 +141,43 @@ def gamma_of_sigma(schedule: NoiseSchedule, sigma: Tensor) -> Tensor:
     return torch.cat([gamma.new_zeros(1), gamma])
 
 
-def min_snr_gamma(schedule: NoiseSchedule, cap: float = 5.0) -> Tensor:
-    r"""The weights of min-SNR for a network that predicts noise (Hang et al. 2023, *Efficient Diffusion Training via Min-SNR
-    Weighting Strategy*): :math:`\gamma_t = \min(\operatorname{SNR}(t), c) / \operatorname{SNR}(t)`.
+def gamma_of_prediction(schedule: NoiseSchedule, prediction: Prediction) -> Tensor:
+    r"""The weights for which :math:`L_\gamma`, a loss of the noise, is the plain squared error of what the network says.
 
-    Nearly clean levels, whose SNR is above the cap c, count less; all others count 1. Give them to :func:`loss_gamma`.
+    Given x_t, a prediction of v or of x_0 stands for one of the noise (:func:`ddim_edu.forward.said_to_eps`), and their errors are
+    multiples of each other: :math:`\hat v - v = (\hat\epsilon - \epsilon)/\sqrt{\bar\alpha_t}` and
+    :math:`\hat x_0 - x_0 = -\sqrt{(1 - \bar\alpha_t)/\bar\alpha_t}\, (\hat\epsilon - \epsilon)`. So
+
+    .. math:: \gamma_t = 1, \qquad \gamma_t = \frac{1}{\bar\alpha_t}, \qquad \gamma_t = \frac{1 - \bar\alpha_t}{\bar\alpha_t}
+
+    for eps, v and x_0. (Salimans and Ho 2022, section 4, name the last two as weights of the error of x_0: SNR + 1 for v and 1 for x_0.)
+
+    Args:
+        schedule: the noise schedule.
+        prediction: what the network says.
+
+    Returns:
+        ``(T+1,)`` float64, ``gamma[0] == 0``.
+
+    Raises:
+        ValueError: if the prediction is unknown.
+
+    Equations: eq:prediction-weights
+    """
+    abar = schedule.alpha_bar[1:]
+    weights = {"eps": torch.ones_like(abar), "v": 1 / abar, "x0": (1 - abar) / abar}
+    if prediction not in weights:
+        raise ValueError(f"prediction = {prediction!r}: a network predicts eps, v or x0")
+    return torch.cat([abar.new_zeros(1), weights[prediction]])
+
+
+def min_snr_gamma(schedule: NoiseSchedule, cap: float = 5.0) -> Tensor:
+    r"""The weights of min-SNR (Hang et al. 2023, *Efficient Diffusion Training via Min-SNR Weighting Strategy*):
+    :math:`\gamma_t = \min(\operatorname{SNR}(t), c) / \operatorname{SNR}(t)`.
+
+    Nearly clean levels, whose SNR is above the cap c, count less; all others count 1. Give them to :func:`loss_gamma`. As that is a loss
+    of the noise, the weights are the same whatever the network says. (The paper weighs x_0's error by min(SNR, c), noise's by
+    min(SNR, c)/SNR, v's by min(SNR, c)/(SNR + 1): one loss in three coordinates.)
 
     Args:
         schedule: the noise schedule.

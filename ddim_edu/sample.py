@@ -20,6 +20,7 @@ from tqdm import tqdm
 from ddim_edu.commandline import fail, parse, run
 from ddim_edu.lab.checkpoint import Checkpoint, load, pick_device
 from ddim_edu.lab.data import check_picture, save_grid
+from ddim_edu.lab.precision import choose, in_precision
 from ddim_edu.lab.processes import gather, is_first_process, own_device, process_count, process_index
 from ddim_edu.sampler import ddim_path, image_generators
 from ddim_edu.sampler import sample as draw
@@ -59,6 +60,8 @@ class SampleOptions:
     batch: int = 256
     # What to compute on: auto, cpu, cuda, cuda:1, mps.
     device: str = "auto"
+    # Arithmetic of the network. auto: bf16 on GPUs that have it, and on processors with units for it where the network is large.
+    precision: Literal["auto", "float32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("n", "batch"):
@@ -95,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(options.label, int) and not 0 <= options.label < model.config.classes:
             known = f"labels 0..{model.config.classes - 1}" if model.config.classes else "no classes"
             raise ValueError(f"label = {options.label}: {options.checkpoint} knows {known}")
+        choose(options.precision, next(model.network.parameters()).device, model.network)
         tau = make_tau(model.schedule.T, options.steps, options.spacing)
         ddim_path(model.model, torch.empty(0), model.schedule, tau, eta=options.eta)  # checks that eta fits; takes no step
     except (ValueError, OSError) as error:
@@ -124,7 +128,8 @@ def draw_images(model: Checkpoint, tau: Tensor, options: SampleOptions) -> Tenso
     Returns:
         ``(n, C, H, W)`` on the CPU, the same in every process.
     """
-    device = next(model.model.parameters()).device
+    device = next(model.network.parameters()).device
+    precision = choose(options.precision, device, model.network)
     clip = None if options.clip == "off" else options.clip
     parts = []
     with tqdm(total=options.n, unit="image", disable=None if is_first_process() else True, leave=False) as bar:
@@ -135,7 +140,7 @@ def draw_images(model: Checkpoint, tau: Tensor, options: SampleOptions) -> Tenso
             if labels == "turn":
                 labels = torch.arange(start, stop, device=device) % model.config.classes
             shape = (stop - start, *model.image_shape)
-            eps_theta = model.eps_theta(labels)
+            eps_theta = in_precision(model.eps_theta(labels), precision)
             images = draw(eps_theta, shape, model.schedule, tau, eta=options.eta, generator=generators, device=device, clip=clip)
             parts.append((start, images.cpu()))
             bar.update((stop - start) * process_count())

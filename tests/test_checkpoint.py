@@ -61,7 +61,7 @@ def test_a_model_rebuilds_from_its_file_alone(net, saved):
     assert torch.equal(loaded.schedule.alpha_bar, NoiseSchedule.cosine(50).alpha_bar)
     assert not loaded.model.training and not any(p.requires_grad for p in loaded.model.parameters())
     for name, value in net.state_dict().items():
-        assert torch.equal(loaded.model.state_dict()[name], value), name
+        assert torch.equal(loaded.network.state_dict()[name], value), name
     x, t = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([1, 50])
     assert torch.equal(loaded.model(x, t), net.eval()(x, t))
 

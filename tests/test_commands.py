@@ -283,7 +283,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     assert 2 <= step < 40
     assert train.main(["--resume", "killed", "--threads", "1", "--device", "cpu"]) == 0
     assert train.main([*arguments, "--out", "whole"]) == 0
-    killed, whole = (load(name).model.state_dict() for name in ("killed", "whole"))
+    killed, whole = (load(name).network.state_dict() for name in ("killed", "whole"))
     assert all(torch.equal(killed[name], value) for name, value in whole.items())
     logs = [[line.split(",")[:4] for line in (tmp_path / name / "log.csv").read_text().splitlines()] for name in ("killed", "whole")]
     assert logs[0] == logs[1]
@@ -327,7 +327,7 @@ def test_a_class_can_be_asked_for(capsys, run):
     refused(capsys, sample.main, ["plain", "--label", "1"], "label = 1", "no classes")
     refused(capsys, sample.main, [str(run), "--label", "10"], "label = 10", "0..9")
     model, generator = load(run), torch.Generator().manual_seed(0)  # four steps of training have not told the classes apart
-    weights = {name: torch.randn(w.shape, generator=generator) * 0.1 for name, w in model.model.state_dict().items()}
+    weights = {name: torch.randn(w.shape, generator=generator) * 0.1 for name, w in model.network.state_dict().items()}
     save_model("random.safetensors", weights, model.config, model.schedule)
     pictures = []
     for label in (["--label", "any"], ["--label", "1"], ["--label", "2"]):
@@ -338,7 +338,7 @@ def test_a_class_can_be_asked_for(capsys, run):
 
 def test_classes_are_drawn_in_turn(run):
     model, generator = load(run), torch.Generator().manual_seed(0)
-    weights = {name: torch.randn(w.shape, generator=generator) * 0.1 for name, w in model.model.state_dict().items()}
+    weights = {name: torch.randn(w.shape, generator=generator) * 0.1 for name, w in model.network.state_dict().items()}
     save_model("random.safetensors", weights, model.config, model.schedule)
     model, tau = load("random.safetensors"), torch.tensor([0, 20, 40])
     turn = sample.draw_images(model, tau, sample.SampleOptions(checkpoint="random.safetensors", n=12, batch=5))

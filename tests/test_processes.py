@@ -47,7 +47,7 @@ def losses(folder):
 def test_the_losses_and_the_weights_are_those_of_one_process(folders, other):
     root, _ = folders
     np.testing.assert_allclose(losses(root / other), losses(root / "one"), rtol=1e-5)
-    one, two = (load(root / name).model.state_dict() for name in ("one", other))
+    one, two = (load(root / name).network.state_dict() for name in ("one", other))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=name)
 

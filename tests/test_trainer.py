@@ -14,7 +14,7 @@ from ddim_edu.lab import trainer as trainer_module
 from ddim_edu.lab.checkpoint import load
 from ddim_edu.lab.recipes import RECIPES
 from ddim_edu.lab.trainer import LOG, STATE, NonFiniteLoss, Threads, Trainer, changes, ema_update, read_recipe
-from ddim_edu.losses import loss_simple
+from ddim_edu.losses import loss_gamma
 from ddim_edu.nets.unet import UNetConfig
 
 NET = UNetConfig(image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), dropout=0.2, groups=4)
@@ -41,7 +41,7 @@ def log(folder):
 
 
 def assert_same_weights(one, other):
-    ours, theirs = load(one).model.state_dict(), load(other).model.state_dict()
+    ours, theirs = load(one).network.state_dict(), load(other).network.state_dict()
     for name, value in theirs.items():
         assert torch.equal(ours[name], value), name
 
@@ -85,9 +85,9 @@ def test_the_checkpoint_holds_the_averaged_weights(whole):
     loaded = load(folder)
     assert loaded.step == 12 and loaded.config == NET and loaded.schedule.T == 50
     state = torch.load(folder / STATE, weights_only=True)
-    for name, value in loaded.model.state_dict().items():
+    for name, value in loaded.network.state_dict().items():
         assert torch.equal(value, state["averaged"][f"module.{name}"])
-    assert any(not torch.equal(value, state["model"][name]) for name, value in loaded.model.state_dict().items())
+    assert any(not torch.equal(value, state["model"][name]) for name, value in loaded.network.state_dict().items())
 
 
 @pytest.mark.parametrize("at", [4, 6])
@@ -290,9 +290,9 @@ def first_images(tmp_path, monkeypatch, name, recipe):
 
     def watched(eps_theta, x_0, *rest):
         seen.append(x_0)
-        return loss_simple(eps_theta, x_0, *rest)
+        return loss_gamma(eps_theta, x_0, *rest)
 
-    monkeypatch.setattr(trainer_module, "loss_simple", watched)
+    monkeypatch.setattr(trainer_module, "loss_gamma", watched)
     start(tmp_path / name, recipe)._train_step()
     return seen[0]
 
@@ -341,12 +341,12 @@ def test_other_ways_to_train(tmp_path, change):
     tolerance = {"precision": 2e-2, "compile": 1e-4, "optimizer": 1e-6}[next(iter(change))]
     assert other[0] == pytest.approx(plain[0], rel=tolerance)  # the first loss is the same, but for rounding
     assert all(v < 2 for v in other)
-    names = load(tmp_path / "other").model.state_dict().keys()
-    assert names == load(tmp_path / "plain").model.state_dict().keys()
+    names = load(tmp_path / "other").network.state_dict().keys()
+    assert names == load(tmp_path / "plain").network.state_dict().keys()
     if "compile" in change:  # where the weights may come out the same, to the bit
         assert trainer.model._compiled_call_impl is not None
     else:
-        one, two = (load(tmp_path / name).model.conv_in.weight for name in ("plain", "other"))
+        one, two = (load(tmp_path / name).network.conv_in.weight for name in ("plain", "other"))
         assert not torch.equal(one, two)
 
 

@@ -1,7 +1,8 @@
 """Saved models: one file from which everything is rebuilt (floor 4).
 
 A checkpoint is a safetensors file. Its tensors are the averaged (EMA) weights and the schedule's betas; its metadata holds the
-network's configuration, the recipe it was trained with, the step, and the version that wrote it.
+network's configuration, what the network predicts (none said means eps), the recipe it was trained with, the step, and the version that
+wrote it.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddim_edu.files import replacing
-from ddim_edu.forward import EpsTheta
+from ddim_edu.forward import EpsTheta, Prediction, said_to_eps
 from ddim_edu.lab.weightfile import CheckpointError, fill, fitting_together, read_weights, write_weights
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.schedule import NoiseSchedule
@@ -27,25 +28,52 @@ NAME = "checkpoint.safetensors"  # in a run folder
 SHIPPED = Path(__file__).parent.parent / "weights"  # models that come with the package
 
 
+class NoisePredictor(nn.Module):
+    """A network, whatever it says, as the noise predictor that samplers call.
+
+    Args:
+        network: What was trained.
+        prediction: What it says: eps, v or x0.
+        schedule: The noise schedule it was trained with.
+    """
+
+    def __init__(self, network: UNet, prediction: Prediction, schedule: NoiseSchedule) -> None:
+        super().__init__()
+        self.network, self.prediction, self.schedule = network, prediction, schedule
+
+    def forward(self, x_t: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The noise in ``x_t``, in its type; arguments as for :class:`~ddim_edu.nets.unet.UNet`."""
+        said = self.network(x_t, t, labels)
+        abar = 0.0 if self.prediction == "eps" else self.schedule.abar(t)
+        return said_to_eps(said, x_t, abar, self.prediction)
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """What :func:`load` returns.
 
     Attributes:
-        model: The network with its averaged weights, in evaluation mode and without gradients; called as ``model(x_t, t)``.
+        network: The network with its averaged weights, in evaluation mode and without gradients. It says what ``prediction`` names.
+        prediction: What the network was trained to predict: eps, v or x0.
         config: The network's configuration.
         schedule: The noise schedule it was trained with.
         recipe: The recipe it was trained with, as plain values.
         step: Number of training steps behind it.
         path: The file it came from.
+        model: The noise predictor around the network, called as ``model(x_t, t)``; of any class unless it is given labels.
     """
 
-    model: UNet
+    network: UNet
+    prediction: Prediction
     config: UNetConfig
     schedule: NoiseSchedule
     recipe: dict[str, Any]
     step: int
     path: Path
+    model: NoisePredictor = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", NoisePredictor(self.network, self.prediction, self.schedule).eval())
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -89,6 +117,7 @@ def save(
     config: UNetConfig,
     schedule: NoiseSchedule,
     *,
+    prediction: Prediction = "eps",
     recipe: Mapping[str, Any] | None = None,
     step: int = 0,
     dtype: torch.dtype | None = None,
@@ -100,13 +129,14 @@ def save(
         weights: The network's ``state_dict()``.
         config: Its configuration.
         schedule: The schedule it was trained with.
+        prediction: What it predicts: eps, v or x0.
         recipe: How it was trained, as values that JSON can hold.
         step: Number of training steps behind it.
         dtype: What to store the weights as, such as ``torch.float16`` for half the size; by default as they are.
     """
     tensors = {f"model.{name}": value.to("cpu", dtype) for name, value in weights.items()}
     tensors["schedule.beta"] = schedule.beta[1:]
-    write_weights(path, KIND, tensors, {"config": asdict(config), "recipe": dict(recipe or {}), "step": step})
+    write_weights(path, KIND, tensors, {"config": asdict(config), "prediction": prediction, "recipe": dict(recipe or {}), "step": step})
 
 
 def load(name_or_path: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
@@ -127,15 +157,18 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu") -> Checkp
     about, tensors = read_weights(path, KIND, "a checkpoint", remedy="copy it again, or train again")
     with fitting_together(path):
         config = UNetConfig(**about["config"])
+        prediction = about.get("prediction", "eps")  # files of older versions don't say
+        if prediction not in get_args(Prediction):
+            raise ValueError(f"its network predicts {prediction!r}, and this version knows {', '.join(get_args(Prediction))}")
         schedule = NoiseSchedule.from_betas(tensors.pop("schedule.beta"))
         # Not on the meta device: the first embedding that is made there loads torch's compiler, which takes two seconds.
         with torch.random.fork_rng(devices=[]):
-            model = UNet(config)
-        fill(model, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
+            network = UNet(config)
+        fill(network, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
         recipe, step = dict(about["recipe"]), int(about["step"])
     if torch.device(device).type == "cpu":
-        model = model.to(memory_format=torch.channels_last)  # a third faster there
-    return Checkpoint(model, config, schedule, recipe, step, path)
+        network = network.to(memory_format=torch.channels_last)  # a third faster there
+    return Checkpoint(network, prediction, config, schedule, recipe, step, path)
 
 
 def find(name_or_path: Path | str) -> Path:
@@ -174,7 +207,8 @@ def ship(run: Path | str, name: str | None = None) -> Path:
     made = load(run / NAME)
     path = SHIPPED / f"{name or run.name}.safetensors"
     SHIPPED.mkdir(exist_ok=True)
-    save(path, made.model.state_dict(), made.config, made.schedule, recipe=made.recipe, step=made.step, dtype=torch.float16)
+    about = {"prediction": made.prediction, "recipe": made.recipe, "step": made.step}
+    save(path, made.network.state_dict(), made.config, made.schedule, **about, dtype=torch.float16)
     with replacing(path.with_suffix(".csv")) as temporary:
         shutil.copyfile(run / "log.csv", temporary)
     return path

@@ -469,6 +469,26 @@ class Shuffle:
         return self._order
 
 
+def fair_sample(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Which images to take when not all are looked at: drawn at random, and as many of each class as can be.
+
+    Folders list one class after another, so that their first images are of one kind.
+
+    Args:
+        labels: ``(N,)`` int64.
+        n: How many at most.
+        generator: Decides which.
+
+    Returns:
+        ``(min(n, N),)`` int64, indices in rising order.
+    """
+    order = torch.randperm(len(labels), generator=generator)
+    by_class = order[labels.cpu()[order].argsort(stable=True)]
+    _, counts = labels.cpu().unique(return_counts=True)
+    turn = torch.cat([torch.arange(count) for count in counts.tolist()]) if len(labels) else order  # first of each class, second, ...
+    return by_class[turn.argsort(stable=True)[:n]].sort().values
+
+
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 

@@ -33,6 +33,7 @@ from ddim_edu.lab.features import (
     to_uint8,
 )
 from ddim_edu.lab.metrics import frechet_distance, kid, precision_recall, reconstruction_error
+from ddim_edu.lab.precision import choose, in_precision
 from ddim_edu.lab.processes import gather, process_count, process_index
 from ddim_edu.sampler import ddim_path, generator_for, image_generators, invert, sample
 from ddim_edu.schedule import check_eta, make_tau
@@ -97,7 +98,7 @@ class Sampler:
     Args:
         model: The checkpoint, on the device to compute on.
         batch: Images at a time; halved when the device's memory turns out too small.
-        precision: "float32" or "bf16"; "auto" is bf16 on GPUs that have it.
+        precision: "float32" or "bf16"; for "auto" see :func:`ddim_edu.lab.precision.choose`.
         compile: Whether to compile the network; None compiles on CUDA.
     """
 
@@ -108,25 +109,15 @@ class Sampler:
             raise ValueError(f"batch = {batch}: give at least 1")
         self.model, self.batch = model, batch
         self.device = next(model.model.parameters()).device
-        if precision == "auto":
-            precision = "bf16" if self.device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-        self.precision = precision
+        self.precision = choose(precision, self.device, model.network)
         # The schedule's numbers on the CPU are read as Python numbers, without waiting for a device at every step.
         self.compiled = self.device.type == "cuda" if compile is None else compile
         if self.compiled:
-            model.model.compile()
+            model.network.compile()
 
     def eps_theta(self, labels: Tensor | int | None = None) -> Callable[[Tensor, Tensor], Tensor]:
         """The network in this precision; labels as for :meth:`ddim_edu.lab.checkpoint.Checkpoint.eps_theta`."""
-        plain = self.model.eps_theta(labels)
-        if self.precision == "float32":
-            return plain
-
-        def eps_theta(x_t: Tensor, t: Tensor) -> Tensor:
-            with torch.autocast(self.device.type, torch.bfloat16):
-                return plain(x_t, t).float()
-
-        return eps_theta
+        return in_precision(self.model.eps_theta(labels), self.precision)
 
     def images(self, sampling: Sampling, start: int, stop: int) -> Tensor:
         """Images ``start`` to ``stop - 1`` of a sampling, as they would be saved: ``(stop - start, C, H, W)`` uint8 on the device."""

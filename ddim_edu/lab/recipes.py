@@ -60,13 +60,17 @@ class Recipe:
     ema: float = 0.9999
     # Draw noise levels in mirrored pairs t, T+1-t, as the official DDIM code does.
     antithetic: bool = True
-    # How levels are weighed in the loss: all alike (L_simple), or min-SNR (Hang et al. 2023) with a cap of 5.
-    weighting: Literal["uniform", "min-snr"] = "uniform"
+    # What the network predicts: the noise (eps, as the papers do), the velocity v of Salimans and Ho (2022), or the data (x0).
+    prediction: Literal["eps", "v", "x0"] = "eps"
+    # How levels are weighed in the loss: the squared error of what the network predicts, all alike (uniform); that of the noise, whatever
+    # it predicts (eps); or min-SNR (Hang et al. 2023) with a cap of 5.
+    weighting: Literal["uniform", "eps", "min-snr"] = "uniform"
     # What is minimised: the squared error of the noise, or with chapter 8's adaptive step, as published or as mended.
     loss: Literal["mse", "published", "mended"] = "mse"
     # Lambda of the adaptive step: how much complexity counts. By default the source's 0.1 for published, 1 for mended.
     lam: float | None = None
-    # Arithmetic of the network: float32, or mixed with bf16 or with fp16 (whose loss is scaled). auto: bf16 on GPUs that have it.
+    # Arithmetic of the network: float32, or mixed with bf16 or with fp16 (whose loss is scaled). auto: bf16 on GPUs that have it, and on
+    # processors with units for it if a short trial says that it is faster.
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     # Compile the network with torch.compile: a minute at the start, faster steps after it. auto: on CUDA only.
     compile: Literal["auto", "on", "off"] = "auto"
@@ -109,6 +113,11 @@ class Recipe:
             raise ValueError(f"lam = {self.lam}: give a number that is at least 0")
         if self.lam is not None and self.loss == "mse":
             raise ValueError(f"lam = {self.lam} has no meaning for loss = mse: choose --loss published or --loss mended")
+        if self.prediction != "eps" and self.loss != "mse":
+            raise ValueError(
+                f"loss = {self.loss} weighs the error of predicted noise, and prediction = {self.prediction} is none: "
+                "choose --prediction eps, or --loss mse"
+            )
         if self.weighting != "uniform" and self.loss != "mse":
             raise ValueError(f"weighting = {self.weighting} goes with loss = mse only, not with loss = {self.loss}: choose one")
 

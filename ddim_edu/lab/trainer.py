@@ -31,7 +31,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -45,12 +44,13 @@ with warnings.catch_warnings():  # accelerate warns of optional packages that no
 from ddim_edu import __version__
 from ddim_edu.adaptive import loss_adaptive
 from ddim_edu.files import replacing
-from ddim_edu.forward import EpsTheta, q_sample
+from ddim_edu.forward import EpsTheta, as_eps
 from ddim_edu.lab import checkpoint
 from ddim_edu.lab.autoencoders import load_autoencoder
-from ddim_edu.lab.data import Shuffle, encoded, load_data, mirror, save_grid
+from ddim_edu.lab.data import Shuffle, encoded, fair_sample, load_data, mirror, save_grid
+from ddim_edu.lab.precision import Precision, choose
 from ddim_edu.lab.recipes import Recipe, recipe_from_dict, recipe_to_dict
-from ddim_edu.losses import draw_t, loss_gamma, loss_simple, min_snr_gamma
+from ddim_edu.losses import draw_t, eps_error, gamma_of_prediction, loss_gamma, min_snr_gamma, weight_at
 from ddim_edu.nets.unet import UNet
 from ddim_edu.sampler import generator_for, sample
 from ddim_edu.schedule import make_tau
@@ -125,6 +125,7 @@ class Trainer:
         device: Where to train; with several processes on GPUs each takes its own, whatever the index here.
         data_dir: Where data sets lie, or are downloaded to.
         tracker: A tracker that accelerate knows, such as ``"tensorboard"``, to log to besides log.csv; it writes into the folder.
+        precision: The arithmetic of a run that is resumed; by default what the recipe asks for.
 
     Raises:
         ValueError: If the network does not fit the data, the batch can't be shared out evenly, or the tracker is not installed.
@@ -137,9 +138,15 @@ class Trainer:
         device: torch.device,
         data_dir: Path | str | None = None,
         tracker: str | None = None,
+        precision: Precision | None = None,
     ) -> None:
         self.recipe, self.folder, self.data_dir = recipe, folder, data_dir
-        self.accelerator = _accelerator(recipe, folder, device, tracker)
+        with torch.random.fork_rng(devices=[]):  # layers draw their first weights from torch's own generator
+            torch.manual_seed(generator_for(recipe.seed, _STREAM_INIT).initial_seed())
+            model = UNet(recipe.unet)
+        # Several processes are to choose alike, and so do without a trial.
+        self.precision = precision or choose(recipe.precision, device, model, trial="WORLD_SIZE" not in os.environ)
+        self.accelerator = _accelerator(self.precision, folder, device, tracker)
         self.device = device = self.accelerator.device
         self.writes = self.accelerator.is_main_process
         parts = self.accelerator.num_processes * recipe.accumulate
@@ -175,10 +182,10 @@ class Trainer:
         self.schedule = recipe.noise_schedule()
         if device.type != "mps":  # which has no float64
             self.schedule = self.schedule.to(device)
-        self.weights = None if recipe.weighting == "uniform" else min_snr_gamma(self.schedule)
-        with torch.random.fork_rng(devices=[]):  # layers draw their first weights from torch's own generator
-            torch.manual_seed(generator_for(recipe.seed, _STREAM_INIT).initial_seed())
-            model = UNet(net)
+        self.own = gamma_of_prediction(self.schedule, recipe.prediction)  # of the squared error of what the network says
+        self.gamma = {"uniform": self.own, "eps": gamma_of_prediction(self.schedule, "eps"), "min-snr": min_snr_gamma(self.schedule)}[
+            recipe.weighting
+        ]
         # Measured on two cores with the digits' network: channels-last convolutions are a third faster.
         self.model = model.to(device, memory_format=torch.channels_last).train()
         self.averaged = AveragedModel(self.model, multi_avg_fn=ema_update(recipe.ema)).requires_grad_(False).eval()
@@ -240,9 +247,12 @@ class Trainer:
         if like_old != old:
             changed = "; ".join(changes(old, like_old))
             raise ValueError(f"on resuming, only {', '.join(MAY_CHANGE)} may change, not {changed}: start a new run instead")
-        trainer = cls(recipe, folder, torch.device(device), data_dir or _read_config(folder).get("data_dir"), tracker)
+        config, device = _read_config(folder), torch.device(device)
+        # Runs of older versions did not write it down, and were in float32 on every CPU.
+        precision = config.get("precision") or ("float32" if device.type == "cpu" and recipe.precision == "auto" else None)
+        trainer = cls(recipe, folder, device, data_dir or config.get("data_dir"), tracker, precision)
         trainer._read_state()
-        count = _read_config(folder).get("train_images")
+        count = config.get("train_images")
         if count != len(trainer.data.train):
             raise ValueError(f"the run trained on {count} images, and {recipe.data} now holds {len(trainer.data.train)}: start a new run")
         if trainer.step >= recipe.steps:
@@ -318,6 +328,7 @@ class Trainer:
             weights,
             self.recipe.unet,
             self.schedule,
+            prediction=self.recipe.prediction,
             recipe=recipe_to_dict(self.recipe),
             step=self.step,
         )
@@ -336,15 +347,22 @@ class Trainer:
 
     @torch.no_grad()
     def heldout_loss(self) -> float:
-        """Loss of the averaged weights on held-out images, with noise and levels that are the same at every call."""
+        """Mean squared error of what the averaged weights predict (eps, v or x0) on held-out images, all levels alike.
+
+        Images, noise and levels are the same at every call.
+        """
         x, t, eps, labels = self._heldout
         total = 0.0
         for i in range(0, len(x), 512):
             part = slice(i, i + 512)
-            x_t = q_sample(x[part], t[part], self.schedule, eps[part])
-            given = None if labels is None else labels[part]
-            total += F.mse_loss(with_labels(self.averaged, given)(x_t, t[part]), eps[part], reduction="sum").item()
-        return total / x.numel()
+            eps_theta = self.eps_theta(self.averaged, None if labels is None else labels[part])
+            error = eps_error(eps_theta, x[part], t[part], eps[part], self.schedule)
+            total += (weight_at(self.own, t[part], error) * error).sum().item()
+        return total / len(x)
+
+    def eps_theta(self, network: nn.Module, labels: Tensor | None = None) -> EpsTheta:
+        """A network of this run as a noise predictor, for images of these classes."""
+        return as_eps(with_labels(network, labels), self.recipe.prediction, self.schedule)
 
     def samples(self, n: int | None = None, S: int = GRID_STEPS) -> Tensor:
         """Draw images with the averaged weights, DDIM (eta = 0), from the same noise at every call.
@@ -359,7 +377,8 @@ class Trainer:
         classes = min(8, self.recipe.unet.classes)  # a row of each, where the grid has eight
         labels = torch.arange(n, device=self.device) * classes // n if classes else None
         clip = 1.0 if self.recipe.autoencoder is None else None  # latents have no bounds
-        x = sample(with_labels(self.averaged, labels), shape, self.schedule, tau, generator=generator, device=self.device, clip=clip)
+        eps_theta = self.eps_theta(self.averaged, labels)
+        x = sample(eps_theta, shape, self.schedule, tau, generator=generator, device=self.device, clip=clip)
         return self.data.pictures(x)
 
     def agree(self, stop: bool) -> bool:
@@ -397,7 +416,7 @@ class Trainer:
             x_0 = self.data.floats(images if mirrored is None else mirror(images, mirrored[part]))
             if hidden is not None:
                 labels = self.train_labels[chosen[part]].to(device).masked_fill(hidden[part], self.model.null_label)
-            eps_theta, last = with_labels(self.network, labels), i == recipe.accumulate - 1
+            eps_theta, last = self.eps_theta(self.network, labels), i == recipe.accumulate - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.network):  # gradients meet once a step
                 loss = self._loss(eps_theta, x_0, t[part], eps[part])
                 self.accelerator.backward(loss / recipe.accumulate)
@@ -414,9 +433,7 @@ class Trainer:
         recipe = self.recipe
         if recipe.loss != "mse":
             return loss_adaptive(eps_theta, x_0, t, eps, self.schedule, recipe.loss, recipe.lam)
-        if self.weights is not None:
-            return loss_gamma(eps_theta, x_0, t, eps, self.schedule, self.weights)
-        return loss_simple(eps_theta, x_0, t, eps, self.schedule)
+        return loss_gamma(eps_theta, x_0, t, eps, self.schedule, self.gamma)
 
     def _check_window(self) -> tuple[float, float]:
         """Means of loss and gradient norm since the last line of the log; raises if one of them is not finite."""
@@ -441,11 +458,12 @@ class Trainer:
 
     def _fixed_draws(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Held-out images, each at several levels that together cover 1..T evenly, with their noise."""
-        x = self.data.floats(self.data.heldout[:HELDOUT_MOST].to(self.device))
+        chosen = fair_sample(self.data.heldout_labels, HELDOUT_MOST, generator_for(0, _STREAM_HELDOUT, 0))
+        x = self.data.floats(self.data.heldout[chosen].to(self.device))
         x = x.repeat(HELDOUT_DRAWS, *[1] * (x.ndim - 1))
         generator = generator_for(0, _STREAM_HELDOUT)  # not the recipe's seed: runs are to be compared
         t = torch.linspace(1, self.recipe.T, len(x)).round().long()[torch.randperm(len(x), generator=generator)]
-        labels = self.data.heldout_labels[:HELDOUT_MOST].repeat(HELDOUT_DRAWS).to(self.device) if self.recipe.unet.classes else None
+        labels = self.data.heldout_labels[chosen].repeat(HELDOUT_DRAWS).to(self.device) if self.recipe.unet.classes else None
         return x, t.to(self.device), torch.randn(x.shape, generator=generator).to(self.device), labels
 
     def _draw_grid(self) -> Path:
@@ -513,6 +531,7 @@ class Trainer:
             "heldout_images": len(self.data.heldout),
             "data_dir": None if self.data_dir is None else str(self.data_dir),
             "device": str(self.device),
+            "precision": self.precision,
             "processes": self.accelerator.num_processes,
             "versions": {"ddim_edu": __version__, "torch": torch.__version__, "python": platform.python_version()},
         }
@@ -575,7 +594,7 @@ class Threads:
         times = []
         for _ in range(3):
             began = time.perf_counter()
-            loss = loss_simple(trainer.model, x_0, t, x_0, trainer.schedule)
+            loss = eps_error(trainer.eps_theta(trainer.model), x_0, t, x_0, trainer.schedule).mean()
             torch.autograd.grad(loss, list(trainer.model.parameters()))
             times.append(time.perf_counter() - began)
             if times[0] > give_up:
@@ -625,7 +644,7 @@ def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     return kind(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
 
 
-def _accelerator(recipe: Recipe, folder: Path, device: torch.device, tracker: str | None) -> Accelerator:
+def _accelerator(precision: Precision, folder: Path, device: torch.device, tracker: str | None) -> Accelerator:
     """The processes that take part, their devices and their arithmetic."""
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
@@ -633,12 +652,9 @@ def _accelerator(recipe: Recipe, folder: Path, device: torch.device, tracker: st
         AcceleratorState._reset_state(reset_partial_state=True)
     if tracker is not None and tracker not in {str(t) for t in get_available_trackers()}:
         raise ValueError(f"tracker {tracker!r} is not installed or not known to accelerate: pip install {tracker}")
-    precision = recipe.precision
-    if precision == "auto":
-        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     accelerator = Accelerator(
         cpu=device.type == "cpu",
-        mixed_precision={"float32": "no"}.get(precision, precision),
+        mixed_precision="no" if precision == "float32" else precision,
         log_with=tracker,
         project_dir=folder,
     )
