@@ -29,6 +29,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -51,6 +52,7 @@ SHIPPED = 64
 PACKAGES = ("dicebear-core", "dicebear-styles", "resvg-py")
 
 _BLOCK = 64  # faces that a process draws before it hands them on
+_ALONE = 1000  # for as many faces another process is worth its start, two seconds of imports
 
 BACKGROUND = {"sky": "b6e3f4", "lavender": "cfc6f2", "rose": "ffd5dc", "cream": "fff1cc", "mint": "ccefd8"}
 SKIN = {"pale": "f9d3b4", "light": "eab088", "tan": "cf8d5c", "brown": "a65f38", "dark": "6b4734"}
@@ -437,7 +439,7 @@ def draw(numbers: Sequence[int] | np.ndarray, size: int, channels: int = 3, proc
         numbers: ``(N,)`` whole numbers, at least 0.
         size: Width and height, 16 to 256.
         channels: 3 or 1.
-        processes: How many draw at once; as many as there are cores if None. It changes nothing but the time.
+        processes: How many draw at once; if None as many as there are cores, or fewer for few faces. It changes nothing but the time.
     """
     result = np.empty((len(numbers), channels, size, size), np.uint8)
     for start, block in _drawn(np.asarray(numbers, np.int64), size, channels, processes):
@@ -454,7 +456,7 @@ def _drawn(numbers: np.ndarray, size: int, channels: int, processes: int | None)
     _check(size, channels)
     versions()  # here, once, rather than in every process
     blocks = [numbers[i : i + _BLOCK] for i in range(0, len(numbers), _BLOCK)]
-    count = min(processes or _cpus(), len(blocks))
+    count = min(processes or min(_cpus(), len(numbers) // _ALONE), len(blocks))
     if count <= 1:
         for i, block in enumerate(blocks):
             yield i * _BLOCK, np.stack([render(row, size, channels) for row in attributes(block)])
@@ -470,8 +472,10 @@ def _drawn(numbers: np.ndarray, size: int, channels: int, processes: int | None)
             )
             workers.append((worker, errors))
             job = {"size": size, "channels": channels, "blocks": [block.tolist() for block in blocks[p::count]]}
-            worker.stdin.write(json.dumps(job).encode())
-            worker.stdin.close()
+            with suppress(BrokenPipeError):  # it died: what it said is read below
+                worker.stdin.write(json.dumps(job).encode())
+            with suppress(BrokenPipeError):
+                worker.stdin.close()
         for i, block in enumerate(blocks):
             worker, errors = workers[i % count]
             shape = (len(block), channels, size, size)
@@ -546,7 +550,7 @@ def read_faces(
         n_train: Faces to train on, numbers 0, 1, ...
         n_heldout: Held-out faces, numbers from ``HELDOUT_FROM``.
         cache_dir: Where to keep the pixels; by default where :mod:`ddim_edu.lab.folder` does.
-        processes: How many draw at once; as many as there are cores if None.
+        processes: How many draw at once; if None as many as there are cores, or fewer for few faces.
 
     Raises:
         ValueError: One line, if the packages are missing, there is no such size, or the cache can't be written.
