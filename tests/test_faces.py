@@ -251,7 +251,7 @@ def few(monkeypatch, tmp_path):
     cache = tmp_path / "cache"
     monkeypatch.setenv("DDIM_EDU_CACHE", str(cache))
     whole = faces.read_faces
-    monkeypatch.setattr(data_module, "read_faces", lambda *a, **k: whole(*a, n_train=40, n_heldout=12, processes=1, **k))
+    monkeypatch.setattr(data_module, "read_faces", lambda *a, **k: whole(*a, n_train=20, n_heldout=8, processes=1, **k))
     return cache
 
 
@@ -266,18 +266,18 @@ def count(monkeypatch):
 @drawn
 def test_the_data_set(few, count):
     data = load_data("faces")
-    assert data.train.shape == (40, 3, 32, 32) and data.heldout.shape == (12, 3, 32, 32) and data.train.dtype == torch.uint8
+    assert data.train.shape == (20, 3, 32, 32) and data.heldout.shape == (8, 3, 32, 32) and data.train.dtype == torch.uint8
     assert data.classes == tuple(STYLES) and data.top == 255
-    assert torch.bincount(data.train_labels).tolist() == [10] * K and torch.bincount(data.heldout_labels).tolist() == [3] * K
+    assert torch.bincount(data.train_labels).tolist() == [5] * K and torch.bincount(data.heldout_labels).tolist() == [2] * K
     assert data.heldout_labels[:K].tolist() == list(range(K)) and data.train_labels.dtype == torch.int64
-    assert np.array_equal(data.train_attributes, attributes(np.arange(40)))
-    assert np.array_equal(data.heldout_attributes, attributes(HELDOUT_FROM + np.arange(12)))
+    assert np.array_equal(data.train_attributes, attributes(np.arange(20)))
+    assert np.array_equal(data.heldout_attributes, attributes(HELDOUT_FROM + np.arange(8)))
     assert np.array_equal(data.heldout[5], render(attributes([HELDOUT_FROM + 5])[0], 32))
     drawings = len(count)
     again = load_data("faces")
     assert len(count) == drawings and torch.equal(again.train, data.train) and torch.equal(again.heldout, data.heldout)
     assert data.to("meta").train_attributes.is_meta
-    assert load_data("faces", size=16, channels=1).train.shape == (40, 1, 16, 16)
+    assert load_data("faces", size=16, channels=1).train.shape == (20, 1, 16, 16)
     assert len(list(few.glob("*.pixels"))) == 2
 
 
@@ -299,7 +299,7 @@ def test_a_damaged_cache_is_drawn_again(few, count, monkeypatch, capsys, harm):
         monkeypatch.setattr(faces, "versions", lambda: now | {"resvg-py": "99"})
     count.clear()
     again = load_data("faces", size=16)
-    assert len(count) == 52 and torch.equal(again.train, data.train)
+    assert len(count) == 28 and torch.equal(again.train, data.train)
     assert ("is damaged: drawing" in capsys.readouterr().err) == (harm != "version")
     count.clear()
     load_data("faces", size=16)
