@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.lab.autoencoders import SavedAutoencoder
+from ddim_edu.lab.faces import STYLES, read_faces
 from ddim_edu.lab.folder import fit, read_folder
 from ddim_edu.lab.sounds import holds_sounds, read_sounds
 from ddim_edu.sampler import generator_for
@@ -44,6 +45,9 @@ class ImageData:
         heldout_labels: ``(M,)`` int64.
         top: The value of white: 255 for most images, 16 for the digits.
         classes: Names of the labels 0, 1, ...; empty if they have none.
+        train_attributes: ``(N, A)`` int16, what is known to be in each image; None if nothing is. Of the drawn faces, columns and
+            values are those of :func:`ddim_edu.lab.faces.attributes`.
+        heldout_attributes: ``(M, A)`` int16, or None.
     """
 
     train: Tensor
@@ -52,6 +56,8 @@ class ImageData:
     heldout_labels: Tensor
     top: int = 255
     classes: tuple[str, ...] = ()
+    train_attributes: Tensor | None = None
+    heldout_attributes: Tensor | None = None
 
     def floats(self, images: Tensor) -> Tensor:
         """Images of this data set as float32 in [-1, 1]: what every network here takes."""
@@ -126,7 +132,10 @@ def encoded(data: ImageData, autoencoder: SavedAutoencoder) -> LatentData:
         autoencoder: From :func:`ddim_edu.lab.autoencoders.load_autoencoder`.
     """
     parts = [torch.cat([autoencoder.encode(data.floats(part)) for part in x.split(250)]) for x in (data.train, data.heldout)]
-    return LatentData(*parts, data.train_labels, data.heldout_labels, classes=data.classes, autoencoder=autoencoder)
+    return LatentData(
+        *parts, data.train_labels, data.heldout_labels, classes=data.classes, train_attributes=data.train_attributes,
+        heldout_attributes=data.heldout_attributes, autoencoder=autoencoder,
+    )  # fmt: skip
 
 
 def _room(device: torch.device) -> int:
@@ -328,6 +337,33 @@ def spoken_digits(data_dir: Path | str | None = None) -> ImageData:
     )
 
 
+def faces(*, size: int = 32, channels: int = 3, cache_dir: Path | str | None = None) -> ImageData:
+    """Drawn faces: 30,000 to train on and 3,000 held out, in four styles, which are the classes; every attribute is known.
+
+    Sources and licences: :func:`ddim_edu.lab.faces.credits`.
+
+    They are drawn once, into the cache, by the packages of ``pip install "ddim_edu[faces]"``.
+
+    Args:
+        size: Width and height, 16 to 256.
+        channels: 3, or 1 for grey.
+        cache_dir: Where to keep them, if not where :mod:`ddim_edu.lab.folder` says.
+
+    Raises:
+        ValueError: If the packages are not there, or faces can't be had in that size.
+    """
+    found = read_faces(size, channels, cache_dir=cache_dir)
+    n = found.n_train
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writable")  # as of folders
+        images = torch.from_numpy(found.pixels)
+    labels, attributes = torch.from_numpy(found.labels), torch.from_numpy(found.attributes)
+    return ImageData(
+        images[:n], images[n:], labels[:n], labels[n:], classes=tuple(STYLES), train_attributes=attributes[:n],
+        heldout_attributes=attributes[n:],
+    )  # fmt: skip
+
+
 def sound_folder(path: Path | str, *, max_bad: float = 0.0) -> ImageData:
     """Any folder of wav files, as log-mel spectrograms; names and classes are those of :func:`ddim_edu.lab.sounds.read_sounds`."""
     found = read_sounds(path, max_bad=max_bad)
@@ -335,7 +371,7 @@ def sound_folder(path: Path | str, *, max_bad: float = 0.0) -> ImageData:
     return ImageData(images[:n], images[n:], labels[:n], labels[n:], classes=found.classes)
 
 
-DATA = {"digits": digits, "fashion-mnist": fashion_mnist, "cifar10": cifar10, "spoken-digits": spoken_digits}
+DATA = {"digits": digits, "fashion-mnist": fashion_mnist, "cifar10": cifar10, "spoken-digits": spoken_digits, "faces": faces}
 FASHION_MNIST_SHAPES = ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,))
 CIFAR10_COUNTS = (50_000, 10_000, 10)  # to train on, held out, classes
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -365,7 +401,7 @@ def load_data(
         channels: 1 for grey, 3 for RGB; None takes the data set's own, and 3 for a folder.
         crop: ``"celeba"`` cuts out the part of CelebA's aligned images that the DDIM paper trains on; folders only.
         max_bad: Largest share of unreadable images to put up with, in [0, 1); folders only.
-        cache_dir: Where decoded folders are kept; see :mod:`ddim_edu.lab.folder`.
+        cache_dir: Where decoded folders and drawn faces are kept; see :mod:`ddim_edu.lab.folder`.
 
     Raises:
         ValueError: One line, if there is nothing of that name, or it can't be had in that form.
@@ -388,6 +424,8 @@ def load_data(
         return cifar10(data_dir, **form, cache_dir=cache_dir)
     if name == "spoken-digits":
         return _only_so(spoken_digits(data_dir), name, form)
+    if name == "faces":
+        return faces(**form, cache_dir=cache_dir)
     path = Path(name).expanduser()
     if not str(name) or not path.exists():
         raise ValueError(f"there is no data set {str(name)!r}, and no such folder (--data names one); known: {', '.join(DATA)}")
