@@ -2,7 +2,7 @@
 
     python benchmarks/quoted.py [--out results/quoted.json]
 
-Nothing is measured: ``results`` and ``ddpm`` of book/quotes.yml, as JSON. Needs PyYAML, which the book's extra brings along.
+Nothing is measured: ``results`` and ``ddpm`` of book/quotes.yml, as JSON. Needs PyYAML, of the book's extra.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ddim_edu.files import check_writable, replacing
 
 QUOTES = Path(__file__).parent.parent / "book" / "quotes.yml"
 ABOUT = (
-    "Quoted, not measured. What the project's texts call reconstruction loss is the training MSE of eps. The last row is the one row of S1's "
-    "table. The numbers of samples, the reference and the seeds are not among what is quoted."
+    "Quoted, not measured. What the project's texts call reconstruction loss is the training MSE of eps. The last row "
+    "is the one row of S1's table. The numbers of samples, the reference and the seeds are not among what is quoted."
 )
 
 

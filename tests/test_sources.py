@@ -1,8 +1,8 @@
 """The page of sources: each formula that a source got wrong is shown failing, and the right one holding.
 
-What the sources say is read from book/quotes.yml, and their formulas are run from there. The page is held to that file, and the
-numbers on the page come from here: a test asserts that what it measured stands there, digit for digit. Monte Carlo checks allow four
-standard errors.
+What the sources say is read from book/quotes.yml, and their formulas are run from there. The page is held to that file,
+and the numbers on the page come from here: a test asserts that what it measured stands there, digit for digit. Monte
+Carlo checks allow four standard errors.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def test_sigma_is_the_root_and_not_its_square():
         place(ONE, ONE, ABAR[too_much.max() - 1], as_variance[too_much.max() - 2])
     printed(f"a variance of {as_variance[0] ** 2:.4f}, where level 1 holds {1 - abar_s[0]:.4f}")
 
-    # Samples, as a witness: from x_0 = 0.7 to level 200, on to level 500, and the variance of x_200 that x_500 leaves open.
+    # Samples, as a witness: from x_0 = 0.7 to level 200 and on to level 500. What does x_500 leave open of x_200?
     n, t, s = 200_000, 500, 200
     x_s = q_sample(torch.full((n, 1), 0.7, dtype=torch.float64), s, LINEAR, noise_like(torch.empty(n, 1), 13))
     x_t = mix(x_s, noise_like(x_s, 14), ABAR[t] / ABAR[s])
@@ -164,7 +164,8 @@ def test_a_code_that_goes_on_with_too_much_noise():
         rms[name] = (x - data.means[:, 0]).abs().min(1).values.square().mean().sqrt().item()
     assert rms["square"] > 2 * rms["right"] and rms["right"] < 0.035
     printed(
-        f"leaves the samples {rms['square']:.2f} from the peak they belong to in the root mean square, and the right one {rms['right']:.2f}"
+        f"leaves the samples {rms['square']:.2f} from the peak they belong to in the root mean square, "
+        f"and the right one {rms['right']:.2f}"
     )
 
 
@@ -297,7 +298,7 @@ def test_the_term_is_too_small_to_explain_the_loss(images):
 
 
 def test_ddims_step_has_no_adaptive_size(images):
-    """A matter of documents. What can be run: the step treats a pixel without regard to where it stands, and complexity does not."""
+    """A matter of documents. What can be run: to the step it is all one where a pixel stands, and to complexity not."""
     says("whose", "adaptive step size")
     order = torch.randperm(64, generator=generator(10))
 
@@ -340,7 +341,8 @@ def test_the_noise_of_two_steps():
         and slip < 0.6 * right
     )
     printed(
-        f"variance {1e4 * x_2.var():.1f}, the right formula gives {1e4 * right:.1f} and the printed one {1e4 * slip:.1f} (all $\\times 10^{{-4}}$)"
+        f"variance {1e4 * x_2.var():.1f}, the right formula gives {1e4 * right:.1f} "
+        f"and the printed one {1e4 * slip:.1f} (all $\\times 10^{{-4}}$)"
     )
 
 
@@ -357,7 +359,8 @@ def test_the_variance_of_a_sum():
     fresh = noise_like(eps, 19)
     assert abs((eps + fresh).var() - published("sum-of-variances", var_x=eps.var(), var_y=fresh.var())) < 4 * 2 / n**0.5
     printed(
-        f"the sum of $\\epsilon_{{499}}$ and $\\epsilon_{{500}}$ has the variance {(eps + later).var():.2f}; the printed line gives {theirs:.2f}"
+        f"the sum of $\\epsilon_{{499}}$ and $\\epsilon_{{500}}$ has the variance {(eps + later).var():.2f}; "
+        f"the printed line gives {theirs:.2f}"
     )
 
 
@@ -442,7 +445,8 @@ def test_the_range_of_the_product():
     for with_T, without in masses:
         assert with_T == pytest.approx(1, abs=1e-3) and without > 9
     printed(
-        f"the mass {masses[0][1]:.0f} on $[-5, 5]^2$ and {masses[1][1]:.0f} on $[-10, 10]^2$; with the factor of $t = T$ it is {masses[1][0]:.3f}"
+        f"the mass {masses[0][1]:.0f} on $[-5, 5]^2$ and {masses[1][1]:.0f} on $[-10, 10]^2$; "
+        f"with the factor of $t = T$ it is {masses[1][0]:.3f}"
     )
 
 
@@ -474,7 +478,8 @@ def test_the_markov_member_skips_as_well():
         0.3, abs=4 * (0.21 / 4000) ** 0.5
     )
     printed(
-        f"in 100 steps in place of 1,000 the samples of $\\eta = 1$ have the standard deviation {x.std():.2f}, the data {of_data:.2f}"
+        "in 100 steps in place of 1,000 the samples of $\\eta = 1$ "
+        f"have the standard deviation {x.std():.2f}, the data {of_data:.2f}"
     )
 
 
@@ -514,7 +519,7 @@ def test_terms_outside_tau_are_no_bound():
     inside = set(make_tau(1000, 10).tolist())
     outside = torch.tensor([t for t in range(1, 1001) if t not in inside])
     v, a = 0.25, ABAR[outside]
-    # E[log p(x_0 given x_t) - log q(x_t given x_0)] with the exact p: what each level outside tau adds to the alleged lower bound.
+    # E[log p(x_0 given x_t) - log q(x_t given x_0)] with the exact p: what a level outside tau adds to the lower bound.
     left = v * (1 - a) / (a * v + 1 - a)  # the variance of x_0 given x_t
     extra = 0.5 * ((1 - a) / left).log()
     assert torch.allclose(extra, 0.5 * ((a * v + 1 - a) / v).log()) and (extra > 0).all()
@@ -534,20 +539,33 @@ def test_terms_outside_tau_are_no_bound():
     assert best == pytest.approx(ABAR[t].sqrt().item(), abs=1e-3)
     printed(f"at level {t} it is least where the model predicts {best:.2f} $x_0$")
 
-    # What holds: with p(x_t given x_0) = q(x_t given x_0) outside tau these levels drop out, sample by sample.
-    fresh, tau = generator(23), (2, 5)
-    x = {0: 0.5 * torch.randn(1000, generator=fresh, dtype=torch.float64)}
-    log_q, log_p, chain_q, chain_p = (torch.zeros(1000, dtype=torch.float64) for _ in range(4))
-    for t in (5, 1, 3, 4):
-        here = Normal(SHORT.alpha_bar[t].sqrt() * x[0], (1 - SHORT.alpha_bar[t]).sqrt())
-        x[t] = here.sample()
-        log_q += here.log_prob(x[t])
-        if t in tau:
-            chain_q += here.log_prob(x[t])
-            chain_p += Normal(0.0, 1.0).log_prob(x[t])
-        else:
-            log_p += here.log_prob(x[t])
-    assert torch.allclose(log_q - log_p, chain_q, atol=1e-12) and chain_p.isfinite().all()
+    # What holds: with p(x_t given x_0) = q(x_t given x_0) outside tau = (2, 5) these levels drop out, sample by sample.
+    bar, fresh = SHORT.alpha_bar, generator(23)
+    x_0 = 0.5 * torch.randn(1000, 1, generator=fresh, dtype=torch.float64)
+    exact, sigma = Gaussian(torch.zeros(1), v, SHORT), SHORT.sigma(5, 2, 1.0)
+
+    def at(t):
+        return Normal(bar[t].sqrt() * x_0, (1 - bar[t]).sqrt())
+
+    x_5 = bar[5].sqrt() * x_0 + (1 - bar[5]).sqrt() * draw(x_0, fresh)
+    down = Normal(*q_sigma(x_5, x_0, bar[5], bar[2], sigma))
+    x_2 = down.mean + down.stddev * draw(x_0, fresh)
+    model = Normal(*q_sigma(x_5, unmix_x0(x_5, exact.eps(x_5, 5), bar[5]), bar[5], bar[2], sigma))
+    last = Normal(unmix_x0(x_2, exact.eps(x_2, 2), bar[2]), (v * (1 - bar[2]) / (bar[2] * v + 1 - bar[2])).sqrt())
+    chain_p = Normal(0.0, 1.0).log_prob(x_5) + model.log_prob(x_2) + last.log_prob(x_0)
+    chain_q = at(5).log_prob(x_5) + down.log_prob(x_2)
+    outside_p, outside_q, alleged, expected = 0.0, 0.0, 0.0, 0.0
+    for t in (1, 3, 4):
+        x_t = bar[t].sqrt() * x_0 + (1 - bar[t]).sqrt() * draw(x_0, fresh)
+        outside_p, outside_q = outside_p + at(t).log_prob(x_t), outside_q + at(t).log_prob(x_t)
+        left = (v * (1 - bar[t]) / (bar[t] * v + 1 - bar[t])).sqrt()
+        alleged = alleged + Normal(unmix_x0(x_t, exact.eps(x_t, t), bar[t]), left).log_prob(x_0)
+        expected += 0.5 * ((bar[t] * v + 1 - bar[t]) / v).log().item()
+    chain = chain_p - chain_q
+    assert torch.allclose(chain_p + outside_p - chain_q - outside_q, chain, atol=1e-9)
+    assert chain.mean() < exact.log_prob(x_0).mean()  # a bound
+    raised = alleged - outside_q  # by the printed terms, as in the closed form above
+    assert abs(raised.mean() - expected) < 4 * raised.std() / 1000**0.5 < expected
 
 
 def test_the_weights_of_theorem_1():
@@ -572,7 +590,7 @@ def test_the_weights_of_theorem_1():
 
 
 def test_the_clock_of_equation_15():
-    """Data N(0, 1): the flow leaves every point where it is, and Euler in t is exact, since its right-hand side is 0."""
+    """Data N(0, 1): the flow leaves every point where it is, and so does Euler in t, whose right-hand side is 0."""
     nu, found = LINEAR.nsr, {}
     for t, s in ((1000, 900), (500, 400)):
         eps = (1 - ABAR[t]).sqrt() * ONE  # the best prediction at x = 1
@@ -605,7 +623,8 @@ def test_how_large_the_noise_may_be():
             with pytest.raises(ValueError, match="more fresh noise than level s holds"):
                 place(ONE, ONE, ABAR[1], sigma)
     printed(
-        f"$\\eta \\le {most.min():.2f}$, which level {int(t[most.argmin()])} asks for; at level 500 up to {most[498]:.1f} would do"
+        f"$\\eta \\le {most.min():.2f}$, which level {int(t[most.argmin()])} asks for; "
+        f"at level 500 up to {most[498]:.1f} would do"
     )
 
 
@@ -663,7 +682,7 @@ def test_each_erratum_names_its_test():
 
 
 def test_quotations():
-    """The tables on the page, in the package and in the file are the same; and every row falls with the number of steps."""
+    """The tables on the page, in the package and in the file are the same; and every row falls with S."""
     tables = RAW.partition("## Quoted results")[2]
     rows = [
         [float(n) for n in row.split("|")]
