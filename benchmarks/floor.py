@@ -38,9 +38,11 @@ def main() -> None:
         values.append(frechet_distance(*mean_and_cov(features[torch.cat(rows)]), *whole))
     found = torch.tensor(values)
     print(f"{options.n} training pictures of {options.data}: {found.mean():.2f}, sd {found.std():.2f}")
-    result = {"data": options.data, "n": options.n, "features": network.name, "mean": found.mean().item(), "sd": found.std().item()}
+    command = f"python benchmarks/floor.py {options.data} --n {options.n}"
+    result = {"command": command, "data": options.data, "n": options.n, "features": network.name}
+    result |= {"mean": found.mean().item(), "sd": found.std().item(), "draws": DRAWS}
     with replacing(out) as temporary:
-        temporary.write_text(json.dumps(result | {"draws": DRAWS}, indent=1) + "\n", encoding="utf8")
+        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ def main() -> None:
         found = torch.tensor(shares)
         rows.append({"batch": size, "share": found.mean().item(), "sd": found.std().item()})
         print(f"batch {size:3d}: {found.mean():.3%}, sd {found.std():.3%}")
-    result = {"data": options.data, "pictures": list(x.shape[1:]), "mse": MSE, "batches": BATCHES, "rows": rows}
+    command = f"python benchmarks/published_share.py --data {options.data}"  # and where the pictures are, --data-dir
+    result = {"command": command, "data": options.data, "pictures": list(x.shape[1:]), "mse": MSE, "batches": BATCHES, "rows": rows}
     with replacing(out) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
 

@@ -360,7 +360,7 @@ def reconstruction(model: Checkpoint, options: ReconstructionOptions, kind: str 
         "versions": evaluation.versions(),
     }
     if kind == "table2":
-        about["paper"] = {"cifar10, quoted from memory": {str(S): value for S, value in PAPER_TABLE2.items()}}
+        about["paper"] = {"cifar10": {str(S): value for S, value in PAPER_TABLE2.items()}}
     found = rows_so_far(options.out, about)
     done = {row["steps"] for row in found}
     about["command"] = command_so_far(options.out, about["command"], done <= set(steps))
