@@ -162,7 +162,7 @@ def gamma_of_prediction(schedule: NoiseSchedule, prediction: Prediction) -> Tens
     Raises:
         ValueError: if the prediction is unknown.
 
-    Equations: eq:prediction-weights
+    Equations: eq:error-scale
     """
     abar = schedule.alpha_bar[1:]
     weights = {"eps": torch.ones_like(abar), "v": 1 / abar, "x0": (1 - abar) / abar}

@@ -123,7 +123,7 @@ def errors_of(prediction, eps_hat, eps, x_0, x_t, abar):
 @pytest.mark.parametrize("prediction", ["eps", *OTHERS])
 @pytest.mark.parametrize("schedule", [LINEAR, COSINE], ids=["linear", "cosine"])
 def test_the_error_of_what_is_said_is_a_weighted_error_of_the_noise(prediction, schedule):
-    """Equations: eq:prediction-weights"""
+    """Equations: eq:error-scale"""
     t = torch.arange(1, 1001)
     x_0, eps, eps_hat, abar = normal(1000, 4), normal(1000, 4, seed=1), normal(1000, 4, seed=2), schedule.alpha_bar[t]
     x_t = q_sample(x_0, t, schedule, eps)
