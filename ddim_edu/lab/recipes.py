@@ -72,7 +72,8 @@ class Recipe:
     # Arithmetic of the network: float32, or mixed with bf16 or with fp16 (whose loss is scaled). auto: bf16 on GPUs that have it, and on
     # processors with units for it if a short trial says that it is faster.
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
-    # Compile the network with torch.compile: a minute at the start, faster steps after it. auto: on CUDA only.
+    # Compile the network with torch.compile: a minute or two at the start, faster steps after it. auto: on CUDA, and on CPUs for runs of
+    # more than an hour.
     compile: Literal["auto", "on", "off"] = "auto"
     # Parts that a process works a batch off in, one after the other: the same step with less memory.
     accumulate: int = 1
