@@ -247,7 +247,7 @@ WRONG = [
     ("ex-unet-count", lambda size, ch, mult: parameters(size, ch, mult, "bias"), "Every layer has a bias"),
     ("ex-unet-count", lambda size, ch, mult: parameters(size, ch, mult, "norm"), "The norms have parameters"),
     ("ex-unet-count", lambda size, ch, mult: 10**6, "which blocks need a shortcut"),
-    ("ex-unet-permutation", lambda layer: one_sided_gap(layer), "one permutation applied"),
+    ("ex-unet-permutation", lambda layer: one_sided_gap(layer), "Is one permutation of the positions applied"),
     ("ex-unet-permutation", lambda layer: 0.0, "It knows its places"),
     ("ex-unet-permutation", lambda layer: -1.0, "never negative"),
     ("ex-unet-batch-norm", (2.0, 0.0), "the two are swapped"),

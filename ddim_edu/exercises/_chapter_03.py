@@ -32,19 +32,34 @@ def snr(answer: Any) -> None:
         half,
         LEVELS,
         "Both means have the same term in x_t. Which factor has the rest, and what does the divergence do with it?",
-        (lambda t, s: 2 * half(t, s), "There is a factor missing. How does the divergence of two Gaussians of the same variance begin?"),
-        (lambda t, s: half(t, s) * (1 - t) / t, "This is the weight of the error of the noise. Asked for is that of the data."),
-        (lambda t, s: half(t, s) / 2, "There is a factor too many. How does the divergence of two Gaussians of the same variance begin?"),
+        (
+            lambda t, s: 2 * half(t, s),
+            "There is a factor missing. How does the divergence of two Gaussians of the same variance begin?",
+        ),
+        (
+            lambda t, s: half(t, s) * (1 - t) / t,
+            "This is the weight of the error of the noise. Asked for is that of the data.",
+        ),
+        (
+            lambda t, s: half(t, s) / 2,
+            "There is a factor too many. How does the divergence of two Gaussians of the same variance begin?",
+        ),
         (lambda t, s: 0.5 * (s - t), "These are alpha-bars. The noise of the two levels counts, too: what is an SNR?"),
-        (lambda t, s: half(t, s).sqrt(), "Is the squared distance of the means divided by a variance or by a standard deviation?"),
-        (lambda t, s: 0.5 * (both(t, s)[1] / both(t, s)[0]), "The SNRs are right, and what is done with them is not: partial fractions."),
+        (
+            lambda t, s: half(t, s).sqrt(),
+            "Is the squared distance of the means divided by a variance or by a standard deviation?",
+        ),
+        (
+            lambda t, s: 0.5 * (both(t, s)[1] / both(t, s)[0]),
+            "The SNRs are right, and what is done with them is not: partial fractions.",
+        ),
     )
 
 
 @exercise("ex-reverse-gap", "measure", stars=3, minutes=45, skill="posteriors")
 def gap(answer: Any) -> None:
-    """With the larger variance the bound becomes tight as steps get finer; with the smaller one it does not: half of Euler's constant, 0.29
-    nats, is left in the limit."""
+    """With the larger variance the bound becomes tight as steps get finer; with the smaller one it does not: half of
+    Euler's constant, 0.29 nats, is left in the limit."""
     if isinstance(answer, dict) and set(answer) == {16, 64, 256}:
         answer = [answer[T] for T in (16, 64, 256)]
     gaps = tensor(answer, (3, 2), turned=True)
@@ -61,7 +76,11 @@ def gap(answer: Any) -> None:
     if bool((gaps < 0).all()):
         raise Wrong(said + "They are negative. A bound from below lies below: which of the two is to be subtracted from which?")
     if like(right):
-        raise Wrong(said + "One is negative, but the bound lies below: here chance is larger than the gap. Take more draws, or a grid.")
+        raise Wrong(
+            said
+            + "One is negative, but the bound lies below: here chance is larger than the gap. Take more draws, "
+            "or a grid."
+        )
     if bool((gaps < 0).any()):
         raise Wrong(said + "One is negative, but the bound lies below the log-likelihood. Is every level in the sum, t = 1 and T included?")
     for wrong, scale, says in (
@@ -76,12 +95,20 @@ def gap(answer: Any) -> None:
     if like(right.flip(1)) or bool((large > 0.4).all()) and not bool((small > 0.4).all()):
         raise Wrong(said + "The first column is the one that closes. Are the two variances in the order that is asked for?")
     if bool((small > 0.7).all()) and small[0] > 3:
-        raise Wrong(said + "Look at the first column. Is it the cosine schedule, with beta_1 at t = 1 and a mixture with peaks at -1 and 0.6?")
+        raise Wrong(
+            said
+            + "Look at the first column. Is it the cosine schedule, with beta_1 at t = 1 and a mixture with "
+            "peaks at -1 and 0.6?"
+        )
     if not bool((small > 0.4).all()):
         raise Wrong(said + "Look at the first column: with the smaller variance the levels t = 2, 3, ... cost something.")
     if not like(torch.stack([small, right[:, 1]], 1)):
         raise Wrong(said + "Look at the second column: where the variances of two Gaussians differ, a logarithm comes in.")
-    raise Wrong(said + "Look at the first column: each level's error is divided by twice beta-tilde. Is the mixture the chapter's on the line?")
+    raise Wrong(
+        said
+        + "Look at the first column: each level's error is divided by twice beta-tilde. Is the mixture the "
+        "chapter's on the line?"
+    )
 
 
 @exercise("ex-reverse-v", "code", stars=1, minutes=10, skill="samplers")
@@ -109,9 +136,15 @@ def any_target(answer: Any) -> None:
             raise Wrong(says)
     for wrong, says in (
         (2 * eps, "It is off by a simple factor at every level. Put v = 0 into your formula, and then x_t = 0."),
-        (abar.sqrt()[:, None] * v - (1 - abar).sqrt()[:, None] * x_t, "A sign is wrong, or two: put v = 0 into your formula, and then x_t = 0."),
+        (
+            abar.sqrt()[:, None] * v - (1 - abar).sqrt()[:, None] * x_t,
+            "A sign is wrong, or two: put v = 0 into your formula, and then x_t = 0.",
+        ),
         ((1 - abar).sqrt()[:, None] * v + abar.sqrt()[:, None] * x_t, "The two roots are in each other's place."),
-        (abar[:, None] * v + (1 - abar)[:, None] * x_t, "The factors are not alpha-bar and 1 minus alpha-bar, but their roots."),
+        (
+            abar[:, None] * v + (1 - abar)[:, None] * x_t,
+            "The factors are not alpha-bar and 1 minus alpha-bar, but their roots.",
+        ),
     ):
         if torch.allclose(given, wrong, atol=1e-5):
             raise Wrong(f"At level 500 the noise came out wrong. {says}")
@@ -140,5 +173,10 @@ def root(answer: Any) -> None:
     if 14 < lost < 19.5:
         raise Wrong(said + "look at the second number: are these bits? The mean log density is in nats.")
     if 100 < lost:
-        raise Wrong(said + "look at the second number: the mean over the samples, not their sum, of one logarithm each.")
-    raise Wrong(said + "look at the second number, the mean log density of the final samples: that of the right walk minus S4's.")
+        raise Wrong(
+            said + "look at the second number: the mean over the samples, not their sum, of one logarithm each."
+        )
+    raise Wrong(
+        said
+        + "look at the second number, the mean log density of the final samples: that of the right walk minus S4's."
+    )

@@ -31,11 +31,26 @@ def jacobian(answer: Any) -> None:
         "Compare with differences: the expected data at y + h minus that at y - h, over 2h.",
         (lambda *a: truth(*a, power=0), "This is the covariance. What divides it?"),
         (lambda *a: truth(*a, power=1), "The covariance is right, and the power of nu is not."),
-        (lambda *a: 2 * truth(*a), "The exponent of a weight has 2 nu^2 below; what becomes of the 2 in its derivative?"),
-        (lambda *a: -truth(*a), "The sign is wrong: where x-bar is further to the right, so is the data that is expected."),
-        (lambda *a: truth(*a, power=4), "The covariance is right, and the power of nu is not. Only the weights depend on x-bar."),
-        (lambda *a: truth(*a, centred=False), "The second moment is taken about 0. Where does the weights' sum of 1 come in?"),
-        (lambda y, p, nu: p.T.cov(correction=0) / nu**2, "The points have equal weights here. How likely is each of them, given y?"),
+        (
+            lambda *a: 2 * truth(*a),
+            "The exponent of a weight has 2 nu^2 below; what becomes of the 2 in its derivative?",
+        ),
+        (
+            lambda *a: -truth(*a),
+            "The sign is wrong: where x-bar is further to the right, so is the data that is expected.",
+        ),
+        (
+            lambda *a: truth(*a, power=4),
+            "The covariance is right, and the power of nu is not. Only the weights depend on x-bar.",
+        ),
+        (
+            lambda *a: truth(*a, centred=False),
+            "The second moment is taken about 0. Where does the weights' sum of 1 come in?",
+        ),
+        (
+            lambda y, p, nu: p.T.cov(correction=0) / nu**2,
+            "The points have equal weights here. How likely is each of them, given y?",
+        ),
     )
 
 
@@ -86,10 +101,19 @@ def record(answer: Any) -> None:
         (lambda *x: truth(*x) * x[-1], "This is sigma times z."),
         (lambda *x: -truth(*x) * x[-1], "This is sigma times z, with the wrong sign."),
         (lambda *x: -truth(*x), "The size is right and the sign is not: the noise leads from the mean to x_s."),
-        (lambda *x: truth(*x) / x[-1], "It is divided by sigma twice, or by its square. Sigma is a standard deviation."),
+        (
+            lambda *x: truth(*x) / x[-1],
+            "It is divided by sigma twice, or by its square. Sigma is a standard deviation.",
+        ),
         (lambda a, b, e, t, s, sigma: truth(b, a, e, t, s, sigma), "Are x_t and x_s in each other's place?"),
-        (lambda a, b, e, t, s, sigma: truth(a, b, e, s, t, sigma.clamp(max=0.1)) * sigma.clamp(max=0.1) / sigma, "Are t and s swapped?"),
-        (lambda *x: truth(*x, room=0), "This z belongs to the mean of DDIM. Where there is fresh noise, less of the found noise is used."),
+        (
+            lambda a, b, e, t, s, sigma: truth(a, b, e, s, t, sigma.clamp(max=0.1)) * sigma.clamp(max=0.1) / sigma,
+            "Are t and s swapped?",
+        ),
+        (
+            lambda *x: truth(*x, room=0),
+            "This z belongs to the mean of DDIM. Where there is fresh noise, less of the found noise is used.",
+        ),
     )
 
 
@@ -102,6 +126,8 @@ def equal_steps(answer: Any) -> None:
         raise Wrong(said + "the first two are swapped: is it nu that rises in equal steps, or a root of it?")
     if min(equal, seventh, trailing) < 0:
         raise Wrong(said + "errors are distances, and not negative.")
+    if equal < 0.05 and seventh < 0.05 and trailing > 0.4:
+        raise Wrong(said + "the first and the last are swapped: equal steps of nu come first.")
     if not 0.015 < trailing < 0.033:  # 0.022 to 0.025 in four measurements
         raise Wrong(said + "look at the last. Median distance between 50 trailing levels and 1000 levels, both of the linear schedule.")
     if not 0.5 < equal < 1.1:  # 0.73 to 0.85

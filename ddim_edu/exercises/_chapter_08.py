@@ -51,14 +51,26 @@ def tilt(answer: Any) -> None:
         cases,
         "(Weights are compared after division by their sum.) What has to be equal for all peaks, the weight or the weight times something?",
         (lambda q: q / q.sum(), "(After division by their sum.) This makes the common peak commoner."),
-        (lambda q: torch.ones_like(q) / len(q), "(After division by their sum.) Equal weights leave the shares as they are."),
-        (lambda q: q**-2 / (q**-2).sum(), "(After division by their sum.) That is too much: now the rare peak is the common one."),
+        (
+            lambda q: torch.ones_like(q) / len(q),
+            "(After division by their sum.) Equal weights leave the shares as they are.",
+        ),
+        (
+            lambda q: q**-2 / (q**-2).sum(),
+            "(After division by their sum.) That is too much: now the rare peak is the common one.",
+        ),
         (
             lambda q: q**-0.5 / (q**-0.5).sum(),
             "(After division by their sum.) Not enough: is the weight squared somewhere, or the error only?",
         ),
-        (lambda q: (-q.log()) / (-q.log()).sum(), "(After division by their sum.) The rare peak weighs more, but not in proportion."),
-        (lambda q: q.flip(0) / q.sum(), "(After division by their sum.) Right for two peaks: each has the other's share. What of three?"),
+        (
+            lambda q: (-q.log()) / (-q.log()).sum(),
+            "(After division by their sum.) The rare peak weighs more, but not in proportion.",
+        ),
+        (
+            lambda q: q.flip(0) / q.sum(),
+            "(After division by their sum.) Right for two peaks: each has the other's share. What of three?",
+        ),
         (lambda q: (1 - q) / (1 - q).sum(), "(After division by their sum.) Right for two peaks, not for three."),
     )
 
@@ -81,7 +93,11 @@ def only(answer: Any) -> None:
             "is the 1 gone from the weight?"
         )
     if abs(ratio - 2) < 0.02 or abs(ratio - 0.5) < 0.01:
-        raise Wrong(said + "look at the second: is one picture in the numerator and another, or another number of them, in the denominator?")
+        raise Wrong(
+            said
+            + "look at the second: is one picture in the numerator and another, or another number of them, in "
+            "the denominator?"
+        )
     if abs(ratio - 100) < 1 or abs(ratio - 0.01) < 1e-3:
         raise Wrong(said + "look at the second: that is how the gradient of a square behaves. Is it the published term's, without the MSE?")
     if abs(ratio - 1) > 0.01:
@@ -104,10 +120,18 @@ def paired(answer: Any) -> None:
     if abs(together - apart) < 0.1:
         raise Wrong(said + "there is no difference. Do both losses run from the same seeds, and does one test take the differences?")
     if together > 0.97:
-        raise Wrong(said + "look at the first. Are there five seeds, and is the effect 0.5? Nearly all experiments find what is larger.")
+        raise Wrong(
+            said
+            + "look at the first. Are there five seeds, and is the effect 0.5? Nearly all experiments find "
+            "what is larger."
+        )
     if not 0.78 < together < 0.92:  # 0.8485 of 2,000 experiments, which is known to 0.008
         raise Wrong(said + "look at the first. Is the remainder drawn for each run, with standard deviation 0.2, and are there five seeds?")
     if apart == 0:
-        raise Wrong(said + "look at the second: it is small, but some of 2,000 unpaired experiments find it. Is a difference in either sense found?")
+        raise Wrong(
+            said
+            + "look at the second: it is small, but some of 2,000 unpaired experiments find it. Is a "
+            "difference in either sense found?"
+        )
     if not apart < 0.07:
         raise Wrong(said + "look at the second. Has the seed's part standard deviation 1, and is it another one for each seed?")

@@ -62,11 +62,23 @@ def bias(answer: Any) -> None:
             lambda sigma, N: torch.stack([sigma**2 / N, 2 * sigma**4 / N]),
             "The second is about the standard deviation, and this is the variance of the variance.",
         ),
-        (lambda sigma, N: torch.stack([sigma / N**0.5, sigma / (2 * N) ** 0.5]), "These are standard errors. Their squares are asked for."),
-        (lambda sigma, N: torch.stack([sigma**2 / N, sigma**2 / N]), "Look at the second: how does a root change, if what is under it does?"),
-        (lambda sigma, N: torch.stack([sigma**2 / N, 2 * sigma**2 / N]), "Look at the second: how does a root change, if what is under it does?"),
+        (
+            lambda sigma, N: torch.stack([sigma / N**0.5, sigma / (2 * N) ** 0.5]),
+            "These are standard errors. Their squares are asked for.",
+        ),
+        (
+            lambda sigma, N: torch.stack([sigma**2 / N, sigma**2 / N]),
+            "Look at the second: how does a root change, if what is under it does?",
+        ),
+        (
+            lambda sigma, N: torch.stack([sigma**2 / N, 2 * sigma**2 / N]),
+            "Look at the second: how does a root change, if what is under it does?",
+        ),
         (lambda sigma, N: torch.stack([0 * sigma, 1.5 * sigma**2 / N]), "The mean is estimated, too."),
-        (lambda sigma, N: torch.stack([sigma**2, sigma**2 / 2]) / N**2, "How does the variance of a mean depend on the number of samples?"),
+        (
+            lambda sigma, N: torch.stack([sigma**2, sigma**2 / 2]) / N**2,
+            "How does the variance of a mean depend on the number of samples?",
+        ),
     )
 
 
@@ -80,12 +92,21 @@ def kid(answer: Any) -> None:
         [(3.0, 1.2, 50), (2.0, 1.0, 10), (5.0, 4.0, 4)],
         "Of the n^2 terms within a set, how many have i = j? What do they contribute more than the others?",
         (lambda same, other, n: (same - other) / n, "There are two sets."),
-        (lambda same, other, n: 2 * same / n, "These terms take the place of others, since the sum is divided by n^2 now."),
+        (
+            lambda same, other, n: 2 * same / n,
+            "These terms take the place of others, since the sum is divided by n^2 now.",
+        ),
         (lambda same, other, n: 2 * (same - other) / n**2, "There are more terms with i = j than one."),
         (lambda same, other, n: 2 * (other - same) / n, "The sign is wrong: which of the two is larger?"),
-        (lambda same, other, n: 2 * same / n + 2 * other * (n - 1) / n, "This is the mean of two sets; the cross term goes off it."),
+        (
+            lambda same, other, n: 2 * same / n + 2 * other * (n - 1) / n,
+            "This is the mean of two sets; the cross term goes off it.",
+        ),
         (lambda same, other, n: 2 * (same - other), "Most terms are as before."),
-        (lambda same, other, n: 2 * (same - other) / (n - 1), "Nearly: the sum is divided by n^2 and not by n (n - 1)."),
+        (
+            lambda same, other, n: 2 * (same - other) / (n - 1),
+            "Nearly: the sum is divided by n^2 and not by n (n - 1).",
+        ),
     )
 
 

@@ -87,7 +87,11 @@ def straight_noise(answer: Any) -> None:
     if line < 0 or arc < 0:
         raise Wrong(said + "shares of a variance are not negative.")
     if abs(line - 0.5) < 0.06 and abs(arc - 0.5) < 0.06:
-        raise Wrong(said + "look at the second: it fades as the line does. Which weights has slerp half-way, if the ends are at a right angle?")
+        raise Wrong(
+            said
+            + "look at the second: it fades as the line does. Which weights has slerp half-way, if the ends "
+            "are at a right angle?"
+        )
     if abs(line - 1) < 0.1:
         raise Wrong(said + "look at the first. Is each step's noise interpolated, or the start alone, which is nearly forgotten?")
     if abs(line - 0.707) < 0.05:

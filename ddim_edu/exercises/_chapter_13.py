@@ -35,6 +35,8 @@ def both(answer: Any) -> None:
             raise Wrong(
                 f"{names}pseudo_inverse returned a picture that gives y, but not the smallest picture that does."
             )
+        if close(again, -y, 1e-6):
+            raise Wrong(f"{names}A A^+ y is minus y. The size is right and the sign is not.")
         if close(again, factor * y, 1e-6):
             raise Wrong(f"{names}A A^+ y is a multiple of y, but not y. Which factors do A_1 A_1^T and A_2 A_2^T leave?")
         raise Wrong(f"{names}A A^+ y is not y. In which order are the losses undone?")
@@ -59,7 +61,14 @@ def weak(answer: Any) -> None:
         (0.9, "that is the share. How many walks reach it?"),
         what="n with eta = 1",
     )
-    expect(none, 18, look, (36, "is the factor 1 + eta^2 counted twice?"), (9, "without fresh noise a walk counts less. Put eta = 0 into kappa."), what="n with eta = 0")
+    expect(
+        none,
+        18,
+        look,
+        (36, "is the factor 1 + eta^2 counted twice?"),
+        (9, "without fresh noise a walk counts less. Put eta = 0 into kappa."),
+        what="n with eta = 0",
+    )
 
 
 @exercise("ex-restoration-transpose", "break", stars=2, minutes=20, skill="posteriors")

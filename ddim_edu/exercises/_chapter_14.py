@@ -22,11 +22,23 @@ def ddpm(answer: Any) -> None:
         [(2.0, 1.0, 3.0), (1.0, 0.5, 2.0), (3.0, 0.6, 1.5), (2.0, 1.0, 1.0), (2.0, 1.0, 0.0)],
         "In a step down, the variance is multiplied by 1 - 2k dw and gains dw. Scales 0 and 1 have to give v and v_c.",
         (lambda v, v_c, s: v ** (1 - s) * v_c**s, "This is where the sampler without fresh noise ends."),
-        (lambda v, v_c, s: 1 / ((1 - s) / v + s / v_c), "This is the tilted density's variance, which no sampler of the chapter reaches."),
-        (lambda v, v_c, s: truth(v, v_c, s) / v_c, "Right where the class has variance 1. What is the unit of a variance?"),
+        (
+            lambda v, v_c, s: 1 / ((1 - s) / v + s / v_c),
+            "This is the tilted density's variance, which no sampler of the chapter reaches.",
+        ),
+        (
+            lambda v, v_c, s: truth(v, v_c, s) / v_c,
+            "Right where the class has variance 1. What is the unit of a variance?",
+        ),
         (lambda v, v_c, s: truth(v, v_c, s) / 2, "Half of it: in the limit scale 1 has to give v_c."),
-        (lambda v, v_c, s: truth(v, v_c, s + 1), "Is the scale counted from 0, where the class is taken as trained? In the chapter scale 1 is that."),
-        (lambda v, v_c, s: truth(v, v_c, s - 1), "Is the scale counted from 2? In the chapter scale 1 takes the class as trained."),
+        (
+            lambda v, v_c, s: truth(v, v_c, s + 1),
+            "Is the scale counted from 0, where the class is taken as trained? In the chapter scale 1 is that.",
+        ),
+        (
+            lambda v, v_c, s: truth(v, v_c, s - 1),
+            "Is the scale counted from 2? In the chapter scale 1 takes the class as trained.",
+        ),
         (lambda v, v_c, s: truth(v, v_c, s) ** 0.5, "This is the standard deviation. The variance is asked for."),
         (lambda v, v_c, s: truth(v_c, v, s), "The class and all data are swapped."),
     )
@@ -90,7 +102,10 @@ def sign(answer: Any) -> None:
     if one > 0.5:
         raise Wrong(said + "look at the first, which is wider than a peak. At s = 1 the formula is the class's own prediction.")
     if min(abs(one - 0.105), abs(one - 0.07)) < 0.008 or 0.3 < one:
-        raise Wrong(said + "look at the first: is it about the mean, and of the samples of one class alone?")
+        raise Wrong(
+            said
+            + "look at the first: is it the root of the mean square about the mean, of the samples of one class alone?"
+        )
     if more > 0.4 * one:
         raise Wrong(
             said + "look at the second: much of the class is left. Is there a plus in the formula, and not the chapter's minus?"

@@ -14,10 +14,21 @@ def overlap(answer: Any) -> None:
     if 0 < total < squares:
         raise Wrong(f"sum = {show(total)}, squares = {show(squares)}: weights below 1 become smaller when they are squared.")
     if total < 0 or squares < 0:
-        raise Wrong(f"sum = {show(total)}, squares = {show(squares)}: squares of sines are not negative, nor are their sums.")
+        raise Wrong(
+            f"sum = {show(total)}, squares = {show(squares)}: squares of sines are not negative, nor are their sums."
+        )
     look = "Write the window with cosines of multiples of the angle. Which of them cancel over the frames that hold a sample?"
     mean = "that is the mean over the frames that hold a sample. Their sum is asked for."
-    expect(total, 2, look, (0.5, mean), (1, "with a hop of 256 it would be so."), (4, "that is their number."), (256, "that is the sum along one window."), what="sum")
+    expect(
+        total,
+        2,
+        look,
+        (0.5, mean),
+        (1, "with a hop of 256 it would be so."),
+        (4, "that is their number."),
+        (256, "that is the sum along one window."),
+        what="sum",
+    )
     expect(
         squares,
         1.5,
@@ -52,7 +63,9 @@ def random(answer: Any) -> None:
     if decibels < 0.5:
         raise Wrong(said + "look at the second. Is it the picture of the first sound of the path, too?")
     if 2.6 < decibels < 4.5:
-        raise Wrong(said + "look at the second, which is about twice too large. A unit of the picture is how many decibels?")
+        raise Wrong(
+            said + "look at the second, which is about twice too large. A unit of the picture is how many decibels?"
+        )
     if decibels > 2.6:  # 1.4 to 1.9 for this recording
         raise Wrong(said + "look at the second: the mean absolute difference over all of the picture, in decibels.")
 
@@ -66,6 +79,8 @@ def scale(answer: Any) -> None:
         raise Wrong(said + "levels are not negative.")
     if one < 1.001 and five < 1.001:
         raise Wrong(said + "levels are whole numbers up to T = 1000.")
+    if abs(one - 873.5) < 6 and abs(five - 497) < 6:
+        raise Wrong(said + "the two are swapped.")
     if abs(one - 497) > 6:
         raise Wrong(said + "look at the first: where are signal and noise of the cosine schedule equally strong?")
     if five < one:
@@ -82,9 +97,14 @@ def mean(answer: Any) -> None:
     (off,) = numbers(answer if isinstance(answer, list | tuple | dict) else [answer], "off")
     said = f"{show(off)} decibels: "
     if 1.1 < off < 1.6:
-        raise Wrong(said + "about twice too large: 10 times the logarithm of powers makes decibels, and 20 times that of amplitudes.")
+        raise Wrong(
+            said
+            + "about twice too large: 10 times the logarithm of powers makes decibels, and 20 times that of amplitudes."
+        )
     if 0.2 < off < 0.45:
-        raise Wrong(said + "about half: 10 times the logarithm of powers makes decibels, and 20 times that of amplitudes.")
+        raise Wrong(
+            said + "about half: 10 times the logarithm of powers makes decibels, and 20 times that of amplitudes."
+        )
     if off < 0:
         raise Wrong(said + "a median of absolute differences is not negative.")
     if 5 < off < 6.5:

@@ -2,8 +2,8 @@
 
 A judge is a function that takes the answer and raises :class:`Wrong` if it is not right. It never raises anything else because of what a
 reader hands in: :func:`number`, :func:`numbers`, :func:`tensor`, :func:`tensors` and :func:`function` read answers and say what is amiss.
-What is right does not become wrong by its form: Python's numbers, fractions, decimals, those of NumPy, PyTorch and SymPy, of any precision,
-alone or in lists, tuples and arrays, all become float64 tensors in one place.
+What is right does not become wrong by its form: Python's numbers, fractions, decimals, those of NumPy, PyTorch and
+SymPy, of any precision, alone or in lists, tuples and arrays, all become float64 tensors in one place.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import inspect
 import linecache
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, ValuesView
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -188,7 +188,7 @@ def number(answer: Any, what: str = "the answer") -> float:
         raise Unfit(f"A number is asked for, and {what} is a function. Call it, and hand in what it returns.")
     try:
         values = _as_tensor(answer)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise Unfit(f"A number is asked for, and {what} is {_kind_of(answer)}.") from None
     if values.numel() != 1:
         raise Unfit(f"One number is asked for, and {what} has {values.numel()}, in the shape {tuple(values.shape)}.")
@@ -208,7 +208,9 @@ def numbers(answer: Any, *names: str) -> tuple[float, ...]:
     return tuple(number(value, name) for name, value in zip(names, _several(answer, names, asked), strict=True))
 
 
-def tensor(answer: Any, shape: Sequence[int | None] | None = None, what: str = "the answer", *, turned: bool = False) -> Tensor:
+def tensor(
+    answer: Any, shape: Sequence[int | None] | None = None, what: str = "the answer", *, turned: bool = False
+) -> Tensor:
     """The answer as a float64 tensor; a None in the shape stands for any size.
 
     Where one axis is asked for, axes of size 1 beside it do not matter.
@@ -217,7 +219,7 @@ def tensor(answer: Any, shape: Sequence[int | None] | None = None, what: str = "
         answer: what was handed in.
         shape: the shape that is asked for; any without it.
         what: the name of the answer in messages.
-        turned: whether a table with rows and columns exchanged is right, too, and turned back.
+        turned: whether a table with rows and columns exchanged is right, too; it is turned back.
 
     Raises:
         Unfit: if it is not made of numbers, or has another shape.
@@ -227,13 +229,13 @@ def tensor(answer: Any, shape: Sequence[int | None] | None = None, what: str = "
         raise Unfit(f"A tensor is asked for, and {what} is a function. Call it, and hand in what it returns.")
     try:
         values = _as_tensor(answer)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise Unfit(f"A tensor is asked for, and {what} is {_kind_of(answer)}.") from None
     if shape is not None and len(shape) == 1 and values.ndim > 1 and values.shape.numel() == max(values.shape):
         values = values.flatten()
-    if turned and shape is not None and values.ndim == 2 and _fits(values.shape[::-1], shape) and not _fits(values.shape, shape):
+    if turned and not _fits(values.shape, shape) and _fits(values.shape[::-1], shape):
         values = values.T
-    if shape is not None and not _fits(values.shape, shape):
+    if not _fits(values.shape, shape):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise Unfit(f"{what.capitalize()} has the shape {tuple(values.shape)}; asked for is ({wanted}{',' if len(shape) == 1 else ''}).")
     if not bool(values.isfinite().all()):
@@ -250,7 +252,8 @@ def tensors(answer: Any, *names: str, shape: Sequence[int | None] | None = None)
         Unfit: if there are more or fewer, or one of them is not a tensor of that shape.
     """
     asked = f"{len(names)} tensors are asked for: {', '.join(names)}"
-    if shape is not None and len(shape) == 1 and getattr(answer, "ndim", 0) == 2 and len(answer) != len(names) == answer.shape[1]:
+    vectors = shape is not None and len(shape) == 1
+    if vectors and getattr(answer, "ndim", 0) == 2 and len(answer) != len(names) == answer.shape[1]:
         answer = answer.T
     if getattr(answer, "ndim", 2) < 2:
         raise Unfit(f"{asked}. The answer is {_kind_of(answer)}.")
@@ -326,9 +329,14 @@ def _several(answer: Any, names: Sequence[str], asked: str) -> list:
         return [answer[name] for name in names]
     if isinstance(answer, set | frozenset):
         raise Unfit(f"{asked}, in this order. A set has none: hand in a tuple or a list.")
-    if len(names) == 1 and not callable(answer) and (isinstance(answer, Tensor | np.ndarray) or not hasattr(answer, "__len__")):
+    if (
+        len(names) == 1
+        and not callable(answer)
+        and (isinstance(answer, Tensor | np.ndarray) or not hasattr(answer, "__len__"))
+    ):
         return [answer]
-    if getattr(answer, "ndim", 1) > 1 and 1 in answer.shape and math.prod(answer.shape) == len(names):  # a row or a column of numbers
+    if getattr(answer, "ndim", 1) > 1 and 1 in answer.shape and math.prod(answer.shape) == len(names):
+        # a row or a column of numbers
         answer = answer.reshape(len(names))
     if isinstance(answer, str) or not hasattr(answer, "__len__") or getattr(answer, "ndim", 1) == 0:
         raise Unfit(f"{asked}. The answer is {_kind_of(answer)}.")
@@ -337,7 +345,9 @@ def _several(answer: Any, names: Sequence[str], asked: str) -> list:
     return list(answer)
 
 
-def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
+def _fits(shape: Sequence[int], wanted: Sequence[int | None] | None) -> bool:
+    if wanted is None:
+        return True
     return len(shape) == len(wanted) and all(n in (None, m) for n, m in zip(wanted, shape, strict=True))
 
 
@@ -359,14 +369,16 @@ def _as_tensor(answer: Any) -> Tensor:
         return _as_tensor(answer.tolist())
     if answer is None or isinstance(answer, str | bytes | bool | dict | set | frozenset | complex):
         raise TypeError
-    if isinstance(answer, list | tuple | range) or type(answer).__name__ in ("dict_values", "Series"):
+    if isinstance(answer, list | tuple | range | ValuesView):
+        if all(type(value) in (int, float) for value in answer) and all(abs(value) < 1e300 for value in answer):
+            return torch.tensor(list(answer), dtype=torch.float64)  # long lists in one piece
         parts = [_as_tensor(value) for value in answer]
         return torch.stack(parts) if parts else torch.zeros(0, dtype=torch.float64)
     if hasattr(answer, "tolist") or hasattr(answer, "__array__"):  # other libraries' arrays and matrices
         return _as_tensor(answer.tolist() if hasattr(answer, "tolist") else np.asarray(answer))
     if isinstance(answer, int | Fraction) and abs(answer) > 1e300:
-        return torch.tensor(math.copysign(math.inf, answer), dtype=torch.float64)
-    return torch.tensor(float(answer), dtype=torch.float64)  # int, float, Fraction, Decimal, SymPy's numbers: what has __float__
+        return torch.tensor(math.inf if answer > 0 else -math.inf, dtype=torch.float64)  # float() would raise
+    return torch.tensor(float(answer), dtype=torch.float64)  # whatever has __float__: Decimal and SymPy's numbers, too
 
 
 def _kind_of(answer: Any) -> str:
@@ -465,7 +477,9 @@ def agree(
         if all_close([change(target) for target in right]):
             raise Wrong(said + says)
     if _constant_factor(given, right, rtol):
-        raise Wrong(said + "It is right up to a factor, which is the same in every case. Where does one come in, or get lost?")
+        raise Wrong(
+            said + "It is right up to a factor, which is the same in every case. Where does one come in, or get lost?"
+        )
     if {"abar_t", "abar_s"} <= set(names):
         t, s = names.index("abar_t"), names.index("abar_s")
         swapped = [[case[s] if i == t else case[t] if i == s else v for i, v in enumerate(case)] for case in cases]
@@ -483,7 +497,7 @@ def _constant_factor(given: Sequence[Tensor], right: Sequence[Tensor], rtol: flo
     return varied and bool(factor > 0) and all(close(a, factor * b, rtol) for a, b in zip(given, right, strict=True))
 
 
-_TWO = "It is off by a simple factor. Is something counted twice that counts once, or only half of it?"
+_TWO = "It is off by a simple factor. Is something counted twice, or only half of it?"
 
 _USUAL: tuple[tuple[Callable[[Tensor], Tensor], str], ...] = (
     (lambda v: -v, "The size is right and the sign is not."),
