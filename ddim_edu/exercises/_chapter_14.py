@@ -112,5 +112,6 @@ def sign(answer: Any) -> None:
         )
     if more < 1e-5:
         raise Wrong(said + "look at the second: it is very small, and not 0. Is this its square?")
-    if not (0.115 < one < 0.27 and more < 0.002):  # 0.20 to 0.22 and 0.0002, or 0.13 and 0.0001, by class
+    # In six measurements for each class 0.202 to 0.218 and 0.0002, or 0.123 to 0.133 and 0.0001.
+    if not ((0.112 < one < 0.145 or 0.175 < one < 0.25) and more < 0.0006):
         raise Wrong(said + "that is not it. Sample one class by 100 steps of DDIM, with a start of variance 1.")

@@ -66,7 +66,9 @@ def random(answer: Any) -> None:
         raise Wrong(
             said + "look at the second, which is about twice too large. A unit of the picture is how many decibels?"
         )
-    if decibels > 2.6:  # 1.4 to 1.9 for this recording
+    if 0.65 < decibels < 0.95:
+        raise Wrong(said + "look at the second, which is about half. A unit of the picture is how many decibels?")
+    if not 0.95 < decibels < 2.6:  # 1.44 to 1.94 in nine measurements
         raise Wrong(said + "look at the second: the mean absolute difference over all of the picture, in decibels.")
 
 
