@@ -609,7 +609,7 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 # *Break · one star · 10 minutes*
 #
 # Draw the noise for a batch of images with shape $(B, 1, 1, 1)$ instead of $(B, C, H, W)$. Broadcasting accepts it without a word. What is the variance of a pixel
-# of $x_T$ across many images, and what is it across the pixels of one image? Measure both with the digits of {py:func}`~ddim_edu.lab.data.digits` (the second as the mean over the images), and hand them in: `check("ex-variance-shape", (across, within))`.
+# of $x_T$ (level 1000 of the linear schedule) across many images, and what is it across the pixels of one image? Measure both with the digits of {py:func}`~ddim_edu.lab.data.digits` (the second as the mean over the images), and hand them in: `check("ex-variance-shape", (across, within))`.
 # ```
 #
 # ````{solution} ex-variance-shape

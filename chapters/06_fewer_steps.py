@@ -850,7 +850,7 @@ assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 # :label: ex-fewer-index
 # *Break · one star · 15 minutes*
 #
-# A sampler that walks down $\tau$ has an index $i$ and a level $\tau_i$ at hand. Call the predictor with $i$ by mistake, for $S = 50$ (trailing) and the mixture on the line. What comes out? Hand in the standard deviation of the samples: `check("ex-fewer-index", std)`.
+# A sampler that walks down $\tau$ has an index $i$ and a level $\tau_i$ at hand. Call the predictor with $i$ by mistake, for $S = 50$ (trailing), $\eta = 0$ and the mixture on the line. What comes out? Hand in the standard deviation of the samples: `check("ex-fewer-index", std)`.
 # ```
 #
 # ````{solution} ex-fewer-index

@@ -15,6 +15,8 @@ that a chapter needs lives here: a file for each chapter holds a short function 
 #    make, and never say the answer. Answers that depend on chance are judged with margins of at least five standard errors.
 # 3. Import the file below. In tests/test_exercises.py, take the chapter out of LATER and give each exercise at least one wrong answer, the
 #    typical one, with words of the feedback that only this mistake gets.
+# 4. In tests/exercise_answers, give each exercise right answers in different forms (forms.py makes most of them) and at least three typical
+#    mistakes, each with words of the hint that fits it. A factor of 2 or -1 is tried on all of them.
 
 from ddim_edu.exercises import (
     _chapter_01,

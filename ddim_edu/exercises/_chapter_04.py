@@ -20,11 +20,20 @@ def distance(answer: Any) -> None:
         lambda f, n: (1 - f**2) ** (n / 2),
         [(0.5, 17), (0.5, 1), (0.2, 4), (0.9, 3), (0.0, 5)],
         "Begin with one step: which part of the variance of the noise at level s is the found noise?",
-        (lambda f, n: (1 - f**2) ** n, "Is the correlation of neighbours the share of the variance that is kept, or its root?"),
+        (
+            lambda f, n: (1 - f**2) ** n,
+            "Is the correlation of neighbours the share of the variance that is kept, or its root?",
+        ),
         (lambda f, n: (1 - f) ** n, "Standard deviations of fresh and found noise do not add up to 1. What does?"),
         (lambda f, n: f**n, "This follows the fresh noise. The correlation comes from the noise that is kept."),
         (lambda f, n: (1 - f**2) ** 0.5 * n**0, "This is one step. How do the correlations of n steps combine?"),
         (lambda f, n: (1 - f ** (2 * n)) ** 0.5, "One step is right. How do the correlations of n steps combine?"),
+        (
+            lambda f, n: (1 - f**2) ** ((n - 1) / 2),
+            "That is one step too few: over one step the correlation is below 1 already.",
+        ),
+        (lambda f, n: (1 - f**2) ** ((n + 1) / 2), "That is one step too many: over no step the correlation is 1."),
+        (lambda f, n: 1 - (1 - f**2) ** (n / 2), "This is what is lost. The correlation is what is left."),
     )
 
 
@@ -50,6 +59,11 @@ def minus(answer: Any) -> None:
             lambda a, b, t, s, sigma: s.sqrt() * b - (1 - s - sigma).clamp(min=0).sqrt() * unmix_eps(a, b, t),
             "What is subtracted under the root: sigma or its square?",
         ),
+        (lambda a, b, t, s, sigma: other(b, a, t, s, sigma), "Are x_t and x_0 in each other's place?"),
+        (
+            lambda a, b, t, s, sigma: s * b - (1 - s - sigma**2).sqrt() * unmix_eps(a, b, t),
+            "By which factor is x_0 shrunk at level s?",
+        ),
     )
 
 
@@ -63,11 +77,20 @@ def upwards(answer: Any) -> None:
     for values, name in ((first, "first"), (last, "last")):
         mean, variance = values.mean().item(), values.var().item()
         if abs(mean) > 5 / n**0.5 or abs(variance - 1) > 5 * (2 / n) ** 0.5:
-            raise Wrong(f"The noises in {name} have mean {mean:.3f} and variance {variance:.3f}. Are they noises, or states x?")
+            raise Wrong(
+                f"The noises in {name} have mean {mean:.3f} and variance {variance:.3f}. Are they noises, or "
+                "states x? Noises have mean 0 and variance 1."
+            )
     found = torch.corrcoef(torch.stack([first, last]))[0, 1].item()
     said = f"The marginals are right. The correlation of first and last is {found:.3f}: "
     if abs(found - 0.8**9) <= 5 / n**0.5:
         return
+    if abs(found + 0.8**9) <= 5 / n**0.5:
+        raise Wrong(
+            said + "its size is right and its sign is not. Is the noise x minus the data's share, at both levels?"
+        )
+    if abs(found) > 0.99:
+        raise Wrong(said + "both are the same noise. Is the last one taken from x at level 10?")
     if abs(found - 0.8**10) <= 3 / n**0.5:
         raise Wrong(said + "one step too many. How many steps lead from level 1 to level 10?")
     if abs(found) <= 5 / n**0.5:
@@ -81,6 +104,8 @@ def looks(answer: Any) -> None:
     mean, variance = numbers(answer, "mean", "variance")
     truth, spread = -((2 * torch.pi) ** -0.5), 1 - 1 / (2 * torch.pi)
     said = f"mean = {show(mean)}, variance = {show(variance)}: "
+    if abs(mean - spread) < 0.02 and abs(variance - truth) < 0.02:
+        raise Wrong(said + "the two are swapped. The mean comes first, and a variance is not negative.")
     if abs(mean) < 0.03 and abs(variance - 1) < 0.03:
         raise Wrong(said + "nothing is broken here. That is a sigma that looks at x_0; which one looks at the state?")
     if abs(mean + truth) < 0.03:
@@ -89,6 +114,8 @@ def looks(answer: Any) -> None:
         raise Wrong(said + "this is the mean of the kept noises alone. The others are drawn afresh, with mean 0.")
     if abs(mean - truth) > 0.02:
         raise Wrong(said + "look at the mean: half of the noises are fresh, and the others are those below 0.")
+    if abs(variance - spread**0.5) < 0.02:
+        raise Wrong(said + "the mean is right. The second number is the standard deviation; the variance is asked for.")
     if abs(variance - 1) < 0.02:
         raise Wrong(said + "the mean is right. The second number is the mean square; a variance is taken about the mean.")
     if abs(variance - spread) > 0.03:

@@ -31,8 +31,26 @@ def jacobian(answer: Any) -> None:
         "Compare with differences: the expected data at y + h minus that at y - h, over 2h.",
         (lambda *a: truth(*a, power=0), "This is the covariance. What divides it?"),
         (lambda *a: truth(*a, power=1), "The covariance is right, and the power of nu is not."),
-        (lambda *a: truth(*a, centred=False), "The second moment is taken about 0. Where does the weights' sum of 1 come in?"),
-        (lambda y, p, nu: p.T.cov(correction=0) / nu**2, "The points have equal weights here. How likely is each of them, given y?"),
+        (
+            lambda *a: 2 * truth(*a),
+            "The exponent of a weight has 2 nu^2 below; what becomes of the 2 in its derivative?",
+        ),
+        (
+            lambda *a: -truth(*a),
+            "The sign is wrong: where x-bar is further to the right, so is the data that is expected.",
+        ),
+        (
+            lambda *a: truth(*a, power=4),
+            "The covariance is right, and the power of nu is not. Only the weights depend on x-bar.",
+        ),
+        (
+            lambda *a: truth(*a, centred=False),
+            "The second moment is taken about 0. Where does the weights' sum of 1 come in?",
+        ),
+        (
+            lambda y, p, nu: p.T.cov(correction=0) / nu**2,
+            "The points have equal weights here. How likely is each of them, given y?",
+        ),
     )
 
 
@@ -55,6 +73,9 @@ def lost_variance(answer: Any) -> None:
         (lambda v, nu: truth(v, nu, power=1), "By which factor does a number in front of x-bar change the variance?"),
         (lambda v, nu: truth(v, nu, power=2, start=False) * nu[-1] ** 2, "Nearly. What exactly is 1/abar_T in terms of nu_T?"),
         (lambda v, nu: v - truth(v, nu), "This is what is lost. The variance of the samples is asked for."),
+        (lambda v, nu: truth(v, nu.flip(0)), "The levels are in the other order: nu rises, from 0 for the data."),
+        (lambda v, nu: truth(v, nu).sqrt(), "This is the standard deviation. The variance is asked for."),
+        (lambda v, nu: truth(v**2, nu), "v is the variance of the data, not its standard deviation."),
         (lambda v, nu: truth(v, nu) / v, "This is the share that is left. The variance itself is asked for."),
     )
 
@@ -79,7 +100,20 @@ def record(answer: Any) -> None:
         "Write down the step from x_t to x_s with z in it, and solve for z. Put your z into ddim_step: it has to arrive at x_s.",
         (lambda *x: truth(*x) * x[-1], "This is sigma times z."),
         (lambda *x: -truth(*x) * x[-1], "This is sigma times z, with the wrong sign."),
-        (lambda *x: truth(*x, room=0), "This z belongs to the mean of DDIM. Where there is fresh noise, less of the found noise is used."),
+        (lambda *x: -truth(*x), "The size is right and the sign is not: the noise leads from the mean to x_s."),
+        (
+            lambda *x: truth(*x) / x[-1],
+            "It is divided by sigma twice, or by its square. Sigma is a standard deviation.",
+        ),
+        (lambda a, b, e, t, s, sigma: truth(b, a, e, t, s, sigma), "Are x_t and x_s in each other's place?"),
+        (
+            lambda a, b, e, t, s, sigma: truth(a, b, e, s, t, sigma.clamp(max=0.1)) * sigma.clamp(max=0.1) / sigma,
+            "Are t and s swapped?",
+        ),
+        (
+            lambda *x: truth(*x, room=0),
+            "This z belongs to the mean of DDIM. Where there is fresh noise, less of the found noise is used.",
+        ),
     )
 
 
@@ -90,9 +124,13 @@ def equal_steps(answer: Any) -> None:
     said = f"equal = {equal:.3g}, seventh = {seventh:.3g}, trailing = {trailing:.3g}: "
     if equal < 0.05 and seventh > 0.4:
         raise Wrong(said + "the first two are swapped: is it nu that rises in equal steps, or a root of it?")
-    if not 0.01 < trailing < 0.05:
+    if min(equal, seventh, trailing) < 0:
+        raise Wrong(said + "errors are distances, and not negative.")
+    if equal < 0.05 and seventh < 0.05 and trailing > 0.4:
+        raise Wrong(said + "the first and the last are swapped: equal steps of nu come first.")
+    if not 0.015 < trailing < 0.033:  # 0.022 to 0.025 in four measurements
         raise Wrong(said + "look at the last. Median distance between 50 trailing levels and 1000 levels, both of the linear schedule.")
-    if not 0.4 < equal < 1.2:
+    if not 0.5 < equal < 1.1:  # 0.73 to 0.85
         raise Wrong(said + "look at the first. Does the exact predictor know the new schedule, and do the steps of nu have one length?")
-    if not 0.005 < seventh < 0.05:
+    if not 0.015 < seventh < 0.033:  # 0.022 to 0.024
         raise Wrong(said + "look at the second. Equal steps of nu^(1/7): raise to the power 7 after dividing, and then to abar.")

@@ -35,6 +35,8 @@ def both(answer: Any) -> None:
             raise Wrong(
                 f"{names}pseudo_inverse returned a picture that gives y, but not the smallest picture that does."
             )
+        if close(again, -y, 1e-6):
+            raise Wrong(f"{names}A A^+ y is minus y. The size is right and the sign is not.")
         if close(again, factor * y, 1e-6):
             raise Wrong(f"{names}A A^+ y is a multiple of y, but not y. Which factors do A_1 A_1^T and A_2 A_2^T leave?")
         raise Wrong(f"{names}A A^+ y is not y. In which order are the losses undone?")
@@ -44,6 +46,8 @@ def both(answer: Any) -> None:
 def weak(answer: Any) -> None:
     """Every walk adds less than the one before: half of the way takes one walk with fresh noise, nine tenths of it take nine."""
     full, none = numbers(answer, "with eta = 1", "with eta = 0")
+    if full < 0 or none < 0:
+        raise Wrong(f"{show(full)} walks with eta = 1, {show(none)} with eta = 0: numbers of walks are not negative.")
     if full > none > 0:
         raise Wrong(f"{show(full)} walks with eta = 1, {show(none)} with eta = 0: which of the two follows the pull further in one walk?")
     look = "Set the share for small c equal to 0.9 and solve for kappa. What is kappa for n walks?"
@@ -57,7 +61,14 @@ def weak(answer: Any) -> None:
         (0.9, "that is the share. How many walks reach it?"),
         what="n with eta = 1",
     )
-    expect(none, 18, look, (9, "without fresh noise a walk counts less. Put eta = 0 into kappa."), what="n with eta = 0")
+    expect(
+        none,
+        18,
+        look,
+        (36, "is the factor 1 + eta^2 counted twice?"),
+        (9, "without fresh noise a walk counts less. Put eta = 0 into kappa."),
+        what="n with eta = 0",
+    )
 
 
 @exercise("ex-restoration-transpose", "break", stars=2, minutes=20, skill="posteriors")
@@ -72,6 +83,9 @@ def transpose(answer: Any) -> None:
         (lambda f: torch.tensor(1 / f**2), "This is the share that the correction takes away."),
         (lambda f: torch.tensor(1 - 1 / f), "How many pixels has a square of side f?"),
         (lambda f: torch.tensor(1 - 1 / f**4), "A row of A has f^2 entries of 1/f^2. What is the sum of their squares?"),
+        (lambda f: torch.tensor(f**2 / (f**2 + 1)), "Nearly. A A^T is not subtracted here, but divided by."),
+        (lambda f: torch.tensor(1 + 1 / f**2), "The correction makes the disagreement smaller, not larger: a sign."),
+        (lambda f: torch.tensor((1 - 1 / f**2) ** 2), "This is what is left after two corrections, or of the square."),
         (lambda f: torch.tensor(1.0), "The correction does something, though too little."),
         (lambda f: torch.tensor(0.0), "That would be so with the right inverse."),
     )
@@ -90,5 +104,9 @@ def stop(answer: Any) -> None:
         raise Wrong(said + "the answers err alike, as they do where the last steps are corrected, too. They should not be.")
     if ratio > 0.785:
         raise Wrong(said + "they err more alike than they need to. Is the level that of a pixel, or that of a mean of four?")
+    if 0.5 < ratio < 0.58:
+        raise Wrong(said + "this is a ratio of mean squares. The roots are to be divided.")
+    if 0.33 < ratio < 0.4:
+        raise Wrong(said + "half of what it could be. Are both errors taken against the same clean means?")
     if ratio < 0.66:  # 0.73 to 0.75 for three draws of the noise
         raise Wrong(said + "less than the chapter's network can do. Are these errors of the means, against the means of the true pictures?")

@@ -22,8 +22,24 @@ def ddpm(answer: Any) -> None:
         [(2.0, 1.0, 3.0), (1.0, 0.5, 2.0), (3.0, 0.6, 1.5), (2.0, 1.0, 1.0), (2.0, 1.0, 0.0)],
         "In a step down, the variance is multiplied by 1 - 2k dw and gains dw. Scales 0 and 1 have to give v and v_c.",
         (lambda v, v_c, s: v ** (1 - s) * v_c**s, "This is where the sampler without fresh noise ends."),
-        (lambda v, v_c, s: 1 / ((1 - s) / v + s / v_c), "This is the tilted density's variance, which no sampler of the chapter reaches."),
-        (lambda v, v_c, s: truth(v, v_c, s) / v_c, "Right where the class has variance 1. What is the unit of a variance?"),
+        (
+            lambda v, v_c, s: 1 / ((1 - s) / v + s / v_c),
+            "This is the tilted density's variance, which no sampler of the chapter reaches.",
+        ),
+        (
+            lambda v, v_c, s: truth(v, v_c, s) / v_c,
+            "Right where the class has variance 1. What is the unit of a variance?",
+        ),
+        (lambda v, v_c, s: truth(v, v_c, s) / 2, "Half of it: in the limit scale 1 has to give v_c."),
+        (
+            lambda v, v_c, s: truth(v, v_c, s + 1),
+            "Is the scale counted from 0, where the class is taken as trained? In the chapter scale 1 is that.",
+        ),
+        (
+            lambda v, v_c, s: truth(v, v_c, s - 1),
+            "Is the scale counted from 2? In the chapter scale 1 takes the class as trained.",
+        ),
+        (lambda v, v_c, s: truth(v, v_c, s) ** 0.5, "This is the standard deviation. The variance is asked for."),
         (lambda v, v_c, s: truth(v_c, v, s), "The class and all data are swapped."),
     )
 
@@ -33,6 +49,12 @@ def langevin(answer: Any) -> None:
     """At one level the guided prediction is a score, of the tilted density; it is the way down through the levels that leads elsewhere."""
     before, after = numbers(answer, "before", "after")
     said = f"before = {show(before)}, after = {show(after)}: "
+    if before < 0 or after < 0:
+        raise Wrong(said + "variances are not negative.")
+    if abs(before - 0.5) < 0.03 and abs(after - 0.71) < 0.05:
+        raise Wrong(said + "these are standard deviations. The variances are asked for.")
+    if abs(before - 0.5) < 0.06 and abs(after - 0.25) < 0.03:
+        raise Wrong(said + "the two are swapped: look at the first, which is before the walk.")
     if abs(before - 0.25) > 0.05:
         raise Wrong(said + "look at the first. The walk starts from samples of DDIM with eta = 0, guided with s = 3 at every level.")
     if abs(after - before) < 0.06:
@@ -50,6 +72,8 @@ def classifier(answer: Any) -> None:
     """A network that was trained to draw digits can read them: a label is worth something to the loss, and the right one most."""
     right = number(answer)
     said = f"{show(right)}: "
+    if right < 0:
+        raise Wrong(said + "a share is not negative.")
     if right > 1:
         raise Wrong(said + "this is a count, or a percentage. Hand in a share between 0 and 1.")
     if right < 0.05:
@@ -77,9 +101,17 @@ def sign(answer: Any) -> None:
         raise Wrong(said + "the two are swapped.")
     if one > 0.5:
         raise Wrong(said + "look at the first, which is wider than a peak. At s = 1 the formula is the class's own prediction.")
+    if min(abs(one - 0.105), abs(one - 0.07)) < 0.008 or 0.3 < one:
+        raise Wrong(
+            said
+            + "look at the first: is it the root of the mean square about the mean, of the samples of one class alone?"
+        )
     if more > 0.4 * one:
         raise Wrong(
             said + "look at the second: much of the class is left. Is there a plus in the formula, and not the chapter's minus?"
         )
-    if not (0.1 < one < 0.27 and more < 0.05 * one):
+    if more < 1e-5:
+        raise Wrong(said + "look at the second: it is very small, and not 0. Is this its square?")
+    # In six measurements for each class 0.202 to 0.218 and 0.0002, or 0.123 to 0.133 and 0.0001.
+    if not ((0.112 < one < 0.145 or 0.175 < one < 0.25) and more < 0.0006):
         raise Wrong(said + "that is not it. Sample one class by 100 steps of DDIM, with a start of variance 1.")

@@ -2,6 +2,8 @@
 
 A judge is a function that takes the answer and raises :class:`Wrong` if it is not right. It never raises anything else because of what a
 reader hands in: :func:`number`, :func:`numbers`, :func:`tensor`, :func:`tensors` and :func:`function` read answers and say what is amiss.
+What is right does not become wrong by its form: Python's numbers, fractions, decimals, those of NumPy, PyTorch and
+SymPy, of any precision, alone or in lists, tuples and arrays, all become float64 tensors in one place.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ import inspect
 import linecache
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, ValuesView
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -184,7 +188,7 @@ def number(answer: Any, what: str = "the answer") -> float:
         raise Unfit(f"A number is asked for, and {what} is a function. Call it, and hand in what it returns.")
     try:
         values = _as_tensor(answer)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise Unfit(f"A number is asked for, and {what} is {_kind_of(answer)}.") from None
     if values.numel() != 1:
         raise Unfit(f"One number is asked for, and {what} has {values.numel()}, in the shape {tuple(values.shape)}.")
@@ -200,20 +204,22 @@ def numbers(answer: Any, *names: str) -> tuple[float, ...]:
     Raises:
         Unfit: if there are more or fewer, or one of them is not a number.
     """
-    asked = f"{len(names)} numbers are asked for: {', '.join(names)}"
-    if isinstance(answer, dict):
-        if set(answer) != set(names):
-            raise Unfit(f"{asked}. The keys of the dict are {', '.join(map(str, answer)) or 'none'}.")
-        answer = [answer[name] for name in names]
-    if isinstance(answer, str) or not hasattr(answer, "__len__") or (isinstance(answer, Tensor) and answer.ndim == 0):
-        raise Unfit(f"{asked}. The answer is {_kind_of(answer)}.")
-    if len(answer) != len(names):
-        raise Unfit(f"{asked}. The answer has {len(answer)}.")
-    return tuple(number(value, name) for name, value in zip(names, answer, strict=True))
+    asked = f"{len(names)} number{'s are' if len(names) > 1 else ' is'} asked for: {', '.join(names)}"
+    return tuple(number(value, name) for name, value in zip(names, _several(answer, names, asked), strict=True))
 
 
-def tensor(answer: Any, shape: Sequence[int | None] | None = None, what: str = "the answer") -> Tensor:
+def tensor(
+    answer: Any, shape: Sequence[int | None] | None = None, what: str = "the answer", *, turned: bool = False
+) -> Tensor:
     """The answer as a float64 tensor; a None in the shape stands for any size.
+
+    Where one axis is asked for, axes of size 1 beside it do not matter.
+
+    Args:
+        answer: what was handed in.
+        shape: the shape that is asked for; any without it.
+        what: the name of the answer in messages.
+        turned: whether a table with rows and columns exchanged is right, too; it is turned back.
 
     Raises:
         Unfit: if it is not made of numbers, or has another shape.
@@ -223,9 +229,13 @@ def tensor(answer: Any, shape: Sequence[int | None] | None = None, what: str = "
         raise Unfit(f"A tensor is asked for, and {what} is a function. Call it, and hand in what it returns.")
     try:
         values = _as_tensor(answer)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise Unfit(f"A tensor is asked for, and {what} is {_kind_of(answer)}.") from None
-    if shape is not None and (len(shape) != values.ndim or any(n not in (None, m) for n, m in zip(shape, values.shape, strict=True))):
+    if shape is not None and len(shape) == 1 and values.ndim > 1 and values.shape.numel() == max(values.shape):
+        values = values.flatten()
+    if turned and not _fits(values.shape, shape) and _fits(values.shape[::-1], shape):
+        values = values.T
+    if not _fits(values.shape, shape):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise Unfit(f"{what.capitalize()} has the shape {tuple(values.shape)}; asked for is ({wanted}{',' if len(shape) == 1 else ''}).")
     if not bool(values.isfinite().all()):
@@ -234,17 +244,20 @@ def tensor(answer: Any, shape: Sequence[int | None] | None = None, what: str = "
 
 
 def tensors(answer: Any, *names: str, shape: Sequence[int | None] | None = None) -> tuple[Tensor, ...]:
-    """Several named tensors of one shape, from a sequence in this order or a tensor that has them along its first axis.
+    """Several named tensors of one shape, from a sequence in this order, a dict with these keys, or an array.
+
+    An array has them along its first axis; where they have one axis themselves, along its last is right, too.
 
     Raises:
         Unfit: if there are more or fewer, or one of them is not a tensor of that shape.
     """
     asked = f"{len(names)} tensors are asked for: {', '.join(names)}"
-    if not isinstance(answer, list | tuple | Tensor) or (isinstance(answer, Tensor) and answer.ndim < 2):
+    vectors = shape is not None and len(shape) == 1
+    if vectors and getattr(answer, "ndim", 0) == 2 and len(answer) != len(names) == answer.shape[1]:
+        answer = answer.T
+    if getattr(answer, "ndim", 2) < 2:
         raise Unfit(f"{asked}. The answer is {_kind_of(answer)}.")
-    if len(answer) != len(names):
-        raise Unfit(f"{asked}. The answer has {len(answer)}.")
-    return tuple(tensor(value, shape, name) for value, name in zip(answer, names, strict=True))
+    return tuple(tensor(value, shape, name) for value, name in zip(_several(answer, names, asked), names, strict=True))
 
 
 def function(answer: Any, like: str) -> Callable:
@@ -308,17 +321,64 @@ def show(value: Any) -> str:
     return named if named and named != "<lambda>" else f"a {type(value).__name__}"
 
 
+def _several(answer: Any, names: Sequence[str], asked: str) -> list:
+    """The values that belong to the names, from a dict with these keys or anything that has an order."""
+    if isinstance(answer, dict):
+        if set(answer) != set(names):
+            raise Unfit(f"{asked}. The keys of the dict are {', '.join(map(str, answer)) or 'none'}.")
+        return [answer[name] for name in names]
+    if isinstance(answer, set | frozenset):
+        raise Unfit(f"{asked}, in this order. A set has none: hand in a tuple or a list.")
+    if (
+        len(names) == 1
+        and not callable(answer)
+        and (isinstance(answer, Tensor | np.ndarray) or not hasattr(answer, "__len__"))
+    ):
+        return [answer]
+    if getattr(answer, "ndim", 1) > 1 and 1 in answer.shape and math.prod(answer.shape) == len(names):
+        # a row or a column of numbers
+        answer = answer.reshape(len(names))
+    if isinstance(answer, str) or not hasattr(answer, "__len__") or getattr(answer, "ndim", 1) == 0:
+        raise Unfit(f"{asked}. The answer is {_kind_of(answer)}.")
+    if len(answer) != len(names):
+        raise Unfit(f"{asked}. The answer has {len(answer)}.")
+    return list(answer)
+
+
+def _fits(shape: Sequence[int], wanted: Sequence[int | None] | None) -> bool:
+    if wanted is None:
+        return True
+    return len(shape) == len(wanted) and all(n in (None, m) for n, m in zip(wanted, shape, strict=True))
+
+
 def _as_tensor(answer: Any) -> Tensor:
-    if answer is None or isinstance(answer, str | bool | dict):
-        raise TypeError
+    """Any form of real numbers as a float64 tensor: the one place where answers become numbers.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: if it is not made of real numbers, or not of a rectangle of them.
+    """
     if isinstance(answer, Tensor):
-        answer = answer.detach()
-    elif isinstance(answer, list | tuple) and any(isinstance(value, Tensor) for value in answer):
-        answer = torch.stack([_as_tensor(value) for value in answer])
-    values = torch.as_tensor(answer)
-    if values.is_complex() or values.dtype == torch.bool:
+        if answer.is_complex() or answer.dtype == torch.bool:
+            raise TypeError
+        return answer.detach().to("cpu", torch.float64)
+    if isinstance(answer, np.ndarray | np.generic):
+        if answer.dtype.kind in "iuf":
+            return torch.from_numpy(np.array(answer, dtype=np.float64))
+        if answer.dtype.kind != "O" or answer.ndim == 0:
+            raise TypeError
+        return _as_tensor(answer.tolist())
+    if answer is None or isinstance(answer, str | bytes | bool | dict | set | frozenset | complex):
         raise TypeError
-    return values.to("cpu", torch.float64)
+    if isinstance(answer, list | tuple | range | ValuesView):
+        if all(type(value) in (int, float) for value in answer) and all(abs(value) < 1e300 for value in answer):
+            return torch.tensor(list(answer), dtype=torch.float64)  # long lists in one piece
+        parts = [_as_tensor(value) for value in answer]
+        return torch.stack(parts) if parts else torch.zeros(0, dtype=torch.float64)
+    if hasattr(answer, "tolist") or hasattr(answer, "__array__"):  # other libraries' arrays and matrices
+        return _as_tensor(answer.tolist() if hasattr(answer, "tolist") else np.asarray(answer))
+    if isinstance(answer, int | Fraction) and abs(answer) > 1e300:
+        return torch.tensor(math.inf if answer > 0 else -math.inf, dtype=torch.float64)  # float() would raise
+    return torch.tensor(float(answer), dtype=torch.float64)  # whatever has __float__: Decimal and SymPy's numbers, too
 
 
 def _kind_of(answer: Any) -> str:
@@ -416,6 +476,10 @@ def agree(
     for change, says in _USUAL:
         if all_close([change(target) for target in right]):
             raise Wrong(said + says)
+    if _constant_factor(given, right, rtol):
+        raise Wrong(
+            said + "It is right up to a factor, which is the same in every case. Where does one come in, or get lost?"
+        )
     if {"abar_t", "abar_s"} <= set(names):
         t, s = names.index("abar_t"), names.index("abar_s")
         swapped = [[case[s] if i == t else case[t] if i == s else v for i, v in enumerate(case)] for case in cases]
@@ -425,9 +489,21 @@ def agree(
     raise Wrong(f"{said}{some}{look}")
 
 
+def _constant_factor(given: Sequence[Tensor], right: Sequence[Tensor], rtol: float) -> bool:
+    """Whether several results are one and the same positive multiple of the right ones."""
+    flat, target = (torch.cat([value.flatten() for value in values]) for values in (given, right))
+    factor = (flat * target).sum() / target.square().sum()
+    varied = not bool(target.isclose(target[0]).all())
+    return varied and bool(factor > 0) and all(close(a, factor * b, rtol) for a, b in zip(given, right, strict=True))
+
+
+_TWO = "It is off by a simple factor. Is something counted twice, or only half of it?"
+
 _USUAL: tuple[tuple[Callable[[Tensor], Tensor], str], ...] = (
     (lambda v: -v, "The size is right and the sign is not."),
     (lambda v: v**2, "It looks like the square of what is asked for: a variance where a standard deviation was meant?"),
     (lambda v: v.abs().sqrt(), "It looks like the square root of what is asked for: a standard deviation where a variance was meant?"),
     (lambda v: 1 / v, "It looks like the reciprocal of what is asked for. Which of the two quantities is divided by which?"),
+    (lambda v: 2 * v, _TWO),
+    (lambda v: v / 2, _TWO),
 )
