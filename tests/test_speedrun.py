@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ddim_edu.nets.unet import UNet
 from ddim_edu.schedule import NoiseSchedule
 
 spec = importlib.util.spec_from_file_location("speedrun", Path(__file__).parent.parent / "benchmarks" / "speedrun.py")
-speedrun = importlib.util.module_from_spec(spec)
+speedrun = sys.modules["speedrun"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(speedrun)
 needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
 
@@ -25,12 +26,8 @@ def test_every_entry_is_a_recipe(on):
     for name, entry in speedrun.ENTRIES.items():
         if name == "muon" and not hasattr(torch.optim, "Muon"):
             continue
-        if on == "digits" and name == "wide":  # more channels than a rehearsal can use, but a recipe all the same
-            continue
         recipe, asked = speedrun.resolve(name, on, classes=4)
-        with torch.device("meta"):
-            UNet(recipe.unet)
-        recipe.noise_schedule()
+        assert recipe.noise_schedule().T == 1000
         assert asked.about == entry.about and recipe.unet.classes == 4
         assert (recipe.data, recipe.seed) == (on, 0)
 
@@ -111,8 +108,12 @@ class Exact:
         return off
 
 
-@pytest.mark.parametrize("own", [NoiseSchedule.cosine(), NoiseSchedule.linear()])
+same = NoiseSchedule.cosine()
+
+
+@pytest.mark.parametrize("own", [same, NoiseSchedule.linear()])
 def test_losses_by_level(own, monkeypatch):
+    monkeypatch.setattr(speedrun, "HELDOUT", 100)
     base, data, model = NoiseSchedule.cosine(), digits(), Exact(own)
     model.calls, model.answers = [], []
     plain = torch.randn
@@ -127,14 +128,14 @@ def test_losses_by_level(own, monkeypatch):
     assert found["eps_loss"] == pytest.approx(0.01, rel=1e-4)
     assert found["eps_loss_by_level"] == pytest.approx([0.01] * 10, rel=1e-4)
     assert found["v_loss"] == pytest.approx((0.01 / own.alpha_bar[t]).mean().item(), rel=1e-4)
-    asked = (own.snr[t].log()).sort().values
+    log_snr, asked = own.snr[1:].log(), own.snr[t].log().sort().values
     wanted = base.snr[torch.linspace(1, 1000, len(t)).round().long()].log().sort().values
-    inside = (wanted > own.snr[-1].log()) & (wanted < own.snr[1].log())
-    assert inside.float().mean() > 0.7
-    torch.testing.assert_close(asked[inside], wanted[inside], rtol=0, atol=1e-9 if own.beta[1] == base.beta[1] else 0.8)
-    labels = torch.cat([labels for _, labels in model.calls])
-    counts = torch.bincount(labels)
-    assert counts.max() == counts.min() or counts.max() <= 4 * speedrun.HELDOUT // 10
+    inside = (wanted > log_snr[-1]) & (wanted < log_snr[0])
+    assert inside.double().mean() > 0.7
+    assert ((asked - wanted)[inside].abs() <= -log_snr.diff().min() / 2).all()
+    if own is same:
+        assert torch.equal(asked, wanted)
+    assert torch.bincount(torch.cat([labels for _, labels in model.calls])).tolist() == [4 * 100 // 10] * 10
 
 
 def test_clock_counts_only_inside(monkeypatch):
@@ -158,24 +159,24 @@ def test_rehearsal(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(speedrun.ENTRIES, "horizons", replace(speedrun.ENTRIES["horizons"], parent="muon"))
     monkeypatch.setitem(speedrun.ENTRIES, "warm-start", replace(speedrun.ENTRIES["warm-start"], parent="horizons"))
     strip = tmp_path / "strip.png"
-    assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--seconds", "2", "--strip", str(strip)) == 0
+    assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--seconds", "1", "--strip", str(strip)) == 0
     (row,) = json.loads((tmp_path / "ledger.json").read_text())
     assert row["entry"] == "space-to-depth" and row["parent"] == "warm-start" and row["on"] == "digits"
     assert row["hooks"].keys() == set(speedrun.HOOKS) and "prediction eps -> v" in row["changes"]
-    assert 2 <= row["train"]["seconds"] < 6 and row["train"]["images"] == 64 * row["train"]["steps"] > 0
+    assert 1 <= row["train"]["seconds"] < 5 and row["train"]["images"] == 64 * row["train"]["steps"] > 0
     assert len(row["result"]["of_averages"]) == 6 and min(row["result"]["of_averages"].values()) == row["result"]["v_loss"]
     assert len(row["result"]["v_loss_by_level"]) == 10 and 0 <= row["result"]["style_share"] <= 1
     assert strip.exists()
     capsys.readouterr()
 
     before = (tmp_path / "ledger.json").read_bytes()
-    assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--seconds", "2") == 2
+    assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--seconds", "1") == 2
     assert "has that row already" in capsys.readouterr().err and (tmp_path / "ledger.json").read_bytes() == before
 
     # A run that was killed while it was judged is judged, not trained again; rows are appended.
     (tmp_path / "ledger.json").write_text(json.dumps([{**row, "entry": "another"}]))
     monkeypatch.setattr(speedrun, "train", None)
-    assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--seconds", "2") == 0
+    assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--seconds", "1") == 0
     rows = json.loads((tmp_path / "ledger.json").read_text())
     assert [r["entry"] for r in rows] == ["another", "space-to-depth"] and rows[1]["result"] == row["result"]
 
@@ -226,9 +227,9 @@ def test_list(tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, says",
     [
-        (["vv"], "did you mean 'v'?"),
-        (["v", "--parent", "bf17"], "did you mean 'bf16'?"),
-        (["v", "--on", "face"], "did you mean 'faces'?"),
+        (["vv"], "did you mean v?"),
+        (["v", "--parent", "bf17"], "did you mean bf16?"),
+        (["v", "--on", "face"], "did you mean faces?"),
         (["v"], "--inception W.pth"),
         (["v", "--inception", "nowhere.pth"], "no Inception weights at nowhere.pth"),
         (["v", "--tiny", "--strip", "nowhere/x.png"], "there is no folder nowhere"),
