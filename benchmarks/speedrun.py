@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+from speedrun_judges import SAMPLES, judge, to_depth, to_space
 from torch import Tensor, nn
 
 from ddim_edu.commandline import closest, fail, run
@@ -33,22 +33,14 @@ from ddim_edu.files import check_writable, replacing
 from ddim_edu.lab import checkpoint
 from ddim_edu.lab.classifiers import load_classifier
 from ddim_edu.lab.data import ImageData, load_data, save_grid
-from ddim_edu.lab.evaluation import Sampler, Sampling, reference_of, versions
+from ddim_edu.lab.evaluation import versions
 from ddim_edu.lab.features import inception
-from ddim_edu.lab.folder import default_cache_dir
-from ddim_edu.lab.metrics import kid
 from ddim_edu.lab.recipes import Recipe, recipe_to_dict
 from ddim_edu.lab.trainer import NonFiniteLoss, Trainer, changes, ema_update
-from ddim_edu.losses import eps_error
 from ddim_edu.nets.unet import UNetConfig
-from ddim_edu.sampler import generator_for
 from ddim_edu.schedule import NoiseSchedule
 
-SAMPLES, S = 2000, 20
-REFERENCE = 5000  # training images that samples are compared with: Inception sees about twelve a second
-HELDOUT, DRAWS, BINS = 1000, 4, 10  # held-out images, levels for each, bins of levels
 MARKS = (1 / 8, 1 / 4, 1 / 2, 1)  # shares of the time at which --strip draws a row
-_HELDOUT, _REFERENCE, _KID = 801, 802, 803  # second words of the keys of what is drawn for the judges
 
 
 @dataclass(frozen=True)
@@ -211,16 +203,6 @@ class Clock:
         self.cpu_seconds += time.process_time() - self._began[1]
 
 
-def to_depth(images: Tensor) -> Tensor:
-    """``(B, C, 2H, 2W)`` -> ``(B, 4C, H, W)``: the four pixels of each square as channels."""
-    return rearrange(images, "b c (h p) (w q) -> b (c p q) h w", p=2, q=2)
-
-
-def to_space(images: Tensor) -> Tensor:
-    """Undo :func:`to_depth`."""
-    return rearrange(images, "b (c p q) h w -> b c (h p) (w q)", p=2, q=2)
-
-
 def halved(images: Tensor) -> Tensor:
     """``(B, C, 2H, 2W)`` uint8 -> ``(B, C, H, W)`` uint8: the mean of each square, rounded."""
     return torch.cat([F.avg_pool2d(part.float(), 2).round().to(torch.uint8) for part in images.split(1000)])
@@ -284,56 +266,6 @@ def train(recipe: Speedrun, entry: Entry, data: ImageData, seconds: float, folde
         save_grid(torch.cat(shown), strip, columns=8)
     found = {"steps": steps, "images": images, "seconds": clock.seconds, "cpu_seconds": clock.cpu_seconds}
     return found | {"parameters": sum(p.numel() for p in trainer.model.parameters()), "files": files}
-
-
-def heldout_losses(sampler: Sampler, data: ImageData, base: NoiseSchedule, deep: bool) -> dict[str, Any]:
-    """Squared errors of predicted noise and velocity on held-out images, in bins of levels.
-
-    Images, noise and noise levels are the same for all entries: levels are those of ``base``, and a model with another
-    schedule is asked at its own level of the nearest log-SNR. The error of v is that of eps over the root of alpha-bar.
-    """
-    generator, labels, own = generator_for(0, _HELDOUT), data.heldout_labels, sampler.model.schedule
-    order = torch.randperm(len(labels), generator=generator)
-    most = HELDOUT // len(labels.unique())
-    chosen = torch.cat([order[labels[order] == c][:most] for c in labels.unique()]).repeat(DRAWS)
-    t = torch.linspace(1, base.T, len(chosen)).round().long()[torch.randperm(len(chosen), generator=generator)]
-    nearest = (own.snr[1:].log() - base.snr[t].log()[:, None]).abs().argmin(1) + 1
-    errors = []
-    for part, levels in zip(chosen.split(200), nearest.split(200)):
-        x_0 = data.floats(data.heldout[part])
-        eps = torch.randn(x_0.shape, generator=generator)
-        x_0, eps = (to_depth(x) if deep else x for x in (x_0, eps))
-        errors.append(eps_error(sampler.eps_theta(labels[part]), x_0, levels, eps, own))
-    found, bins, result = torch.cat(errors).double(), (t - 1) * BINS // base.T, {}
-    for name, values in (("v_loss", found / own.alpha_bar[nearest]), ("eps_loss", found)):
-        result[name] = values.mean().item()
-        result[f"{name}_by_level"] = [values[bins == b].mean().item() for b in range(BINS)]
-    return result
-
-
-@torch.no_grad()
-def judge(
-    folder: Path, files: list[str], entry: Entry, on: str, data: ImageData, n: int, weights: Path | None
-) -> dict[str, Any]:
-    """All that the ledger says of a trained network, in float32, whatever it was trained in."""
-    samplers = {name: Sampler(checkpoint.load(folder / name), 250, "float32") for name in files}
-    losses = {k: heldout_losses(s, data, BASES[on][0].noise_schedule(), entry.to_depth) for k, s in samplers.items()}
-    best = min(files, key=lambda name: losses[name]["v_loss"])
-    result = losses[best] | ({"of_averages": {k: v["v_loss"] for k, v in losses.items()}} if len(files) > 1 else {})
-    images = samplers[best].images(Sampling(n, S, 0.0, "trailing", 1.0, 0, "turn"), 0, n)
-    images = to_space(images) if entry.to_depth else images
-    if on != "cifar10":  # no classifier of photographs comes along
-        seen = torch.cat([load_classifier(on).model(x.float() / 127.5 - 1).argmax(1) for x in images.split(500)])
-        result["style_share"] = (seen == torch.arange(n) % len(data.classes)).double().mean().item()
-    if weights is not None:
-        features = inception(weights)
-        chosen = torch.randperm(len(data.train), generator=generator_for(0, _REFERENCE))[:REFERENCE]
-        about = f"{on}, {len(chosen):,} training images"
-        reference = reference_of(data.train[chosen], about, features, default_cache_dir() / "features", batch=50)
-        found = torch.cat([features.compute(x) for x in images.split(50)])
-        form = {"subsets": 100, "subset_size": min(1000, n // 2), "generator": generator_for(0, _KID)}
-        result["kid"], result["kid_standard_error"] = kid(found, reference.features, **form)
-    return result
 
 
 def processor() -> str:
@@ -434,7 +366,8 @@ def measured(options: argparse.Namespace, rows: list[dict]) -> dict[str, Any]:
             with replacing(done) as temporary:
                 temporary.write_text(json.dumps(found), encoding="utf8")
         found = json.loads(done.read_text(encoding="utf8"))
-        result = judge(folder, found.pop("files"), entry, on, data, n, options.inception)
+        files = [folder / name for name in found.pop("files")]
+        result = judge(files, on, root.noise_schedule(), entry.to_depth, data, n, options.inception)
     except NonFiniteLoss as error:  # a result too
         found, result = {}, {"failed": str(error).split("; ")[0]}
     how = "--tiny" if options.tiny else f"--on {on} --inception W.pth"

@@ -1,6 +1,5 @@
 """The two-core speed run: every entry is a recipe and one change, a rehearsal writes a row, and the pieces do what they say."""
 
-import importlib.util
 import json
 import math
 import sys
@@ -15,9 +14,12 @@ from ddim_edu.lab.evaluation import Sampler
 from ddim_edu.nets.unet import UNet
 from ddim_edu.schedule import NoiseSchedule
 
-spec = importlib.util.spec_from_file_location("speedrun", Path(__file__).parent.parent / "benchmarks" / "speedrun.py")
-speedrun = sys.modules["speedrun"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(speedrun)
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))  # where a script finds its neighbours
+import speedrun  # noqa: E402
+import speedrun_judges as judges  # noqa: E402
+
+sys.path.remove(str(BENCHMARKS))
 needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
 
 
@@ -61,10 +63,10 @@ def test_shift_of_the_schedule():
 
 def test_space_to_depth_and_back():
     x = torch.arange(2 * 3 * 8 * 6).reshape(2, 3, 8, 6)
-    deep = speedrun.to_depth(x)
+    deep = judges.to_depth(x)
     assert deep.shape == (2, 12, 4, 3)
     assert sorted(deep[0, :4, 0, 0].tolist()) == sorted(x[0, 0, :2, :2].flatten().tolist())
-    assert torch.equal(speedrun.to_space(deep), x)
+    assert torch.equal(judges.to_space(deep), x)
 
 
 @needs_muon
@@ -113,7 +115,7 @@ same = NoiseSchedule.cosine()
 
 @pytest.mark.parametrize("own", [same, NoiseSchedule.linear()])
 def test_losses_by_level(own, monkeypatch):
-    monkeypatch.setattr(speedrun, "HELDOUT", 100)
+    monkeypatch.setattr(judges, "HELDOUT", 100)
     base, data, model = NoiseSchedule.cosine(), digits(), Exact(own)
     model.calls, model.answers = [], []
     plain = torch.randn
@@ -123,7 +125,7 @@ def test_losses_by_level(own, monkeypatch):
         return model.answers[-1]
 
     monkeypatch.setattr(torch, "randn", noted)
-    found = speedrun.heldout_losses(Sampler(model, 1), data, base, False)
+    found = judges.heldout_losses(Sampler(model, 1), data, base, False)
     t = torch.cat([t for t, _ in model.calls])
     assert found["eps_loss"] == pytest.approx(0.01, rel=1e-4)
     assert found["eps_loss_by_level"] == pytest.approx([0.01] * 10, rel=1e-4)
@@ -154,7 +156,7 @@ def run(tmp_path, *words):
 
 @needs_muon
 def test_rehearsal(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(speedrun, "HELDOUT", 100)
+    monkeypatch.setattr(judges, "HELDOUT", 100)
     # All hooks in one run: each is a change of the one before it.
     monkeypatch.setitem(speedrun.ENTRIES, "horizons", replace(speedrun.ENTRIES["horizons"], parent="muon"))
     monkeypatch.setitem(speedrun.ENTRIES, "warm-start", replace(speedrun.ENTRIES["warm-start"], parent="horizons"))
