@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ddim_edu.lab import checkpoint
 from ddim_edu.lab.classifiers import load_classifier
-from ddim_edu.lab.data import ImageData
+from ddim_edu.lab.data import ImageData, fair_sample
 from ddim_edu.lab.evaluation import Sampler, Sampling, reference_of
 from ddim_edu.lab.features import inception
 from ddim_edu.lab.folder import default_cache_dir
@@ -43,9 +43,7 @@ def heldout_losses(sampler: Sampler, data: ImageData, base: NoiseSchedule, deep:
     schedule is asked at its own level of the nearest log-SNR. The error of v is that of eps over the root of alpha-bar.
     """
     generator, labels, own = generator_for(0, _HELDOUT), data.heldout_labels, sampler.model.schedule
-    order = torch.randperm(len(labels), generator=generator)
-    most = HELDOUT // len(labels.unique())
-    chosen = torch.cat([order[labels[order] == c][:most] for c in labels.unique()]).repeat(DRAWS)
+    chosen = fair_sample(labels, HELDOUT, generator).repeat(DRAWS)
     t = torch.linspace(1, base.T, len(chosen)).round().long()[torch.randperm(len(chosen), generator=generator)]
     nearest = (own.snr[1:].log() - base.snr[t].log()[:, None]).abs().argmin(1) + 1
     errors = []

@@ -100,7 +100,7 @@ class Exact:
 
     def __init__(self, schedule):
         self.schedule = schedule
-        self.model = torch.nn.Linear(1, 1)
+        self.model = self.network = torch.nn.Linear(1, 1)
 
     def eps_theta(self, labels=None):
         def off(x_t, t):
