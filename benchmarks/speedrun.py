@@ -227,7 +227,9 @@ def train(recipe: Speedrun, entry: Entry, data: ImageData, seconds: float, folde
         phases.insert(0, (entry.warm, replace(recipe, unet=net), each(data, halved), folder / "half"))
     for until, recipe, data, folder in phases:
         folder.mkdir(parents=True, exist_ok=True)
-        trainer = Trainer.start(recipe, folder, data=each(data, to_depth) if entry.to_depth else data)
+        given = each(data, to_depth) if entry.to_depth else data
+        with clock:  # which is where it compiles
+            trainer = Trainer.start(recipe, folder, data=given)
         if state is not None:
             trainer.model.load_state_dict(state)
         if entry.optimizer is not None:
@@ -242,7 +244,7 @@ def train(recipe: Speedrun, entry: Entry, data: ImageData, seconds: float, folde
             return recipe.lr * rise * 0.5 * (1 + math.cos(math.pi * share))
 
         trainer.lr_at, run = lr_at, trainer.run()
-        while clock.seconds < until * seconds:
+        while clock.seconds < until * seconds or not trainer.step:
             with clock:
                 progress = next(run)
                 for average in averages.values():
