@@ -117,7 +117,7 @@ def test_a_classifier_rebuilds_from_its_file_alone(saved):
 
 
 def test_what_is_no_classifier(saved, tmp_path):
-    one_line(lambda: load_classifier("digtis"), "digtis", "digits, fashion-mnist")
+    one_line(lambda: load_classifier("digtis"), "digtis", "digits, faces, fashion-mnist")
     one_line(lambda: load_classifier(tmp_path / "nothing"), "nothing")
     one_line(lambda: load_classifier(tmp_path), tmp_path)
     one_line(lambda: load_classifier(checkpoint.SHIPPED / "digits.safetensors"), "'unet'", "'classifier'")
@@ -159,7 +159,7 @@ def test_a_classifier_is_no_diffusion_model():
 # ---------------------------------------------------------------- those that come with the package
 
 
-@pytest.mark.parametrize("name, least", [("digits", 0.98), ("fashion-mnist", 0.92)])
+@pytest.mark.parametrize("name, least", [("digits", 0.98), ("fashion-mnist", 0.92), ("faces", 0.99)])
 def test_shipped(name, least):
     file = load_classifier(name)
     assert file.path.stat().st_size < 600_000

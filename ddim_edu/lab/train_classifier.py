@@ -86,6 +86,7 @@ class PartRecipe(ClassifierRecipe):
 RECIPES = {
     "digits": ClassifierRecipe("digits", epochs=20, batch=64),
     "fashion-mnist": ClassifierRecipe("fashion-mnist", epochs=6, batch=128, weight_decay=0.02, shift=0, mirror=True),
+    "faces": ClassifierRecipe("faces", epochs=2, batch=128, channels=(16, 32, 64), mirror=True),
     "spoken-word": PartRecipe("spoken-digits", epochs=5, batch=64, channels=(16, 32, 64), dropout=0.3, shift=2, part=0),
     "spoken-speaker": PartRecipe("spoken-digits", epochs=5, batch=64, channels=(16, 32, 64), dropout=0.3, shift=2, part=1),
 }

@@ -48,7 +48,7 @@ from ddim_edu.files import replacing
 from ddim_edu.forward import EpsTheta, as_eps
 from ddim_edu.lab import checkpoint
 from ddim_edu.lab.autoencoders import load_autoencoder
-from ddim_edu.lab.data import Shuffle, encoded, fair_sample, load_data, mirror, save_grid
+from ddim_edu.lab.data import ImageData, Shuffle, encoded, fair_sample, load_data, mirror, save_grid
 from ddim_edu.lab.precision import Precision, choose, gradient_seconds
 from ddim_edu.lab.recipes import Recipe, recipe_from_dict, recipe_to_dict
 from ddim_edu.losses import draw_t, eps_error, gamma_of_prediction, loss_gamma, min_snr_gamma, weight_at
@@ -128,6 +128,10 @@ class Trainer:
         data_dir: Where data sets lie, or are downloaded to.
         tracker: A tracker that accelerate knows, such as ``"tensorboard"``, to log to besides log.csv; it writes into the folder.
         precision: The arithmetic of a run that is resumed; by default what the recipe asks for.
+        data: The images, where they are in memory already; by default what the recipe names is loaded.
+
+    Attributes:
+        lr_at: The learning rate of a step: the recipe's, unless another function is put here before the first step.
 
     Raises:
         ValueError: If the network does not fit the data, the batch can't be shared out evenly, or the tracker is not installed.
@@ -141,6 +145,7 @@ class Trainer:
         data_dir: Path | str | None = None,
         tracker: str | None = None,
         precision: Precision | None = None,
+        data: ImageData | None = None,
     ) -> None:
         self.recipe, self.folder, self.data_dir = recipe, folder, data_dir
         with torch.random.fork_rng(devices=[]):  # layers draw their first weights from torch's own generator
@@ -162,7 +167,7 @@ class Trainer:
             net = recipe.unet
             first = None if recipe.autoencoder is None else load_autoencoder(recipe.autoencoder, device)
             like = net if first is None else first.model.config
-            self.data = load_data(
+            self.data = data or load_data(
                 recipe.data,
                 data_dir=data_dir,
                 size=like.image_size if recipe.data != "digits" else None,
@@ -199,6 +204,7 @@ class Trainer:
             self._compile(recipe.batch // parts)
         self.train_labels = self.data.train_labels.cpu()  # looked up by the shuffle's indices, which are there
         self.shuffle = Shuffle(len(self.data.train), recipe.batch, recipe.seed)
+        self.lr_at = recipe.lr_at
         self.step = 0
         self.step_seconds = 0.0  # how long the latest step took
         self.saved_step: int | None = None
@@ -214,9 +220,10 @@ class Trainer:
         *,
         data_dir: Path | str | None = None,
         tracker: str | None = None,
+        data: ImageData | None = None,
     ) -> Trainer:
         """Begin a run in an existing, empty folder, and describe it in ``config.json``; arguments as for the class."""
-        trainer = cls(recipe, Path(folder), torch.device(device), data_dir, tracker)
+        trainer = cls(recipe, Path(folder), torch.device(device), data_dir, tracker, data=data)
         trainer._write_config()
         trainer._write_log([])
         return trainer
@@ -432,7 +439,7 @@ class Trainer:
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         if recipe.unet.dropout:  # dropout draws from torch's own generator and can't be given another
             torch.manual_seed(generator.initial_seed() + rank)
-        lr = recipe.lr_at(self.step)
+        lr = self.lr_at(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.stepper.zero_grad(set_to_none=True)

@@ -1,0 +1,393 @@
+"""What does each trick buy? The two-core speed run: so many minutes of training, one change at a time.
+
+    python benchmarks/speedrun.py NAME --inception W.pth [--seed 0] [--parent OTHER] [--strip FILE.png]
+    python benchmarks/speedrun.py NAME --tiny        a rehearsal: digits, 20 seconds, 64 samples, no Inception
+    python benchmarks/speedrun.py --list             the entries, as a tree
+    python benchmarks/speedrun.py --table            the ledger
+
+speedrun.md, beside this file, says what is measured and how. To add a line to the ledger, add an entry to ENTRIES and
+run it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import json
+import math
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from speedrun_judges import SAMPLES, judge, to_depth, to_space
+from torch import Tensor, nn
+
+from ddim_edu.commandline import closest, fail, run
+from ddim_edu.files import check_writable, replacing
+from ddim_edu.lab import checkpoint
+from ddim_edu.lab.classifiers import load_classifier
+from ddim_edu.lab.data import ImageData, load_data, save_grid
+from ddim_edu.lab.evaluation import versions
+from ddim_edu.lab.features import inception
+from ddim_edu.lab.recipes import Recipe, recipe_to_dict
+from ddim_edu.lab.trainer import NonFiniteLoss, Trainer, changes, ema_update
+from ddim_edu.nets.unet import UNetConfig
+from ddim_edu.schedule import NoiseSchedule
+
+MARKS = (1 / 8, 1 / 4, 1 / 2, 1)  # shares of the time at which --strip draws a row
+
+
+@dataclass(frozen=True)
+class Speedrun(Recipe):
+    """A recipe whose schedule may be shifted: ``shift`` is added to all log-SNRs (Hoogeboom et al. 2023, simple diffusion)."""
+
+    shift: float = 0.0
+
+    def noise_schedule(self) -> NoiseSchedule:
+        """The schedule that the recipe names, shifted."""
+        plain = super().noise_schedule()
+        abar = torch.cat([torch.ones(1).double(), (plain.snr[1:].log() + self.shift).sigmoid()])
+        return NoiseSchedule.from_betas((1 - abar[1:] / abar[:-1]).clamp(max=0.999)) if self.shift else plain
+
+
+_FACES = Speedrun(
+    data="faces",
+    schedule="cosine",
+    unet=UNetConfig(32, 3, ch=48, ch_mult=(1, 2, 3), num_res_blocks=1, attn_resolutions=(8,), dropout=0.0, groups=16),
+    steps=10**9,  # time ends a run, not this; the file of the weights says how many steps there were
+    batch=64,
+    lr=2e-3,
+    warmup=200,
+    lr_final=0.0,
+    ema=0.998,
+    label_dropout=0.1,
+    precision="float32",
+    compile="off",
+    sample_every=10**9,
+    save_every=10**9,
+)
+_PHOTOS = UNetConfig(ch=64, ch_mult=(1, 2, 2, 2), dropout=0.0)
+_DIGITS = replace(_FACES.unet, image_size=8, image_channels=1, ch=16, attn_resolutions=(2,))
+BASES = {  # what the entries change, and how many seconds they have; the number of classes is the data's
+    "faces": (_FACES, 720),
+    "cifar10": (replace(_FACES, data="cifar10", flip=True, unet=_PHOTOS), 1800),
+    "digits": (replace(_FACES, data="digits", unet=_DIGITS, warmup=10), 20),
+}
+
+
+class Muon(torch.optim.Optimizer):
+    """torch.optim.Muon for the matrices between the first and the last layer, Adam for all else, at one learning rate.
+
+    A kernel (out, in, h, w) is the matrix (out, h w in), as it lies in memory when channels are last; the order of
+    columns is nothing to Muon. Its steps are scaled to the size of Adam's (``match_rms_adamw``).
+    """
+
+    def __init__(self, model: nn.Module, lr: float) -> None:
+        outer = ("conv_in", "conv_out", "label_embedding")
+        inner = {name: p for name, p in model.named_parameters() if p.ndim > 1 and not name.startswith(outer)}
+        rest = [p for name, p in model.named_parameters() if name not in inner]
+        self.kernels = list(inner.values())
+        self.matrices = [_matrix(p.detach()).requires_grad_() for p in self.kernels]
+        if any(matrix.data_ptr() != p.data_ptr() for matrix, p in zip(self.matrices, self.kernels)):
+            raise ValueError("Muon needs kernels with channels last: its matrices have to be views of them")
+        self.parts = [
+            torch.optim.Muon(self.matrices, lr=lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Adam(rest, lr=lr, fused=True),
+        ]
+        super().__init__(model.parameters(), {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """One step of both, with the learning rate of this optimiser's group."""
+        for kernel, matrix in zip(self.kernels, self.matrices):
+            matrix.grad = _matrix(kernel.grad)
+        for part in self.parts:
+            part.param_groups[0]["lr"] = self.param_groups[0]["lr"]
+            part.step()
+
+
+def _matrix(kernel: Tensor) -> Tensor:
+    return kernel.flatten(1) if kernel.ndim == 2 else kernel.permute(0, 2, 3, 1).flatten(1)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A change of the parent's recipe, in one respect."""
+
+    parent: str | None
+    about: str
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # fields of the recipe
+    unet: Mapping[str, Any] = field(default_factory=dict)  # fields of its network
+    optimizer: Callable[[nn.Module, float], torch.optim.Optimizer] | None = None  # of (model, lr); None: the recipe's
+    horizons: tuple[float, ...] = ()  # decays of further averages; the one of the least held-out v-loss is judged
+    warm: float = 0.0  # share of the time that is spent at half the resolution, first
+    to_depth: bool = False  # squares of 2 x 2 pixels become channels, in place of the network's finest level
+
+
+HOOKS = ("optimizer", "horizons", "warm", "to_depth")  # an entry has those of its parents too
+
+# One change each. --parent runs the same change from another entry: from the best so far, once that is known.
+ENTRIES = {
+    "eps": Entry(None, "the network predicts the noise, all levels alike: L_simple"),
+    "v": Entry("eps", "it predicts v, whose squared error is the loss (Salimans and Ho 2022)", {"prediction": "v"}),
+    "v-eps-loss": Entry("v", "v, with the squared error of the noise as the loss", {"weighting": "eps"}),
+    "min-snr": Entry("v", "v, weighed by min-SNR with cap 5 (Hang et al. 2023)", {"weighting": "min-snr"}),
+    "bf16": Entry("v", "bf16 in the network, float32 in weights and optimiser", {"precision": "bf16"}),
+    "compile": Entry("bf16", "torch.compile; the time it takes counts", {"compile": "on"}),
+    "linear": Entry("bf16", "DDPM's linear schedule", {"schedule": "linear"}),
+    "less-noise": Entry("bf16", "log-SNR + 2 log(64/32), simple diffusion's for 32 pixels", {"shift": 2 * math.log(2)}),
+    "more-noise": Entry("bf16", "log-SNR - 2 log 2, the shift the other way", {"shift": -2 * math.log(2)}),
+    "batch-32": Entry("bf16", "half the batch, lr over the root of 2", {"batch": 32, "lr": 2e-3 / 2**0.5}),
+    "batch-128": Entry("bf16", "twice the batch, lr times the root of 2", {"batch": 128, "lr": 2e-3 * 2**0.5}),
+    "lr-1e-3": Entry("bf16", "half the learning rate", {"lr": 1e-3}),
+    "lr-4e-3": Entry("bf16", "twice the learning rate", {"lr": 4e-3}),
+    "muon": Entry("bf16", "torch.optim.Muon for the matrices (Jordan et al. 2024)", optimizer=Muon),
+    "dropout": Entry("bf16", "dropout 0.1", unet={"dropout": 0.1}),
+    "horizons": Entry("bf16", "six averages, the best by v-loss", horizons=(0.98, 0.99, 0.995, 0.999, 0.9995)),
+    "warm-start": Entry("bf16", "the first quarter of the time at half the resolution", warm=0.25),
+    "space-to-depth": Entry("bf16", "2 x 2 pixels become channels, in place of the finest level", to_depth=True),
+    "wide": Entry("bf16", "64 channels on two levels", unet={"ch": 64, "ch_mult": (1, 2), "attn_resolutions": ()}),
+    "deep": Entry("bf16", "32 channels, three blocks a level", unet={"ch": 32, "num_res_blocks": 3}),
+}
+
+
+def resolve(name: str, on: str = "faces", parent: str | None = None, classes: int = 0) -> tuple[Speedrun, Entry]:
+    """The recipe of an entry, and the entry with all that those above it ask for.
+
+    Args:
+        name: Of the entry.
+        on: Of the base.
+        parent: Another parent than the entry's own.
+        classes: Of the data.
+
+    Raises:
+        ValueError: If there is no such entry or base, or the changes don't go together.
+    """
+    for word, known in ((name, ENTRIES), (parent or name, ENTRIES), (on, BASES)):
+        if word not in known:
+            raise ValueError(f"there is no {word!r}{closest(word, known)} (known: {', '.join(known)})")
+    line = [replace(ENTRIES[name], parent=parent or ENTRIES[name].parent)]
+    while line[0].parent is not None:
+        line.insert(0, ENTRIES[line[0].parent])
+    recipe, hooks = replace(BASES[on][0], unet=replace(BASES[on][0].unet, classes=classes)), {}
+    for above in line:
+        recipe = replace(recipe, unet=replace(recipe.unet, **above.unet), **above.recipe)
+        hooks |= {hook: value for hook in HOOKS if (value := getattr(above, hook))}
+    entry = replace(line[-1], **hooks)
+    if entry.to_depth:
+        net = recipe.unet
+        half, attention = net.image_size // 2, tuple(r for r in net.attn_resolutions if r < net.image_size)
+        coarse = {"image_size": half, "image_channels": 4 * net.image_channels, "ch_mult": net.ch_mult[1:]}
+        recipe = replace(recipe, unet=replace(net, **coarse, attn_resolutions=attention))
+    if entry.optimizer is Muon and not hasattr(torch.optim, "Muon"):
+        raise ValueError(f"torch {torch.__version__} has no Muon: it needs 2.9")
+    return recipe, entry
+
+
+class Clock:
+    """Time spent inside of ``with clock``: on the wall, and of the processors."""
+
+    seconds = cpu_seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter(), time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._began[0]
+        self.cpu_seconds += time.process_time() - self._began[1]
+
+
+def halved(images: Tensor) -> Tensor:
+    """``(B, C, 2H, 2W)`` uint8 -> ``(B, C, H, W)`` uint8: the mean of each square, rounded."""
+    return torch.cat([F.avg_pool2d(part.float(), 2).round().to(torch.uint8) for part in images.split(1000)])
+
+
+def each(data: ImageData, change: Callable[[Tensor], Tensor]) -> ImageData:
+    """A data set with all its images changed."""
+    return replace(data, train=change(data.train), heldout=change(data.heldout))
+
+
+def train(recipe: Speedrun, entry: Entry, data: ImageData, seconds: float, folder: Path, strip: Path | None) -> dict:
+    """Train for so many seconds, the learning rate falling to 0 at their end, and write the weights.
+
+    Returns:
+        What was done: steps, images seen, seconds of the wall and of the processors, parameters, files of weights.
+    """
+    clock, images, steps, marks, shown, state = Clock(), 0, 0, list(MARKS if strip else ()), [], None
+    phases = [(1.0, recipe, data, folder)]
+    if entry.warm:
+        net, half = recipe.unet, recipe.unet.image_size // 2
+        net = replace(net, image_size=half, attn_resolutions=tuple(r // 2 for r in net.attn_resolutions))
+        phases.insert(0, (entry.warm, replace(recipe, unet=net), each(data, halved), folder / "half"))
+    for until, recipe, data, folder in phases:
+        folder.mkdir(parents=True, exist_ok=True)
+        given = each(data, to_depth) if entry.to_depth else data
+        with clock:  # which is where it compiles
+            trainer = Trainer.start(recipe, folder, data=given)
+        if state is not None:
+            trainer.model.load_state_dict(state)
+        if entry.optimizer is not None:
+            trainer.optimizer = entry.optimizer(trainer.model, recipe.lr)
+            trainer.stepper = trainer.accelerator.prepare(trainer.optimizer)
+        averages = {decay: copy.deepcopy(trainer.averaged) for decay in entry.horizons}
+        for decay, average in averages.items():
+            average.multi_avg_fn = ema_update(decay)
+
+        def lr_at(step: int, recipe: Speedrun = recipe) -> float:
+            rise, share = min(1.0, (step + 1) / recipe.warmup), min(1.0, clock.seconds / seconds)
+            return recipe.lr * rise * 0.5 * (1 + math.cos(math.pi * share))
+
+        trainer.lr_at, run = lr_at, trainer.run()
+        while clock.seconds < until * seconds or not trainer.step:
+            with clock:
+                progress = next(run)
+                for average in averages.values():
+                    average.update_parameters(trainer.model)
+            steps, images = steps + 1, images + recipe.batch
+            if progress.mean_loss is not None:
+                print(f"{clock.seconds:6.0f} s  {images:9,} images  loss {progress.mean_loss:.4f}", flush=True)
+            while marks and clock.seconds >= marks[0] * seconds:
+                marks.pop(0)
+                x = to_space(trainer.samples(8)) if entry.to_depth else trainer.samples(8)
+                shown.append(F.interpolate(x, data.train.shape[-1] * (1 if until == 1 else 2)))
+        state = trainer.model.state_dict()
+    trainer.recipe = replace(recipe, steps=trainer.step)
+    trainer.save()
+    files = [checkpoint.NAME]
+    for decay, average in averages.items():
+        files.append(f"ema-{decay}.safetensors")
+        about = {"prediction": recipe.prediction, "recipe": recipe_to_dict(trainer.recipe), "step": trainer.step}
+        checkpoint.save(folder / files[-1], average.module.state_dict(), recipe.unet, trainer.schedule, **about)
+    if strip:
+        save_grid(torch.cat(shown), strip, columns=8)
+    found = {"steps": steps, "images": images, "seconds": clock.seconds, "cpu_seconds": clock.cpu_seconds}
+    return found | {"parameters": sum(p.numel() for p in trainer.model.parameters()), "files": files}
+
+
+def processor() -> str:
+    """The processor's name, as the system has it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":")[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def table(rows: list[dict]) -> str:
+    """The ledger as text: for each data set the best first, by KID, or else by v-loss; what failed last."""
+    form = "{:8}{:16}{:12}{:>5}{:>9}{:>10}{:>17}{:>8}{:>9}{:>10}  {}".format
+    lines = [form("on", "entry", "parent", "seed", "seconds", "images", "KID x 1000", "styles", "v-loss", "eps-loss", "")]
+    for row in sorted(rows, key=lambda r: (r["on"], *(r["result"].get(k, math.inf) for k in ("kid", "v_loss")))):
+        values = row["train"] | row["result"]
+        if "kid" in values:
+            values["distance"] = f"{1000 * values['kid']:.2f} +- {1000 * values['kid_standard_error']:.2f}"
+        digits = {"seconds": ".1f", "images": ",", "distance": "", "style_share": ".1%", "v_loss": ".4f", "eps_loss": ".5f"}
+        shown = [format(values[key], digits[key]) if key in values else "" for key in digits]
+        lines.append(form(row["on"], row["entry"], row["parent"] or "", row["seed"], *shown, values.get("failed", "")))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def tree(parent: str | None = None, depth: int = 0) -> list[str]:
+    """The entries below one, a line each."""
+    below = [(name, entry) for name, entry in ENTRIES.items() if entry.parent == parent]
+    return [s for name, e in below for s in (f"{'  ' * depth + name:20} {e.about}", *tree(name, depth + 1))]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run an entry, or show what there is.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(prog="speedrun.py", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("name", nargs="?", help="an entry; --list shows all")
+    parser.add_argument("--list", action="store_true", help="show the entries")
+    parser.add_argument("--table", action="store_true", help="show the ledger")
+    parser.add_argument("--on", default="faces", help=f"what to train on: {', '.join(BASES)}")
+    parser.add_argument("--parent", help="another parent for the entry: the same change, from another recipe")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, help="of training; by default 720 for faces, 1800 for cifar10")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--inception", type=Path, help="the weights of Inception, in torch-fidelity's form")
+    parser.add_argument("--strip", type=Path, help="a picture to write: samples at 1/8, 1/4, 1/2 and all of the time")
+    parser.add_argument("--ledger", type=Path, help="by default results/speedrun.json; with --tiny, a file in --runs")
+    parser.add_argument("--runs", type=Path, default=Path("runs/speedrun"), help="where run folders go")
+    parser.add_argument("--tiny", action="store_true", help="a rehearsal: digits, 20 seconds, 64 samples, no Inception")
+    options = parser.parse_args(arguments)
+    options.on = "digits" if options.tiny else options.on
+    options.ledger = options.ledger or (options.runs / "tiny.json" if options.tiny else Path("results/speedrun.json"))
+    try:
+        rows = json.loads(options.ledger.read_text(encoding="utf8")) if options.ledger.exists() else []
+        if options.list or options.table or options.name is None:
+            print(table(rows) if options.table else "\n".join(tree()))
+        else:
+            rows.append(measured(options, rows))
+            with replacing(options.ledger) as temporary:
+                temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf8")
+            print(table(rows[-1:]))
+    except (ValueError, OSError) as error:
+        return fail(error)
+    return 0
+
+
+def measured(options: argparse.Namespace, rows: list[dict]) -> dict[str, Any]:
+    """Train and judge: a row of the ledger. Whatever the user may have got wrong is found before the clock starts."""
+    on, name = options.on, options.name
+    resolve(name, on, options.parent)
+    seconds = BASES[on][1] if options.seconds is None else options.seconds
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"seconds = {seconds:g}: give a number of seconds above 0")
+    if options.inception is None and not options.tiny:
+        raise ValueError("KID needs the weights of Inception: --inception W.pth (--tiny rehearses without)")
+    if options.inception is not None:
+        inception(options.inception)
+    if on != "cifar10":
+        load_classifier(on)
+    options.runs.mkdir(parents=True, exist_ok=True)
+    for path in (options.ledger, options.strip or options.ledger):
+        check_writable(path)
+    key = {"on": on, "entry": name, "parent": options.parent or ENTRIES[name].parent, "seed": options.seed, "limit": seconds}
+    if any(all(row[k] == v for k, v in key.items()) for row in rows):
+        raise ValueError(f"{options.ledger} has that row already: delete it there to run {name} again")
+    net = BASES[on][0].unet
+    form = {"size": net.image_size, "channels": net.image_channels} if on != "digits" else {}
+    data = load_data(on, data_dir=options.data_dir, **form)
+    recipe, entry = resolve(name, on, options.parent, len(data.classes))
+    recipe, root = replace(recipe, seed=options.seed), resolve("eps", on, classes=len(data.classes))[0]
+    folder = options.runs / "-".join(str(v) for v in key.values())
+    done, n = folder / "train.json", 64 if options.tiny else SAMPLES
+    try:
+        if not done.exists():  # or else the run was killed while it was judged
+            found = train(recipe, entry, data, seconds, folder, options.strip)
+            with replacing(done) as temporary:
+                temporary.write_text(json.dumps(found), encoding="utf8")
+        found = json.loads(done.read_text(encoding="utf8"))
+        files = [folder / name for name in found.pop("files")]
+        result = judge(files, on, root.noise_schedule(), entry.to_depth, data, n, options.inception)
+    except NonFiniteLoss as error:  # a result too
+        found, result = {}, {"failed": str(error).split("; ")[0]}
+    how = "--tiny" if options.tiny else f"--on {on} --inception W.pth"
+    how += f" --seed {options.seed} --seconds {seconds:g}" + (f" --parent {options.parent}" if options.parent else "")
+    return {
+        "command": f"python benchmarks/speedrun.py {name} {how}",
+        **key,
+        "about": entry.about,
+        "changes": changes(replace(root, seed=options.seed), recipe),
+        "hooks": {k: getattr(v, "__name__", v) for k in HOOKS if (v := getattr(entry, k))},
+        "train": found,
+        "samples": n,
+        "result": result,
+        "threads": torch.get_num_threads(),
+        "processor": processor(),
+        "versions": versions() | {"python": platform.python_version()},
+    }
+
+
+if __name__ == "__main__":
+    run(main)

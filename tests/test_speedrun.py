@@ -1,0 +1,250 @@
+"""The two-core speed run: every entry is a recipe and one change, a rehearsal writes a row, and the pieces do what they say."""
+
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ddim_edu.lab.data import digits
+from ddim_edu.lab.evaluation import Sampler
+from ddim_edu.nets.unet import UNet
+from ddim_edu.schedule import NoiseSchedule
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))  # where a script finds its neighbours
+import speedrun  # noqa: E402
+import speedrun_judges as judges  # noqa: E402
+
+sys.path.remove(str(BENCHMARKS))
+needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
+
+
+@pytest.mark.parametrize("on", ["faces", "cifar10", "digits"])
+def test_every_entry_is_a_recipe(on):
+    for name, entry in speedrun.ENTRIES.items():
+        if name == "muon" and not hasattr(torch.optim, "Muon"):
+            continue
+        recipe, asked = speedrun.resolve(name, on, classes=4)
+        assert recipe.noise_schedule().T == 1000
+        assert asked.about == entry.about and recipe.unet.classes == 4
+        assert (recipe.data, recipe.seed) == (on, 0)
+
+
+def test_one_change_each():
+    names = list(speedrun.ENTRIES)
+    assert len(names) >= 10
+    for name, entry in speedrun.ENTRIES.items():
+        assert entry.parent is None or names.index(entry.parent) < names.index(name), "parents come first"
+        hooks = [hook for hook in speedrun.HOOKS if getattr(entry, hook)]
+        # A learning rate goes with its batch, and attention and multipliers with the number of levels.
+        changes = [*(["recipe"] if entry.recipe else []), *(["unet"] if entry.unet else []), *hooks]
+        assert len(changes) == (0 if entry.parent is None else 1), name
+        if entry.parent is not None and not hooks:
+            assert speedrun.resolve(name)[0] != speedrun.resolve(entry.parent)[0], name
+
+
+def test_children_inherit():
+    recipe, _ = speedrun.resolve("dropout")
+    assert (recipe.prediction, recipe.precision, recipe.unet.dropout) == ("v", "bf16", 0.1)
+    recipe, entry = speedrun.resolve("min-snr", parent="space-to-depth")
+    assert entry.to_depth and entry.parent == "space-to-depth" and recipe.weighting == "min-snr"
+    assert (recipe.unet.image_size, recipe.unet.image_channels, recipe.unet.ch_mult) == (16, 12, (2, 3))
+
+
+def test_shift_of_the_schedule():
+    plain, (recipe, _) = NoiseSchedule.cosine(), speedrun.resolve("less-noise")
+    apart = recipe.noise_schedule().snr[1:-1].log() - plain.snr[1:-1].log()  # beta is cut at the last level
+    torch.testing.assert_close(apart, torch.full_like(apart, 2 * math.log(64 / 32)), rtol=0, atol=1e-6)
+
+
+def test_space_to_depth_and_back():
+    x = torch.arange(2 * 3 * 8 * 6).reshape(2, 3, 8, 6)
+    deep = judges.to_depth(x)
+    assert deep.shape == (2, 12, 4, 3)
+    assert sorted(deep[0, :4, 0, 0].tolist()) == sorted(x[0, 0, :2, :2].flatten().tolist())
+    assert torch.equal(judges.to_space(deep), x)
+
+
+@needs_muon
+def test_muon_moves_the_network_itself():
+    recipe, _ = speedrun.resolve("muon", "digits", classes=10)
+    torch.manual_seed(0)
+    model = UNet(recipe.unet).to(memory_format=torch.channels_last)
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = speedrun.Muon(model, 0.01)
+    assert sum(p.numel() for part in optimizer.parts for p in part.param_groups[0]["params"]) == sum(p.numel() for p in model.parameters())
+    optimizer.param_groups[0]["lr"] = 0.5  # what the trainer sets
+    optimizer.step()
+    moved = {name: (p.detach() - before[name]) for name, p in model.named_parameters()}
+    assert all(change.abs().max() > 0 for change in moved.values())
+    kernel = moved["middle.0.res.conv1.weight"]
+    scale = torch.linalg.svdvals(kernel.flatten(1).double())
+    assert scale.max() / scale.min() < 3  # nearly orthogonal; that of random gradients in Adam's steps is far from it
+    size = 0.5 * 0.2  # match_rms_adamw: the root mean square of a step is 0.2 lr
+    assert size / 1.5 < kernel.square().mean().sqrt() < size * 1.5
+    adam = moved["conv_in.weight"].abs()
+    torch.testing.assert_close(adam, torch.full_like(adam, 0.5), rtol=1e-3, atol=0)
+
+
+class Exact:
+    """A checkpoint whose network knows the answer but for a tenth: its squared errors are known."""
+
+    class config:
+        classes = 10
+
+    def __init__(self, schedule):
+        self.schedule = schedule
+        self.model = self.network = torch.nn.Linear(1, 1)
+
+    def eps_theta(self, labels=None):
+        def off(x_t, t):
+            self.calls.append((t, labels))
+            return self.answers.pop(0) + 0.1
+
+        return off
+
+
+same = NoiseSchedule.cosine()
+
+
+@pytest.mark.parametrize("own", [same, NoiseSchedule.linear()])
+def test_losses_by_level(own, monkeypatch):
+    monkeypatch.setattr(judges, "HELDOUT", 100)
+    base, data, model = NoiseSchedule.cosine(), digits(), Exact(own)
+    model.calls, model.answers = [], []
+    plain = torch.randn
+
+    def noted(*args, **kwargs):
+        model.answers.append(plain(*args, **kwargs))
+        return model.answers[-1]
+
+    monkeypatch.setattr(torch, "randn", noted)
+    found = judges.heldout_losses(Sampler(model, 1), data, base, False)
+    t = torch.cat([t for t, _ in model.calls])
+    assert found["eps_loss"] == pytest.approx(0.01, rel=1e-4)
+    assert found["eps_loss_by_level"] == pytest.approx([0.01] * 10, rel=1e-4)
+    assert found["v_loss"] == pytest.approx((0.01 / own.alpha_bar[t]).mean().item(), rel=1e-4)
+    log_snr, asked = own.snr[1:].log(), own.snr[t].log().sort().values
+    wanted = base.snr[torch.linspace(1, 1000, len(t)).round().long()].log().sort().values
+    inside = (wanted > log_snr[-1]) & (wanted < log_snr[0])
+    assert inside.double().mean() > 0.7
+    assert ((asked - wanted)[inside].abs() <= -log_snr.diff().min() / 2).all()
+    if own is same:
+        assert torch.equal(asked, wanted)
+    assert torch.bincount(torch.cat([labels for _, labels in model.calls])).tolist() == [4 * 100 // 10] * 10
+
+
+def test_clock_counts_only_inside(monkeypatch):
+    now = iter([10.0, 12.0, 50.0, 51.0])
+    monkeypatch.setattr(speedrun.time, "perf_counter", lambda: next(now))
+    clock = speedrun.Clock()
+    for _ in range(2):
+        with clock:
+            pass
+    assert clock.seconds == 3.0
+
+
+def run(tmp_path, *words):
+    return speedrun.main([*words, "--runs", str(tmp_path / "runs"), "--ledger", str(tmp_path / "ledger.json")])
+
+
+@needs_muon
+def test_rehearsal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(judges, "HELDOUT", 100)
+    # All hooks in one run: each is a change of the one before it.
+    monkeypatch.setitem(speedrun.ENTRIES, "horizons", replace(speedrun.ENTRIES["horizons"], parent="muon"))
+    monkeypatch.setitem(speedrun.ENTRIES, "warm-start", replace(speedrun.ENTRIES["warm-start"], parent="horizons"))
+    strip = tmp_path / "strip.png"
+    assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--seconds", "1", "--strip", str(strip)) == 0
+    (row,) = json.loads((tmp_path / "ledger.json").read_text())
+    assert row["entry"] == "space-to-depth" and row["parent"] == "warm-start" and row["on"] == "digits"
+    assert row["hooks"].keys() == set(speedrun.HOOKS) and "prediction eps -> v" in row["changes"]
+    assert row["train"]["seconds"] >= 1 and row["train"]["images"] == 64 * row["train"]["steps"] > 0
+    assert len(row["result"]["of_averages"]) == 6 and min(row["result"]["of_averages"].values()) == row["result"]["v_loss"]
+    assert len(row["result"]["v_loss_by_level"]) == 10 and 0 <= row["result"]["style_share"] <= 1
+    assert strip.exists()
+    capsys.readouterr()
+
+    before = (tmp_path / "ledger.json").read_bytes()
+    assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--seconds", "1") == 2
+    assert "has that row already" in capsys.readouterr().err and (tmp_path / "ledger.json").read_bytes() == before
+
+    # A run that was killed while it was judged is judged, not trained again; rows are appended.
+    (tmp_path / "ledger.json").write_text(json.dumps([{**row, "entry": "another"}]))
+    monkeypatch.setattr(speedrun, "train", None)
+    assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--seconds", "1") == 0
+    rows = json.loads((tmp_path / "ledger.json").read_text())
+    assert [r["entry"] for r in rows] == ["another", "space-to-depth"] and rows[1]["result"] == row["result"]
+
+
+@pytest.fixture
+def ticks(monkeypatch):
+    """A clock that counts what it was used for: a start, a step."""
+    now = iter(range(1, 10**6))
+    monkeypatch.setattr(speedrun.Clock, "__exit__", lambda self, *_: setattr(self, "seconds", float(next(now))))
+
+
+def test_learning_rate_follows_the_time(tmp_path, monkeypatch, ticks):
+    rates, plain = [], speedrun.Trainer._train_step
+
+    def noted(self):
+        rates.append(self.lr_at(self.step))
+        return plain(self)
+
+    monkeypatch.setattr(speedrun.Trainer, "_train_step", noted)
+    recipe, entry = speedrun.resolve("eps", "digits", classes=10)
+    found = speedrun.train(replace(recipe, warmup=1, batch=4), entry, digits(), 10, tmp_path, None)
+    assert found["steps"] == 9 and found["images"] == 36  # the first tick was the start
+    assert rates == pytest.approx([2e-3 * (1 + math.cos(math.pi * k / 10)) / 2 for k in range(1, 10)])
+
+
+def test_a_run_that_blows_up_is_a_row(tmp_path, monkeypatch, capsys, ticks):
+    monkeypatch.setitem(speedrun.ENTRIES, "broken", speedrun.Entry("eps", "far too fast", {"lr": 1e30, "grad_clip": 1e30, "warmup": 1}))
+    assert run(tmp_path, "broken", "--tiny", "--seconds", "20") == 0
+    (row,) = json.loads((tmp_path / "ledger.json").read_text())
+    assert "near step" in row["result"]["failed"] and row["train"] == {}
+    capsys.readouterr()
+    assert run(tmp_path, "--table") == 0
+    assert "broken" in capsys.readouterr().out
+
+
+def test_table(tmp_path, capsys):
+    def row(entry, kid, v):
+        result = {"v_loss": v, "eps_loss": 0.02, "style_share": 0.9} | ({"kid": kid, "kid_standard_error": 0.001} if kid else {})
+        return {"on": "faces", "entry": entry, "parent": None, "seed": 0, "train": {"seconds": 720.1, "images": 99_000}, "result": result}
+
+    (tmp_path / "ledger.json").write_text(json.dumps([row("a", None, 0.1), row("b", 0.03, 0.2), row("c", 0.02, 0.3)]))
+    assert run(tmp_path, "--table") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines[1:]] == ["c", "b", "a"]
+    assert lines[1].split()[2:] == ["0", "720.1", "99,000", "20.00", "+-", "1.00", "90.0%", "0.3000", "0.02000"]
+
+
+def test_list(tmp_path, capsys):
+    assert run(tmp_path, "--list") == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == set(speedrun.ENTRIES)
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["vv"], "did you mean v?"),
+        (["v", "--parent", "bf17"], "did you mean bf16?"),
+        (["v", "--on", "face"], "did you mean faces?"),
+        (["v"], "--inception W.pth"),
+        (["v", "--inception", "nowhere.pth"], "no Inception weights at nowhere.pth"),
+        (["v", "--tiny", "--strip", "nowhere/x.png"], "there is no folder nowhere"),
+        (["v", "--tiny", "--seconds", "-1"], "give a number of seconds"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, capsys, words, says):
+    assert run(tmp_path, *words) == 2
+    captured = capsys.readouterr()
+    assert says in captured.err and captured.err.count("\n") == 1
+    assert not (tmp_path / "ledger.json").exists()
