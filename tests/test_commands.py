@@ -186,7 +186,12 @@ def test_sampling_writes_the_picture_it_was_asked_for(capsys, run):
 def levels():
     """What every U-Net is asked: the levels of each call, without repeats."""
     seen = []
-    hook = register_module_forward_pre_hook(lambda module, given: isinstance(module, UNet) and seen.append(given[1].unique().tolist()))
+
+    def note(module, given):
+        if isinstance(module, UNet):
+            seen.append(given[1].unique().tolist())
+
+    hook = register_module_forward_pre_hook(note)
     yield seen
     hook.remove()
 
@@ -202,7 +207,7 @@ def test_sampling_starts_at_level_T(levels, run):
 def test_the_grids_of_training_start_at_level_T(levels):
     assert train.main([*TINY, "--batch", "16", "--out", "here"]) == 0
     grids = [one[0] for one in levels if len(one) == 1]
-    assert grids == 2 * list(range(40, 0, -2))  # 20 steps after every second of four
+    assert grids[-40:] == 2 * list(range(40, 0, -2))  # 20 steps after every second of four; before them, trials of what fits
 
 
 def test_an_image_depends_on_seed_and_index_only(run):
@@ -233,7 +238,7 @@ def test_every_eta_and_spacing_is_accepted(run, eta, spacing):
         ("RUN --steps 41", ["S = 41", "40"]),
         ("RUN --steps few", ["--steps few"]),
         ("RUN --eta -1", ["eta = -1"]),
-        ("RUN --eta 7", ["eta = 7", "at most 1.0"]),
+        ("RUN --eta 7", ["eta = 7", "at most 1\n"]),
         ("RUN --eta nan", ["eta = nan"]),
         ("RUN --eta big", ["--eta big: give FLOAT|{hat}"]),
         ("RUN --spacing even", ["even", "leading"]),
