@@ -90,7 +90,21 @@ print(f"marginals hold at {tau[-2:0:-1]}")
 # \end{gathered}
 # $$ (eq:fewer-kl)
 #
-# The last step, to $x_0$, and each level outside $\tau$ contribute a term too (there the model guesses $x_0$ from $x_t$ alone), and it is again a squared error of $\epsilon$ with a weight. Sampling never uses the levels outside $\tau$, so leave their terms out. Then $\tau$ decides the
+# The last step, to $x_0$, contributes a squared error of $\epsilon$ with a weight too. A level outside $\tau$ contributes nothing, if the model leaves it as the process has it:
+#
+# ```{prf:theorem} Levels outside tau cancel
+# :label: thm-fewer-cancel
+# Let $p_\theta(x_t \mid x_0) = q(x_t \mid x_0)$ for $t \notin \tau$. Then the variational bound on $\ln p_\theta(x_0)$ is that of the chain $x_{\tau_S}, \dots, x_{\tau_1}, x_0$ alone.
+# ```
+#
+# ```{prf:proof}
+# The model $p_\theta(x_{0:T}) = p_\theta(x_{\tau_S}, \dots, x_{\tau_1}, x_0) \prod_{t \notin \tau} q(x_t \mid x_0)$ is a distribution of all levels, since each factor is one given those before it, and its $x_0$ is the sampler's. In
+# $\ln \bigl(q_{\sigma,\tau}(x_{1:T} \mid x_0) / p_\theta(x_{0:T})\bigr)$ the product stands above, by {eq}`eq:fewer-joint`, and below, and cancels. What is left is the quotient of the chain.
+# ```
+#
+# (The paper's appendix C.1 has a factor $p_\theta(x_0 \mid x_t)$ in its place. Such a product has several densities of $x_0$ and is no distribution of all levels, and the divergence of $q(x_t \mid x_0)$ from it compares laws of different variables. The cells below show that what it adds is no part of a bound; more on the page of {doc}`sources </sources>`.)
+#
+# So $\tau$ decides the
 # weights and nothing else. Each term needs only the pair $(x_0, x_t)$, that is, a marginal, and the marginals are the same for every $\tau$. The best prediction at level $t$
 # is $E[\epsilon \mid x_t]$ whatever the positive weights are. A network trained with $L_{\text{simple}}$ on all levels has therefore been trained for every sub-sequence: **on $\tau$, the
 # loss is $L_{\text{simple}}$ restricted to $t \in \tau$, up to weights.** (A network too small to be right everywhere would care about the weights. That is the fine print.)
@@ -115,6 +129,32 @@ for s, t in list(pairwise(tau))[1:]:
     squared = 3 * eps_error(bad, x_0, torch.full((50,), t), eps, linear)
     assert torch.allclose(kl, gamma * squared, rtol=1e-9)
 print("KL = gamma * squared error, for jumps of 100 levels")
+
+# %% [markdown]
+# And the levels outside $\tau$, for data from $\mathcal N(0, 0.01)$ and the exact $p(x_0 \mid x_t)$. Integrated over $x_t$, the model's factor must leave the chain as it was: its mass is 1. And no model's mean log-likelihood is above that of the data themselves.
+
+# %%
+normal, width, alone = torch.distributions.Normal, 0.1, torch.Generator().manual_seed(1)
+x_0 = width * torch.randn(n, generator=alone, dtype=torch.float64)
+grid = torch.linspace(-80, 80, 16_001, dtype=torch.float64)
+most = -np.log(width) - np.log(2 * np.pi * np.e) / 2
+print(f"mean log-likelihood of the data: {most:.2f}")
+
+# %%
+gained = 0.0
+for t in (50, 150, 250):  # none of them in tau
+    abar = linear.alpha_bar[t]
+    total = abar * width**2 + 1 - abar  # variance of x_t
+    c, left = abar.sqrt() * width**2 / total, width * ((1 - abar) / total).sqrt()
+    x_t = q_sample(x_0, t, linear, torch.randn(n, generator=alone).double())
+    ours = normal(abar.sqrt() * x_0, (1 - abar).sqrt()).log_prob(x_t)
+    added = (normal(c * x_t, left).log_prob(x_0) - ours).mean()
+    one = normal(abar.sqrt() * 0.1, (1 - abar).sqrt()).log_prob(grid).exp().sum() / 100
+    many = normal(c * grid, left).log_prob(torch.tensor(0.1)).exp().sum() / 100
+    print(f"t = {t}: mass {one:.3f}; with C.1's factor {many:4.1f}, which adds {added:.2f}")
+    assert t not in tau and abs(one - 1) < 1e-6 and many > 3
+    gained = gained + added
+assert gained > 2 * most  # three of 990 levels
 
 # %% [markdown]
 # So sampling may use any $\tau$. Whether it *should* is another matter: the step puts $\hat x_0$, a prediction, where the derivation had $x_0$, and over a long jump that
@@ -186,7 +226,7 @@ print(f"mean {truth.mean():.2f}, standard deviation {truth.std():.2f}")
 #
 # Now "where the path bends" can be computed. In the coordinates of {eq}`eq:fewer-straight`, a step of length $h$ misses by $\tfrac12 h^2\, |d\epsilon^*/d\nu|$ to leading order. What a miss at level $t$ does to $x_0$
 # is the derivative $dx_0/d(x_t/\sqrt{\bar\alpha_t})$, and along quantiles that is a quotient of differences. Let $c$ be the product of the two, averaged over the points. The total is at most
-# about $\tfrac12 \sum c\, h^2$. Put $r = 1/h$ for the number of steps per unit of $\nu$; then the sum, one $h$ of it read as $d\nu$, is $\int c/r\; d\nu$, with $\int r\; d\nu = S$ calls to spend. By
+# about $\tfrac12 \sum c\, h^2$. Put $r = 1/h$ for the number of steps per unit of $\nu$. Each term $c\, h^2 = (c/r)\, h$ is the height $c/r$ times the length $h$ of its step, so the sum is close to the integral $\int c/r\; d\nu$. The number of steps is $\int r\; d\nu = S$. By
 # Cauchy–Schwarz
 #
 # $$
