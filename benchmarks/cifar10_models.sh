@@ -61,7 +61,7 @@ measure64 | measure128)
 tables64)
   timeout "${MINUTES}m" $DDIM.evaluate table1 "$RUNS/cifar10-64" --features inception --inception-weights "$INCEPTION" --data-dir "$DATA" \
       --reference "$REFERENCE" --spacings quadratic --steps $LIST -n $N_CELL --out "$RESULTS/table1_cifar10-64.json" || stopped $?
-  timeout "${MINUTES}m" $DDIM.evaluate table2 "$RUNS/cifar10-64" --data-dir "$DATA" ${TINY:+-n 4 --steps 2 3} \
+  timeout "${MINUTES}m" $DDIM.evaluate table2 "$RUNS/cifar10-64" --spacing leading --data-dir "$DATA" ${TINY:+-n 4 --steps 2 3} \
       --out "$RESULTS/table2_cifar10-64.json" || stopped $? ;;
 adaptive)
   for seed in 0 1; do

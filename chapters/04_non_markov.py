@@ -621,11 +621,11 @@ for (what, measured), value in zip(unknown.items(), expected):
 # $$ (eq:sigma-hat-beyond)
 #
 # For $t = 2$, $s = 1$ this reads $\alpha_2 < \alpha_1$, that is $\beta_2 > \beta_1$: with every schedule that starts out rising, $\hat\sigma$ is beyond the range there. Compare all steps, and also ten large steps
-# over the same schedule:
+# over the same schedule, 901, 801, ..., 1, as the official code takes them (`"leading"`; {ref}`chapter 6 <ch-fewer-steps>` has others):
 
 # %%
 # checks eq:sigma-range, eq:sigma-hat-beyond
-taus = {S: make_tau(1000, S) for S in (1000, 10)}
+taus = {S: make_tau(1000, S, "leading") for S in (1000, 10)}
 steps = {S: (tau[2:], tau[1:-1]) for S, tau in taus.items()}
 for S, (t, s) in steps.items():  # all but the last step, which ends at 0
     room = (1 - abar[s]).sqrt()

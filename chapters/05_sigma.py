@@ -71,7 +71,7 @@ assert torch.allclose(by_hand, drawn.mean + drawn.std * z)
 #
 # A sampler starts from $x_T \sim \mathcal N(0, I)$ and takes this step from level to level. The levels stand in a rising list $\tau$ that starts at 0, the data;
 # {py:func}`~ddim_edu.schedule.make_tau` makes one with $S$ steps. (Chapter 6 asks why levels may be skipped and which to keep.) With $S = T$ every
-# level is visited, and $s = t - 1$; with fewer, this list ends a little below $T$ (here at 951), and the sampler starts there from the same $\mathcal N(0, I)$. The fresh noise of a step, `schedule.sigma(t, s, eta)`, and its argument `eta` are explained in the next section. The loop:
+# level is visited, and $s = t - 1$; with fewer, this list goes up to $T$ in equal steps (here of 50). The fresh noise of a step, `schedule.sigma(t, s, eta)`, and its argument `eta` are explained in the next section. The loop:
 
 # %%
 tau, eta, abar = make_tau(1000, 20), 0.7, schedule.alpha_bar
@@ -107,7 +107,7 @@ for eta in (0.0, 0.3, 1.0):
     )
     paths[eta] = torch.stack([start] + [step.x_s for step in steps])[..., 0]
 
-# %% mystnb={"figure": {"caption": "Thirteen starts, walked down in 100 steps by three members of the family with the same exact predictor. Noise is on the left of each panel, data with peaks at −1 and 0.6 on the right.", "name": "fig-sigma-paths"}, "image": {"alt": "Three panels of thirteen paths each, from level 991 on the left to 0 on the right, most ending near -1 or 0.6. At eta 0 the paths are smooth and never cross. At eta 0.3 they tremble, at eta 1 they are jagged and tangled until shortly before the end."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Thirteen starts, walked down in 100 steps by three members of the family with the same exact predictor. Noise is on the left of each panel, data with peaks at −1 and 0.6 on the right.", "name": "fig-sigma-paths"}, "image": {"alt": "Three panels of thirteen paths each, from level 1000 on the left to 0 on the right, most ending near -1 or 0.6. At eta 0 the paths are smooth and never cross. At eta 0.3 they tremble, at eta 1 they are jagged and tangled until shortly before the end."}} tags=["hide-input"]
 fig, axes = figure(3, height=2.3, sharey=True)
 for ax, (eta, path) in zip(axes, paths.items()):
     ax.plot(tau.flip(0), path, linewidth=0.8)
@@ -359,6 +359,8 @@ for eta in (0.0, 1.0):
 # part of a step moves points and leaves the share of mass to their left as it is (because the new position grows with $x_t$), and fresh noise convolves, which is a product after a Fourier
 # transform. A transform takes what it is given for periodic, and a distribution function, which rises from 0 to 1, is not; so we subtract the normal one, whose convolution is known.
 # Without fresh noise the points are never put back on the grid. Those from near $-0.5$ drift apart, to one peak or the other, so there we start with more of them.
+#
+# In what follows the levels are those of the official code, `make_tau(1000, S, "leading")`, because the paper's tables, which come below, were made with its lists. They start below $T$ (at 901 for $S = 10$) and end with level 1. The end will turn out to matter.
 
 # %%
 grid = torch.linspace(-5, 5, 2001, dtype=torch.float64)[:-1]
@@ -378,9 +380,9 @@ def convolve(x, cdf, std):
 
 
 # %%
-def outcome(eps_theta, S, eta, start=0.0, hat_to=1000):
+def outcome(eps_theta, S, eta, start=0.0, hat_to=1000, spacing="leading"):
     """Points, and the share of the sampler's output to the left of each."""
-    x, levels = grid if eta else dense, make_tau(1000, S).tolist()
+    x, levels = grid if eta else dense, make_tau(1000, S, spacing).tolist()
     cdf = ndtr(x - start)
     for s, t in reversed(list(zip(levels, levels[1:]))):
         sigma = schedule.sigma(t, s, 1.0 if eta == "hat" else eta).item()
@@ -411,7 +413,7 @@ def w1(source, x, cdf):
 # %%
 n = 50_000
 x, cdf = outcome(peaks.eps, 20, 1.0)
-tau = make_tau(1000, 20)
+tau = make_tau(1000, 20, "leading")
 drawn = sample(peaks.eps, (n, 1), schedule, tau, eta=1.0, generator=generator)
 ordered = drawn[:, 0].sort().values.double()
 share = torch.searchsorted(ordered, x) / n
@@ -512,7 +514,7 @@ assert min(ends["half"]) > 0.31  # the two data are 0.2 * 1.6 = 0.32 apart
 # %%
 # checks eq:hat-excess
 for S in (10, 20, 50, 100, 1000):
-    s, t = make_tau(1000, S)[1:3]  # the last step that adds noise
+    s, t = make_tau(1000, S, "leading")[1:3]  # the last step that adds noise
     abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
     sigma, larger = schedule.sigma(t, s, 1.0), schedule.sigma_hat(t, s)
     found = ((1 - abar_s - sigma**2) / (1 - abar_t)).sqrt()  # on x_t, given x_0
@@ -611,14 +613,31 @@ assert wide[0] > exact[1.0][0]
 assert all(a < b for a, b in zip(wide[1:], exact[1.0][1:]))
 
 # %% [markdown]
+# And the last jump, to level 1? The package's own list, `trailing`, has none: its last noisy step ends at level $T/S$. The narrow peaks again, in thousandths, for $S = 10$ to 100:
+
+# %%
+own = {1.0: [], "hat": []}
+for eta, row in own.items():
+    ends_ = [outcome(narrow.eps, S, eta, spacing="trailing") for S in columns[:4]]
+    row += [w1(narrow, *end) for end in ends_]
+    print(f"{eta!s:3s}", "".join(f"{1000 * e:6.1f}" for e in row))
+s, t = make_tau(1000, 10)[1:3]
+excess = schedule.sigma_hat(t, s) ** 2 - schedule.sigma(t, s, 1.0) ** 2
+told = (1 - schedule.alpha_bar[s]) ** 0.5
+print(f"S 10: noise {(told**2 + excess) ** 0.5:.2f}, told {told:.2f}")
+assert all(larger < one for larger, one in zip(own["hat"], own[1.0]))
+
+# %% [markdown]
+# With these levels $\hat\sigma$ is ahead of $\eta = 1$ at every $S$. So on this data it is the last jump that ruins its short runs: the prediction that becomes the sample is made on a state with 32 times the noise that the network is told of, here with 1.7 times.
+#
 # ## On a trained network
 #
-# The shipped model of 8 × 8 digits was trained once, with all weights 1. Three samplers use it, with ten steps and the same start. Pixels of the data lie in
+# The shipped model of 8 × 8 digits was trained once, with all weights 1. Three samplers use it, with ten steps of `leading` and the same start. (From $T$, where the other list starts, this model's pixels would have to be clipped; chapter 6 shows it.) Pixels of the data lie in
 # $[-1, 1]$; how far does a pixel stray outside, on average?
 
 # %%
 digits = load("digits")
-tau, made = make_tau(digits.schedule.T, 10), {}
+tau, made = make_tau(digits.schedule.T, 10, "leading"), {}
 for eta in (0.0, 1.0, "hat"):
     fresh, shape = torch.Generator().manual_seed(0), (100, 1, 8, 8)
     made[eta] = sample(
@@ -670,7 +689,7 @@ assert refused
 
 # %%
 abar, rms = schedule.alpha_bar.tolist(), {}
-levels = make_tau(1000, 100).tolist()
+levels = make_tau(1000, 100, "leading").tolist()
 for name, power in (("right", 1.0), ("slipped", 0.5)):
     fresh = torch.Generator().manual_seed(0)
     x = torch.randn(2_000, 1, generator=fresh, dtype=torch.float64)
@@ -879,6 +898,6 @@ assert rms["slipped"] > 0.06 > 0.04 > rms["right"]
 # 2. $\eta$ scales the noise: 0 is DDIM, a function of $x_T$; 1 is DDPM, exactly.
 # 3. $J_\sigma = L_\gamma + C$ with weights that contain $k_t^2$; if every level can be fitted, the weights do not matter, so one network serves all.
 # 4. A step loses $k^2 \operatorname{Var}(x_0 \mid x_t)$ of variance, more with more noise: few steps with a good network ask for $\eta = 0$. Noise also forgets early mistakes, and with a faulty prediction or start it can win.
-# 5. $\hat\sigma$ adds $k^2 (1 - \bar\alpha_t)$, which is right for standard normal data and, on average, too much for data of smaller variance. In short runs on narrow data the excess is what one sees; in long runs it can be the best.
+# 5. $\hat\sigma$ adds $k^2 (1 - \bar\alpha_t)$, which is right for standard normal data and, on average, too much for data of smaller variance. In short runs on narrow data that end with a jump to level 1 the excess is what one sees; in long runs it can be the best.
 #
 # **Next.** Chapter 6 asks which levels to visit, and why any may be left out. In the package, read {py:mod}`ddim_edu.sampler`: at its centre is the loop of this chapter.

@@ -105,8 +105,8 @@ class FidOptions(Against):
     steps: int = 50
     # 0 is DDIM (deterministic), 1 is DDPM, "hat" is DDPM with its larger noise.
     eta: float | Literal["hat"] = 0.0
-    # Which of the T levels the steps visit; the paper's CIFAR-10 results need quadratic.
-    spacing: Spacing = "leading"
+    # Which of the T levels the steps visit. The default starts at T; the paper's CIFAR-10 results need quadratic.
+    spacing: Spacing = "trailing"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,8 +139,8 @@ class ReconstructionOptions(Common):
     steps: tuple[int, ...] = RECONSTRUCTION_STEPS
     # How many held-out images; 0 takes all.
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 0
-    # Which of the levels the steps visit.
-    spacing: Spacing = "leading"
+    # Which of the levels the steps visit. The default ends the way up, and starts the way down, at the highest.
+    spacing: Spacing = "trailing"
     # The highest level to use; 0 is the model's T. The last levels of the cosine schedule multiply a network's error: 990 avoids them.
     top: int = 0
     # Bound of the predicted image when decoding, or off, as in the paper.

@@ -43,8 +43,9 @@ class SampleOptions:
     steps: int = 20
     # 0 is DDIM (deterministic), 1 is DDPM, "hat" is DDPM with its larger noise.
     eta: float | Literal["hat"] = 0.0
-    # Which of the T levels the steps visit. The default is the official code's; with --clip 1 all five do about as well on digits.
-    spacing: Literal["leading", "linspace", "trailing", "quadratic", "quadratic-full"] = "leading"
+    # Which of the T levels the steps visit. The default asks the network at level T first, whose noise is what sampling starts from;
+    # leading is the official code's, and starts below T.
+    spacing: Literal["leading", "linspace", "trailing", "quadratic", "quadratic-full"] = "trailing"
     # How many images.
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     # The picture to write; its ending says the format.

@@ -188,7 +188,7 @@ def check_eta(eta: float) -> float:
     return eta
 
 
-def make_tau(T: int, S: int, spacing: str = "leading") -> Tensor:
+def make_tau(T: int, S: int, spacing: str = "trailing") -> Tensor:
     r"""The sub-sequence :math:`\tau` of levels that a sampler with S steps visits (DDIM, section 4.2 and appendix D.2).
 
     The sampler goes from ``tau[S]`` down to ``tau[0] == 0``. Exactly S distinct steps, for every S in 1..T: where rounding would
@@ -199,11 +199,12 @@ def make_tau(T: int, S: int, spacing: str = "leading") -> Tensor:
         S: number of steps, 1..T.
         spacing: where the steps are.
 
-            - ``"leading"``: 1, 1 + k, 1 + 2k, ... with k = T // S, as in the official code and in diffusers. Starts below T:
-              at 901 for T = 1000, S = 10, and with S = 1 at level 1, where nothing but the data is expected. (Nor can ``"quadratic"``
-              make anything of noise in one step.)
+            - ``"trailing"``, the default: T, T - T/S, T - 2T/S, ... rounded. Sampling hands the network pure noise first, and level T is
+              where training showed it what is nearest to that (Lin, Liu, Li and Yang 2024).
+            - ``"leading"``: 1, 1 + k, 1 + 2k, ... with k = T // S, as in the official code and in diffusers. Starts below T, where
+              training saw data under the noise: at 901 for T = 1000, S = 10, and with S = 1 at level 1, where nothing but the data is
+              expected. (Nor can ``"quadratic"`` make anything of noise in one step.)
             - ``"linspace"``: equal steps from 1 to T, both included. S = 1 gives T.
-            - ``"trailing"``: T, T - T/S, T - 2T/S, ... rounded.
             - ``"quadratic"``: the official code's, dense near the data, up to 0.8 T where S leaves room.
             - ``"quadratic-full"``: the same shape up to T.
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ddim_edu import sample, train
 from ddim_edu.files import alone
@@ -22,6 +23,7 @@ from ddim_edu.lab.checkpoint import load
 from ddim_edu.lab.checkpoint import save as save_model
 from ddim_edu.lab.recipes import RECIPES
 from ddim_edu.lab.trainer import read_recipe
+from ddim_edu.nets.unet import UNet
 from ddim_edu.schedule import SPACINGS
 
 TINY = (
@@ -167,7 +169,7 @@ def test_help_shows_options_and_defaults(capsys, command):
     words = (
         ["--steps", "min-snr", "--unet.classes", str(RECIPES["digits"].lr), "digits"]
         if command is train
-        else ["--eta", "DDIM", "leading", "--spacing", "64", "hat", "off"]
+        else ["--eta", "DDIM", "trailing", "leading", "--spacing", "64", "hat", "off"]
     )
     assert all(word in printed for word in words)
 
@@ -178,6 +180,34 @@ def test_sampling_writes_the_picture_it_was_asked_for(capsys, run):
     for word in ("a.png", "5 images", "S = 5", "eta = 0", "quadratic", "images/s", "5 network calls"):
         assert word in printed
     assert Image.open("a.png").size == (3 * 58 + 2, 2 * 58 + 2)
+
+
+@pytest.fixture
+def levels():
+    """What every U-Net is asked: the levels of each call, without repeats."""
+    seen = []
+
+    def note(module, given):
+        if isinstance(module, UNet):
+            seen.append(given[1].unique().tolist())
+
+    hook = register_module_forward_pre_hook(note)
+    yield seen
+    hook.remove()
+
+
+def test_sampling_starts_at_level_T(levels, run):
+    assert sample.main([str(run), "--steps", "3", "-n", "2"]) == 0
+    assert levels == [[40], [27], [13]]
+    levels.clear()
+    assert sample.main([str(run), "--steps", "3", "-n", "2", "--spacing", "leading"]) == 0
+    assert levels == [[27], [14], [1]]
+
+
+def test_the_grids_of_training_start_at_level_T(levels):
+    assert train.main([*TINY, "--batch", "16", "--out", "here"]) == 0
+    grids = [one[0] for one in levels if len(one) == 1]
+    assert grids[-40:] == 2 * list(range(40, 0, -2))  # 20 steps after every second of four; before them, trials of what fits
 
 
 def test_an_image_depends_on_seed_and_index_only(run):
@@ -208,7 +238,7 @@ def test_every_eta_and_spacing_is_accepted(run, eta, spacing):
         ("RUN --steps 41", ["S = 41", "40"]),
         ("RUN --steps few", ["--steps few"]),
         ("RUN --eta -1", ["eta = -1"]),
-        ("RUN --eta 7", ["eta = 7", "at most 1.0"]),
+        ("RUN --eta 7", ["eta = 7", "at most 1\n"]),
         ("RUN --eta nan", ["eta = nan"]),
         ("RUN --eta big", ["--eta big: give FLOAT|{hat}"]),
         ("RUN --spacing even", ["even", "leading"]),

@@ -107,6 +107,20 @@ def test_the_images_are_those_of_the_sampler(tiny):
         assert difference.abs().max() <= 1  # convolutions of other batch sizes may round otherwise
 
 
+def test_what_is_measured_starts_at_level_T(tiny):
+    """By default, the network is first asked at T. Tables of published numbers keep the spacing that they name."""
+    model, seen = load(tiny), []
+    model.model.register_forward_pre_hook(lambda _, given: seen.append(given[1].unique().tolist()))
+    sampler = Sampler(model, 4)
+    sampler.images(Sampling(n=4, steps=3), 0, 4)
+    assert seen == [[t] for t in make_tau(50, 3, "trailing")[1:].flip(0).tolist()] and seen[0] == [50]
+    seen.clear()
+    list(reconstruct(sampler, reference_images(model, "test")[:4], [3], top=40))
+    assert max(seen) == seen[3] == [40]  # three calls on the way up, and the first on the way down
+    assert evaluate.FidOptions().spacing == evaluate.ReconstructionOptions().spacing == "trailing"
+    assert evaluate.Table1Options().spacings == ("quadratic",)
+
+
 def test_memory_that_is_too_small_halves_the_batch(tiny, monkeypatch):
     sampler = Sampler(load(tiny), 8)
     real, sizes = evaluation.sample, []

@@ -166,6 +166,7 @@ def test_tau_is_make_tau(page):
     theirs = page.evaluate("keys => keys.map(k => { const [T, S, how] = k.split(' '); return DDIM.makeTau(+T, +S, how); })", list(ours))
     assert theirs == list(ours.values())
     assert page.evaluate("DDIM.SPACINGS") == list(SPACINGS)
+    assert page.evaluate("[1, 7, 20].map(S => DDIM.makeTau(1000, S))") == [make_tau(1000, S).tolist() for S in (1, 7, 20)]
 
 
 def test_slerp_and_the_angle(page):
@@ -278,6 +279,8 @@ def test_the_page_draws_threes_without_an_error_or_the_network(visit):
     # Two seconds on a quiet machine with two cores; a busy one gets more time.
     assert float(page.locator("[data-live=start]").get_attribute("data-first")) < 30_000
     assert page.get_by_label("Class", exact=True).input_value() == "3"
+    assert page.get_by_label("Spacing of the steps", exact=True).input_value() == "trailing"
+    assert page.inner_text(".live-film > div:first-child").strip() == "t = 1000"  # the network is asked at level T first
     for seed in range(10):
         one.set("Seed of the noise", str(seed))
         page.wait_for_function("seed => window.samples?.at(-1)?.seed === seed", arg=seed)

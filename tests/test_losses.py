@@ -21,6 +21,15 @@ def test_t_is_uniform_over_1_to_T(antithetic):
     assert ((counts[1:] / n - 0.1).abs() < 5 * math.sqrt(0.09 / n) * (2 if antithetic else 1)).all()
 
 
+@pytest.mark.parametrize("antithetic", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_training_asks_the_network_at_level_T_too(antithetic, seed):
+    """The level at which sampling starts, and level 1: both are met within a few thousand draws, in batches as training takes them."""
+    g = torch.Generator().manual_seed(seed)
+    t = torch.cat([draw_t(64, 1000, generator=g, antithetic=antithetic) for _ in range(125)])
+    assert {1, 1000} <= set(t.tolist()) <= set(range(1, 1001))  # of 8,000 draws, both by chance but for 7 in 10,000
+
+
 def test_antithetic_levels_are_mirror_images():
     t = draw_t(9, 1000, generator=torch.Generator().manual_seed(1), antithetic=True)
     assert (t[:4] + t[5:] == 1001).all()

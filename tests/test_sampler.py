@@ -69,7 +69,7 @@ def test_whole_trajectories_equal_diffusers(eta, clip, S, beta_schedule):
 
     x = normal(2, 3, 4, 4, seed=7)
     noise = generator(8)
-    their_x, path = x, ddim_path(a_model, x, ours, make_tau(1000, S), eta=eta, generator=generator(8), clip=clip)
+    their_x, path = x, ddim_path(a_model, x, ours, make_tau(1000, S, "leading"), eta=eta, generator=generator(8), clip=clip)
     for step, their_t in zip(path, their.timesteps, strict=True):
         out = their.step(
             a_model(their_x, their_t + 1), their_t, their_x, eta=eta, generator=noise, use_clipped_model_output=clip is not None
@@ -236,6 +236,20 @@ def test_the_network_is_called_once_a_step_at_the_levels_of_tau():
     tau = make_tau(1000, 13, "quadratic")
     sample(model, (3, 2), LINEAR, tau)
     assert seen == tau[1:].flip(0).tolist()
+
+
+@pytest.mark.parametrize("S", [1, 7, 10, 20, 300])
+def test_the_default_asks_the_network_at_level_T_first(S):
+    """Where its x_T is what was drawn; the official code's spacing first asks below T, what the network knows of data under noise."""
+    seen = []
+
+    def model(x, t):
+        seen.append((t[0].item(), x))
+        return a_model(x, t)
+
+    sample(model, (3, 2), LINEAR, make_tau(1000, S), generator=generator(3), dtype=torch.float64)
+    assert seen[0][0] == LINEAR.T > make_tau(1000, S, "leading")[-1]
+    assert torch.equal(seen[0][1], normal(3, 2, seed=3))
 
 
 def test_clipping_keeps_x_t_noise_and_data_consistent():

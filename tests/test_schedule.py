@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -111,6 +112,14 @@ def test_quadratic_is_the_official_formula_with_repeats_mended():
             assert len(set(tau)) == S > len(set(official))
     assert make_tau(1000, 10, "quadratic")[-1] == 801
     assert make_tau(1000, 50, "quadratic")[:4].tolist() == [0, 1, 2, 3]  # the official code visits index 0 twice
+
+
+def test_the_default_is_trailing_and_says_so_first():
+    for S in (1, 10, 300):
+        assert make_tau(1000, S).tolist() == make_tau(1000, S, "trailing").tolist() != make_tau(1000, S, "leading").tolist()
+    assert make_tau(1000, 10)[-1] == 1000 and make_tau(1000, 10, "leading")[-1] == 901
+    named = re.findall(r'``"([a-z-]+)"``', make_tau.__doc__)
+    assert named[0] == "trailing" and set(named) == set(SPACINGS)
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_sigma_is_the_root_and_not_its_square():
 
 
 def test_a_code_that_goes_on_with_too_much_noise():
-    data, tau, rms = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], 0.03**2, LINEAR), make_tau(1000, 100), {}
+    data, tau, rms = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], 0.03**2, LINEAR), make_tau(1000, 100, "leading"), {}
     for name in ("right", "square"):
         x = torch.randn(2000, 1, generator=generator(0), dtype=torch.float64)
         fresh = generator(1)

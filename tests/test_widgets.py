@@ -83,6 +83,7 @@ const data = (d) => m.mixture(d.weights, d.means, d.covs), out = {};
 const schedules = { linear: m.linear(), cosine: m.cosine(), "linear 50": m.linear(50), "cosine 50": m.cosine(50) };
 out.schedules = Object.fromEntries(Object.entries(schedules).map(([name, s]) => [name, { abar: s.abar, nsr: s.nsr }]));
 out.spacings = m.SPACINGS;
+out.unnamed = m.makeTau(1000, 20);
 out.tau = ask.sizes.map((T) => m.SPACINGS.map((spacing) => Array.from({ length: T }, (_, i) => m.makeTau(T, i + 1, spacing))));
 out.eps = ask.eps.map(({ mix, x, abar }) => x.map((p) => m.eps(data(mix), p, abar)));
 out.line = ask.line.map(({ x, abar }) => x.map((v) => [m.density(data(ask.mix), v, abar), m.cdf(data(ask.mix), v, abar)]));
@@ -165,7 +166,7 @@ def test_schedules(answers):
 
 
 def test_tau_for_every_spacing_and_every_number_of_steps(answers):
-    assert tuple(answers["spacings"]) == SPACINGS
+    assert tuple(answers["spacings"]) == SPACINGS and answers["unnamed"] == make_tau(1000, 20).tolist()
     for T, rows in zip(SIZES, answers["tau"], strict=True):
         for spacing, row in zip(SPACINGS, rows, strict=True):
             for S, tau in enumerate(row, 1):

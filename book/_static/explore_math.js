@@ -44,7 +44,7 @@
   }
 
   /** The S + 1 levels that a sampler with S steps visits, from 0 upwards. */
-  function makeTau(T, S, spacing = "leading") {
+  function makeTau(T, S, spacing = "trailing") {
     const top = T - 1, at = [...Array(S).keys()];
     const steps = {
       "leading": () => at.map((i) => i * Math.floor(T / S)),

@@ -22,7 +22,7 @@ const DDIM = (() => {
   }
 
   /** The levels 0 = tau[0] < ... < tau[S] <= T that a sampler with S steps visits; see ddim_edu.schedule.make_tau. */
-  function makeTau(T, S, spacing = "leading") {
+  function makeTau(T, S, spacing = "trailing") {
     if (!(Number.isInteger(S) && S >= 1 && S <= T)) throw new RangeError(`S = ${S} is outside 1..${T}`);
     const top = T - 1; // levels are counted from 0 here, and 1 is added below
     const numbers = Array.from({ length: S }, (_, i) => i);

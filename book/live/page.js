@@ -146,7 +146,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const seed = number(3);
   const steps = slider(1, 100, 20);
   const eta = slider(0, 1, 0, 0.05);
-  const spacing = choice(Object.fromEntries(DDIM.SPACINGS.map((name) => [name, name])), "leading");
+  const spacing = choice(Object.fromEntries(DDIM.SPACINGS.map((name) => [name, name])), "trailing");
   const scale = slider(0, 5, 1, 0.5);
   const loading = make("p", { className: "live-status" });
   loading.setAttribute("role", "status");

@@ -63,7 +63,7 @@ class Sampling:
         n: How many.
         steps: S.
         eta: 0 is DDIM, 1 DDPM, "hat" DDPM with its larger noise.
-        spacing: As for :func:`ddim_edu.schedule.make_tau`.
+        spacing: As for :func:`ddim_edu.schedule.make_tau`; the default asks the network at level T first.
         clip: Bound of the predicted image, or None.
         seed: Image i of a seed is always the same.
         label: "turn" for the classes 0, 1, ... in turn, "any" for none, or one class.
@@ -75,7 +75,7 @@ class Sampling:
     n: int
     steps: int
     eta: Eta = 0.0
-    spacing: str = "leading"
+    spacing: str = "trailing"
     clip: float | None = 1.0
     seed: int = 0
     label: int | Literal["turn", "any"] = "turn"
@@ -423,7 +423,7 @@ def reconstruct(
     images: Tensor,
     steps: Sequence[int],
     *,
-    spacing: str = "leading",
+    spacing: str = "trailing",
     top: int | None = None,
     clip: float | None = None,
     about: Mapping[str, Any] | None = None,
@@ -435,7 +435,7 @@ def reconstruct(
         sampler: The model.
         images: ``(N, C, H, W)`` uint8.
         steps: Values of S.
-        spacing: Of the levels.
+        spacing: Of the levels; the default ends the way up, and starts the way down, at the highest.
         top: The highest level to use; by default the model's T.
         clip: Bound of the predicted image when decoding, or None.
         about: What the protocol says of the images.
