@@ -434,12 +434,11 @@ for model in ("digits", "fashion-mnist"):
             gains[model, scale, name] = against(*pair, name)
 beyond_chance = {k: p < 0.05 for k, p in holm({k: t.p for k, t in tests.items()}).items()}
 
+# %%
 print("against scale 1; * p < 0.05 after Holm's correction for all twenty")
 for (model, scale, name), (gain, half) in gains.items():
     mark = "*" if beyond_chance[model, scale, name] else ""
     print(f"{model:13s} scale {scale:>2s}: {name:9s} {gain:+.2f} ± {half:.2f} {mark}".rstrip())
-
-# %%
 for model in ("digits", "fashion-mnist"):
     sure = [(scale, "spread") for scale in ("3", "10")] + [("10", "recall")]
     assert all(beyond_chance[model, *k] and gains[model, *k][0] < 0 for k in sure)
@@ -596,9 +595,8 @@ assert changed["noise 0.4"] < changed["noise 0.8"]
 
 # %%
 def edits(model, by, scale):
-    rows = found[model]["pieces"].values()
-    rows = (r for r in rows if r.get("by") == by and "calls" not in r)
-    return [r for r in rows if r["scale"] == scale]
+    rows, kind = found[model]["pieces"].values(), (by, scale, False)
+    return [r for r in rows if (r.get("by"), r.get("scale"), "calls" in r) == kind]
 
 
 KEPT = ("ink", "slant", "width")
@@ -632,13 +630,13 @@ for scale in (1, 2):
     for what in ("successes", "changes"):
         tests[scale, what] = paired(nearest[scale][what], noised[what])
 p = holm({k: test.p for k, test in tests.items()})
+
+# %%
 print(f"noise: success {noised['success']:.2f}, change {noised['change']:.2f}")
 for (scale, what), test in tests.items():
     at = f"inversion, scale {scale}, strength {nearest[scale]['strength']}: {what}"
     sure = "beyond chance" if p[scale, what] < 0.05 else "within chance"
     print(f"{at} {test.mean:+.2f} ± {test.half:.2f}, {sure}")
-
-# %%
 assert {r["calls"] for r in again} == {60} == {2 * round(0.6 * 50)}
 assert all(p[s, "successes"] > 0.05 > p[s, "changes"] for s in (1, 2))
 assert all(tests[s, "changes"].mean < 0 for s in (1, 2))
