@@ -472,8 +472,8 @@ for t in (2, 4, 6):
 # That is DDPM's equation 12. It holds for $t = 1$ too, where $\tilde\mu = x_0$ and the constant is the $\tfrac12 \ln 2\pi\sigma_1^2$ of each coordinate. The package computes the weights in
 # {py:func}`~ddim_edu.losses.gamma_of_sigma`, written for any posterior of the family of {ref}`chapter 4 <ch-non-markov>`.
 #
-# In the toy this can be seen draw by draw. The lines that its models share must then be {eq}`eq:mean-from-eps` with the best possible prediction $\epsilon^* = E[\epsilon \mid x_t]$ in the place of $\epsilon$: $x_{t-1}$'s
-# mean given $x_t$ is the mean of $\tilde\mu$ over what $\epsilon$ may have been, and $\tilde\mu$ is linear in $\epsilon$.
+# In the toy this holds draw by draw. The line that its models share must be {eq}`eq:mean-from-eps` with the best possible prediction $\epsilon^* = E[\epsilon \mid x_t]$ in the place of $\epsilon$. For
+# the mean of $x_{t-1}$ given $x_t$ is the mean of $\tilde\mu$ over the noises that may have led to $x_t$, and $\tilde\mu$ is linear in $\epsilon$.
 
 # %%
 # checks eq:mean-from-eps, eq:kl-to-mse
@@ -767,7 +767,7 @@ print("it is larger in three empty corners")
 # %% [markdown]
 # ## Walking back
 #
-# One number is still ours to choose: the variance of a reverse step. The posterior tells us which values make sense. Given $x_t$, what spreads $x_{t-1}$ is the posterior's own variance and, on top, that we do not know $x_0$. By the law of total
+# One number is still ours to choose: the variance of a reverse step. The posterior tells us which values make sense. Given $x_t$, two things spread $x_{t-1}$: the posterior's own variance, and our not knowing $x_0$. By the law of total
 # variance, with $k_t$ the factor of $x_0$ in {eq}`eq:posterior-given-x0`, in each coordinate
 #
 # $$

@@ -99,8 +99,8 @@ for name, op in operators.items():
 # ```
 #
 # ```{prf:proof}
-# Call it $x$. It agrees: $A x = A g + A A^+ (y - A g) = y$. Any other picture that agrees is $x + n$ with $A n = 0$. The change $x - g$ is $A^\top$ times something, $A^\top v$ say, so $n \cdot (x - g) = (A n) \cdot v = 0$, and
-# by Pythagoras $\lVert x + n - g \rVert^2 = \lVert x - g \rVert^2 + \lVert n \rVert^2$.
+# Call it $x$. It agrees: $A x = A g + A A^+ (y - A g) = y$. Any other picture that agrees is $x + u$ with $A u = 0$. The change $x - g$ is $A^\top$ times something, $A^\top v$ say, so $u \cdot (x - g) = (A u) \cdot v = 0$, and
+# by Pythagoras $\lVert x + u - g \rVert^2 = \lVert x - g \rVert^2 + \lVert u \rVert^2$.
 # ```
 #
 # So the known part comes from $y$ and the unknown part from the guess. Zero as a guess gives $A^+ y$ itself; other guesses are the mean picture of the training set, or the training picture that agrees best. Such guesses will be the company that the diffusion model has to keep.
@@ -115,15 +115,15 @@ for op in operators.values():
     hidden = g - op.pseudo_inverse(op.forward(g))
     assert torch.allclose(x, op.pseudo_inverse(y) + hidden)
     assert torch.allclose(op.forward(x), y)
-    n = op.correct(other, y) - x  # another picture that agrees, minus x
-    far, near = (x + n - g).square().sum(), (x - g).square().sum()
-    assert torch.isclose(far, near + n.square().sum()) and n.norm() > 1
+    u = op.correct(other, y) - x  # another picture that agrees, minus x
+    far, near = (x + u - g).square().sum(), (x - g).square().sum()
+    assert torch.isclose(far, near + u.square().sum()) and u.norm() > 1
 
 # %% [markdown]
 # ## One hook in the sampler
 #
 # A diffusion model makes a guess at every step, $\hat x_0$. {cite:t}`wang2023ddnm` replace it, at every step, by the nearest picture that agrees, and let the sampler go on from there (range/null-space correction;
-# the method is called DDNM). As $x_t$ stays what it is, this book's sampler finds the noise anew from the corrected $\hat x_0$; their code keeps the network's. The last step of a sampler ends in $\hat x_0$, so the result agrees with $y$. Here is all of it,
+# the method is called DDNM). As $x_t$ stays what it is, this book's sampler finds the noise anew from the corrected $\hat x_0$; their code keeps the noise that the network predicted. The last step of a sampler ends in $\hat x_0$, so the result agrees with $y$. Here is all of it,
 # for eight held-out digits without their lower half:
 
 # %%

@@ -238,7 +238,7 @@ play(y[THREE, None], "from its picture")
 # %% [markdown]
 # ## A smaller space
 #
-# DDIM could be run on the picture itself. It would spend most of its work on fine grain that the ear forgives, at 4,096 numbers a step. A **latent diffusion** {cite}`rombach2022ldm` makes two models of one: an autoencoder, which learns to shrink and to enlarge, and a diffusion on what it shrank to. Ours has three stages of convolutions each way and turns ${1 \times 64 \times 64}$ into ${8 \times 8 \times 8}$.
+# DDIM could be run on the picture itself. It would spend most of its work on fine grain that the ear forgives, at 4,096 numbers a step. A **latent diffusion** {cite}`rombach2022ldm` consists of two models: an autoencoder, which learns to shrink a picture and to enlarge it again, and a diffusion on the shrunk pictures. Ours has three stages of convolutions each way and turns ${1 \times 64 \times 64}$ into ${8 \times 8 \times 8}$.
 #
 # The schedule supposes data of variance 1: what level $t$ has kept is $\bar\alpha_t$ times the variance of the data against $1 - \bar\alpha_t$ of noise. Latents twice as large would pass through the same noise as if the schedule began later. So the encoder's raw output $h$ is normalised, for each of the 8 channels, over the training set:
 #
@@ -453,7 +453,7 @@ for r in RESULTS["changes"]["rows"]:
     print(f"{r['change']:6}  {r['way']:12}  {r['scale']:g}      {told(r)}")
 
 # %% [markdown]
-# The control is the point of the table. It has never met the recording, and yet it says the right word in the right voice more often than not, since the label asks for both: *that the voice is the same is mostly the label's doing*. (The latent of a recording is the better place to start from, above all for the speaker, but this could be so because it is a place that leads to a good sound.) What, then, does the recording hand over? Ask for something the label doesn't say: how long the word lasts, here the time during which it stays within 40 decibels of its loudest place. The next cell has the correlation, over the 300, of the recording's duration with that of what was made from it, and the distance between the two pictures. (Correlations of 300 pairs have a standard error of about 0.06 where there is none.)
+# The control is the point of the table. It has never met the recording, and yet it says the right word in the right voice more often than not, since the label asks for both: *that the voice is the same is mostly the label's doing*. (From a recording's latent, more changes succeed than from noise, above all those that keep the speaker. Perhaps this is only because such a latent leads to a good sound.) What, then, does the recording hand over? Ask for something the label doesn't say: how long the word lasts, here the time during which it stays within 40 decibels of its loudest place. The next cell has the correlation, over the 300, of the recording's duration with that of what was made from it, and the distance between the two pictures. (Correlations of 300 pairs have a standard error of about 0.06 where there is none.)
 
 # %%
 print(f"change  {'way':12}  scale  duration    distance")
