@@ -17,6 +17,8 @@ image's own class). ``success``: the classifier sees the target. ``change``: squ
 distance of the originals to real images of their targets (1: as far as unrelated). ``ink``, ``slant``, ``width``: correlation over the
 images of that property before and after, both less their class's mean. ``changes`` and ``successes`` are per image.
 
+**equal**: inversion of digits again at the price of noise with scale 2 at 0.6, 60 calls of the network an image.
+
 **back**, for 100 digits: encode and decode under the image's own class. ``same``: one scale both ways; ``from 1``: encoded at 1; and
 ``cycle``: to the target class and back at scale 1. Errors per image, as ``lab.metrics.reconstruction_error``.
 """
@@ -59,6 +61,8 @@ WAYS = {
     "fashion-mnist": [("noise", 2.0), ("invert", 1.0), ("invert", 2.0)],
 }
 BACK = (0.0, 1.0, 2.0, 3.0, 5.0)
+EQUAL = {1.0: (0.8, 0.85, 0.9), 2.0: (0.65, 0.7, 0.75)}  # scale -> strengths of inversion, each in 60 calls: as noise, scale 2, at 0.6
+CALLS = 60
 
 
 class Problem:
@@ -164,9 +168,9 @@ def to_edit(p: Problem) -> tuple[Tensor, Tensor, Tensor]:
     return p.heldout[:n], labels, (labels + 1 + torch.arange(n) % 9) % 10
 
 
-def edit(p: Problem, by: str, scale: float, strength: float) -> dict:
+def edit(p: Problem, by: str, scale: float, strength: float, S: int | None = None) -> dict:
     images, labels, targets = to_edit(p)
-    n, S = EDITS[p.name]
+    n, S = len(images), S or EDITS[p.name][1]
     tau, parts = make_tau(p.top(by == "invert"), S, "trailing"), []
     for i in range(0, n, BATCH):
         part = slice(i, i + BATCH)
@@ -194,6 +198,14 @@ def edit(p: Problem, by: str, scale: float, strength: float) -> dict:
     )
 
 
+def equal(p: Problem, scale: float, strength: float) -> dict:
+    """Inversion in CALLS calls: one a step up; down one a step at scale 1, else two."""
+    steps = CALLS // (2 if scale == 1 else 3)
+    S = round(steps / strength)
+    assert round(strength * S) == steps
+    return edit(p, "invert", scale, strength, S) | {"S": S, "calls": CALLS}
+
+
 def back(p: Problem, kind: str, scale: float) -> dict:
     images, labels, targets = (a[:BATCH] for a in to_edit(p))
     tau, errors = make_tau(p.top(True), EDITS[p.name][1], "trailing"), []
@@ -216,6 +228,7 @@ def pieces(name: str) -> dict[str, tuple]:
     found = {f"guidance {s}": (guidance, s) for s in ("real", *SCALES[name])}
     found |= {f"edit {by} {s:g} {strength:g}": (edit, by, s, strength) for by, s in WAYS[name] for strength in STRENGTHS[name]}
     if name == "digits":
+        found |= {f"equal invert {s:g} {strength:g}": (equal, s, strength) for s, strengths in EQUAL.items() for strength in strengths}
         found |= {f"back {kind} {s:g}": (back, kind, s) for kind in ("same", "from 1") for s in BACK if (kind, s) != ("from 1", 1.0)}
         found["back cycle 1"] = (back, "cycle", 1.0)
     return found
@@ -254,7 +267,7 @@ def main() -> int:
             everything = json.loads(out.read_text(encoding="utf8")) if out.exists() else {"command": "python benchmarks/conditioning.py"}
             mine = everything.setdefault("models", {}).setdefault(name, {"protocol": protocol(p), "pieces": {}})
             if args.check:
-                if piece in ("guidance 3", "edit invert 1 1", "back from 1 2"):
+                if piece in ("guidance 3", "edit invert 1 1", "equal invert 1 0.85", "back from 1 2"):
                     off = differ(mine["pieces"][piece], measure(p, *arguments))
                     wrong += off
                     print(f"{name}: {piece}: {'differs' if off else 'as in the file'}", flush=True)

@@ -44,6 +44,7 @@ from ddim_edu.schedule import make_tau
 
 N, SEED, BATCH = 200, 0, 50
 ETA, JUMP, CLIP, SPACING = 1.0, 5, 1.0, "trailing"
+ANSWERS = 16  # to each image, where methods are compared closely: one answer's PSNR is mostly chance
 RIDGE = 1e-3  # variance added to each observed value when the straight line is fitted: four grey levels of 255
 REFERENCE = "travel 2"
 SHOWN = {"digits": 0, "fashion-mnist": 4, "cifar10-tiny": 6}  # images that the chapter needs when it is built
@@ -63,10 +64,12 @@ class Task:
     window: int  # of SSIM
     methods: dict[str, int]  # number of answers of each method that samples
     S: int = 50
+    closely: tuple[str, ...] = ()  # methods whose PSNR is averaged over ANSWERS answers to each image, to tell small differences
 
 
 TASKS = {
-    "digits/inpaint": Task("digits", "lower half missing", lower_half(8), 7, {"travel 1": 4, "travel 2": 4, "travel 5": 2, "replace": 1}),
+    "digits/inpaint": Task("digits", "lower half missing", lower_half(8), 7, {"travel 1": 4, "travel 2": 4, "travel 5": 2, "replace": 1},
+                           closely=("replace", "travel 1", "travel 2")),
     "digits/upscale": Task("digits", "means of 2 x 2", AveragePool(2), 7, {"travel 1": 1, "travel 2": 4}),
     "fashion-mnist/inpaint": Task("fashion-mnist", "lower half missing", lower_half(28), 11, {"travel 2": 1, "travel 1": 1}, 25),
     "fashion-mnist/upscale": Task("fashion-mnist", "means of 4 x 4", AveragePool(4), 11, {"travel 2": 1}, 25),
@@ -189,6 +192,9 @@ def measure(name: str, folder: Path) -> dict:
         for m, test in tests.items():
             rows[m][what]["difference"] = {"mean": test.mean, "half": test.half, "p": test.p, "p_holm": corrected[m]}
     extra = {m: several(found, x_0) for m, found in answers.items() if len(found) > 1}
+    closely = {m: [kept(name, data, m, k, folder) for k in range(ANSWERS)] for m in task.closely}
+    closely = {m: torch.stack([psnr(x.clamp(-1, 1), x_0) for x in found]).mean(0) for m, found in closely.items()}
+    closely = {m: {"answers": ANSWERS, "psnr": [round(v, 3) for v in each.tolist()]} for m, each in closely.items()}
     truth = {"sharpness": 1.0}
     if reference is not None:
         truth["distance"] = frechet_distance(*mean_and_cov(classifier_features(as_saved(x_0), task.model)), *reference)
@@ -201,7 +207,7 @@ def measure(name: str, folder: Path) -> dict:
     shown = {"shape": list(picked.shape), "base64": base64.b64encode(picked.numpy().tobytes()).decode()}
     return {"model": task.model, "taken": task.about, "S": task.S,
             "ssim_window": task.window, "rows": rows, "several": extra, "truth": truth,
-            "versions": versions()} | ({"pictures": shown} if len(picked) else {})  # fmt: skip
+            "versions": versions()} | ({"closely": closely} if closely else {}) | ({"pictures": shown} if len(picked) else {})  # fmt: skip
 
 
 def versions() -> dict[str, str]:

@@ -117,9 +117,8 @@ assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
 
 # %% [markdown]
 # ```{warning}
-# One of the five texts that this book started from, the lecture notes S2 on the page {doc}`/sources`, writes the step, in one place, as $x_t = \sqrt{\alpha_{t-1}}\, x_{t-1} + \sqrt{1 - \alpha_{t-1}}\, \epsilon$. The indices matter: with $\alpha_{t-1}$ the first
-# step would use $\alpha_0$, which the chain does not define (in this book's arrays it is 1, so that the step would do nothing), and the last $\beta_T$ would
-# never be applied.
+# The index matters. With $\alpha_{t-1}$ in the place of $\alpha_t$, the first step would use an $\alpha_0$ that the chain does not define, and the last $\beta_T$ would
+# never be applied. The page {doc}`/sources` measures this slip and its kin.
 # ```
 #
 # ## Any number of steps, by induction
@@ -281,22 +280,18 @@ print(f"expected mean {mean:.3f}, walk {walk.mean():.3f}, jump {jump.mean():.3f}
 # x_0 = \frac{x_t - \sqrt{1 - \bar\alpha_t}\; \epsilon}{\sqrt{\bar\alpha_t}} .
 # $$ (eq:unmix)
 #
-# A network that predicts $\epsilon$ therefore predicts $x_0$; this is equation 9 of {cite:t}`song2021ddim` and {py:func}`~ddim_edu.forward.unmix_x0`. (Two
-# others of the five texts, S0 and S1, print $x_0 = x_t/\sqrt{\bar\alpha_t} - \epsilon/\sqrt{\bar\alpha_s}$, where $s < t$ is the level that the sampler goes to next.
-# With the exact noise in hand, that does not return the data.)
+# A network that predicts $\epsilon$ therefore predicts $x_0$; this is equation 9 of {cite:t}`song2021ddim` and {py:func}`~ddim_edu.forward.unmix_x0`. (What happens with another factor on $\epsilon$ is on the page {doc}`/sources`.)
 
 # %%
-x_0, t, s = images.double(), 500, 400
+x_0, t = images.double(), 500
 noise = torch.randn(x_0.shape, generator=generator, dtype=torch.float64)
 x_t = q_sample(x_0, t, schedule, noise)
-abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
-published = x_t / abar_t.sqrt() - noise / abar_s.sqrt()
+abar_t = schedule.alpha_bar[t]
+by_hand = (x_t - (1 - abar_t).sqrt() * noise) / abar_t.sqrt()
 
 # checks eq:unmix
-assert torch.allclose(unmix_x0(x_t, noise, abar_t), x_0, atol=1e-12)
-error = (published - x_0).square().mean().sqrt()
-print(f"the sources' formula, given the exact noise, is off by {error:.2f} (rms)")
-assert error > 1
+assert torch.allclose(by_hand, x_0, atol=1e-12)
+assert torch.allclose(unmix_x0(x_t, noise, abar_t), by_hand, atol=1e-12)
 
 # %% [markdown]
 # ## Variance 1 is kept, and other variances are not
@@ -335,9 +330,7 @@ ax.set(xlabel="level t", ylabel="variance", ylim=(0, 1.1))
 ax.legend(loc="lower right");
 
 # %% [markdown]
-# The same lecture notes print the step's variance as $\operatorname{Var}(X_i) = \alpha_i \operatorname{Var}(X_i) + (1 - \alpha_i)$, with the same $X_i$ on both sides. Solve that
-# for $\operatorname{Var}(X_i)$ and it says 1, for every data set and every level. The digits disprove it: their variance
-# stays more than 5% below 1 up to level 460. On the right-hand side belongs $X_{i-1}$.
+# So the variance of the digits approaches 1 but never has it: it stays more than 5% below 1 up to level 460.
 #
 # ## What $x_T$ is
 #
@@ -349,8 +342,7 @@ ax.legend(loc="lower right");
 #
 # For the linear schedule the sum is $10.05$, the bound $4.3 \cdot 10^{-5}$ and the product $4.0 \cdot 10^{-5}$. It is not zero, and cannot be while every $\beta_t$ is
 # below 1. So $q(x_T \mid x_0) = \mathcal N(\sqrt{\bar\alpha_T}\, x_0, (1 - \bar\alpha_T) I)$ is **not** the standard normal. It is only close to it, and we can say how close.
-# We use the KL divergence of $q(x_T \mid x_0)$ from $\mathcal N(0, I)$ ({ref}`chapter 1 <ch-forward>`), in **nats**, the unit that goes with the natural logarithm. For $X \sim \mathcal N(m, v)$
-# the mean of the difference of the two log densities is
+# We use the **KL divergence** of $q(x_T \mid x_0)$ from $\mathcal N(0, I)$ ({ref}`chapter 1 <ch-forward>`): the mean, over draws from the first, of the difference of the two log densities. Its unit is the **nat**, which goes with the natural logarithm. For $X \sim \mathcal N(m, v)$ it is
 #
 # $$
 # \begin{aligned}

@@ -764,7 +764,6 @@ for S in (10, 20, 50):
 hours, calls_then, calls_now = 20, 1000, 20
 minutes = hours * 60 * calls_now / calls_then
 print(f"the 20 hours, at 20 calls a picture: {minutes:.0f} minutes")
-assert minutes == 24
 
 # %% [markdown]
 # If calls are all that costs, twenty of them make twenty-four minutes of the twenty hours. That is no GAN's minute. But it is the network that would have taken the twenty hours, and
