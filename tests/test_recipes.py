@@ -57,7 +57,7 @@ def test_values_out_of_range(change):
 )
 def test_losses_and_their_lambda(change, words):
     with pytest.raises(ValueError, match=words):
-        replace(RECIPES["digits"], **change)
+        replace(RECIPES["digits-adaptive"], **{"loss": "mse", **change})
 
 
 @pytest.mark.parametrize("name", ["digits", "fashion-mnist", "cifar10-64"])
