@@ -622,7 +622,7 @@ for S in (5, 10, 20):
     lead, trail = cells["leading", S], cells["trailing", S]
     print(f"S = {S:2d}: leading {np.mean(lead):4.1f}  trailing {np.mean(trail):3.1f}")
     assert len(lead) == len(trail) == 3
-    assert all(t < l for t, l in zip(trail, lead))  # seed by seed
+    assert all(a < b for a, b in zip(trail, lead))  # seed by seed
 assert np.mean(cells["leading", 5]) > 8 * np.mean(cells["trailing", 5])
 
 # %% [markdown]
