@@ -848,7 +848,7 @@ assert 0.3 < clipped / ours[50] < 3
 # *Code · three stars · 40 minutes*
 #
 # Encode $x_0$ for the sampler with $\eta = 1$: draw any states $x_{\tau_i}$ by {eq}`eq:closed-form`, then solve each step for the noise $z$ that leads from one to the next. (The
-# last step adds no noise, so it needs a different idea: which $x_{\tau_1}$ leads to $x_0$? It suffices here that $\tau_1 = 1$ is close.) Replay the noises. How well does $x_0$ come back with 50 steps?
+# last step adds no noise, so it needs a different idea: which $x_{\tau_1}$ leads to $x_0$? It suffices here that $\tau_1 = 1$, of the `leading` levels, is close.) Replay the noises. How well does $x_0$ come back with 50 steps?
 # Hand in what solves a step for its noise, `noise_of(x_t, x_s, eps, abar_t, abar_s, sigma)`: `check("ex-ode-record", noise_of)`.
 # ```
 #
@@ -871,7 +871,7 @@ assert 0.3 < clipped / ours[50] < 3
 #
 # schedule, g = NoiseSchedule.linear(), torch.Generator().manual_seed(0)
 # data = GaussianMixture([0.5, 0.5], [[-1.0, 0.0], [1.0, 0.5]], 0.03, schedule)
-# x_0, tau = data.sample(300, g), make_tau(1000, 50).tolist()
+# x_0, tau = data.sample(300, g), make_tau(1000, 50, "leading").tolist()
 # normal = lambda: torch.randn(x_0.shape, generator=g, dtype=torch.float64)
 # drawn = {t: q_sample(x_0, t, schedule, normal()) for t in tau[1:]} | {0: x_0}
 #

@@ -19,7 +19,8 @@ from ddim_edu.losses import loss_gamma
 from ddim_edu.nets.unet import UNet, UNetConfig
 
 NET = UNetConfig(image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), dropout=0.2, groups=4)
-RECIPE = replace(RECIPES["digits"], unet=NET, batch=16, steps=12, warmup=2, lr=3e-3, log_every=3, sample_every=12, save_every=4, T=50)
+RECIPE = replace(RECIPES["digits"], prediction="eps", unet=NET, batch=16, steps=12, warmup=2, lr=3e-3, T=50)
+RECIPE = replace(RECIPE, log_every=3, sample_every=12, save_every=4)
 
 
 def start(folder, recipe=RECIPE):
@@ -493,6 +494,7 @@ def test_norms_compute_in_float32_under_bf16():
 @pytest.mark.parametrize("how", ["auto", "on"])
 def test_a_machine_that_can_not_compile(tmp_path, monkeypatch, capsys, how):
     monkeypatch.setattr(trainer_module, "COMPILE_FROM", 0)
+    monkeypatch.setattr(trainer_module, "is_large", lambda network: True)
 
     def no_compiler(network, precision, batch=4):
         if batch > 4:
@@ -510,8 +512,11 @@ def test_a_machine_that_can_not_compile(tmp_path, monkeypatch, capsys, how):
     assert not trainer.compiled and capsys.readouterr().err.startswith("not compiled, this machine can't (No working")
 
 
-def test_short_runs_are_not_compiled(tmp_path):
-    assert not start(tmp_path / "a", RECIPE).compiled
+def test_neither_short_runs_nor_small_networks_are_compiled(tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "_compile", lambda self, batch: None)
+    assert not start(tmp_path / "a", replace(RECIPE, steps=10**9)).compiled
+    monkeypatch.setattr(trainer_module, "is_large", lambda network: True)
+    assert not start(tmp_path / "b", RECIPE).compiled and start(tmp_path / "c", replace(RECIPE, steps=10**9)).compiled
 
 
 def test_the_held_out_images_are_a_fair_sample_of_a_sorted_folder(tmp_path, monkeypatch):

@@ -61,10 +61,14 @@ def choose(asked: Precision | Literal["auto"], device: torch.device, network: UN
                 return asked
         except RuntimeError:
             raise ValueError(f"precision = {asked}: torch can't compute so on {device.type}, choose float32 or auto") from None
-    large = sum(w.numel() for w in network.parameters()) >= SMALL
-    if device.type != "cpu" or not large or not has_bf16_units():
+    if device.type != "cpu" or not is_large(network) or not has_bf16_units():
         return "float32"
     return "bf16" if not trial or speedup(network) > WORTH else "float32"
+
+
+def is_large(network: UNet) -> bool:
+    """Whether its layers are large enough that what surrounds them costs little."""
+    return sum(w.numel() for w in network.parameters()) >= SMALL
 
 
 def speedup(network: UNet) -> float:

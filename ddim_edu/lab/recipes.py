@@ -73,7 +73,7 @@ class Recipe:
     # processors with units for it if a short trial says that it is faster.
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     # Compile the network with torch.compile: a minute or two at the start, faster steps after it. auto: on CUDA, and on CPUs for runs of
-    # more than an hour.
+    # more than an hour with networks of a million parameters or more.
     compile: Literal["auto", "on", "off"] = "auto"
     # Parts that a process works a batch off in, one after the other: the same step with less memory.
     accumulate: int = 1

@@ -49,7 +49,7 @@ from ddim_edu.forward import EpsTheta, as_eps
 from ddim_edu.lab import checkpoint
 from ddim_edu.lab.autoencoders import load_autoencoder
 from ddim_edu.lab.data import ImageData, Shuffle, encoded, fair_sample, load_data, mirror, save_grid
-from ddim_edu.lab.precision import Precision, choose, gradient_seconds
+from ddim_edu.lab.precision import Precision, choose, gradient_seconds, is_large
 from ddim_edu.lab.recipes import Recipe, recipe_from_dict, recipe_to_dict
 from ddim_edu.losses import draw_t, eps_error, gamma_of_prediction, loss_gamma, min_snr_gamma, weight_at
 from ddim_edu.nets.unet import UNet
@@ -400,10 +400,10 @@ class Trainer:
         return bool(self.accelerator.reduce(torch.tensor(float(stop), device=self.device), "sum") > 0)
 
     def _compiling_pays(self) -> bool:
-        """Always on CUDA; on a CPU it takes minutes and gains a tenth, so in long runs only, and not while several processes share it."""
+        """Always on CUDA; on a CPU it takes minutes and gains a tenth, so for long runs of large networks only."""
         if self.device.type != "cpu":
             return self.device.type == "cuda"
-        if self.accelerator.num_processes > 1:
+        if self.accelerator.num_processes > 1 or not is_large(self.model):
             return False
         each = min(gradient_seconds(self.model, self.precision) for _ in range(2)) / 4
         return each * self.recipe.batch * self.recipe.steps > COMPILE_FROM
