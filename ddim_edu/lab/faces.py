@@ -11,7 +11,7 @@ there with the probability that the table gives. Only then a colour that nothing
 equal rows and equal pictures go together.
 
 The parts are those of DiceBear's styles (package ``dicebear-styles``, read from there and not copied), each under the licence that
-:data:`STYLES` names and :func:`credits` writes out; colours are this module's, the same for all styles, and parts that make no
+``STYLES`` names and :func:`credits` writes out; colours are this module's, the same for all styles, and parts that make no
 good face at 32 pixels are left out. ``dicebear-core`` puts a drawing together, ``resvg-py`` makes pixels of it:
 ``pip install "ddim_edu[faces]"``. 64 pictures come with this package and need none of them (:func:`shipped`).
 """
