@@ -22,7 +22,7 @@ EpsTheta = Callable[[Tensor, Tensor], Tensor]
 """What every model is here, ``eps_theta(x_t, t) -> eps``, with x_t ``(B, ...)``, t ``(B,)`` int64 in 1..T, and eps of the shape of x_t."""
 
 Prediction = Literal["eps", "v", "x0"]
-"""What a network says: the noise, the velocity v of Salimans and Ho (2022), or the data."""
+"""What a network may say, which is the noise, the velocity v of Salimans and Ho (2022), or the data."""
 
 
 def predict(eps_theta: EpsTheta, x_t: Tensor, t: int | Tensor) -> Tensor:
