@@ -9,7 +9,7 @@
 # distribution has a formula. At the end of this chapter you will have derived, and checked by running it,
 #
 # - where $x_{t-1}$ was, given $x_t$ **and** $x_0$: a Gaussian, by completing one square;
-# - a lower bound on the log-likelihood that splits into one divergence per level, and how far below it lies;
+# - a lower bound on the log-likelihood that splits into one divergence per level and a last term, and how far below the log-likelihood it lies;
 # - how each divergence becomes a squared error of the noise, with a weight that training then drops;
 # - that the best noise prediction is a conditional mean, and the same thing as the score;
 # - how close a network comes to it after some seconds of training, and what it samples;
@@ -87,7 +87,7 @@ def number(x):
 # $$ (eq:posterior-given-x0)
 #
 # These are equations 6 and 7 of {cite:t}`ho2020ddpm`. Nothing in the lemma needs neighbouring levels: for any $s < t$ put $s$ for $t - 1$ and $\bar\alpha_t/\bar\alpha_s$ for
-# $\alpha_t$. The package has it as {py:func}`~ddim_edu.posterior.ddpm_posterior`. (Its standard deviation $\sqrt{\tilde\beta_t}$ is `schedule.sigma(t, t-1, 1.0)`.)
+# $\alpha_t$. The package has it as {py:func}`~ddim_edu.posterior.ddpm_posterior`. (The posterior's standard deviation $\sqrt{\tilde\beta_t}$ is `schedule.sigma(t, t-1, 1.0)`.)
 
 
 # %%
@@ -160,10 +160,9 @@ print("the other two:", ", ".join(f"{std:.2f}" for std in others))
 assert posterior.std < min(others)
 
 # %% [markdown]
-# This posterior is what a sampler would draw from if it knew $x_0$. It does not; the model below will have to put a guess there.
+# A sampler that knew $x_0$ would draw from this posterior. No sampler knows $x_0$; the model below will have to put a guess in its place.
 #
-# **Try it.** Move the level $s$ between the data and level 200. Near 200 the bell from $x_{200}$ is narrow and the product follows it, almost whatever $x_0$ is. Near the data it is the other way
-# round. The narrower bell has the greater say, and the product is narrower than both at every level. Its width does not change when you move $x_{200}$.
+# **Try it.** Move the level $s$ between the data and level 200. Near 200 the bell from $x_{200}$ is narrow and the product follows it, almost whatever $x_0$ is. Near the data the bell from $x_0$ is the narrow one. The narrower bell has the greater say, and the product is narrower than both at every level. The product's width does not change when you move $x_{200}$.
 #
 # <div class="explore" data-explore="bayes">
 #
@@ -194,12 +193,11 @@ assert posterior.std < min(others)
 # \end{aligned}
 # $$ (eq:elbo-gap)
 #
-# never negative, and zero exactly if those of the model's walks that end in $x_0$ are distributed like the forward process's paths from $x_0$. So pushing the bound up does one of two good things: the
-# data becomes more likely, or the model's way becomes the forward process's way reversed.
+# never negative, and zero exactly if those of the model's walks that end in $x_0$ are distributed like the forward process's paths from $x_0$. So pushing the bound up does at least one of two good things: the data becomes more likely, or the model's way comes closer to the forward process's way reversed.
 #
 # ### One divergence per level
 #
-# The bound is the mean of the logarithm of a quotient of products. Regroup that logarithm, one line at a time, for one path. Both products are products of steps:
+# The bound is a mean of logarithms. Each is the logarithm of a quotient of products. We regroup it for one path, one line at a time. Both products are products of steps:
 #
 # $$
 # \ln \frac{p_\theta(x_{0:T})}{q(x_{1:T} \mid x_0)} = \ln \frac{p(x_T) \prod_{t=1}^{T} p_\theta(x_{t-1} \mid x_t)}{\prod_{t=1}^{T} q(x_t \mid x_{t-1})}
@@ -230,7 +228,7 @@ assert posterior.std < min(others)
 # \end{aligned}
 # $$ (eq:elbo-turned)
 #
-# In the second sum each numerator cancels the denominator of the term before. Two are left, and the sum is $\ln q(x_1 \mid x_0) - \ln q(x_T \mid x_0)$. Its first half cancels against the last line; its second half joins $\ln p(x_T)$:
+# In the second sum each numerator cancels the denominator of the term before. Two are left, and the second sum is $\ln q(x_1 \mid x_0) - \ln q(x_T \mid x_0)$. The first of these cancels against the denominator in the last line; the second joins $\ln p(x_T)$:
 #
 # $$
 # \begin{aligned}
@@ -239,7 +237,7 @@ assert posterior.std < min(others)
 # \end{aligned}
 # $$ (eq:elbo-regrouped)
 #
-# Now every fraction compares two densities of the *same* variable. Take the mean over paths and change the sign. The first term is a divergence. A term of the sum depends on $x_{t-1}$ and $x_t$: average over $x_{t-1}$ first, with $x_t$ held, and it is a divergence as well; then average over $x_t$ given $x_0$, which is the $E$ below. This is equation 5 of {cite:t}`ho2020ddpm`:
+# Now every fraction compares two densities of the *same* variable. Take the mean over paths and change the sign. The first term is a divergence. A term of the sum depends on $x_{t-1}$ and $x_t$. Its average over $x_{t-1}$, with $x_t$ held, is a divergence as well; the average over $x_t$ given $x_0$ then is the $E$ below. This is equation 5 of {cite:t}`ho2020ddpm`:
 #
 # $$
 # \begin{aligned}
@@ -263,8 +261,7 @@ assert posterior.std < min(others)
 # ### The bound on a line, to the last digit
 #
 # Take data $x_0 \sim \mathcal N(0.5, 0.3)$ and six large steps. Now {prf:ref}`lem-two-gaussians` also gives the **true** reverse step $q(x_{t-1} \mid x_t)$: use it with the mean and variance
-# of $x_{t-1}$ itself, from {eq}`eq:closed-form` and {eq}`eq:variance-of-xt`. Its mean is a straight line in $x_t$. Let four models share that line. They differ in the variance of their steps
-# ("small" has $\tilde\beta_t$, "large" $\beta_t$, the other two the true one), and the last also in its start, which is $q(x_T)$ instead of $\mathcal N(0, 1)$. At $t = 1$ we have $\tilde\beta_1 = 0$, a step without a density, so the
+# of $x_{t-1}$ itself, from {eq}`eq:closed-form` and {eq}`eq:variance-of-xt`. Its mean is a straight line in $x_t$. Let four models share that line. The models differ in the variance of their steps: "small" has $\tilde\beta_t$, "large" has $\beta_t$, the other two have the true one. The last differs also in its start, which is $q(x_T)$ instead of $\mathcal N(0, 1)$. At $t = 1$ we have $\tilde\beta_1 = 0$, a step without a density, so the
 # first model uses $\beta_1$ there.
 
 # %%
@@ -353,7 +350,7 @@ def terms(steps, start, x_0):
 
 
 # %% [markdown]
-# First the regrouping: on one path, its four lines are one number, for each model.
+# First we check the regrouping: on one path, its four lines are one number, for each model.
 
 
 # %%
@@ -407,8 +404,7 @@ assert (paths - toy_data.log_prob(x_0[:, None])).abs().max() < 1e-12
 # is $q(x_0)$ on *every* path, so the bound is tight path by path. (The third row lacks only the right start.) The first row shows the price of a step that is too sure of itself: here the variance that is too small
 # costs four times as much as the one that is too large.
 #
-# Is the gap the divergence that {eq}`eq:elbo-gap` says? Given $x_0$, a path $x_1, \dots, x_6$ has a Gaussian density in six dimensions under $q$ and under $p_\theta$ alike (there $p_\theta(x_{0:T})$ up to a
-# factor without $x_{1:T}$). The logarithm of a Gaussian density is a quadratic function, and its slope and curvature at 0 give its mean and covariance.
+# Is the gap the divergence that {eq}`eq:elbo-gap` says? Given $x_0$, a path $x_1, \dots, x_6$ has a Gaussian density in six dimensions under $q$, and another under $p_\theta$: the latter is $p_\theta(x_{0:T})$ over $p_\theta(x_0)$, a factor without $x_{1:T}$. The logarithm of a Gaussian density is a quadratic function, and its slope and curvature at 0 give the Gaussian's mean and covariance.
 
 # %%
 # checks eq:elbo-gap
@@ -429,7 +425,7 @@ for model in models.values():
     assert torch.isclose(gap, apart, rtol=1e-9, atol=1e-12)
 
 # %% [markdown]
-# The two formulas used on the way, at single points:
+# The next cell checks {eq}`eq:step-turned` and {eq}`eq:kl-gaussians`, used on the way, at single points:
 
 # %%
 # checks eq:step-turned, eq:kl-gaussians
@@ -450,8 +446,7 @@ for t in (2, 4, 6):
 # %% [markdown]
 # ## From divergences to a squared error
 #
-# With both variances equal to $\sigma_t^2 = \tilde\beta_t$, {eq}`eq:kl-gaussians` keeps only the means, $L_{t-1} = E \lVert \tilde\mu - \mu_\theta \rVert^2 / 2\sigma_t^2$. With another fixed
-# $\sigma_t$ a constant is added that no training can change. So the network has to match a mean (DDPM, equation 8).
+# With both variances equal to $\sigma_t^2 = \tilde\beta_t$, {eq}`eq:kl-gaussians` keeps only the means, $L_{t-1} = E \lVert \tilde\mu - \mu_\theta \rVert^2 / 2\sigma_t^2$. With another fixed $\sigma_t$ there is also a constant, which no training can change. So the network has to match a mean (DDPM, equation 8).
 #
 # Which part of that mean is unknown? $\tilde\mu$ mixes $x_t$, which the network is given, and $x_0$, which it is not. By {eq}`eq:unmix`, $x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\, \epsilon)/\sqrt{\bar\alpha_t}$. Put that in; the factor
 # on $x_t$ becomes $(\beta_t + \alpha_t - \bar\alpha_t)/\bigl(\sqrt{\alpha_t}(1 - \bar\alpha_t)\bigr) = 1/\sqrt{\alpha_t}$, and
@@ -472,8 +467,8 @@ for t in (2, 4, 6):
 # That is DDPM's equation 12. It holds for $t = 1$ too, where $\tilde\mu = x_0$ and the constant is the $\tfrac12 \ln 2\pi\sigma_1^2$ of each coordinate. The package computes the weights in
 # {py:func}`~ddim_edu.losses.gamma_of_sigma`, written for any posterior of the family of {ref}`chapter 4 <ch-non-markov>`.
 #
-# In the toy this holds draw by draw. The line that its models share must be {eq}`eq:mean-from-eps` with the best possible prediction $\epsilon^* = E[\epsilon \mid x_t]$ in the place of $\epsilon$. For
-# the mean of $x_{t-1}$ given $x_t$ is the mean of $\tilde\mu$ over the noises that may have led to $x_t$, and $\tilde\mu$ is linear in $\epsilon$.
+# For the data on a line, {eq}`eq:kl-to-mse` holds draw by draw. The straight line that the four models share must be {eq}`eq:mean-from-eps` with the best possible prediction $\epsilon^* = E[\epsilon \mid x_t]$ in the place of $\epsilon$. The reason: the mean of $x_{t-1}$ given $x_t$ is
+# the mean of $\tilde\mu$ over the noises that may have led to $x_t$, and $\tilde\mu$ is linear in $\epsilon$.
 
 # %%
 # checks eq:mean-from-eps, eq:kl-to-mse
@@ -498,7 +493,7 @@ for t in range(1, 7):
 # L_{\text{simple}} = E_{t,\, x_0,\, \epsilon}\, \lVert \epsilon - \epsilon_\theta(x_t, t) \rVert^2 .
 # $$ (eq:l-simple)
 #
-# This is {py:func}`~ddim_edu.losses.loss_simple`, up to a factor: it takes the mean over the coordinates instead of the sum. All of training is the line it computes: jump, predict, compare.
+# {py:func}`~ddim_edu.losses.loss_simple` computes this, up to a factor: the function takes the mean over the coordinates instead of the sum. All of training is in it: jump, predict, compare.
 
 # %%
 # checks eq:l-simple
@@ -550,11 +545,11 @@ assert shares["bound"][9] > 0.5 > 5 * shares["L_simple"][9]
 assert gamma[1:10].min() > 5 * gamma[100:].max()
 
 # %% [markdown]
-# More than half of the bound's weighted error sits in the first ten levels, where the eye would hardly see the noise. $L_{\text{simple}}$ counts every level the same, so relative to the bound it gives small $t$ far
+# More than half of the bound's weighted error sits in the first ten levels of a thousand, those with the least noise. $L_{\text{simple}}$ counts every level the same, so relative to the bound it gives small $t$ far
 # less weight. What that means, fairly stated:
 #
-# - At each level the best prediction is the same under both. With a network that could fit every level perfectly, the weights would not matter. They decide where a network of limited size and a
-#   training of limited length spend themselves.
+# - At each level the best prediction is the same under both. With a network that could fit every level perfectly, the weights would not matter. The weights decide
+#   on which levels a network of limited size does well after a training of limited length.
 # - A lower $L_{\text{simple}}$ is no promise of a higher likelihood. In table 1 of {cite:t}`ho2020ddpm`, training on the bound gives the better code length on CIFAR-10 (the bound in bits for each number of the picture: 3.70, against 3.75) and
 #   $L_{\text{simple}}$ by far the better FID, the usual distance between sets of images (3.17, against 13.51).
 # - So the derivation explains *what* is predicted and why a squared error. That all levels count the same is a choice that turned out well for pictures.
@@ -578,7 +573,7 @@ assert gamma[1:10].min() > 5 * gamma[100:].max()
 # $$ (eq:tweedie)
 #
 # The left side is called the **score**: the direction in which the density of noisy data grows. The formula is named after Tweedie {cite}`efron2011tweedie`; that regression on noise learns the score was found by
-# {cite:t}`vincent2011connection`, and diffusion models were built on it by {cite:t}`song2019score`. A noise predictor points *away* from the data, the score towards it.
+# {cite:t}`vincent2011connection`, and diffusion models were built on it by {cite:t}`song2019score`. The predicted noise points *away* from the data, the score towards it.
 #
 # The two sides can be computed independently of each other. On a line, the mean of $\epsilon = (x - \sqrt{\bar\alpha_t}\, x_0)/\sqrt{1 - \bar\alpha_t}$ given $x_t = x$ is a sum over a fine grid of $x_0$, with weights
 # $q(x_0)\, q(x_t = x \mid x_0)$. The gradient is left to automatic differentiation.
@@ -613,8 +608,7 @@ for t in (1, 100, 500, 1000):
 # %% [markdown]
 # ### Four targets, one function
 #
-# Instead of the noise a network may predict $x_0$, the score, or the velocity $v = \sqrt{\bar\alpha_t}\, \epsilon - \sqrt{1 - \bar\alpha_t}\, x_0$ {cite}`salimans2022distillation`. Given $x_t$, each is a straight line in
-# $\epsilon$, so a prediction of one (written with a hat) is a prediction of all, and their squared errors differ by a known factor:
+# Instead of the noise a network may predict $x_0$, the score, or the velocity $v = \sqrt{\bar\alpha_t}\, \epsilon - \sqrt{1 - \bar\alpha_t}\, x_0$ {cite}`salimans2022distillation` ($v$ without an index; so far the letter was a variance). Given $x_t$, each of the four is a straight line in $\epsilon$. So a prediction of one (written with a hat) is a prediction of all, and the squared errors differ by a known factor:
 #
 # $$
 # \begin{aligned}
@@ -659,14 +653,13 @@ slip = 0.01 / schedule.snr[1000].sqrt()
 print(f"a slip of 0.01 in eps is then one of {slip:.1f} in x_0")
 
 # %% [markdown]
-# Read the columns. At $t = 1$ the noise is a hundredth of a unit in clusters of standard deviation $\sqrt{0.03} = 0.17$: nothing tells it from the width of the cluster, and the floor of $\epsilon$ is nearly 1, its variance. At $t = 1000$ nearly all of $x_t$ *is*
-# noise, and the floor is tiny. Yet the squared error of the same prediction, seen as one of $x_0$, is $1/\operatorname{SNR}$ times as large, and that is about 25,000: a slip of 0.01 in $\hat\epsilon$ is one of 1.6 in $\hat x_0$. The column of $v$ is the one without
+# Read the columns. At $t = 1$ the noise is a hundredth of a unit in clusters of standard deviation $\sqrt{0.03} = 0.17$: nothing tells it from the width of the cluster, and the floor of $\epsilon$ is nearly 1, its variance. At $t = 1000$ nearly all of $x_t$ *is* noise, and the floor is tiny. Yet the squared error of the same prediction, seen as one of $x_0$, is about 25,000 times as large: that is $1/\operatorname{SNR}$. A slip of 0.01 in $\hat\epsilon$ is one of 1.6 in $\hat x_0$. The column of $v$ is the one without
 # extremes, at either end. To train on $x_0$ with equal weights, then, is to train on $\epsilon$ with weights $1/\operatorname{SNR}$: the choice of target is another choice of weights.
 
 # %% [markdown]
 # ## A network for points
 #
-# Now learn $\epsilon^*$ from samples alone. {py:class}`~ddim_edu.nets.points.PointNet` is a multilayer perceptron (linear maps, with a fixed curve applied to every number in between) of three hidden layers that is told the level by sines and cosines of $t$. The whole of DDPM's training
+# Now learn $\epsilon^*$ from samples alone. {py:class}`~ddim_edu.nets.points.PointNet` is a multilayer perceptron (linear maps, with a fixed curve applied to every number in between) of three hidden layers. It is told the level by sines and cosines of $t$. The whole of DDPM's training
 # (its algorithm 1) is in the loop: draw data, draw levels, draw noise, take a step down the loss.
 
 # %%
@@ -686,8 +679,7 @@ for _ in range(n_steps):
     rate.step()
 
 # %% [markdown]
-# Over all levels the trained network's loss is 0.16, as the next cell prints. Is that good? The loss alone does not say. Here {eq}`eq:error-split` can be taken apart, because the floor is known. On the 400,000 fresh draws from above
-# (training magnifies the last digits, in which processors differ, so what depends on the network is printed as a limit that it keeps):
+# Over all levels the trained network's loss is 0.16, as the next cell prints. Is that good? The loss alone does not say. Here {eq}`eq:error-split` can be taken apart, because the floor is known. We use the 400,000 draws from above, which training has not seen. (Training magnifies the last digits, in which processors differ. So what depends on the network is printed as a limit that the network keeps.)
 
 # %%
 # checks eq:error-split
@@ -767,8 +759,7 @@ print("it is larger in three empty corners")
 # %% [markdown]
 # ## Walking back
 #
-# One number is still ours to choose: the variance of a reverse step. The posterior tells us which values make sense. Given $x_t$, two things spread $x_{t-1}$: the posterior's own variance, and our not knowing $x_0$. By the law of total
-# variance, with $k_t$ the factor of $x_0$ in {eq}`eq:posterior-given-x0`, in each coordinate
+# One number is still ours to choose: the variance of a reverse step. The posterior tells us which values make sense. Given $x_t$, two things spread $x_{t-1}$: the posterior's own variance, and our not knowing $x_0$. Let $k_t$ be the factor of $x_0$ in {eq}`eq:posterior-given-x0`. By the law of total variance, in each coordinate
 #
 # $$
 # \begin{gathered}
@@ -777,10 +768,10 @@ print("it is larger in three empty corners")
 # \end{gathered}
 # $$ (eq:reverse-variance)
 #
-# Averaged over $x_t$ this is also the $\sigma_t^2$ that, around the best mean, makes $L_{t-1}$ least: {eq}`eq:kl-gaussians`, with the mean of $(m_1 - m_2)^2$ in its place, has derivative 0 in $v_2$ at $v_2 = v_1 + E(m_1 - m_2)^2$.
+# The average of this over $x_t$ is also the best $\sigma_t^2$: around the best mean, it makes $L_{t-1}$ least. For put the mean of $(m_1 - m_2)^2$ in the place of $(m_1 - m_2)^2$ in {eq}`eq:kl-gaussians`: the derivative in $v_2$ is 0 at $v_2 = v_1 + E(m_1 - m_2)^2$.
 # If the data is a single point, nothing is unknown and the answer is $\tilde\beta_t$. If it is standard normal, $\operatorname{Var}(x_0 \mid x_t) = 1 - \bar\alpha_t$ by {eq}`eq:best-error`, and the sum is
 # $\beta_t\,(1 - \bar\alpha_{t-1} + \bar\alpha_{t-1}\beta_t)/(1 - \bar\alpha_t) = \beta_t$, DDPM's other choice. For a variance of $x_0$ up to 1 the **average over $x_t$** lies between the two, because the straight-line guess of {ref}`chapter 2 <ch-variance>` alone
-# leaves at most $1 - \bar\alpha_t$. At a single $x_t$ the variance may be larger: where $x_t$ could have come from either of two peaks, much more is unknown. Again it all holds for any $s < t$, and one large step shows it best.
+# leaves at most $1 - \bar\alpha_t$. At a single $x_t$ the variance may be larger: where $x_t$ could have come from either of two peaks, much more is unknown. Again everything holds for any $s < t$, and one large step shows it best.
 
 # %%
 n, t, s = 200_000, 200, 100
@@ -832,7 +823,7 @@ print(f"below that level no variance exceeds {schedule.beta[first]:.4f}")
 assert ratio[0] < 0.5 and first < 200
 
 # %% [markdown]
-# So no single number is right at every $x_{200}$. For DDPM's thousand small steps the two extremes differ by more than 1% only at the first levels, where both are small. (The bound notices all the same: {ref}`ex-reverse-gap`.) For large steps the choice matters more, and chapter 5 will meet it again. In
+# So no single number is right at every $x_{200}$. For DDPM's thousand small steps the two extremes differ by more than 1% only below level 168, and there both are at most 0.0034. (The bound notices all the same: {ref}`ex-reverse-gap`.) For large steps the choice matters more, and chapter 5 will meet the choice again. In
 # {py:func}`~ddim_edu.sampler.sample`, `eta=1` takes the standard deviation $\sqrt{\tilde\beta}$ and `eta="hat"` takes $\hat\sigma = \sqrt\beta$, both around the mean {eq}`eq:mean-from-eps`, and both without noise at the last step. ({ref}`Chapter 5 <ch-sigma>` says what else `eta` can be.)
 #
 # Now walk. The network knows the data only through the loss; the exact predictor runs beside it as a control.
@@ -882,12 +873,11 @@ for name, x in walks.items():
 assert strays["exact"] < strays["network"] < 0.03
 
 # %% [markdown]
-# The weights 0.5, 0.3 and 0.2 are met within the sampling error, which is below 0.01. The clusters are as wide as they should be. Nobody told the network any of these numbers. What
-# its excess costs can be seen: more of its points than of the control's are strays between the clusters.
+# The weights 0.5, 0.3 and 0.2 are met within four standard errors, each of at most 0.01. The clusters have the right width within 10%. Nobody told the network any of these numbers. Its excess shows in one place: more of the network's points than of the control's lie far from every centre.
 #
 # ## What breaks: the mean without the noise
 #
-# The loss trains a mean. So why not walk along the means and leave out the fresh noise? It looks like a cleaner path, and each step goes to the most likely place. Take the exact predictor, so that only this can be at fault.
+# The loss trains a mean. So why not walk along the means and leave out the fresh noise? It looks like a cleaner path: each step goes where the next state is on average. Take the exact predictor, so that only the missing noise can be at fault.
 
 # %%
 x = torch.randn(1_000, 2, generator=generator, dtype=torch.float64)
@@ -919,8 +909,8 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 
 # %% [markdown]
 # What went wrong is arithmetic. Where $x_t$ looks standard normal, the best prediction is $\epsilon^* = \sqrt{1 - \bar\alpha_t}\, x_t$, and {eq}`eq:mean-from-eps` becomes
-# $\sqrt{\alpha_t}\, x_t$: a mean step *shrinks*, as a forward step does, and counts on $\beta_t$ of fresh variance to make up for it. From level 1000 to 400 the factors multiply to
-# $\sqrt{\bar\alpha_{1000}/\bar\alpha_{400}}$; what was a cloud is a dot before there are clusters to choose from. A mean is not a draw. (The deterministic sampler of {ref}`chapter 5 <ch-sigma>` draws no noise either, and
+# $\sqrt{\alpha_t}\, x_t$: a mean step *shrinks*, as a forward step does. It needs $\beta_t$ of fresh variance to make up for that. From level 1000 to 400 the factors multiply to
+# $\sqrt{\bar\alpha_{1000}/\bar\alpha_{400}}$; what was a cloud is a dot long before the clusters part. A mean is not a draw. (The deterministic sampler of {ref}`chapter 5 <ch-sigma>` draws no noise either, and
 # does not collapse: its mean is another one, which keeps the noise that it finds in $x_t$.)
 
 # %% [markdown]
@@ -1109,9 +1099,9 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 # ## Summary
 #
 # 1. Given $x_t$ and $x_0$, $x_{t-1}$ is Gaussian; its mean and variance come from one completed square.
-# 2. The log-likelihood has a lower bound that is a sum of one divergence per level; what it lacks is itself a divergence, and in the Gaussian case it can be made zero.
-# 3. Between Gaussians of fixed variance, matching distributions is matching means, and the only unknown in the mean is the noise: hence a squared error of $\epsilon$, with weights $\gamma_t$.
-#    $L_{\text{simple}}$ drops the weights; it is not the bound.
+# 2. The log-likelihood has a lower bound: minus the sum of one divergence per level and a last term. What the bound lacks is itself a divergence. In the Gaussian case that divergence can be made zero.
+# 3. Between Gaussians of fixed variance, matching distributions is matching means. The only unknown in the mean is the noise: hence a squared error of $\epsilon$, with weights $\gamma_t$.
+#    $L_{\text{simple}}$ drops the weights and is not the bound.
 # 4. The best prediction is $E[\epsilon \mid x_t] = -\sqrt{1 - \bar\alpha_t}\, \nabla \ln q_t$. Its error is a floor that belongs to the data; only the excess can be trained away. $x_0$, $v$ and the score are the same prediction in other units.
 # 5. Averaged over $x_t$, the variance of a reverse step lies between $\tilde\beta_t$ and $\beta_t$ if the data's variance is at most 1; at a single $x_t$ it may exceed $\beta_t$. Without its noise, DDPM's step collapses the cloud.
 #
