@@ -12,7 +12,7 @@
 # - a lower bound on the log-likelihood that splits into one divergence per level and a last term, and how far below the log-likelihood it lies;
 # - how each divergence becomes a squared error of the noise, with a weight that training then drops;
 # - that the best noise prediction is a conditional mean, and the same thing as the score;
-# - how close a network comes to it after some seconds of training, and what it samples;
+# - how close a network comes to it in seconds of training, and what it samples;
 # - which variance the reverse step should have, and what happens without its noise.
 #
 # The chapter opens {py:mod}`ddim_edu.posterior`, {py:mod}`ddim_edu.losses` and {py:mod}`ddim_edu.nets.points`.
@@ -22,7 +22,7 @@ import torch
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from ddim_edu.exact import Gaussian, GaussianMixture
-from ddim_edu.forward import eps_to_score, eps_to_v, mix, q_sample, unmix_x0
+from ddim_edu.forward import eps_to_score, eps_to_v, mix, q_sample, said_to_eps, unmix_x0
 from ddim_edu.losses import draw_t, gamma_of_sigma, loss_simple
 from ddim_edu.nets.points import PointNet
 from ddim_edu.plotting import COLOURS, figure
@@ -43,7 +43,7 @@ def number(x):
 # ## One square, completed
 #
 # {ref}`ch-forward` ended with Bayes' rule {eq}`eq:bayes-step`: what lies behind $x_t$ is the narrow bell $q(x_t \mid x_{t-1})$ times the density
-# $q(x_{t-1})$ of *all* data at that level. The second factor is what nobody can write down. But if we are told $x_0$ as well, it becomes
+# $q(x_{t-1})$ of *all* data at that level. The second factor is what nobody can write down. Told $x_0$ as well, it becomes
 # $q(x_{t-1} \mid x_0)$, and that is a Gaussian by {prf:ref}`thm-closed-form`. Coordinates are independent then, so one coordinate is enough.
 #
 # ```{prf:lemma} Two Gaussians make one
@@ -109,9 +109,9 @@ for t, s in ((500, 499), (500, 200), (2, 1), (1000, 1)):
     assert torch.isclose(variance, schedule.sigma(t, s, 1.0) ** 2, rtol=1e-9)
 
 # %% [markdown]
-# That compares algebra with algebra. Samples are an independent witness: walk from $x_0 = 0.7$ to $x_{200}$ and on to $x_{500}$, and subtract from $x_{200}$ the straight line in
+# That compares algebra with algebra. An independent witness: walk from $x_0 = 0.7$ to $x_{200}$ and on to $x_{500}$, and subtract from $x_{200}$ the straight line in
 # $x_{500}$ that the lemma gives for its mean. If the lemma is right, what is left has mean 0, no correlation with $x_{500}$, and the lemma's variance. ($x_{200}$ and $x_{500}$ are jointly Gaussian, so no
-# correlation means independence: the line has taken out all that $x_{500}$ tells.) A text that takes the *root* of this variance for the variance is answered on the page {doc}`/sources`.
+# correlation means independence: the line has taken out all that $x_{500}$ tells.)
 
 # %%
 n, t, s = 200_000, 500, 200
@@ -160,9 +160,9 @@ print("the other two:", ", ".join(f"{std:.2f}" for std in others))
 assert posterior.std < min(others)
 
 # %% [markdown]
-# A sampler that knew $x_0$ would draw from this posterior. No sampler knows $x_0$; the model below will have to put a guess in its place.
+# A sampler that knew $x_0$ would draw from this posterior. No sampler does; the model below puts a guess in its place.
 #
-# **Try it.** Move the level $s$ between the data and level 200. Near 200 the bell from $x_{200}$ is narrow and the product follows it, almost whatever $x_0$ is. Near the data the bell from $x_0$ is the narrow one. The narrower bell has the greater say, and the product is narrower than both at every level. The product's width does not change when you move $x_{200}$.
+# **Try it.** Move the level $s$ between the data and level 200. Near 200 the bell from $x_{200}$ is narrow and the product follows it, almost whatever $x_0$ is. Near the data the bell from $x_0$ is the narrow one. The product's width does not change when you move $x_{200}$.
 #
 # <div class="explore" data-explore="bayes">
 #
@@ -175,7 +175,7 @@ assert posterior.std < min(others)
 # The model walks down. It starts from $p(x_T) = \mathcal N(0, I)$ and takes Gaussian steps $p_\theta(x_{t-1} \mid x_t) = \mathcal N(\mu_\theta(x_t, t),\, \sigma_t^2 I)$, where a network
 # with adjustable numbers $\theta$ gives the mean and we choose the variance. We want the data to be likely, so $\ln p_\theta(x_0)$ should be large. But $p_\theta(x_0)$ is an integral over all paths $x_{1:T} = (x_1, \dots, x_T)$ that
 # end in $x_0$. Multiply and divide by $q(x_{1:T} \mid x_0)$ and the integral is an expectation over *forward* paths, which we can draw. **Jensen's inequality** says that the logarithm of a mean is at
-# least the mean of the logarithms, because the graph of the logarithm lies above its chords. So the value can only fall when the logarithm moves inside:
+# least the mean of the logarithms, because the graph of the logarithm lies above its chords:
 #
 # $$
 # \begin{aligned}
@@ -197,13 +197,13 @@ assert posterior.std < min(others)
 #
 # ### One divergence per level
 #
-# The bound is a mean of logarithms. Each is the logarithm of a quotient of products. We regroup it for one path, one line at a time. Both products are products of steps:
+# The bound is a mean of logarithms. Regroup one of them, the one of a single path, line by line:
 #
 # $$
 # \ln \frac{p_\theta(x_{0:T})}{q(x_{1:T} \mid x_0)} = \ln \frac{p(x_T) \prod_{t=1}^{T} p_\theta(x_{t-1} \mid x_t)}{\prod_{t=1}^{T} q(x_t \mid x_{t-1})}
 # $$ (eq:elbo-steps)
 #
-# The logarithm of a product is a sum. Write the step $t = 1$ apart:
+# A sum, with the step $t = 1$ apart:
 #
 # $$
 # \begin{aligned}
@@ -218,7 +218,7 @@ assert posterior.std < min(others)
 # q(x_t \mid x_{t-1}) = q(x_{t-1} \mid x_t, x_0)\; \frac{q(x_t \mid x_0)}{q(x_{t-1} \mid x_0)} .
 # $$ (eq:step-turned)
 #
-# Put that into the sum. Each term becomes two:
+# Each term of the sum becomes two:
 #
 # $$
 # \begin{aligned}
@@ -228,7 +228,7 @@ assert posterior.std < min(others)
 # \end{aligned}
 # $$ (eq:elbo-turned)
 #
-# In the second sum each numerator cancels the denominator of the term before. Two are left, and the second sum is $\ln q(x_1 \mid x_0) - \ln q(x_T \mid x_0)$. The first of these cancels against the denominator in the last line; the second joins $\ln p(x_T)$:
+# In the second sum each numerator cancels the denominator of the term before. What is left is $\ln q(x_1 \mid x_0) - \ln q(x_T \mid x_0)$. The first of these cancels against the denominator in the last line; the second joins $\ln p(x_T)$:
 #
 # $$
 # \begin{aligned}
@@ -350,7 +350,7 @@ def terms(steps, start, x_0):
 
 
 # %% [markdown]
-# First we check the regrouping: on one path, its four lines are one number, for each model.
+# First the regrouping: on one path, its four lines are one number.
 
 
 # %%
@@ -647,14 +647,31 @@ for t in (1, 10, 100, 300, 1000):
     assert torch.allclose(torch.stack(errors) / errors[0], expected, rtol=1e-6)
     print(f"{t:4d}" + "".join(f"{error:10.2g}" for error in errors))
 
+# %% [markdown]
+# Read the columns. At $t = 1$ the noise is a hundredth of a unit in clusters of standard deviation $\sqrt{0.03} = 0.17$: nothing tells it from the width of the cluster, and the floor of $\epsilon$ is nearly 1, its variance. At $t = 1000$ nearly all of $x_t$ *is* noise, and the floor is tiny. Yet the same prediction, seen as one of $x_0$, has an error $1/\operatorname{SNR}$ times as large. The column of $v$ is the one without
+# extremes. To train on $x_0$ with equal weights, then, is to train on $\epsilon$ with weights $1/\operatorname{SNR}$: the choice of target is another choice of weights.
+#
+# Which target is better? Let a network err by 0.01 in what it says ({py:func}`~ddim_edu.forward.said_to_eps` makes it $\epsilon$). In the picture, under the cosine schedule, that is:
+
 # %%
-print(f"1/SNR at t = 1000: {1 / schedule.snr[1000]:.1e}")
-slip = 0.01 / schedule.snr[1000].sqrt()
-print(f"a slip of 0.01 in eps is then one of {slip:.1f} in x_0")
+# checks eq:error-scale
+cosine = NoiseSchedule.cosine()
+print("    t  said as eps  said as v")
+for t in (100, 500, 900, 980, 1000):
+    abar_t = cosine.alpha_bar[t]
+    x_0, drawn = number([[0.5, -0.2]]), number([[-1.0, 0.7]])  # any picture, any noise
+    x = mix(x_0, drawn, abar_t)
+    right = {"eps": drawn, "v": eps_to_v(drawn, x, abar_t)}
+    off = {}
+    for says, said in right.items():
+        eps_hat = said_to_eps(said + 0.01, x, abar_t, says)
+        off[says] = (unmix_x0(x, eps_hat, abar_t) - x_0).abs().mean()
+    assert torch.isclose(off["eps"], 0.01 * cosine.nsr[t], rtol=1e-4)
+    assert torch.isclose(off["v"], 0.01 * (1 - abar_t).sqrt(), rtol=1e-4)
+    print(f"{t:5d}{off['eps']:13.3f}{off['v']:11.4f}")
 
 # %% [markdown]
-# Read the columns. At $t = 1$ the noise is a hundredth of a unit in clusters of standard deviation $\sqrt{0.03} = 0.17$: nothing tells it from the width of the cluster, and the floor of $\epsilon$ is nearly 1, its variance. At $t = 1000$ nearly all of $x_t$ *is* noise, and the floor is tiny. Yet the squared error of the same prediction, seen as one of $x_0$, is about 25,000 times as large: that is $1/\operatorname{SNR}$. A slip of 0.01 in $\hat\epsilon$ is one of 1.6 in $\hat x_0$. The column of $v$ is the one without
-# extremes, at either end. To train on $x_0$ with equal weights, then, is to train on $\epsilon$ with weights $1/\operatorname{SNR}$: the choice of target is another choice of weights.
+# At level 1000 the slip in $\epsilon$ has become one of 200. So $v$ suits schedules that end in nearly pure noise; {ref}`chapter 6 <sec-fewer-start>` compares trained networks. The papers' models say $\epsilon$, on DDPM's linear schedule.
 
 # %% [markdown]
 # ## A network for points
@@ -679,7 +696,7 @@ for _ in range(n_steps):
     rate.step()
 
 # %% [markdown]
-# Over all levels the trained network's loss is 0.16, as the next cell prints. Is that good? The loss alone does not say. Here {eq}`eq:error-split` can be taken apart, because the floor is known. We use the 400,000 draws from above, which training has not seen. (Training magnifies the last digits, in which processors differ. So what depends on the network is printed as a limit that the network keeps.)
+# Over all levels the trained network's loss is 0.16, as the next cell prints. Is that good? The loss alone does not say. Here {eq}`eq:error-split` can be taken apart, because the floor is known. We use the 400,000 draws from above. (Processors differ in last digits, which training magnifies. So the network's numbers are printed as limits that it keeps.)
 
 # %%
 # checks eq:error-split
