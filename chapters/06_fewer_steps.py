@@ -2,7 +2,7 @@
 # (ch-fewer-steps)=
 # # Fewer steps
 #
-# **Question.** A model was trained with $T = 1000$ levels. Must sampling call it 1000 times?
+# **Question.** A network was trained with $T = 1000$ levels. Must sampling call the network 1000 times?
 #
 # The DDIM paper opens with what is at stake: drawing 50,000 pictures of 32 × 32 pixels took a DDPM about 20 hours on a 2080 Ti graphics card, and a GAN (a network that
 # makes a picture in one call) less than a minute {cite}`song2021ddim`. Nearly all of those hours go into network calls, a thousand for each picture. At the end of this
@@ -59,7 +59,7 @@ linear, cosine = NoiseSchedule.linear(), NoiseSchedule.cosine()
 # The factors $q_\sigma$ are chapter 4's, with $t = \tau_i$ and $s = \tau_{i-1}$. Nothing in their definition asked for $s = t - 1$: the mean puts $x_0$ where it belongs at
 # level $s$, adds the noise found in $x_t$ scaled to variance $1 - \bar\alpha_s - \sigma^2$, and fresh noise makes up the rest. So if $x_t$ has the marginal
 # $\mathcal N(\sqrt{\bar\alpha_t}\, x_0, (1 - \bar\alpha_t) I)$, then $x_s$ has that of level $s$, for a jump of any length, and by induction every level of the chain has.
-# The levels outside $\tau$ have it by definition. Nine jumps of 100 levels, by sampling (within four standard errors):
+# The levels outside $\tau$ have it by definition. The next cell makes nine jumps of 100 levels and checks the marginals by sampling (within four standard errors):
 
 # %%
 # checks eq:fewer-joint
@@ -79,8 +79,7 @@ print(f"marginals hold at {tau[-2:0:-1]}")
 # %% [markdown]
 # ### Why training does not notice
 #
-# The objective that belongs to this joint has, as in chapter 5, one KL divergence for each step of the chain, and the computation there did not need $s = t - 1$. Take $\sigma > 0$. Both Gaussians
-# have variance $\sigma^2$; the means differ because the model puts $\hat x_0$ in the place of $x_0$. Write $k = \sqrt{\bar\alpha_s} - \sqrt{1 - \bar\alpha_s - \sigma^2}\,\sqrt{\bar\alpha_t/(1 - \bar\alpha_t)}$ for the factor on $x_0$ in the
+# The objective that belongs to this joint has, as in chapter 5, one KL divergence for each step of the chain, and the computation there did not need $s = t - 1$. Take $\sigma > 0$. Both Gaussians of a step have variance $\sigma^2$. Their means differ because the model puts $\hat x_0$ in the place of $x_0$. Write $k = \sqrt{\bar\alpha_s} - \sqrt{1 - \bar\alpha_s - \sigma^2}\,\sqrt{\bar\alpha_t/(1 - \bar\alpha_t)}$ for the factor on $x_0$ in the
 # mean. Since $x_0 - \hat x_0 = \sqrt{(1-\bar\alpha_t)/\bar\alpha_t}\,(\hat\epsilon - \epsilon)$,
 #
 # $$
@@ -98,14 +97,13 @@ print(f"marginals hold at {tau[-2:0:-1]}")
 # ```
 #
 # ```{prf:proof}
-# The model $p_\theta(x_{0:T}) = p_\theta(x_{\tau_S}, \dots, x_{\tau_1}, x_0) \prod_{t \notin \tau} q(x_t \mid x_0)$ is a distribution of all levels, since each factor is one given those before it, and its $x_0$ is the sampler's. In
-# $\ln \bigl(q_{\sigma,\tau}(x_{1:T} \mid x_0) / p_\theta(x_{0:T})\bigr)$ the product stands above, by {eq}`eq:fewer-joint`, and below, and cancels. What is left is the quotient of the chain.
+# The model $p_\theta(x_{0:T}) = p_\theta(x_{\tau_S}, \dots, x_{\tau_1}, x_0) \prod_{t \notin \tau} q(x_t \mid x_0)$ is a distribution of all levels, since each factor is a distribution given the variables of the factors before it. Its $x_0$ is distributed like the sampler's. In
+# $\ln \bigl(q_{\sigma,\tau}(x_{1:T} \mid x_0) / p_\theta(x_{0:T})\bigr)$ the product over $t \notin \tau$ stands above, by {eq}`eq:fewer-joint`, and below, and cancels. What is left is the quotient of the chain.
 # ```
 #
-# (The paper's appendix C.1 has a factor $p_\theta(x_0 \mid x_t)$ in its place. Such a product has several densities of $x_0$ and is no distribution of all levels, and the divergence of $q(x_t \mid x_0)$ from it compares laws of different variables. The cells below show that what it adds is no part of a bound; more on the page of {doc}`sources </sources>`.)
+# (The paper's appendix C.1 has a factor $p_\theta(x_0 \mid x_t)$ in its place. Such a product has several densities of $x_0$ and is no distribution of all levels, and the divergence of $q(x_t \mid x_0)$ from it compares laws of different variables. The cells below show that what this factor adds is no part of a bound; more on the page of {doc}`sources </sources>`.)
 #
-# So $\tau$ decides the
-# weights and nothing else. Each term needs only the pair $(x_0, x_t)$, that is, a marginal, and the marginals are the same for every $\tau$. The best prediction at level $t$
+# So $\tau$ decides which levels count and with which weights, and nothing else. Each term needs only the pair $(x_0, x_t)$, that is, a marginal, and the marginals are the same for every $\tau$. The best prediction at level $t$
 # is $E[\epsilon \mid x_t]$ whatever the positive weights are. A network trained with $L_{\text{simple}}$ on all levels has therefore been trained for every sub-sequence: **on $\tau$, the
 # loss is $L_{\text{simple}}$ restricted to $t \in \tau$, up to weights.** (A network too small to be right everywhere would care about the weights. That is the fine print.)
 #
@@ -131,7 +129,7 @@ for s, t in list(pairwise(tau))[1:]:
 print("KL = gamma * squared error, for jumps of 100 levels")
 
 # %% [markdown]
-# And the levels outside $\tau$, for data from $\mathcal N(0, 0.01)$ and the exact $p(x_0 \mid x_t)$. Integrated over $x_t$, the model's factor must leave the chain as it was: its mass is 1. And no model's mean log-likelihood is above that of the data themselves.
+# The next cells turn to the levels outside $\tau$, for data from $\mathcal N(0, 0.01)$ and the exact $p(x_0 \mid x_t)$. The model's factor, integrated over $x_t$, must leave the chain as it was: its integral ("mass") is 1. And no model gives the data a larger mean log-likelihood than the data's own density does, so no bound may rise above that.
 
 # %%
 normal, width, alone = torch.distributions.Normal, 0.1, torch.Generator().manual_seed(1)
@@ -157,8 +155,9 @@ for t in (50, 150, 250):  # none of them in tau
 assert gained > 2 * most  # three of 990 levels
 
 # %% [markdown]
-# So sampling may use any $\tau$. Whether it *should* is another matter: the step puts $\hat x_0$, a prediction, where the derivation had $x_0$, and over a long jump that
-# hurts more. How much, and where, is what the rest of this chapter measures.
+# C.1's factor has the wrong mass, and on three of the 990 levels outside $\tau$ alone it adds more than twice the largest mean log-likelihood there is.
+#
+# So sampling may use any $\tau$. Whether it *should* is another matter: the step puts $\hat x_0$, a prediction, where the derivation had $x_0$. Over a long jump that hurts more. The rest of this chapter measures how much, and where.
 #
 # ## Where the path bends
 #
@@ -186,11 +185,8 @@ print("steps are straight lines in x / sqrt(abar) against nsr")
 # %% [markdown]
 # ### A truth to compare with
 #
-# On a line the result of infinitely many steps is known. Let $Q_t(u)$ be the $u$-quantile of $q_t$: the share $u$ of the probability lies below it. With the exact predictor, paths on a line
-# cannot cross at $\eta = 0$, and with ever shorter steps the points keep the distribution $q_t$ at every level (chapter 5 measured that they come near; chapter 7 says more). So a point that starts
-# at the $u$-quantile stays at the $u$-quantile and ends at $Q_0(u)$. We start 200 points at the quantiles of $\mathcal N(0, 1)$, $u = 0.0025, 0.0075, \dots, 0.9975$, walk, and take the mean of
-# $|x_0 - Q_0(u)|$. It is also the Wasserstein-1 distance of chapter 5, and no random number
-# is involved. The data is this book's mixture on a line, whose standard deviation is 0.76.
+# On a line the result of infinitely many steps is known. Let $Q_t(u)$ be the $u$-quantile of $q_t$: the share $u$ of the probability lies below it. Take the exact predictor, $\eta = 0$ and ever shorter steps. Then paths on a line cannot cross, and the points keep the distribution $q_t$ at every level (chapter 5 measured that they come near; chapter 7 proves both). So a point that starts at the $u$-quantile stays at the $u$-quantile and ends at $Q_0(u)$. We start 200 points at the quantiles of $\mathcal N(0, 1)$, $u = 0.0025, 0.0075, \dots, 0.9975$, walk, and take the mean of
+# $|x_0 - Q_0(u)|$. This mean is also the Wasserstein-1 distance of chapter 5, and no random number is involved. The data is this book's mixture on a line, whose standard deviation is 0.76.
 
 # %%
 share_below = (torch.arange(200, dtype=torch.float64) + 0.5) / 200
@@ -224,9 +220,7 @@ print(f"mean {truth.mean():.2f}, standard deviation {truth.std():.2f}")
 # %% [markdown]
 # ### A spacing made to measure
 #
-# Now "where the path bends" can be computed. In the coordinates of {eq}`eq:fewer-straight`, a step of length $h$ misses by $\tfrac12 h^2\, |d\epsilon^*/d\nu|$ to leading order. What a miss at level $t$ does to $x_0$
-# is the derivative $dx_0/d(x_t/\sqrt{\bar\alpha_t})$, and along quantiles that is a quotient of differences. Let $c$ be the product of the two, averaged over the points. The total is at most
-# about $\tfrac12 \sum c\, h^2$. Put $r = 1/h$ for the number of steps per unit of $\nu$. Each term $c\, h^2 = (c/r)\, h$ is the height $c/r$ times the length $h$ of its step, so the sum is close to the integral $\int c/r\; d\nu$. The number of steps is $\int r\; d\nu = S$. By
+# Now "where the path bends" can be computed. In the coordinates of {eq}`eq:fewer-straight`, a step of length $h$ misses by $\tfrac12 h^2\, |d\epsilon^*/d\nu|$ to leading order. What a miss at level $t$ does to $x_0$ is the derivative $dx_0/d(x_t/\sqrt{\bar\alpha_t})$, and along quantiles that is a quotient of differences. Let $c$ be the product of $|d\epsilon^*/d\nu|$ and this derivative, averaged over the points. The whole error is at most about $\tfrac12 \sum c\, h^2$. Put $r = 1/h$ for the number of steps per unit of $\nu$. Each term $c\, h^2 = (c/r)\, h$ is the height $c/r$ times the length $h$ of its step, so the sum is close to the integral $\int c/r\; d\nu$. The number of steps is $\int r\; d\nu = S$. By
 # Cauchy–Schwarz
 #
 # $$
@@ -236,7 +230,7 @@ print(f"mean {truth.mean():.2f}, standard deviation {truth.std():.2f}")
 # \end{gathered}
 # $$ (eq:fewer-density)
 #
-# The left-hand side does not depend on $r$, so $r \propto \sqrt c$ costs least: a spacing made for this data. It needs the truth, so it is no practical recipe; it is a ruler for the five practical ones.
+# The left-hand side does not depend on $r$, so $r \propto \sqrt c$ costs least: a spacing made for this data. This spacing needs the truth, so it is no practical recipe. It is a ruler for the five practical spacings.
 
 # %%
 levels = torch.arange(0, 1001, 5).clamp(min=1)  # 1, 5, 10, ..., 1000
@@ -286,12 +280,11 @@ for name, b in below.items():
         assert cost > 1.1 if power < 1 else abs(cost - 1) < 1e-9
 
 # %% [markdown]
-# In the coordinates $\nu$ and $x/\sqrt{\bar\alpha}$ the path of a quantile is the same curve for every schedule. So the two schedules put the bends at different levels and, up to rounding, at the same
-# signal-to-noise ratio (first output): the bends belong to the data, the labels to the schedule. The second output is {eq}`eq:fewer-density`: other densities of steps cost more.
+# In the coordinates $\nu$ and $x/\sqrt{\bar\alpha}$ the path of a quantile is the same curve for every schedule. So the two schedules put the bends at different levels and at nearly the same signal-to-noise ratio, 2.9 and 3.0 (first output): the bends belong to the data, the labels to the schedule. The second output is {eq}`eq:fewer-density`: other densities of steps cost more.
 #
 # ## Five spacings
 #
-# The package has five, by name: `make_tau(T, S, "leading")`, and so on. `"trailing"` is what it takes when none is named: it starts at $T$, and what that is worth to a trained network is measured {ref}`below <sec-fewer-start>`.
+# The package has five, by name: `make_tau(T, S, "leading")`, and so on. When none is named, the package takes `"trailing"`. That spacing starts at $T$; what this is worth to a trained network is measured {ref}`below <sec-fewer-start>`.
 #
 # | name | levels |
 # |---|---|
@@ -361,16 +354,13 @@ for S in (20, 50, 100):
 assert errors["cosine", "quadratic", 100] > 5 * errors["cosine", "leading", 100]
 
 # %% [markdown]
-# On the **linear** schedule the order is what the figure predicts. The bends lie at small $t$, the even spacings step over them, quadratic spacing does not, and its error is less than three quarters of
-# the even ones'. The paper indeed used quadratic spacing for CIFAR-10 (appendix D.2), and a linear schedule. The spacing made to measure is best in every column; at $S = 50$ and 100
-# its lead over quadratic is small, and 200 points hardly resolve it.
+# On the **linear** schedule the order is what the figure predicts. The bends lie at small $t$. The even spacings (the first three) step over them. Quadratic spacing does not, and its error is less than three quarters of theirs. The paper indeed used quadratic spacing for CIFAR-10 (appendix D.2), and a linear schedule. The spacing made to measure is best in every column; its lead over quadratic is smallest at $S = 50$ (0.0106 against 0.0111).
 #
-# On the **cosine** schedule even spacing in $t$ is already close to what the data wants, since half the steps belong below 329 there and not below 167. Leading even beats the spacing made to measure, up to $S = 50$. Quadratic
-# spacing has nothing to mend, and from $S = 20$ on it stops improving altogether. Both have the same cause.
+# On the **cosine** schedule even spacing in $t$ is already close to what the data wants, since half the steps belong below 329 there and not below 167. The squares have little to mend: up to $S = 20$ `quadratic-full` is behind `trailing`. Two rows surprise. Leading beats even the spacing made to measure, up to $S = 50$; and quadratic stops improving at $S = 20$. Both surprises have the same cause: these two spacings start below $T$.
 #
 # ### Starting below $T$
 #
-# The sampler draws its start from $\mathcal N(0, I)$ at level $\tau_S$. If $\tau_S < T$, that is not the distribution there: $q_{\tau_S}$ still holds data. We measure the distance of $\mathcal N(0,1)$
+# The sampler draws its start from $\mathcal N(0, I)$ at level $\tau_S$. If $\tau_S < T$, the right distribution there is another one: $q_{\tau_S}$ still holds data. We measure the distance of $\mathcal N(0,1)$
 # from $q_{\tau_S}$, and then repeat the walk from the right start, the quantiles of $q_{\tau_S}$.
 
 # %%
@@ -396,7 +386,7 @@ assert right_start["leading"] > errors["cosine", "leading", 10]
 # wrong by 0.04, no later step mends it, and this is the floor in the table. A spacing belongs to its schedule.
 #
 # The last line is less comfortable. With `"leading"` and $S = 10$ (a start at 901), the *wrong* start gives the *smaller* error. Two errors of opposite sign cancel in part: at $S = 10$ the whole lead of leading over the ruler (0.0505) in
-# the cosine table is luck on this data. A benchmark that looks only at the end cannot tell. For larger $S$ leading starts nearer to $T$ and both errors vanish.
+# the cosine table is luck on this data. A benchmark that looks only at the end cannot tell. For larger $S$ leading starts nearer to $T$, and both errors shrink.
 #
 # **Try it.** The same errors for other numbers of steps, and where they come from. The height of a bar is what one step costs when all else is exact: points that sit at the quantiles of $q_t$
 # make this step of DDIM and are then carried to the data without error, and the bar is their mean distance from where they should be. A purple bar is the cost of the start. Change
@@ -412,7 +402,7 @@ assert right_start["leading"] > errors["cosine", "leading", 10]
 #
 # **Asking for $S$ and getting another number.** The official code's uniform spacing is `range(0, T, T // S)`. It has $S$ levels only if the division is kind.
 #
-# **Repeats.** Its quadratic spacing rounds $S$ squares down, and near 0 they collide. The sampler then steps from a level to itself, which changes nothing and costs a call.
+# **Repeats.** The official code's quadratic spacing rounds $S$ squares down, and near 0 they collide. The sampler then steps from a level to itself, which changes nothing and costs a call.
 # (And where uniform spacing does give $S < T$ levels, it starts below $T$ like quadratic, with the effect just measured.)
 
 # %%
@@ -430,7 +420,7 @@ for S in (50, 100, 1000):
 # {py:func}`~ddim_edu.schedule.make_tau` gives exactly $S$ distinct levels for every $S$ from 1 to $T$: for `"leading"` it takes the first $S$, and for the squares a repeat moves up to the next free level.
 #
 # **Two sources for one list.** The library `diffusers` makes a list of timesteps, counted from 0, and walks down it. But, at the time of writing, its DDIM step does not look up where the walk goes next: it
-# recomputes the target as $t - \lfloor T/S \rfloor$ (issues 9261, 11347 and 12633 of its repository). With `"leading"` the two agree. With `"linspace"` they do not, since the gaps there are not $\lfloor T/S \rfloor$.
+# recomputes the target as $t - \lfloor T/S \rfloor$ (issues 9261, 11347 and 12633 of its repository). With `"leading"` list and recomputed target agree. With `"linspace"` they do not, since the gaps there are not $\lfloor T/S \rfloor$.
 
 # %%
 S = 10
@@ -455,13 +445,13 @@ assert abs(outcome["listed"] - errors["linear", "linspace", 10]) < 1e-6
 assert outcome["recomputed"] < outcome["listed"]
 
 # %% [markdown]
-# Nine of ten targets are off by 11 levels: a state made for level 899 (counted from 0) is handed to the network as level 888, with more noise in it than its label says. We expected damage. On this problem the error is
+# Nine of ten targets are off by 11 levels: a state made for level 899 (counted from 0) is handed to the network as level 888. The state holds more noise than its label says. We expected damage. On this problem the error is
 # *smaller* than with the right list. The printed standard deviations ("spread") suggest why: few steps leave the cloud too narrow (the data has 0.76), and the surplus noise gives some width back. So this is
 # not evidence that the fault is harmless. It is evidence that an end result can hide a fault, and that a step should be tested by itself.
 #
 # ## Cost against quality
 #
-# How fast does the error fall? A step of length $h$ misses by about $h^2$, and there are $S \propto 1/h$ of them, so the total should fall like $1/S$: slope $-1$ on logarithmic axes. At $\eta = 1$ the
+# How fast does the error fall? A step of length $h$ misses by something proportional to $h^2$. There are $S \propto 1/h$ steps, so the whole error should fall like $1/S$: slope $-1$ on logarithmic axes. At $\eta = 1$ the
 # walk is random, so there we draw 5,000 samples, sort them and compare with quantiles. The same distance for 5,000 true draws is the floor of that measurement.
 
 # %%
@@ -490,14 +480,13 @@ assert -1.2 < slope < -0.8
 assert all(noisy[S] > 1.2 * errors["linear", "trailing", S] for S in (10, 20, 50))
 
 # %% [markdown]
-# At $\eta = 0$ the error falls as predicted. At $\eta = 1$ it is larger at the same number of calls: a Gaussian of preset width is a poor stand-in for what lies behind a long jump (chapter 1), and the
+# At $\eta = 0$ the error falls as predicted. At $\eta = 1$ the error is larger at the same number of calls: a Gaussian of preset width is a poor stand-in for what lies behind a long jump (chapter 1), and the
 # more fresh noise a step takes, the more variance it loses (chapter 5).
 #
 # ### A promise of chapter 1
 #
-# Chapter 1 ran a chain of 100 steps at $\eta = 1$ on data with a tenth of the points in its left peak. It found 9.3% there, three standard errors short, and said that
-# a hundred steps are a little coarse. Was it coarseness, or chance? We compute the share without sampling. Let $f_s(x)$ be the probability that a walk which is at $x$ at level $s$ ends in
-# the left peak, that is, below $-0.3$. At level 0 it is 1 or 0. One step up it is an average over the noise of the step, $f_t(x) = E\,[f_s(\text{mean}(x) + \sigma z)]$, which a sum over 24 well-chosen
+# Chapter 1 ran a chain of 100 steps at $\eta = 1$ on data with a tenth of the points in its left peak. It found 9.3% there, three standard errors short, and said that a hundred steps are a little coarse. Was the lack coarseness, or chance? We compute the share without sampling. Let $f_s(x)$ be the probability that a walk which is at $x$ at level $s$ ends in
+# the left peak, that is, below $-0.3$. At level 0, $f_0$ is 1 or 0. One step up the probability is an average over the noise of the step, $f_t(x) = E\,[f_s(\text{mean}(x) + \sigma z)]$, which a sum over 24 well-chosen
 # points (Gauss–Hermite quadrature) gives on a grid. At the top, average over $\mathcal N(0,1)$.
 
 # %%
@@ -566,12 +555,12 @@ print("missing at S = 10,", ", ".join(said))
 assert 0 < missing[0.0] < missing[1.0]
 
 # %% [markdown]
-# It was coarseness. With its hundred steps the chain of chapter 1 cannot give 10%, however many samples one draws. Few steps starve the rare peak at either $\eta$, and at $\eta = 1$ more. On this data, the rare kind is
+# The lack was coarseness. With its hundred steps the chain of chapter 1 cannot give 10%, however many samples one draws. Few steps starve the rare peak at either $\eta$, and at $\eta = 1$ more. On this data, the rare kind is
 # what fewer steps lose.
 #
 # ## A trained network
 #
-# The digits model that comes with the package has $T = 1000$ levels on the cosine schedule. A trained network adds a trap that no exact predictor shows. Leave from $t = T$ without precaution:
+# The digits model that comes with the package has $T = 1000$ levels on the cosine schedule. A trained network adds a trap that no exact predictor shows. The next cell starts at $t = T$ without precaution:
 
 # %%
 digits_model, data = load("digits"), digits()
@@ -599,14 +588,12 @@ below_T = walk(x_T[:16], 10, spacing="leading", clip=None)  # from 901
 assert below_T.abs().mean() < 1.1
 
 # %% [markdown]
-# The prediction $\hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\, \hat\epsilon)/\sqrt{\bar\alpha_t}$ multiplies the network's error by $1/\sqrt{\bar\alpha_T} \approx 20{,}000$ there, and the pixels leave $[-1, 1]$ by
-# orders of magnitude. Clipping $\hat x_0$ to $[-1, 1]$ at every step avoids the worst of this, since pixels live there. So does starting below $T$, but then the start is wrong.
+# The prediction $\hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\, \hat\epsilon)/\sqrt{\bar\alpha_t}$ multiplies the network's error by $1/\sqrt{\bar\alpha_T} \approx 20{,}000$ there: the pixels, which should lie in $[-1, 1]$, come out with a mean size above 50. Clipping $\hat x_0$ to $[-1, 1]$ at every step avoids the worst of this, since pixels live there. Starting below $T$ avoids it too, but then the start is wrong.
 #
 # (sec-fewer-start)=
 # ### Which start
 #
-# `leading` with $S = 10$ starts at 901. There $x_t$ still holds a share $\sqrt{\bar\alpha_{901}}$ of a picture, in training it did for every $x_t$ that the network saw, and the sampler hands it pure noise. `trailing` asks the network at level $T$ first,
-# where pure noise is what training showed it, up to one part in 20,000 {cite}`lin2024flawed`. Which matters more, the wrong start or the network's error at $T$? The larger model, of clothes, was measured with both, clipped: three seeds of 250 pictures for
+# `leading` with $S = 10$ starts at 901. In training, every $x_t$ that the network saw at that level held a picture, times $\sqrt{\bar\alpha_{901}} = 0.15$. The sampler hands the network pure noise. `trailing` asks the network at level $T$ first, where training did show pure noise, up to one part in 20,000 {cite}`lin2024flawed`. Which matters more, the wrong start or the network's error at $T$? The larger model, of clothes, was measured with both, clipped: three seeds of 250 pictures for
 # each number, in the classifier distance of chapter 11 (smaller is better).
 
 # %%
@@ -626,7 +613,7 @@ for S in (5, 10, 20):
 assert np.mean(cells["leading", 5]) > 8 * np.mean(cells["trailing", 5])
 
 # %% [markdown]
-# On clothes the start matters more, and most where steps are few: with five steps the distance falls to an eighth. From here on we use `"trailing"` and `clip=1.0`, the package's defaults.
+# On clothes the start matters more, and most where steps are few: with five steps `trailing` has less than an eighth of the distance of `leading`. From here on we use `"trailing"` and `clip=1.0`, the package's defaults.
 #
 # ### How good are the samples?
 #
@@ -686,9 +673,7 @@ assert abs(quality[0.0, 20][0] - quality["leading, S = 20"][0]) < 10e-3
 assert all(quality[eta, 5][0] > 5 * quality[eta, 5][1] for eta in (0.0, 1.0))
 
 # %% [markdown]
-# This statistic with this many images cannot tell the two settings apart; a finer claim would need more
-# images. But it answers the question of this chapter for these digits: at $\eta = 0$, twenty calls of the thousand give images that it cannot tell from real ones. Five calls are too few, and with so few the digits are better off with
-# `leading`: for this network its error at $T$, which the clip leaves as black and white, is the larger mistake, other than for clothes. At twenty calls nothing is left of the difference. The paper's Table 1 makes the finer claim, with 50,000
+# This statistic with this many images cannot tell $\eta = 0$ from $\eta = 1$; a finer claim would need more images. But the statistic answers the question of this chapter for these digits: at $\eta = 0$, twenty calls of the thousand give images that it cannot tell from real ones. Five calls are too few. With so few, other than on the clothes, `leading` does better: on the digits the network's error at $T$ seems to cost more than the wrong start. At twenty calls no difference is seen. The paper's Table 1 makes the finer claim, with 50,000
 # images at each setting: on CIFAR-10 at $S = 10$, FID (smaller is better) 13.36 for $\eta = 0$ and 41.07 for $\eta = 1$; at $S = 1000$, 4.04 and 4.73.
 #
 # ## The same start, other numbers of steps
@@ -727,13 +712,12 @@ print(f"for scale, two samples from different starts: {unrelated:.2f}")
 assert falling[3] < 0.3 * unrelated and other > 0.7 * unrelated
 
 # %% [markdown]
-# The distances are root-mean-square differences per pixel, averaged over 32 starts, on a scale from $-1$ to 1. At $\eta = 1$ two runs from the same start are about as far apart as samples from different starts: $x_T$
-# decides little there. At $\eta = 0$ it decides everything. The curve that the steps approximate is a function from $x_T$ to $x_0$; so $x_T$ may be read as a code of the picture.
+# The distances are root-mean-square differences per pixel, averaged over 32 starts, on a scale from $-1$ to 1. At $\eta = 1$ two runs from the same start are about as far apart as samples from different starts: $x_T$ decides little there. At $\eta = 0$ the start $x_T$ decides everything. The curve that the steps approximate leads from each $x_T$ to one $x_0$; so $x_T$ may be read as a code of the picture.
 # Chapter 7 runs it backwards and chapter 12 moves about in it.
 #
 # ## Counting calls, and seconds
 #
-# DDPM with all 1000 steps against DDIM with 10, 20 and 50, one picture each, by the same network. The calls are counted exactly, by a predictor that counts. Seconds depend on the
+# We compare DDPM with all 1000 steps and DDIM with 10, 20 and 50, one picture each, by the same network. The calls are counted exactly, by a predictor that counts. Seconds depend on the
 # machine, so we assert only that they follow the calls within a factor of four.
 
 # %%
@@ -766,8 +750,7 @@ minutes = hours * 60 * calls_now / calls_then
 print(f"the 20 hours, at 20 calls a picture: {minutes:.0f} minutes")
 
 # %% [markdown]
-# If calls are all that costs, twenty of them make twenty-four minutes of the twenty hours. That is no GAN's minute. But it is the network that would have taken the twenty hours, and
-# it was not trained again.
+# If calls are all that costs, twenty of them make twenty-four minutes of the twenty hours. That is no GAN's minute. But the network is the same that would have taken the twenty hours, and nobody trained it again.
 #
 # ## What breaks: one-step formulas on long jumps
 #
@@ -813,7 +796,7 @@ for name, alpha in (("one level", linear.alpha_step[100]), ("product", abar_t / 
 assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 
 # %% [markdown]
-# With 50 of 1000 levels, the shortcut makes the change of one level for every twenty that it passes, and goes on to treat the state as if it had made them all. Nothing warns. The last
+# With 50 of 1000 levels, the shortcut makes the change of one level for every twenty that it passes, and then treats the state as if it had made the change of all twenty. Nothing warns. The last
 # cell is the test that catches it: start from $x_t$ with known $x_0$, put the true $\epsilon$ in the place of $\epsilon_\theta$, and compare the variance of $x_s$ with $1 - \bar\alpha_s$, here for the step from 100 to 80.
 #
 # ## Exercises
@@ -958,10 +941,10 @@ assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 #
 # ## Summary
 #
-# 1. The family $q_\sigma$ exists on every sub-sequence $\tau$, with the same marginals; its loss is the same squared error with other weights, so one training serves all.
+# 1. The family $q_\sigma$ exists on every sub-sequence $\tau$, with the same marginals; its loss is the same squared error, on the levels of $\tau$, with other weights. So one training serves all.
 # 2. A deterministic step is a straight line in $x/\sqrt{\bar\alpha}$ against $\sqrt{(1-\bar\alpha)/\bar\alpha}$; it errs where $\hat\epsilon$ changes, so levels belong where the path bends.
-# 3. The best spacing depends on the schedule: quadratic for the linear one; for the cosine one spacings that start at $T$ differ little from 20 steps on, and quadratic's start at $0.8\, T$ leaves a floor.
-# 4. At $\eta = 0$ the error falls about as $1/S$ (for the digits twenty calls do, as far as our statistic sees) and one $x_T$ keeps its picture; at $\eta = 1$ few steps hurt more. Both starve a rare peak.
+# 3. Which of the five spacings is best depends on the schedule. On the linear one it is quadratic. On the cosine one, spacings that start at $T$ differ little from 20 steps on, and quadratic's start at $0.8\, T$ leaves a floor.
+# 4. At $\eta = 0$ the error on a line falls about as $1/S$, and one $x_T$ keeps its picture. At $\eta = 1$ few steps hurt more on a line; on the digits our statistic sees no difference, and twenty calls do. Few steps starve a rare peak at either $\eta$.
 # 5. A jump needs $\bar\alpha_t/\bar\alpha_s$, the network needs the level, and the sampler needs one list: three places where code goes wrong in silence.
 #
 # **Next.** Chapter 7 takes the limit of ever shorter steps and finds a differential equation. In the package, read {py:func}`~ddim_edu.schedule.make_tau`, then

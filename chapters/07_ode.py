@@ -2,8 +2,7 @@
 # (ch-ode)=
 # # The ODE inside
 #
-# **Question.** With $\sigma = 0$ the sampler draws no noise after $x_T$. It is then a deterministic map from $x_T$ to $x_0$. Which map is it, and
-# what can one do with it that no stochastic sampler can?
+# **Question.** With $\sigma = 0$ the sampler draws no noise after $x_T$. The sampler is then a deterministic map from $x_T$ to $x_0$. Which map is it, and what can one do with this map that no stochastic sampler can?
 #
 # The map is the flow of an ordinary differential equation (ODE), and it can be run backwards: a picture can be encoded as the noise
 # that would produce it. At the end of this chapter you will have checked, by running it,
@@ -11,7 +10,7 @@
 # - that a DDIM step is one step of Euler's method, in a clock that chapter 2 has already met;
 # - that the exact flow carries $q_T$ to the data, and that on the line it is the quantile map;
 # - how fast the error falls with the number of steps, and where DDIM beats another discretisation of the same ODE and where it does not;
-# - how well held-out digits survive the way up and down again, that their latents are *not* standard normal, and for which two reasons;
+# - how well held-out digits survive the way up to noise and down again; that the noise so found, their *latents*, is *not* standard normal, and for which two reasons;
 # - what a wrong schedule, clipping, and fresh noise do to all this.
 #
 # The chapter opens {py:mod}`ddim_edu.sampler` ({py:func}`~ddim_edu.sampler.invert`) and {py:mod}`ddim_edu.exact`.
@@ -49,16 +48,14 @@ nsr, alpha_bar = schedule.nsr, schedule.alpha_bar
 # $$ (eq:rescaled)
 #
 # The data keeps its size and the noise grows. $\nu_t$, known from chapter 6, is `schedule.nsr`, the root of the inverse SNR {eq}`eq:snr`. The chain itself
-# becomes the one that chapter 1 turned down. Dividing the forward step {eq}`eq:forward-step` by $\sqrt{\bar\alpha_t}$, and with
-# $\nu_t^2 = 1/\bar\alpha_t - 1$ so that $\beta_t/\bar\alpha_t = \nu_t^2 - \nu_{t-1}^2$,
+# becomes the one that chapter 1 turned down. From $\nu_t^2 = 1/\bar\alpha_t - 1$ follows $\beta_t/\bar\alpha_t = \nu_t^2 - \nu_{t-1}^2$. So the forward step {eq}`eq:forward-step`, divided by $\sqrt{\bar\alpha_t}$, is
 #
 # $$
 # \bar x_t = \bar x_{t-1} + \sqrt{\nu_t^2 - \nu_{t-1}^2}\;\, z_t .
 # $$ (eq:additive-chain)
 #
-# Nothing shrinks. What the network is given is $x_t = \bar x_t/\sqrt{1 + \nu_t^2}$, because $\bar\alpha_t = 1/(1 + \nu_t^2)$. So shrinking at
-# every step and rescaling before every call are one process in two units; {cite:t}`karras2022edm` work in the second. The two chains,
-# driven by the same noise:
+# Nothing shrinks. The network is given $x_t = \bar x_t/\sqrt{1 + \nu_t^2}$, because $\bar\alpha_t = 1/(1 + \nu_t^2)$. So shrinking at
+# every step and rescaling before every call are one process in two units; {cite:t}`karras2022edm` work in the second. The next cell drives the two chains by the same noise:
 
 # %%
 # checks eq:rescaled, eq:additive-chain
@@ -78,8 +75,7 @@ print(f"t = 1000: std x {x.std():.1f}, xbar {xbar.std():.0f}, nsr {nsr[-1]:.0f}"
 # %% [markdown]
 # ## A step of the sampler is a step of Euler
 #
-# Chapters 4 and 5 gave the step from $t$ down to $s$. With $\sigma = 0$ it puts the predicted data and the predicted noise together again in
-# the proportions of level $s$ (equation 12 of {cite:t}`song2021ddim`):
+# Chapters 4 and 5 gave the step from $t$ down to $s$. With $\sigma = 0$ this step puts the predicted data and the predicted noise together again in the proportions of level $s$ (equation 12 of {cite:t}`song2021ddim`):
 #
 # $$
 # x_s = \sqrt{\bar\alpha_s}\, \frac{x_t - \sqrt{1 - \bar\alpha_t}\; \hat\epsilon}{\sqrt{\bar\alpha_t}} + \sqrt{1 - \bar\alpha_s}\; \hat\epsilon .
@@ -91,7 +87,7 @@ print(f"t = 1000: std x {x.std():.1f}, xbar {xbar.std():.0f}, nsr {nsr[-1]:.0f}"
 # \bar x_s = \bar x_t + (\nu_s - \nu_t)\; \epsilon_\theta(x_t, t) .
 # $$ (eq:clock-step)
 #
-# This is equation 13 of the paper, and {eq}`eq:fewer-straight` of chapter 6, which read it as a straight line. It says: move along the direction $\epsilon_\theta$ for a time $\nu_s - \nu_t$ (negative on the
+# This is equation 13 of the paper, and {eq}`eq:fewer-straight` of chapter 6, which read it as a straight line. The equation says: move along the direction $\epsilon_\theta$ for a time $\nu_s - \nu_t$ (negative on the
 # way down). That is **Euler's method**, the simplest way to solve an ODE numerically, for the equation whose clock is $\nu$:
 #
 # $$
@@ -118,13 +114,11 @@ for step in ddim_path(one.eps, x_T, schedule, tau):  # eta = 0
 print(f"{len(tau) - 1} steps agree to 12 decimals; first x_0: {xbar[0, 0]:.3f}")
 
 # %% [markdown]
-# Two things follow at once. If the data is a single point $m$, the noise in $\bar x_t = m + \nu_t \epsilon$ is known exactly, the right-hand side of
-# {eq}`eq:clock-ode` is constant along the path, and DDIM is exact *in one step* (checked below, with a table). And a path bends only because the $x_0$ that one expects changes along it:
-# where $\nu$ is much larger than the data is wide, that hardly shows in $\epsilon^*$, and paths are almost straight.
+# Two things follow at once. If the data is a single point $m$, the noise in $\bar x_t = m + \nu_t \epsilon$ is known exactly, the right-hand side of {eq}`eq:clock-ode` is constant along the path, and DDIM is exact *in one step* (checked below, with a table). And a path bends only because the $x_0$ that one expects changes along it. Where $\nu$ is much larger than the data is wide, that change hardly shows in $\epsilon^*$, and paths are almost straight.
 #
 # ## What the exact flow does
 #
-# Let $p_\nu$ be the density of $x_0 + \nu\epsilon$, and use the best predictor $\epsilon^*$. It is $-\sqrt{1 - \bar\alpha_t}\, \nabla \ln q_t$ by {eq}`eq:tweedie`. In the
+# Let $p_\nu$ be the density of $x_0 + \nu\epsilon$, and use the best predictor $\epsilon^*$. By {eq}`eq:tweedie`, $\epsilon^* = -\sqrt{1 - \bar\alpha_t}\, \nabla \ln q_t$. In the
 # new units a gradient is $\sqrt{\bar\alpha_t}$ times as large, since $x = \sqrt{\bar\alpha_t}\, \bar x$, so that
 #
 # $$
@@ -138,19 +132,17 @@ print(f"{len(tau) - 1} steps agree to 12 decimals; first x_0: {xbar[0, 0]:.3f}")
 #
 # ```{prf:proof}
 # Raising $\nu^2$ by a small $h$ adds an independent $\sqrt h\, z$. Expand $p_\nu(x - \sqrt h\, z)$ to second order in $\sqrt h$ and take the mean over $z$: the first
-# order vanishes and the second gives $\partial p/\partial(\nu^2) = \tfrac12 \Delta p$, with $\Delta$ the sum of the second derivatives. Since $d(\nu^2) = 2\nu\, d\nu$,
+# order vanishes and the second gives $\partial p/\partial(\nu^2) = \tfrac12 \Delta p$, where the **Laplacian** $\Delta$ is the sum of the second derivatives. Since $d(\nu^2) = 2\nu\, d\nu$,
 #
 # $$
 # \frac{\partial p_\nu}{\partial \nu} = \nu\, \Delta p_\nu .
 # $$ (eq:heat)
 #
-# A cloud of points of density $p$ that moves with velocity $u$ changes as $\partial p/\partial\nu = -\nabla \cdot (p\, u)$: what flows out of a small box is
-# missing in it. Put $p = p_\nu$ and $u = \epsilon^* = -\nu \nabla \ln p_\nu = -\nu \nabla p_\nu/p_\nu$. The right-hand side is $\nabla \cdot (\nu \nabla p_\nu) = \nu\, \Delta p_\nu$, which is {eq}`eq:heat`. So
+# A cloud of points of density $p$ that moves with velocity $u$ changes as $\partial p/\partial\nu = -\nabla \cdot (p\, u)$: what flows out of a small box is missing in it. (The **divergence of a field**, $\nabla \cdot$, adds up the derivative of each coordinate of the field along that coordinate; it has nothing to do with the divergence of two distributions.) Put $p = p_\nu$ and $u = \epsilon^* = -\nu \nabla \ln p_\nu = -\nu \nabla p_\nu/p_\nu$. The right-hand side is $\nabla \cdot (\nu \nabla p_\nu) = \nu\, \Delta p_\nu$, which is {eq}`eq:heat`. So
 # $p_\nu$ satisfies the equation of the cloud; with a smooth velocity that equation has one solution for a given start.
 # ```
 #
-# So the deterministic sampler may be trusted for one reason: it approximates this flow. Each finite step is wrong by a little, and the sections below
-# measure by how much. (The sampler starts from $\mathcal N(0, I)$ instead of $q_T$; chapter 2 measured that difference.) For the mixture on the line $p_\nu$ can be written down, and differences
+# So the deterministic sampler may be trusted for one reason: it approximates this flow. Each finite step has an error, and the sections below measure it. (The sampler starts from $\mathcal N(0, I)$ instead of $q_T$; chapter 2 measured that difference.) For the mixture on the line $p_\nu$ can be written down, and differences
 # stand in for the derivatives in {eq}`eq:velocity` and {eq}`eq:heat`. The method {py:meth}`~ddim_edu.exact.GaussianMixture.eps_at` gives $\epsilon^*$ between the levels.
 
 # %%
@@ -183,8 +175,7 @@ assert torch.allclose(velocity, eps, atol=1e-4) and eps.abs().max() > 1
 # $$ (eq:gaussian-flow)
 #
 # The number of standard deviations from the mean never changes. Before we use a numerical solver as truth, test it where the truth is known.
-# `solve_ivp` chooses its own steps so that an estimate of its error stays below a tolerance, here of $10^{-10}$ for each of them. We stop at $\nu = 10^{-4}$ and take
-# one Euler step to 0, whose error is of the order of $10^{-8}$.
+# `solve_ivp` chooses its own steps: for each step, an estimate of its error stays below a tolerance, here of $10^{-10}$. We stop at $\nu = 10^{-4}$ and take one Euler step to 0. The error of this step is of the order of $10^{-8}$.
 
 # %%
 def flow(exact, xbar, start):
@@ -218,7 +209,7 @@ assert torch.allclose(last.x_s, closed, atol=0.01)
 #
 # For $\nu > 0$ the velocity is smooth, so through each point passes one path: two paths that meet at some $\nu$ are the same path. The flow is therefore
 # **one-to-one**. On the line this says more. Paths that cannot cross keep their order, so the map $x_T \mapsto x_0$ is increasing; and it carries
-# $q_T$ to the data. Only one increasing map does: the share of the data below $x_0$ must be the share of $q_T$ below $x_T$. With the distribution functions $F_T$ and $F_0$,
+# $q_T$ to the data. Only one increasing map does that: the share of the data below $x_0$ must be the share of $q_T$ below $x_T$. With the distribution functions $F_T$ and $F_0$,
 #
 # $$
 # F_0(x_0) = F_T(x_T), \quad\text{that is,}\quad x_0 = F_0^{-1}\bigl(F_T(x_T)\bigr) ,
@@ -287,20 +278,19 @@ assert far.max() < 0.2 < 1 < bend.max()
 # \bar x_s = r\, \bar x_t + (1 - r)\, E[x_0 \mid x_t], \qquad r = \frac{\nu_s}{\nu_t} .
 # $$ (eq:weighted-step)
 #
-# By {eq}`eq:velocity`, $E[x_0 \mid x_t] = \bar x + \nu^2 \nabla \ln p_\nu(\bar x)$. Differentiating a second time shows that its Jacobian is the covariance
-# of $x_0$ given $x_t$ over $\nu_t^2$ ({ref}`ex-ode-jacobian`), so the Jacobian of the step is
+# By {eq}`eq:velocity`, $E[x_0 \mid x_t] = \bar x + \nu^2 \nabla \ln p_\nu(\bar x)$. The **Jacobian** of a map is the matrix of its first derivatives. Differentiating a second time shows that the Jacobian of $E[x_0 \mid x_t]$ is the covariance of $x_0$ given $x_t$ over $\nu_t^2$ ({ref}`ex-ode-jacobian`), so the Jacobian of the step is
 #
 # $$
 # r\, I + (1 - r)\, \operatorname{Cov}(x_0 \mid x_t)/\nu_t^2 .
 # $$ (eq:step-jacobian)
 #
-# Going down to a level above 0, $0 < r < 1$. The matrix is symmetric and its eigenvalues are at least $r$. Integrate it along the segment from one point $a$ to another, $b$: the step takes them to $a'$ and $b'$ with
+# Going down to a level above 0, $0 < r < 1$. The matrix is symmetric and its eigenvalues are at least $r$. Integrate the matrix along the segment from one point $a$ to another, $b$: the step takes these points to $a'$ and $b'$ with
 #
 # $$
 # (b' - a') \cdot (b - a) \ge r\, \lVert b - a \rVert^2 > 0 ,
 # $$ (eq:step-apart)
 #
-# so they stay apart. With the exact predictor **every step down to a level above 0 is one-to-one, whatever its size and the number of dimensions**. Going up, $r > 1$, the second term is negative, and a long step can fold.
+# so $a'$ and $b'$ are different points. With the exact predictor **every step down to a level above 0 is one-to-one, whatever its size and the number of dimensions**. Going up, $r > 1$ and the second term is negative. A long step can then **fold**: it can take two points to one.
 
 # %%
 t, x_0 = 300, torch.linspace(-3, 3, 6001, dtype=torch.float64)
@@ -351,11 +341,10 @@ for t, s in ((1000, 1), (500, 50), (200, 100)):
 # $$ (eq:flow-in-t)
 #
 # It is {eq}`eq:clock-ode` in other units. Since $\tfrac{d}{dt} \sqrt{\bar\alpha} = -\tfrac{\beta}{2} \sqrt{\bar\alpha}$, the term $-\tfrac\beta2 x$ cancels when
-# we differentiate $\bar x = x/\sqrt{\bar\alpha}$, and what is left is $\tfrac{d\bar x}{dt} = \epsilon^* \beta/(2\sqrt{\bar\alpha(1 - \bar\alpha)})$. The factor is
-# $d\nu/dt$: differentiate $\nu^2 = 1/\bar\alpha - 1$ to get $2\nu\, \tfrac{d\nu}{dt} = \beta/\bar\alpha$. (Proposition 1 of the DDIM paper states the equivalence for the variance-exploding
+# we differentiate $\bar x = x/\sqrt{\bar\alpha}$, and what is left is $\tfrac{d\bar x}{dt} = \epsilon^* \beta/(2\sqrt{\bar\alpha(1 - \bar\alpha)})$. The factor of $\epsilon^*$ is $d\nu/dt$: differentiate $\nu^2 = 1/\bar\alpha - 1$ to get $2\nu\, \tfrac{d\nu}{dt} = \beta/\bar\alpha$. (Proposition 1 of the DDIM paper states the equivalence for the variance-exploding
 # form, which is {eq}`eq:clock-ode`.)
 #
-# One ODE, but Euler's method depends on the clock. It assumes a constant right-hand side during a step, and what is constant in one clock is not in another.
+# The ODE is the same, but Euler's method depends on the clock. The method takes the right-hand side for constant during a step, and what is constant in one clock is not in another.
 # Besides DDIM's {eq}`eq:clock-step` there are Euler in $\nu^2$, which is equation 15 of the DDIM paper, and Euler in $t$:
 #
 # $$
@@ -414,12 +403,10 @@ ax.legend();
 
 # %% [markdown]
 # The fit covers $S \ge 50$; its ± is the standard error of a straight line through the four points and says how straight they lie. All three slopes are within 0.1 of the limit $-1$: the order is 1. The DDIM paper expects its step to differ from equation 15 "in fewer
-# sampling steps", and it does: with ten steps equation 15 is more than ten times worse. It takes $\epsilon_\theta/\nu$ for constant, which is wrong even for a single point.
+# sampling steps", and it does: with ten steps equation 15 is more than ten times worse. Equation 15 takes $\epsilon_\theta/\nu$ for constant, which is wrong even for a single point.
 #
 # The lowest curve is the surprise: Euler in $t$ beats DDIM here. Is that a law? In {eq}`eq:flow-in-t`, the bracket vanishes for data
-# $\mathcal N(0, I)$, where $\epsilon^* = \sqrt{1 - \bar\alpha}\, x$: nothing moves and Euler in $t$ is exact in one step. DDIM is exact for a single point.
-# Our mixture, with the variances printed below, is nearer to the first. The 1,597 training digits are a set of isolated points in 64 dimensions, and nearly constant in some of them. Ten steps on each; the error
-# is the median over 40 starts of the root mean square over coordinates.
+# $\mathcal N(0, I)$, where $\epsilon^* = \sqrt{1 - \bar\alpha}\, x$: nothing moves and Euler in $t$ is exact in one step. DDIM is exact for a single point. Our mixture, with the variances printed below, is nearer to $\mathcal N(0, I)$. The 1,597 training digits are isolated points in 64 dimensions, and some of their pixels are nearly constant. The cell takes ten steps on each; the error is the median over 40 starts of the root mean square over coordinates.
 
 # %%
 data = digits()
@@ -467,9 +454,9 @@ assert all(o["nu^2"] > 5 * max(o["nu"], o["t"]) for o in off.values())
 
 # %% [markdown]
 # So neither clock wins by law. On the digits DDIM's typical start hits the right one almost exactly, since its last step goes straight to $E[x_0 \mid x_t]$, where Euler in $t$ stops a little beside it;
-# a few starts of either (7 and 3 of 40) end nearest to another digit. On the smooth mixture Euler in $t$ is ahead. Equation 15 is far behind everywhere. What all three share is order 1; methods of higher order on this ODE are in {py:mod}`ddim_edu.solvers`.
+# a few starts of either (7 of 40 for DDIM, 3 for Euler in $t$) end nearest to another digit. On the smooth mixture Euler in $t$ is ahead. Equation 15 is far behind everywhere. What all three share is order 1; methods of higher order on this ODE are in {py:mod}`ddim_edu.solvers`.
 #
-# **Try it.** One such method now, for comparison. Heun's makes DDIM's step, asks for the noise once more where it has arrived, and then makes the step anew with the mean of the two; only the last step,
+# **Try it.** Here is one such method, for comparison. Heun's method makes DDIM's step, asks for the noise once more at the step's end, and then makes the step anew with the mean of the two predictions; only the last step,
 # to the data, is plain DDIM, because no network knows level 0. On the left is one start in the ODE's own units, where a step of DDIM is a straight piece along the velocity at its right end. The
 # border between the two peaks is near the start $-0.5$; move across it. Then read off what twice the steps do to the mean error of each method. A method of order 2 should divide it by four. Does
 # Heun's, when the levels are even in $t$, and when they are dense near the data? The length of its last step on the clock is a hint.
@@ -482,13 +469,10 @@ assert all(o["nu^2"] > 5 * max(o["nu"], o["t"]) for o in off.values())
 #
 # ## Up again: inversion
 #
-# An ODE has no preferred direction. {py:func}`~ddim_edu.sampler.invert` takes {eq}`eq:clock-step` with $s > t$: it starts at the data and ends near the $x_T$ that decodes to
-# it. Where it ends is called the **latent**. The noise is predicted at the level being left, as in any Euler step. At $t = 0$ no network knows a level, so there the noise is asked for
-# level 1.
+# An ODE has no preferred direction. {py:func}`~ddim_edu.sampler.invert` takes {eq}`eq:clock-step` with $s > t$: it starts at a data point and ends near the $x_T$ that decodes to this point. The end is called the **latent**. The noise is predicted at the level being left, as in any Euler step. No network knows level 0, so there it is asked for the noise of level 1.
 #
-# The way up and the way down are not exact inverses of each other. For one step of length $h$ on the clock, the way up uses the velocity at its lower end, the way down that at its upper end. The two differ
-# by about $h$ times the rate of change of the velocity, so the pair misses by about $h^2$. A trip has $S$ pairs with $h \propto 1/S$: it misses by about $1/S$, and the *squared* error should fall as
-# $1/S^2$. Test it on the mixture in the plane.
+# The way up and the way down are not exact inverses of each other. For one step of length $h$ on the clock, the way up uses the velocity at the lower end, the way down the velocity at the upper end. The two velocities differ by about $h$ times their rate of change, so the pair of steps misses by about $h^2$. A trip has $S$ pairs with $h \propto 1/S$: the trip misses by about $1/S$, and the *squared* error should fall as
+# $1/S^2$. We test this on the mixture in the plane.
 
 # %%
 def round_trip(eps_theta, x_0, schedule, tau, **how):
@@ -513,8 +497,7 @@ worst = squared.topk(4).values.sum() / squared.sum()
 print(f"S = {S}: 4 of the 400 points make {worst:.0%} of the mean")
 
 # %% [markdown]
-# For the typical point the exponent is near $-2$. The mean falls less regularly, since it is ruled by a few points near the watershed, as the last line shows. For them the way up has a second fault, which
-# {eq}`eq:step-jacobian` announced: a long step up folds. Send an ordered grid of $x_0$ between and around the two peaks of the mixture on the line upwards, and count the neighbours that change places.
+# For the typical point the exponent is near $-2$. The mean falls less regularly, since a few points rule it, as the last line shows. And the way up has a second fault, which {eq}`eq:step-jacobian` announced: a long step up folds. Send an ordered grid of $x_0$ between and around the two peaks of the mixture on the line upwards, and count the neighbours that change places.
 
 # %%
 grid = torch.linspace(-2, 2, 4001, dtype=torch.float64)[:, None]
@@ -528,7 +511,7 @@ assert folds[10] > 50 and folds[200] == 0
 # %% [markdown]
 # ### Held-out digits, and the paper's table
 #
-# Now the trained network, on digits that it has never seen. Its schedule is the cosine, and one look at the clock is a warning.
+# Now we take the trained network, and digits that it has never seen. The network's schedule is the cosine, and one look at the clock is a warning.
 
 # %%
 trained = load("digits")
@@ -545,7 +528,7 @@ assert error > 10
 # %% [markdown]
 # The last of the thousand steps is thirty times as long as all the others together. Euler multiplies the network's error at level 1000 by that length, and grey values between 0 and 1
 # come back with a mean squared error above 10. So we stop at level 900, where the clock shows 6.4 and the picture still enters $x_t$ with the factor $\sqrt{0.024} = 0.15$. The error is measured as in the
-# DDIM paper's Table 2, per pixel with images in $[0, 1]$; the paper's numbers are for the CIFAR-10 test set, quoted from memory.
+# DDIM paper's Table 2, per pixel with images in $[0, 1]$; the paper's numbers are for the CIFAR-10 test set.
 
 # %%
 def per_picture(x):
@@ -573,7 +556,7 @@ print(f"digits, S = 20 to 200: slope {fit.slope:.2f} ± {fit.stderr:.2f}")
 print(f"paper,  S = 10 to 200: slope {theirs.slope:.2f} ± {theirs.stderr:.2f}")
 assert fit.slope < -1.5 and -1.5 < theirs.slope < -0.9
 
-# %% mystnb={"figure": {"caption": "Squared error of a round trip against the number of steps, each in the units of its data. The mixture's median and the digits fall about as $1/S^2$ (dotted), the paper's CIFAR-10 numbers (from memory) more slowly. The standard errors of the digits (over 25 images) are smaller than the dots.", "name": "fig-ode-roundtrip"}, "image": {"alt": "Log-log plot of squared error against steps from 10 to 1000. The curves of the mixture and of the digits fall parallel to a dotted line of slope minus two; the paper's points fall along a flatter line and level out at 0.0001."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Squared error of a round trip against the number of steps, each in the units of its data. The mixture's median and the digits fall about as $1/S^2$ (dotted), the paper's CIFAR-10 numbers more slowly. The standard errors of the digits (over 25 images) are smaller than the dots.", "name": "fig-ode-roundtrip"}, "image": {"alt": "Log-log plot of squared error against steps from 10 to 1000. The curves of the mixture and of the digits fall parallel to a dotted line of slope minus two; the paper's points fall along a flatter line and level out at 0.0001."}} tags=["hide-input"]
 fig, ax = figure(height=2.8)
 bars = [per_picture(returned[S]).std() / 25**0.5 for S in ours]
 ax.plot(list(paper), list(paper.values()), "s-", ms=4, label="CIFAR-10, paper")
@@ -599,10 +582,7 @@ image_row(torch.stack(shown), ["digit", "latent", "S=10", "S=20", "S=200"] * 2);
 # %% [markdown]
 # ### Is the latent noise?
 #
-# If the network were $\epsilon^*$ and the steps infinitely short, {prf:ref}`thm-ode-marginals` read upwards would carry $q_1$, the pictures with the noise of level 1, to $q_{900}$, nearly standard normal. It says nothing of the pictures
-# themselves, at $\nu = 0$. These digits take 17 grey values, and the quiet pixels, near the edge, are nearly always exactly black. They have no density, and a map carries finitely many values to finitely many. So we
-# send up both: the pictures, and the pictures with the noise of level 1, whose standard deviation is 0.006, from that level on. Compare the latents with
-# the real thing: the same pictures sent up by {eq}`eq:closed-form` with fresh noise. Each number below is a mean over the 25 images with its standard error; "neighbours" is the mean product of a pixel and the one to its right.
+# If the network were $\epsilon^*$ and the steps infinitely short, {prf:ref}`thm-ode-marginals` read upwards would carry $q_1$, the pictures with the noise of level 1, to $q_{900}$, nearly standard normal. The theorem says nothing of the pictures themselves, at $\nu = 0$. These digits take 17 grey values. We call a pixel **lively** if its variance over the 25 pictures exceeds 0.1, and otherwise **quiet**: quiet pixels are exactly black in nine of ten cases. Such data have no density, and a map carries finitely many values to finitely many. So we send up both: the pictures themselves, and the pictures with the noise of level 1 (standard deviation 0.006), the latter from level 1 on. We compare the latents with what they should be like: the same pictures sent up by {eq}`eq:closed-form` with fresh noise. Each number below is a mean over the 25 images with its standard error; "neighbours" is the mean product of a pixel and the one to its right.
 
 # %%
 def describe(x):
@@ -646,17 +626,17 @@ assert abs(quiet[4] - quiet[5]) < 3 * (chance[4] ** 2 + chance[5] ** 2) ** 0.5
 wide = pictures.var(0).squeeze(0) > 0.1
 black = (pictures.squeeze(1)[:, ~wide] == -1).float().mean()
 print(f"{len(pictures.unique())} grey values; quiet pixels are black in {black:.0%}")
+print(f"standard deviation of level 1: {cosine.nsr[1]:.3f}")
 assert len(pictures.unique()) == 17 and black > 0.85
 
 # %% [markdown]
-# With 200 steps the mean is nearly right, neighbours are hardly correlated, and the lively pixels (those whose variance over the 25 pictures exceeds 0.1) have about the right size. But the latents of pictures ("S = 20", "S = 200") are **not**
+# With 200 steps the mean is nearly right, neighbours are hardly correlated, and the lively pixels have about the right size. But the latents of pictures ("S = 20", "S = 200") are **not**
 # standard normal: they are too short, and most of what is missing is missing in the quiet pixels. From level 1 ("q_1") nothing is missing once steps are short. Two causes are at work, and they are not the same.
 #
 # **Long steps.** {eq}`eq:gaussian-flow` says what they do. A coordinate of variance
-# $v$ that starts one standard deviation from its mean follows $\bar x - m = \sqrt{v + \nu^2}$. Its slope is 0 at the data and nearly 1 once $\nu$ is several times $\sqrt v$. Where $v$ is tiny, this happens within the first step up, for all of
-# which Euler uses the slope at the lower end, and so it arrives too close to the mean. Later steps do not make up for it: for $\nu$ well above $\sqrt v$ we have $\epsilon^* = (\bar x - m)/\nu$, a straight line that keeps the ratio of $\bar x - m$ to $\nu$.
+# $v$ that starts one standard deviation from its mean follows $\bar x - m = \sqrt{v + \nu^2}$. The slope of this path is 0 at the data and nearly 1 once $\nu$ is several times $\sqrt v$. Where $v$ is tiny, the slope rises within the first step up. Euler uses the slope at the lower end for the whole step, and so arrives too close to the mean. Later steps do not make up for the loss: for $\nu$ well above $\sqrt v$ we have $\epsilon^* = (\bar x - m)/\nu$, a straight line that keeps the ratio of $\bar x - m$ to $\nu$.
 #
-# **No density.** How much does that explain? Give Gaussian pixels the means and variances of the quiet ones, on the same schedule and with the same levels, with their exact predictor:
+# **No density.** How much do long steps explain? The next cell gives Gaussian pixels the means and variances of the quiet ones, and sends them up with the same schedule, the same levels and their exact predictor:
 
 # %%
 known = data.floats(data.train).squeeze(1)[:, ~wide].double()
@@ -672,10 +652,9 @@ for S, is_ in zip((20, 200), quiet):
 assert abs(smooth[20] - 0.45) < 0.03 and abs(smooth[200] - 0.75) < 0.03
 
 # %% [markdown]
-# With the same variances and a density, the mean square comes to 0.45 in 20 steps and to 0.75 in 200, on its way to 1. That is the first cause. The digits stay at a third of it, at either number of steps: that is the second. Data that are to be encoded as noise need a density; the noise of level 1, which no eye sees, gives them one.
+# With the same variances and a density, the mean square comes to 0.45 in 20 steps and to 0.75 in 200, on its way to 1. What these numbers lack is the work of long steps. The digits stay at about a third of them, at either number of steps: that is the work of the missing density. Data that are to be encoded as noise need a density; the noise of level 1 gives them one.
 #
-# So a good round trip says little about the latents. It also says little about the other round trip, from noise to a picture and back to the noise. That one does close, but slowly: what the decoder has pressed into a
-# millionth of the variance, the encoder finds again only in short steps. (Unrelated noise would miss by 2.)
+# So a good round trip says little about the latents. A good round trip also says little about the other one, from noise to a picture and back to the noise. That other trip misses by much, and by less in shorter steps: in the quiet pixels the decoder shrinks all noise to nearly nothing, and the encoder finds it again only in short steps. (Unrelated noise would miss by 2.)
 
 # %%
 noise, missed = draw(pictures, generator), {}
@@ -694,7 +673,7 @@ assert missed[200] < 0.8 * missed[50] and missed[50] < 1
 #
 # ## What a stochastic sampler cannot do
 #
-# With $\eta = 1$ the latent decides little, as chapter 6 measured, so a picture cannot be encoded in it alone. The latent of a real digit, decoded with fresh noise:
+# With $\eta = 1$ the latent decides little, as chapter 6 measured, so a picture cannot be encoded in the latent alone. The next cell decodes the latent of a real digit with fresh noise:
 
 # %% mystnb={"figure": {"caption": "One latent, decoded in 50 steps. Left, the digit that was encoded and its decoding with η = 0. The other six are decodings of the same latent with η = 1.", "name": "fig-ode-stochastic"}, "image": {"alt": "A row of eight small grey pictures. The first two show the same handwritten digit. The other six show various digits."}} tags=["hide-input"]
 latent = latents[50][3:4]
@@ -705,7 +684,7 @@ titles = ["digit", "η = 0"] + ["η = 1"] * 6
 image_row(torch.cat([pictures[3:4], kept.x_s, lost.x_s]), titles);
 
 # %% [markdown]
-# More steps do not help. As a yardstick, the mean squared difference of two unrelated digits of the data set; for the mixture, of two unrelated draws.
+# More steps do not help, as the next cells show. Their yardstick is the mean squared difference of two unrelated digits, and for the mixture that of two unrelated draws.
 
 # %%
 unrelated = ((pictures - pictures.roll(1, 0)) / 2).square().mean().item()
@@ -728,13 +707,12 @@ for S in (10, 100):
     assert gone > 0.7 * apart
 
 # %% [markdown]
-# The encoding is lost. It can be kept with some effort: record the noise of every step beside $x_T$ and replay it. Then $S$ latents of the size of the picture stand for one picture, and editing methods
+# The encoding is lost. With some effort one can keep it: record the noise of every step beside $x_T$, and replay this noise. Then $S$ latents of the size of the picture stand for one picture, and editing methods
 # make use of them {cite}`huberman2024edit`; {ref}`ex-ode-record` does it.
 #
 # ## What breaks: the wrong clock, and clipping
 #
-# {prf:ref}`thm-ode-marginals` needs one clock for both directions. Encode the digits with the $\bar\alpha$ of the linear schedule, a likely slip when the schedule is set in two
-# places, and decode with the cosine on which the network was trained. No error is raised.
+# {prf:ref}`thm-ode-marginals` needs one clock for both directions. The next cell encodes the digits with the $\bar\alpha$ of the linear schedule, a likely slip when the schedule is set in two places, and decodes with the cosine on which the network was trained. No error is raised.
 
 # %%
 tau = torch.linspace(0, 900, 51).round().long()
@@ -745,8 +723,7 @@ print(f"same clock {ours[50]:.0e}, wrong {broken:.2f}, unrelated {unrelated:.2f}
 assert broken > 0.4 * unrelated and broken > 100 * ours[50]
 
 # %% [markdown]
-# What comes back is further off than an unrelated digit. The second suspect is clipping the predicted $x_0$ to $[-1, 1]$, which many samplers do by default. A step that clips is no Euler step of {eq}`eq:clock-ode`. Its damage depends on the data: the mixture in the plane has
-# points beyond 1, and no number of steps brings them back; pixels live inside $[-1, 1]$.
+# What comes back is further off than an unrelated digit. The second suspect is clipping the predicted $x_0$ to $[-1, 1]$, which many samplers do by default. A step that clips is no Euler step of {eq}`eq:clock-ode`. The damage depends on the data: the mixture in the plane has points beyond 1, which a clipped last step cannot reach, however many steps there are; pixels live inside $[-1, 1]$.
 
 # %%
 for S in (50, 200):
@@ -763,7 +740,7 @@ print(f"digits,  S =   50: {ours[50]:.1e} without clipping, {clipped:.1e} with")
 assert 0.3 < clipped / ours[50] < 3
 
 # %% [markdown]
-# On the digits it does next to nothing. Clipping breaks inversion where data, or predictions on the way to it, reach beyond the range.
+# On the digits clipping does next to nothing. Clipping breaks inversion where data, or predictions on the way to it, reach beyond the range.
 #
 # ## Exercises
 #
@@ -940,9 +917,9 @@ assert 0.3 < clipped / ours[50] < 3
 #
 # 1. In the units $\bar x = x/\sqrt{\bar\alpha}$, a DDIM step with $\sigma = 0$ is an Euler step of $d\bar x = \epsilon_\theta\, d\nu$, with $\nu = \sqrt{(1 - \bar\alpha)/\bar\alpha}$ as the clock.
 # 2. The exact flow carries $q_T$ to the data and is one-to-one; on the line it is the quantile map. With the exact predictor, a step down to any level above 0 is one-to-one at every step size.
-# 3. The error falls as $1/S$. Euler in other clocks solves the same ODE with the same order: the DDIM paper's equation 15 far worse with few steps, Euler in $t$ better or worse, depending on the data.
+# 3. The error falls as $1/S$. Euler in other clocks solves the same ODE with the same order. With few steps, the DDIM paper's equation 15 is far worse; Euler in $t$ is better or worse, depending on the data.
 # 4. Run upwards, the sampler encodes data. The squared round-trip error of held-out digits falls about as $1/S^2$, the paper's numbers about as $1/S^{1.2}$. Latents of pictures are too short, mostly in the quiet pixels: long steps are one cause, grey values without a density the other.
-# 5. Inversion needs the same clock both ways, an unclipped step where data leaves the range, and no fresh noise: with $\eta = 1$ next to nothing of the encoding is left.
+# 5. Inversion needs the same clock both ways, an unclipped step where data leaves the range, and no fresh noise. With $\eta = 1$ next to nothing of the encoding is left.
 #
 # **Next.** Chapter 8 turns to an idea of one of this project's sources, a loss with an adaptive step. In the package, read {py:func}`~ddim_edu.sampler.invert`, then
 # {py:meth}`~ddim_edu.exact.GaussianMixture.eps_at`.
