@@ -12,7 +12,7 @@
 # - a lower bound on the log-likelihood that splits into one divergence per level and a last term, and how far below the log-likelihood it lies;
 # - how each divergence becomes a squared error of the noise, with a weight that training then drops;
 # - that the best noise prediction is a conditional mean, and the same thing as the score;
-# - how close a network comes to it in seconds of training, and what it samples;
+# - how close a network comes to it in seconds, and what it samples;
 # - which variance the reverse step should have, and what happens without its noise.
 #
 # The chapter opens {py:mod}`ddim_edu.posterior`, {py:mod}`ddim_edu.losses` and {py:mod}`ddim_edu.nets.points`.
