@@ -13,7 +13,7 @@
 # - what fresh noise costs when steps are few, and what it repairs when a prediction is wrong;
 # - why DDPM's larger noise $\hat\sigma$ ruins short runs and can win long ones.
 #
-# The chapter opens {py:mod}`ddim_edu.sampler` and {py:mod}`ddim_edu.exact`, and uses {py:mod}`ddim_edu.line` and one function of {py:mod}`ddim_edu.losses`.
+# The chapter opens {py:mod}`ddim_edu.sampler` and {py:mod}`ddim_edu.exact`, and one function of {py:mod}`ddim_edu.losses`.
 
 # %% tags=["hide-input"]
 import numpy as np
