@@ -18,11 +18,11 @@
 # %% tags=["hide-input"]
 import numpy as np
 import torch
-from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.forward import q_sample, unmix_x0
 from ddim_edu.lab.checkpoint import load
+from ddim_edu.line import output_cdf, w1
 from ddim_edu.losses import gamma_of_sigma, loss_gamma
 from ddim_edu.plotting import figure
 from ddim_edu.posterior import ddpm_posterior, q_sigma
@@ -48,8 +48,8 @@ peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
 # \end{aligned}
 # $$ (eq:generative-step)
 #
-# These are equations 9, 10 and 12 of {cite:t}`song2021ddim`, and the three names are theirs. The second term deserves its name: without it we would land on the
-# prediction itself, and it takes us part of the way back towards $x_t$.
+# These are equations 9, 10 and 12 of {cite:t}`song2021ddim`, and the three names are theirs. The second term deserves its name: without it the step would land on the
+# prediction itself, scaled to level $s$; the term takes it part of the way back towards $x_t$.
 
 # %%
 # checks eq:generative-step
@@ -122,8 +122,8 @@ for eta, path in paths.items():
     assert (swaps == 0) == (eta == 0)
 
 # %% [markdown]
-# At $\eta = 0$ the order stays: the result is a function of $x_T$, and on a line an increasing one. With noise some neighbouring pairs end the other way round: $x_T$ no longer decides alone (how much of it is forgotten, {ref}`ex-sigma-half` asks). Chapter 7 lives on the
-# first property; the second will matter below.
+# At $\eta = 0$ the order stays: the result is a function of $x_T$, and on a line an increasing one. With noise some neighbouring pairs end the other way round: $x_T$ no longer decides alone ({ref}`ex-sigma-half` asks how much of $x_T$ is forgotten). Chapter 7 lives on the
+# order that stays; the forgetting will matter below.
 #
 # ## One number from DDIM to DDPM
 #
@@ -170,7 +170,7 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 #
 # ## One objective for all
 #
-# Must each $\sigma$ have its own network? The natural objective says so at first sight, for it contains $\sigma$. The model $p_\theta$ starts from $\mathcal N(0, I)$ and takes the steps
+# Must each $\sigma$ have its own network? The natural objective seems to say so, for it contains $\sigma$. The model $p_\theta$ starts from $\mathcal N(0, I)$ and takes the steps
 # {eq}`eq:generative-step`; only its last step, $p_\theta(x_0 \mid x_1) = \mathcal N(\hat x_0, \sigma_1^2 I)$, is given a width $\sigma_1 > 0$, so that data has a density. Write $\sigma_t$ for $\sigma_{t \to t-1}$. The
 # joint {eq}`eq:q-sigma-joint` is a product of steps downwards, which chapter 3 had to find for the Markov chain first. So the variational bound {eq}`eq:elbo` falls apart as in {eq}`eq:three-terms`:
 #
@@ -182,7 +182,7 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 # \end{aligned}
 # $$
 #
-# with expectations over data and noise (the first term too). Compare it with the weighted error of the noise, $L_\gamma = \sum_t \gamma_t\, E \lVert \epsilon - \epsilon_\theta(x_t, t) \rVert^2$ (equation 5 of the paper).
+# with expectations over data and noise (the first term too). $\operatorname{KL}(p \Vert q)$, the divergence of $q$ from $p$, is the mean of $\ln(p/q)$ under $p$. Compare it with the weighted error of the noise, $L_\gamma = \sum_t \gamma_t\, E \lVert \epsilon - \epsilon_\theta(x_t, t) \rVert^2$ (equation 5 of the paper).
 #
 # ```{prf:theorem} One objective, the paper's theorem 1
 # :label: thm-one-objective
@@ -281,7 +281,7 @@ for eta in (1.0, 0.3):
 # One constant for all predictors, and here even for both $\sigma$, because $\sigma_1$ is the same. The proof names it: $\tfrac12 \ln(2\pi \cdot 0.1^2)$.
 #
 # ```{warning}
-# In appendix B of the paper (as we remember it) the weights are $\gamma_t = 1/(2 d\, \sigma_t^2\, \alpha_t)$, with its $\alpha_t$ our $\bar\alpha_t$ and $d$ the dimension. That leaves out $k_t^2\,(1 - \bar\alpha_t)$:
+# In appendix B of the paper the weights are $\gamma_t = 1/(2 d\, \sigma_t^2\, \alpha_t)$, with its $\alpha_t$ our $\bar\alpha_t$ and $d$ the dimension. That leaves out $k_t^2\,(1 - \bar\alpha_t)$:
 # the difference of the means is written without its factor $k_t$, and $x_0 - \hat x_0$ without its factor $\sqrt{1 - \bar\alpha_t}$. The theorem stands, with other weights; with these $J - L$ depends on the predictor:
 # ```
 
@@ -331,8 +331,8 @@ for name, w in weights.items():
 # $$ (eq:lost-variance)
 #
 # For DDPM's $\sigma$ this is {eq}`eq:reverse-variance`. The sampler puts the number $\hat x_0 = E[x_0 \mid x_t]$ in the place of $x_0$ and produces only $\sigma^2$. **Each step loses** $k^2 \operatorname{Var}(x_0 \mid x_t)$. And $k$ grows with $\sigma$, because
-# a step that uses less of the found noise must lean more on $x_0$ itself ({ref}`ex-sigma-loss`). So DDIM loses least in a step, DDPM more; long steps, with their larger $k$, lose more than short ones.
-# We check the law of total variance: the loss, averaged over $x_t$, is what is missing from $1 - \bar\alpha_s + \bar\alpha_s \operatorname{Var}(x_0)$ after the step.
+# a step that uses less of the found noise must lean more on $x_0$ itself ({ref}`ex-sigma-loss`). So inside the $\eta$ family DDIM loses least in a step, DDPM more; long steps, with their larger $k$, lose more than short ones.
+# The check uses the law of total variance: the lost variance, averaged over $x_t$, is what is missing from $1 - \bar\alpha_s + \bar\alpha_s \operatorname{Var}(x_0)$ after the step.
 # (Up to 0.002, which is at least four standard errors of the two variances.)
 
 # %%
@@ -355,60 +355,21 @@ for eta in (0.0, 1.0):
 # %% [markdown]
 # ### Noise costs
 #
-# How much does that matter after all steps? On a line we need no samples to say. We follow the distribution function of the sampler's state: the noiseless
-# part of a step moves points and leaves the share of mass to their left as it is (because the new position grows with $x_t$), and fresh noise convolves, which is a product after a Fourier
-# transform. A transform takes what it is given for periodic, and a distribution function, which rises from 0 to 1, is not; so we subtract the normal one, whose convolution is known.
-# Without fresh noise the points are never put back on the grid. Those from near $-0.5$ drift apart, to one peak or the other, so there we start with more of them.
+# How much does that matter after all steps? On a line no samples are needed to say. A sampler's state is described by its distribution function, the share of mass to the left of each point. The noiseless part of a step moves the points and leaves these shares as they are, because
+# the new position grows with $x_t$. Fresh noise replaces each share by a Gaussian average of those around it. {py:func}`ddim_edu.line.output_cdf` follows this from the start to the end. The result is compared with the data by the **Wasserstein-1 distance**: the mean distance that the mass of one distribution must travel to become the other.
 #
 # In what follows the levels are those of the official code, `make_tau(1000, S, "leading")`, because the paper's tables, which come below, were made with its lists. They start below $T$ (at 901 for $S = 10$) and end with level 1. The end will turn out to matter.
 
 # %%
-grid = torch.linspace(-5, 5, 2001, dtype=torch.float64)[:-1]
-frequency = 2 * np.pi * np.fft.rfftfreq(2000, 10 / 2000)
-bend = torch.linspace(-5.4, 5.4, 4001, dtype=torch.float64)
-dense = 0.05 * torch.sinh(bend) - 0.5  # closest together at -0.5
-ndtr = torch.special.ndtr
-
-
-def convolve(x, cdf, std):
-    """Values on the grid of the distribution function plus noise."""
-    inside = grid.clamp(x[0].item(), x[-1].item())
-    gap = CubicSpline(x, cdf)(inside) - ndtr(grid).numpy()
-    damping = np.exp(-0.5 * (std * frequency) ** 2)
-    gap = np.fft.irfft(np.fft.rfft(gap) * damping, 2000)
-    return torch.from_numpy(gap) + ndtr(grid / (1 + std**2) ** 0.5)
-
-
-# %%
-def outcome(eps_theta, S, eta, start=0.0, hat_to=1000, spacing="leading"):
+def outcome(eps_theta, S, eta, start=0.0, spacing="leading"):
     """Points, and the share of the sampler's output to the left of each."""
-    x, levels = grid if eta else dense, make_tau(1000, S, spacing).tolist()
-    cdf = ndtr(x - start)
-    for s, t in reversed(list(zip(levels, levels[1:]))):
-        sigma = schedule.sigma(t, s, 1.0 if eta == "hat" else eta).item()
-        eps_hat, abar = eps_theta(x[:, None], t)[:, 0], schedule.alpha_bar
-        x = ddim_step(x, eps_hat, abar[t].item(), abar[s].item(), sigma, 0 * x)
-        assert (x.diff() > 0).all()
-        if sigma > 0:
-            if eta == "hat" and t <= hat_to:  # more noise, same mean
-                sigma = schedule.sigma_hat(t, s).item()
-            x, cdf = grid, convolve(x, cdf, sigma)
-    return x, cdf
-
-
-# %%
-def w1(source, x, cdf):
-    """Wasserstein-1: the area between two distribution functions."""
-    fine = torch.linspace(-5, 5, 20_001, dtype=torch.float64)[:, None]
-    parts = ndtr((fine - source.means[:, 0]) / source.covs[:, 0, 0].sqrt())
-    inside = fine[:, 0].clamp(x[0].item(), x[-1].item())
-    ours = torch.from_numpy(PchipInterpolator(x, cdf)(inside))
-    gap = (ours - parts @ source.weights).abs()
-    return torch.trapezoid(gap, fine[:, 0]).item()
+    tau = make_tau(1000, S, spacing)
+    # without noise, starts near -0.5 go to either peak: take more of them there
+    return output_cdf(eps_theta, schedule, tau, eta, start=start, centre=-0.5)
 
 
 # %% [markdown]
-# The Wasserstein-1 distance is the mean distance that the mass of one distribution must travel to become the other. First a check of the machinery against plain sampling.
+# First a check against plain sampling. If the computed distribution is right, the largest gap between it and the shares of $n$ samples stays below $1.95/\sqrt n$ in 999 of 1,000 cases (Kolmogorov and Smirnov).
 
 # %%
 n = 50_000
@@ -417,7 +378,7 @@ tau = make_tau(1000, 20, "leading")
 drawn = sample(peaks.eps, (n, 1), schedule, tau, eta=1.0, generator=generator)
 ordered = drawn[:, 0].sort().values.double()
 share = torch.searchsorted(ordered, x) / n
-assert (share - cdf).abs().max() < 1.95 / n**0.5  # Kolmogorov–Smirnov
+assert (share - cdf).abs().max() < 1.95 / n**0.5
 
 counts = (10, 20, 50, 100, 200)
 exact, etas = {}, (0.0, 0.5, 1.0)
@@ -469,11 +430,11 @@ assert all(a > b > c for a, b, c in zip(*shifted.values()))
 
 # %%
 def early(x, t):
-    return wavy(x, t) if t > 500 else peaks.eps(x, t)
+    return torch.where(t[:, None] > 500, wavy(x, t), peaks.eps(x, t))
 
 
 def late(x, t):
-    return wavy(x, t) if t <= 200 else peaks.eps(x, t)
+    return torch.where(t[:, None] <= 200, wavy(x, t), peaks.eps(x, t))
 
 
 half = GaussianMixture([0.5, 0.5], [[-1.0], [0.6]], [0.02, 0.05], schedule)
@@ -507,9 +468,13 @@ assert min(ends["half"]) > 0.31  # the two data are 0.2 * 1.6 = 0.32 apart
 #
 # where $k = \sqrt{\bar\alpha_s}\,(1 - \bar\alpha_t/\bar\alpha_s)/(1 - \bar\alpha_t)$ is the coefficient of $x_0$ at $\eta = 1$. (Both sides of the second line are $(\bar\alpha_s - \bar\alpha_t)^2 / (\bar\alpha_s (1 - \bar\alpha_t))$.)
 #
-# Why would one do that? Compare with {eq}`eq:lost-variance`: the step loses $k^2\operatorname{Var}(x_0 \mid x_t)$. So the excess pays the loss back in full where $\operatorname{Var}(x_0 \mid x_t) = 1 - \bar\alpha_t$, as for
-# standard normal data ({ref}`ex-sigma-hat-gaussian`). For data that is a single point nothing was lost, and it is all error. These are the two cases of chapter 3, and DDPM's own reasons for the two choices. In between, $\operatorname{Var}(x_0 \mid x_t)/(1 - \bar\alpha_t)$ is the share of the excess
-# that was owed. How bad is the rest?
+# Why would one do that? By {eq}`eq:lost-variance` a step at $\eta = 1$ loses the variance $k^2\operatorname{Var}(x_0 \mid x_t)$; $\hat\sigma$ adds $k^2 (1 - \bar\alpha_t)$. What counts is the ratio of the two variances,
+#
+# $$
+# \frac{\text{lost}}{\text{added}} = \frac{\operatorname{Var}(x_0 \mid x_t)}{1 - \bar\alpha_t} .
+# $$ (eq:lost-over-added)
+#
+# At a ratio of 1 $\hat\sigma$ adds just what was lost: so it is for standard normal data ({ref}`ex-sigma-hat-gaussian`). At 0 nothing was lost, and all that is added is error: so it is for data that is a single point. These are the two cases of chapter 3, and DDPM's own reasons for the two choices. Real data lie between. How bad is it at the worst?
 
 # %%
 # checks eq:hat-excess
@@ -556,8 +521,8 @@ assert ours[:, 4].argmin() == 4 and ours[4, 0] > 2.5 * ours[3, 0]
 # | $1$ | 41.07 | 18.36 | 8.01 | 5.78 | 4.73 |
 # | $\hat\sigma$ | 367.43 | 133.37 | 32.72 | 9.99 | 3.17 |
 #
-# The order of the rows is the paper's up to $S = 50$, and the column $S = 1000$ has the paper's surprise: $\hat\sigma$, by far the worst at first, is the best. Here the
-# network is exact, so the reason cannot be that noise corrects. What is wrong with the peaks? We measure the share of the left one and the width (half of the central 68%) of the right one. For $S = 1000$ we
+# In our table the order of the rows is the paper's up to $S = 50$, and the column $S = 1000$ has the paper's surprise: $\hat\sigma$, by far the worst at first, is the best. Our
+# predictor is exact, so the reason cannot be that noise corrects. What is wrong with the peaks? We measure the share of the left one and the width (half of the central 68%) of the right one. For $S = 1000$ we
 # also take $\hat\sigma$ for $t \le 10$ only, and $\eta = 1$ above.
 
 # %%
@@ -577,31 +542,40 @@ width = {
 }
 
 # %%
-mostly = outcome(narrow.eps, 1000, "hat", hat_to=10)
+mostly = outcome(narrow.eps, 1000, lambda t: "hat" if t <= 10 else 1.0)
 regained = look("t <= 10", *mostly) - width[1.0, 1000]
 print(f"distance {1000 * w1(narrow, *mostly):.1f}")
 assert regained > 0.75 * (width["hat", 1000] - width[1.0, 1000])
 assert w1(narrow, *mostly) < table[1.0][4] / 2
 assert abs(width["hat", 1000] - 0.03) < 0.0005 and width[1.0, 1000] < 0.028
 
-owed = 0.03**2 / (1 - schedule.alpha_bar * (1 - 0.03**2))
+# checks eq:lost-over-added
+v, abar = 0.03**2, schedule.alpha_bar
+one = GaussianMixture([1.0], [[0.0]], v, schedule)  # a peak by itself
 for t in (2, 10, 50):
-    print(f"t = {t:3d}: share owed within a peak {owed[t]:.2f}")
+    ratio = v / (abar[t] * v + 1 - abar[t])
+    at = torch.linspace(-1, 1, 3, dtype=torch.float64)[:, None]
+    slope = unmix_x0(at, one.eps(at, t), abar[t]).diff(dim=0)[0, 0]
+    left = slope * (1 - abar[t]) / abar[t].sqrt()  # Var(x_0 | x_t), from the slope
+    assert torch.isclose(left / (1 - abar[t]), ratio)
+    print(f"t = {t:3d}: lost over added, within a peak {ratio:.2f}")
 
 # %%
-x = grid[:, None]
+x = torch.linspace(-5, 5, 2001, dtype=torch.float64)[:, None]
 for t in (50, 200):  # in truth, on average over x_t: E Var(x_0 | x_t)
     abar, at = schedule.alpha_bar[t], narrow.log_prob(x, t).exp()
     x0_hat = unmix_x0(x, narrow.eps(x, torch.full((len(x),), t)), abar)[:, 0]
     second = (narrow.weights * (narrow.means[:, 0] ** 2 + 0.03**2)).sum()
     left = second - (at * x0_hat**2).sum() / at.sum()  # E x_0^2 - E x0_hat^2
-    print(f"t = {t:3d}: share owed in all {left / (1 - abar):.2f}")
+    print(f"t = {t:3d}: lost over added, both peaks {left / (1 - abar):.2f}")
     assert abs(left / (1 - abar) - {50: 0.03, 200: 0.64}[t]) < 0.02
 
 # %% [markdown]
-# It is the lost variance: a thousand small losses leave the peaks too narrow at $\eta = 1$, and $\hat\sigma$ gives the width back. Most of that happens in the last ten levels. Within one peak of variance $v$, $\operatorname{Var}(x_0 \mid x_t) = v\,(1 - \bar\alpha_t)/(\bar\alpha_t v + 1 - \bar\alpha_t)$ (two Gaussians multiplied),
-# so that $v/(\bar\alpha_t v + 1 - \bar\alpha_t)$ of the excess is owed: most of it at $t = 2$, a third at $t = 10$, little at $t = 50$. (Higher up, where $x_t$ may have come from either peak, more is owed again, 0.64 at $t = 200$.) What is too much in between, later steps remove. After the last noisy step nothing can: at $S = 100$ its noise (0.046) is wider than the peaks (0.03),
-# and the width shows it. That $\hat\sigma$ has nevertheless drawn level with $\eta = 1$ at $S = 100$, which in the paper it has not, is due to the share: with $\eta = 1$ almost 0.005 of the mass is in the wrong peak, a distance of 1.6 away.
+# The width says it. A thousand small losses of variance leave the peaks too narrow at $\eta = 1$, and $\hat\sigma$ gives the width back. Most of that happens in the last ten levels, and the ratio {eq}`eq:lost-over-added` shows why. Within one peak of variance $v$, $\operatorname{Var}(x_0 \mid x_t) = v\,(1 - \bar\alpha_t)/(\bar\alpha_t v + 1 - \bar\alpha_t)$ (two Gaussians multiplied),
+# so the ratio is $v/(\bar\alpha_t v + 1 - \bar\alpha_t)$. It is large at $t = 2$, a third at $t = 10$, and small at $t = 50$. (Higher up, where $x_t$ may have come from either peak, it is large again, 0.64 at $t = 200$.) Where the ratio is small $\hat\sigma$ adds too much, and later steps remove it. After the last noisy step no step can: at $S = 100$ its noise (0.046) is wider than the peaks (0.03),
+# and the width shows it.
+#
+# At $S = 100$ $\hat\sigma$ has drawn level with $\eta = 1$, which in the paper it has not. That is due to the share: with $\eta = 1$ almost 0.005 of the mass is in the wrong peak, a distance of 1.6 away.
 # So the details depend on the data and on the measure. For a real network the corrections of the last section may come on top; this table cannot tell how much.
 #
 # Is narrowness the point? The wider peaks from above say yes: there, $\hat\sigma$ is already better than $\eta = 1$ from $S = 20$ on.
@@ -665,8 +639,7 @@ assert outside["hat"].mean() > 3 * max(outside[0.0].mean(), outside[1.0].mean())
 #
 # ## What breaks: a square too many
 #
-# The slide deck among this book's {doc}`sources </sources>`, S4, prints $\sigma_t^2 = \sqrt{\frac{1-\bar\alpha_s}{1-\bar\alpha_t}\bigl(1 - \frac{\bar\alpha_t}{\bar\alpha_s}\bigr)}$ as the choice that gives DDPM. That root is $\sigma$, not its square. Followed to the letter,
-# $\sigma = \sqrt{\sigma(1)}$, which is larger, since $\sigma(1) < 1$. Does it stay in range? Where it does not, the direction term has the root of a negative number. The package refuses. A code that sets the negative number to 0 goes on,
+# The root in {eq}`eq:sigma-eta` is $\sigma$. It is easily taken for $\sigma^2$ (one text does so: {doc}`/sources`). The noise is then $\sqrt{\sigma(1)}$, which is larger, since $\sigma(1) < 1$. Does it stay in range? Where it does not, the direction term has the root of a negative number. The package refuses. A code that sets the negative number to 0 goes on,
 # and level $s$ gets variance $\sigma^2$ instead of $1 - \bar\alpha_s$.
 
 # %%
@@ -897,7 +870,7 @@ assert rms["slipped"] > 0.06 > 0.04 > rms["right"]
 # 1. A step is predicted $x_0$, plus direction pointing to $x_t$, plus fresh noise; the sampler is a loop over it, and `ddim_path` is that loop as a generator.
 # 2. $\eta$ scales the noise: 0 is DDIM, a function of $x_T$; 1 is DDPM, exactly.
 # 3. $J_\sigma = L_\gamma + C$ with weights that contain $k_t^2$; if every level can be fitted, the weights do not matter, so one network serves all.
-# 4. A step loses $k^2 \operatorname{Var}(x_0 \mid x_t)$ of variance, more with more noise: few steps with a good network ask for $\eta = 0$. Noise also forgets early mistakes, and with a faulty prediction or start it can win.
-# 5. $\hat\sigma$ adds $k^2 (1 - \bar\alpha_t)$, which is right for standard normal data and, on average, too much for data of smaller variance. In short runs on narrow data that end with a jump to level 1 the excess is what one sees; in long runs it can be the best.
+# 4. A step loses $k^2 \operatorname{Var}(x_0 \mid x_t)$ of variance, more with more noise: inside the $\eta$ family, few steps with a good network ask for $\eta = 0$. Noise also forgets early mistakes, and with a faulty prediction or start it can win.
+# 5. $\hat\sigma$ adds $k^2 (1 - \bar\alpha_t)$, which is right for standard normal data and, on average, too much for data of smaller variance. In short runs on narrow data that end with a jump to level 1 the excess is what one sees; in long runs $\hat\sigma$ can be the best.
 #
 # **Next.** Chapter 6 asks which levels to visit, and why any may be left out. In the package, read {py:mod}`ddim_edu.sampler`: at its centre is the loop of this chapter.

@@ -18,8 +18,10 @@
 # The chapter opens {py:mod}`ddim_edu.lab.recipes` and {py:mod}`ddim_edu.lab.trainer`.
 
 # %% tags=["hide-input"]
+import json
 import math
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -56,7 +58,7 @@ for kind, made in (("linear", linear), ("cosine", cosine)):
 
 # %% [markdown]
 # In words (the fields of the network, `unet`, belong to chapter 9): small pictures, so the cosine schedule, because the linear one spends its last third on levels where next to nothing of 8 × 8 pixels is left. Few steps, so a
-# learning rate twenty times the paper's, which can't be kept up: it falls to 0 along half a cosine. A short run, so an average with a short memory: 0.995. It predicts the velocity $v$ of {eq}`eq:error-scale` in place of the noise, because the cosine schedule's last levels hold next to no picture, and what a network errs in $\epsilon$ is multiplied there by up to 20,000 on its way into the picture. The network is told the class of an image, except for one image in five, whose label is hidden, for a use that comes in {doc}`chapter 14 </chapters/14_conditioning>`.
+# learning rate twenty times the paper's, which can't be kept up: it falls to 0 along half a cosine. A short run, so an average with a short memory: 0.995. It predicts the velocity $v$ of {eq}`eq:error-scale` in place of the noise. The reason is the cosine schedule's last levels, which hold next to no picture: there an error in $\epsilon$ is multiplied by up to 20,000 on its way into the picture. The network is told the class of an image, except for one image in five, whose label is hidden, for a use that comes in {doc}`chapter 14 </chapters/14_conditioning>`.
 #
 # Three trained models of pictures are shipped with the package (a fourth, of sounds, waits in chapter 15). How do they differ from the recipes of their names?
 
@@ -68,7 +70,7 @@ for name, made in shipped.items():
     print(f"{name}:", *(different or ["as the recipe"]), sep="\n   ")
 
 # %% [markdown]
-# Two are their recipes to the letter, `fashion-mnist` for pictures of clothes, `cifar10-tiny` for CIFAR-10 shrunk to 16 × 16 pixels; the digits' run has more patience and some dropout, and still predicts the noise.
+# Two are their recipes to the letter: `fashion-mnist` for pictures of clothes, `cifar10-tiny` for CIFAR-10 shrunk to 16 × 16 pixels. The digits' run is longer, has some dropout, and still predicts the noise.
 #
 # The learning rate of step $k = 0, 1, \dots, N - 1$ is a product of three factors: the highest rate $\lambda$, a straight rise over $K$ steps of **warm-up**, and a fall to the share $f$:
 #
@@ -158,7 +160,6 @@ for n in range(tiny.steps):
 # %%
 # checks eq:ema
 import inspect
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 folder = TemporaryDirectory()
@@ -182,7 +183,7 @@ assert len(inspect.getsource(inspect.getmodule(Trainer)).splitlines()) > 600
 # ## What the logs say
 #
 # Every shipped model comes with its log. The training loss in it is a mean over the batches since the line before, with the weights $w$, and with dropout if the recipe has it. The held-out loss belongs to the average $a$ without dropout, on images that training never saw:
-# at most 400 of them, five times each, with levels and noise that are the same at every look. So the held-out curve is smooth, but its height is known only as well as those draws can tell.
+# at most 400 of them, five times each, with levels and noise that are the same at every look. So the held-out curve is smooth, but its height depends on those draws.
 
 # %% mystnb={"figure": {"caption": "Loss during training, from the logs of the shipped models: on the batches (mean since the line before), and of the averaged weights on images held out. The first steps lie above the frame.", "name": "fig-training-logs"}, "image": {"alt": "Three plots of loss against step, for digits, fashion-mnist and cifar10-tiny. All curves fall steeply at first and then flatten out; the training curve is noisy, the held-out curve smooth. For digits the training curve starts above the held-out curve and crosses it at about two thirds of the run; at the end the held-out curve is flat and the training curve still falls. For the others the held-out curve falls to the end."}} tags=["hide-input"]
 logs = {name: training_log(name) for name in MODELS}
@@ -217,6 +218,23 @@ for name, log in logs.items():
 # %% [markdown]
 # Overfitting shows as a held-out loss that turns and rises while the training loss goes on falling. The digits turn at three quarters of the run, by 0.3% up to the end: unless that is chance, it begins, and there is no harm in it yet. The cure, if one were needed, is more dropout or fewer steps. Each of the 1,597 digits is seen 481 times.
 # The other runs have 60,000 and 50,000 images and see each 9 and 19 times (a table near the end of the chapter has it); their held-out loss ends within 1% of its lowest.
+#
+# For `cifar10-tiny` the held-out curve lies 17% *below* the training curve. These logs are of the first 400 held-out images, and CIFAR-10's files are sorted by class: they are 400 airplanes. The same weights on 40 images of each class:
+
+# %%
+sample = json.loads(Path("../results/heldout_sample.json").read_text())
+for name in ("first", "fair"):
+    found, error = sample[name]["loss"], sample[name]["standard_error"]
+    print(f"{name} 400, of {sample[name]['classes']:2d} classes: {found:.4f} ± {error:.4f}")
+assert sample["first"]["classes"] == 1 and sample["fair"]["classes"] == 10
+tiny_log = logs["cifar10-tiny"]
+late = np.mean(tiny_log["loss"][-fifth:])  # of the loop above, its last model
+assert abs(sample["first"]["loss"] - tiny_log["heldout_loss"][-1]) < 5e-4
+assert 0.16 < 1 - sample["first"]["loss"] / late < 0.18
+assert abs(sample["fair"]["loss"] - late) < sample["fair"]["standard_error"]
+
+# %% [markdown]
+# They are no easier than the training images. The trainer now draws as many of each class; the logs will follow with the next models. (An `assert` on a committed file guards these sentences, not the result.)
 #
 # What the curves can't say is which of the three models is the best. By {eq}`eq:error-split` each data set has a floor of its own, and for new pictures none of the three is known.
 #
@@ -306,7 +324,7 @@ mean = {key: e.mean() for key, e in errors.items()}
 print("            " + "".join(f"{kind:>10s}" for kind in sets))
 for name in names:
     print(f"{name:12s}" + "".join(f"{mean[kind, name]:10.2f}" for kind in sets))
-assert mean["held out", "network"] < 0.8 * mean["held out", "line"]
+assert 0.5 < mean["held out", "network"] / mean["held out", "line"] < 0.65
 assert mean["training", "memoriser"] < 0.6 * mean["training", "network"]
 assert mean["held out", "memoriser"] > 1.2 > 2 * mean["held out", "network"]
 assert mean["held out", "told class"] < 0.97 * mean["held out", "network"]
@@ -353,10 +371,10 @@ assert by_level["memoriser"][0] > 5 * low
 # losses of different data sets or schedules can't.
 #
 # Second, the single levels. The error in the noise falls with $t$, and the same prediction's error in $x_0$, larger by the factor $1/\operatorname{SNR}(t)$ of {eq}`eq:error-scale`, grows. At $t = 20$ the network misses nearly half of the noise's variance, and yet its picture is right to 4 of 255 grey levels (root mean square). At $t = 900$ it misses less than 1%
-# of the noise, and its picture errs by more than 60. So the loss at a low level is about the edges of strokes, and at a high level about which digit it will be. There the network has next to nothing to add to the straight line, until it is told the class: the label is worth nothing at $t = 20$, and more than a third of the loss at $t = 700$.
+# of the noise, and its picture errs by more than 60. So the loss at a low level is about the edges of strokes, and at a high level about which digit it will be. At $t = 700$ the network adds next to nothing to the straight line, until it is told the class. The label is worth nothing at $t = 20$, and more than a third of the loss at $t = 700$.
 #
-# Third, the floor of the *training* loss is known here, and it is the memoriser's 0.03. A network that reached it would be useless: by {eq}`eq:error-split` it would be the memoriser, which repeats training images and is on new ones worse than predicting zero. All that makes
-# the model worth sampling from lies in *not* reaching the minimum of what it is trained on. A network of limited size, trained for limited time, fills the space between the images; early stopping and dropout hold it back from its goal.
+# Third, the floor of the *training* loss is known here, and it is the memoriser's 0.03. A network that reached it would be useless: by {eq}`eq:error-split` it would be the memoriser, which repeats training images and is on new ones worse than predicting zero. The model is worth sampling from because it does *not* reach
+# the minimum of what it is trained on. A network of limited size, trained for limited time, fills the space between the images; early stopping and dropout hold it back from its goal.
 #
 # ## What averaging buys
 #
@@ -427,19 +445,19 @@ fig.legend(*handles, loc="outside right upper", title="decay");
 # %%
 end = {key: np.mean(curve[-4:]) for key, curve in curves.items()}
 raw = end["constant", "raw"]
-print("excess of the raw weights, constant rate:")
-print("  1.2 to 2.8 times that of average 0.9")
-print("  over 2 times those of 0.99 and 0.999")
-print("  over 2.5 times raw at the falling rate")
-print(f"the largest decay after 1,200 steps: {1_200 / 1_209:.3f}")
 final = curves["falling", "raw"][-1]
-assert 1.2 < raw / end["constant", "0.9"] < 2.8
-assert min(raw / end["constant", d] for d in ("0.99", "0.999")) > 2
-assert raw > 2.5 * final  # what the falling rate buys
+bought = {d: raw / end["constant", d] for d in ("0.9", "0.99", "0.999")}
+print("excess of the raw weights, constant rate:")
+print(f"  {bought['0.9']:.1f} times that of average 0.9")
+print(f"  about {bought['0.99']:.0f} times that of 0.99, {bought['0.999']:.0f} of 0.999")
+print(f"  about {raw / final:.0f} times raw at the falling rate")
+print(f"the largest decay after 1,200 steps: {1_200 / 1_209:.3f}")
+assert 1.3 < bought["0.9"] < 2 and abs(bought["0.99"] - 3) < 0.4
+assert abs(raw / final - 3.7) < 0.5  # what the falling rate buys
 assert 0.7 < curves["falling", "0.99"][-1] / final < 1.3
 
 # %% [markdown]
-# With a constant rate the raw weights never settle: each batch kicks them about, and their excess stays more than twice as large as that of an average over a hundred steps. With a rate that falls to 0 the kicks die out by themselves, and at the end raw and averaged weights are as good as each other. So the average is not magic: it takes out
+# With a constant rate the raw weights never settle: each batch kicks them about, and their excess stays about three times as large as that of an average over a hundred steps. With a rate that falls to 0 the kicks die out by themselves, and at the end raw and averaged weights are as good as each other. So the average is not magic: it takes out
 # the jitter of a rate that is too high to stop at, and lets one stop at any time; DDPM's constant rate needs it, a falling rate much less. (Decays 0.99 and 0.999 coincide because $d_n$ in {eq}`eq:ema` has only reached 0.993 after 1,200 steps. The curve at the top is for the end of this chapter.)
 #
 # Why it works is seen by writing {eq}`eq:ema` out for a constant $d$:
@@ -448,19 +466,19 @@ assert 0.7 < curves["falling", "0.99"][-1] / final < 1.3
 # a_n = d^n a_0 + (1 - d) \sum_{k=1}^{n} d^{\,n-k}\, w_k .
 # $$ (eq:ema-weights)
 #
-# The weight of a step falls by half every $\ln 2/(1 - d)$ steps or so: 69 for $d = 0.99$, 6,931 for DDPM's 0.9999. If the $w_k$ were independent draws around one point, of variance $v$, the average's variance would tend to the sum of the squared weights,
+# The weight of a step falls by half every $\ln 2/(1 - d)$ steps or so: 69 for $d = 0.99$, 6,931 for DDPM's 0.9999. If the $w_k$ were independent draws around one point, of variance $V$, the average's variance would tend to the sum of the squared weights,
 #
 # $$
-# \operatorname{Var}(a_n) \to (1 - d)^2 \sum_{j \ge 0} d^{\,2j}\, v = \frac{1 - d}{1 + d}\, v .
+# \operatorname{Var}(a_n) \to (1 - d)^2 \sum_{j \ge 0} d^{\,2j}\, V = \frac{1 - d}{1 + d}\, V .
 # $$ (eq:ema-variance)
 #
-# Near its minimum the excess is quadratic in the weights, so jitter adds to it in proportion to that variance, and decay 0.9 would divide what it adds by 19. It divided the excess by less than 2.8, for two reasons. Real steps are not independent draws: the weights wander, and an average helps only over times longer than the wandering. And part of the excess is no jitter but what has not been learnt yet, which no average removes; one that is too long even remembers worse weights.
+# Near its minimum the excess is quadratic in the weights, so jitter adds to it in proportion to that variance, and decay 0.9 would divide what it adds by 19. It divided the excess by less than 2, for two reasons. Real steps are not independent draws: the weights wander, and an average helps only over times longer than the wandering. And part of the excess is no jitter but what has not been learnt yet, which no average removes.
 
 # %%
 # checks eq:ema-weights, eq:ema-variance
 d, n = 0.9, 200
 g = torch.Generator().manual_seed(0)
-w = torch.randn(n + 1, 20_000, generator=g, dtype=torch.float64)  # v = 1
+w = torch.randn(n + 1, 20_000, generator=g, dtype=torch.float64)  # V = 1
 a = w[0]
 for k in range(1, n + 1):
     a = d * a + (1 - d) * w[k]
@@ -583,7 +601,7 @@ print(f"Adam alone {apart[math.inf]:.1%}, with the clip {apart[1.0]:.0%}")
 assert apart[math.inf] < 0.005 < 0.02 < apart[1.0] < 0.1
 
 # %% [markdown]
-# Adam alone all but ignores the factor (what is left is its $10^{-8}$ in the denominator), and even the permanent clip bends the way by only a few per cent here. It is a difference worth knowing when two codes are compared, and not one to expect wonders from.
+# Adam alone all but ignores the factor (what is left is its $10^{-8}$ in the denominator), and even the permanent clip bends the way by only a few per cent here.
 #
 # ### Warm-up
 #
@@ -742,13 +760,13 @@ for name, recipe in runs.items():
     print(f"{name:14s} {recipe.steps:8,d} {recipe.batch:6d}", end=" ")
     print(f"{seen:12,d} {epochs:7,.0f}")
     assert seen == 102_400_000 if name == "cifar10-128" else seen < 1_024_000
-hours = [800_000 / 21 / 3_600, 500_000 / 2.2 / 3_600]
-print(f"DDPM's hours: CIFAR-10 {hours[0]:.1f}, CelebA-HQ {hours[1]:.0f}")
-assert RECIPES["celeba-hq-256"].steps == 500_000
+a_second = {"cifar10-128": 21, "celeba-hq-256": 2.2}  # steps on a TPU v3-8
+for name, rate in a_second.items():
+    print(f"DDPM's hours, {name}: {RECIPES[name].steps / rate / 3_600:.0f}")
 
 # %% [markdown]
 # An **epoch** is as many images as the training set has. The paper's model has seen a hundred million images, each of its training images two thousand times, every other time mirrored; ours have seen less than a hundredth of that. The hours are those of a TPU v3-8, which {cite:t}`ho2020ddpm` liken to eight V100
-# graphics cards: their appendix B gives 21 steps a second for CIFAR-10 and 2.2 for 256 × 256 pixels. It is a table to remember when samples of a laptop model are held beside those of a paper.
+# graphics cards: their appendix B gives 21 steps a second for CIFAR-10 and 2.2 for 256 × 256 pixels.
 #
 # ## What breaks: an average that remembers
 #

@@ -10,7 +10,7 @@ PACKAGE = ROOT / "ddim_edu"
 FLOORS = {
     "schedule": 0, "nets": 0, "files": 0, "forward": 1, "lab.folder": 1, "lab.weightfile": 1, "posterior": 2, "lab.faces": 2,
     "sampler": 3, "solvers": 3, "losses": 3, "adaptive": 3, "exact": 3,
-    "apps": 4, "plotting": 4, "lab.processes": 4, "lab.precision": 4, "lab.data": 4, "lab.recipes": 4, "lab.checkpoint": 4,
+    "apps": 4, "line": 4, "plotting": 4, "lab.processes": 4, "lab.precision": 4, "lab.data": 4, "lab.recipes": 4, "lab.checkpoint": 4,
     "lab.convert": 4,
     "apps.audio": 1, "lab.classifiers": 3, "lab.autoencoders": 3, "lab.sounds": 3, "lab.metrics": 4, "lab.features": 4, "lab.compare": 4,
     "lab.trainer": 5, "lab.evaluation": 5, "commandline": 5, "exercises": 5,
