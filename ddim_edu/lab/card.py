@@ -94,8 +94,8 @@ def model_card(
     ]
     if classes:
         parts += [
-            "`DDIMPipeline` opens this folder, but passes no labels, and `UNet2DModel` refuses to work without them here: so call network and "
-            "scheduler in a loop.\n",
+            "`DDIMPipeline` opens this folder, but passes no labels, and a `UNet2DModel` with classes refuses to work without them: so call "
+            "network and scheduler in a loop.\n",
             _python(LOOP.format(**here)),
             "Or bind the labels, and the pipeline runs too:\n",
             _python(BOUND.format(**here)),
@@ -108,7 +108,7 @@ def model_card(
         f"- The network predicts `{what}`; {model.schedule.T} levels, whose betas are in the scheduler's `trained_betas`.\n"
         f"- Steps are spaced `{spacing}`; `DDIMScheduler.from_pretrained(..., timestep_spacing=\"leading\")` changes that.\n"
         + (f"- The predicted image is kept within [-{clip:g}, {clip:g}].\n" if clip else "- The predicted image is not clipped.\n")
-        + "- `use_clipped_model_output=True` computes the noise anew from the clipped image, as `ddim_edu` does. diffusers' default does not.\n",
+        + "- `use_clipped_model_output=True` computes the noise anew from the clipped image, as `ddim_edu` does; diffusers' default doesn't.\n",
         "## Data\n",
         _data(model.recipe),
         "## Training\n",
@@ -117,8 +117,8 @@ def model_card(
         _measured(path, results),
         "## Limits\n",
         "- A small model of a textbook, made to learn from. Samples resemble its data and can repeat pictures of it.\n"
-        "- Take a number of steps that divides the number of levels: for others, `DDIMScheduler` steps down by a rounded stride that is not "
-        "the distance of its own timesteps.\n"
+        "- Take a number of steps that divides the number of levels: for others, `DDIMScheduler` steps down by a rounded stride, which is "
+        "not the distance of its own timesteps.\n"
         "- In float32, samples that start at the last level of a cosine schedule differ in their last digits from those of `ddim_edu`: "
         f"there the prediction multiplies the network's rounding by {model.schedule.nsr[-1].item():,.0f}.",
     ]
