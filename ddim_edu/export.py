@@ -1,7 +1,7 @@
 """Models for other libraries: ``python -m ddim_edu.export RUN_OR_CHECKPOINT --out FOLDER`` (floor 6).
 
-The folder opens in diffusers as it is (``DDIMPipeline.from_pretrained``), and holds a model card. ``--format onnx`` writes the network as an
-ONNX file instead. The way back is :func:`ddim_edu.lab.checkpoint.load`.
+The folder opens in diffusers as it is (``DDIMPipeline.from_pretrained``), and holds a model card. ``--format onnx``
+writes the network as an ONNX file instead. The way back is :func:`ddim_edu.lab.checkpoint.load`.
 
 Exit codes: 0 done; 2 called wrongly (one line on stderr says what).
 """
@@ -36,12 +36,16 @@ class ExportOptions:
     """
 
     # A run folder, a checkpoint file, or the name of a shipped model.
-    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")] = ""
+    checkpoint: Annotated[
+        tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")
+    ] = ""
     # The folder to write, a new one or one written by this command; for onnx also a file that ends in .onnx.
     out: Annotated[Path | None, tyro.conf.arg(help_behavior_hint="(required)")] = None
-    # diffusers: a folder that diffusers opens. onnx: the network alone, which then gives the noise in x at level t in 1..T.
+    # diffusers: a folder that diffusers opens. onnx: the network alone, which then gives the noise in x at level t in
+    # 1..T.
     format: Literal["diffusers", "onnx"] = "diffusers"
-    # For models that know classes: build one in, or "any", so that DDIMPipeline works without labels; "all" leaves the choice.
+    # For models that know classes: build one in, or "any", so that DDIMPipeline works without labels; "all" leaves the
+    # choice.
     label: int | Literal["any", "all"] = "all"
     # The spacing of the steps in the scheduler's configuration.
     spacing: Literal["trailing", "leading", "linspace"] = "trailing"
@@ -119,11 +123,15 @@ def write_folder(model: Checkpoint, options: ExportOptions) -> str:
         config, weights = build_in_label(config, weights, label)
     clip = None if options.clip == "off" else options.clip
     how = {"prediction": model.prediction, "spacing": options.spacing, "clip": clip}
-    write_diffusers(options.out, config, weights, model.schedule, **how, about={"recipe": model.recipe, "step": model.step})
+    write_diffusers(
+        options.out, config, weights, model.schedule, **how, about={"recipe": model.recipe, "step": model.step}
+    )
     card = model_card(model, label=label, spacing=options.spacing, clip=clip, results=options.results)
     with replacing(options.out / "README.md") as temporary:
         temporary.write_text(card, encoding="utf8")
-    opens = "UNet2DModel and DDIMScheduler open it; labels go to the network" if config.classes else "DDIMPipeline opens it"
+    opens = (
+        "UNet2DModel and DDIMScheduler open it; labels go to the network" if config.classes else "DDIMPipeline opens it"
+    )
     return f"{options.out}: {opens} by from_pretrained; README.md has code that runs"
 
 

@@ -1,7 +1,8 @@
 """Models that open elsewhere: folders of diffusers and back, official files, ONNX; the same images there as here.
 
-Comparisons through whole runs are in float64, with time embeddings in float64 too. On the cosine schedule the first step of trailing
-spacing multiplies the rounding of a network, and of the embedding's float32 angles, by 20,291: float32 agrees there to 1e-3 only.
+Comparisons through whole runs are in float64, with time embeddings in float64 too. On the cosine schedule the first
+step of trailing spacing multiplies the rounding of a network, and of the embedding's float32 angles, by 20,291: float32
+agrees there to 1e-3 only.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from ddim_edu.train import read_options
 
 diffusers = pytest.importorskip("diffusers")
 SHIPPED = ("digits", "fashion-mnist", "cifar10-tiny")
-TINY = UNetConfig(image_size=8, image_channels=3, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,), groups=4)
+TINY = UNetConfig(
+    image_size=8, image_channels=3, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,), groups=4
+)
 SHIFTED = "time_mlp.0.weight"
 
 
@@ -41,23 +44,33 @@ def random_weights(config, seed=0):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Checkpoint and exported folder by name: the shipped ones, a v-model and an x0-model without classes, and digits with its 3 built in."""
+    """Checkpoint and exported folder by name: shipped ones, two other predictions, and digits with 3 built in."""
     base = tmp_path_factory.mktemp("export")
     folders = {}
     for prediction in ("v", "x0"):
         path = base / f"{prediction}.safetensors"
-        save(path, random_weights(TINY), TINY, NoiseSchedule.cosine(1000), prediction=prediction, recipe={"data": "data/pets"}, step=7)
+        save(
+            path,
+            random_weights(TINY),
+            TINY,
+            NoiseSchedule.cosine(1000),
+            prediction=prediction,
+            recipe={"data": "data/pets"},
+            step=7,
+        )
         folders[prediction] = str(path)
     folders |= {name: name for name in SHIPPED}
     for name, source in folders.items():
         assert export.main([source, "--out", str(base / name)]) == 0
     assert export.main(["digits", "--label", "3", "--out", str(base / "three")]) == 0
-    return {name: (load(source), base / name) for name, source in folders.items()} | {"three": (load("digits"), base / "three")}
+    return {name: (load(source), base / name) for name, source in folders.items()} | {
+        "three": (load("digits"), base / "three")
+    }
 
 
 @pytest.fixture
 def float64_angles(monkeypatch):
-    """The time embedding of both libraries from the same float32 frequencies, but with angles, sines and cosines in float64."""
+    """Both libraries' time embedding: the same float32 frequencies, with angles, sines and cosines in float64."""
 
     def embedding(t, dim, *_, **__):
         half = dim // 2
@@ -130,7 +143,12 @@ def test_there_and_back(made, name, capsys):
         back = load(place)
         line = capsys.readouterr().err
         assert line.count("\n") == 1 and "recognised as a UNet2DModel" in line
-    assert (back.config, back.prediction, back.recipe, back.step) == (model.config, model.prediction, model.recipe, model.step)
+    assert (back.config, back.prediction, back.recipe, back.step) == (
+        model.config,
+        model.prediction,
+        model.recipe,
+        model.step,
+    )
     assert torch.equal(back.schedule.beta, model.schedule.beta)
     weights = back.network.state_dict()
     for name, value in model.network.state_dict().items():
@@ -169,14 +187,22 @@ def test_the_card_and_its_code(made, name, monkeypatch):
             assert images[0].size == (8, 8) and len(images) == (10 if name == "digits" else 8)
     assert f"{sum(p.numel() for p in model.network.parameters()):,} parameters" in card
     if name == "v":
-        assert "`pets`" in card and "whoever publishes this" in card and "No measurement" in card and "v_prediction" in card
+        assert (
+            "`pets`" in card
+            and "whoever publishes this" in card
+            and "No measurement" in card
+            and "v_prediction" in card
+        )
     else:
         assert "CC BY 4.0" in card and "python -m ddim_edu.train digits" in card
 
 
 def test_the_card_shows_what_was_measured_with_this_file(made, tmp_path):
     model, _ = made["digits"]
-    rows = [{"spacing": "leading", "steps": 10, "eta": 0.0, "seed": seed, "value": value} for seed, value in enumerate((1.0, 2.0))]
+    rows = [
+        {"spacing": "leading", "steps": 10, "eta": 0.0, "seed": seed, "value": value}
+        for seed, value in enumerate((1.0, 2.0))
+    ]
     protocol = {"n": 1000, "features": {"name": "some-classifier"}, "reference": {"name": "digits train"}}
     found = {"kind": "table1", "model": {"sha256": sha256_of(model.path)}, "protocol": protocol, "rows": rows}
     text = model_card(model, results=tmp_path)
@@ -184,7 +210,11 @@ def test_the_card_shows_what_was_measured_with_this_file(made, tmp_path):
     for name, content in {"a": found, "other": {**found, "model": {"sha256": "0"}, "rows": []}, "list": [1]}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     text = model_card(model, results=tmp_path)
-    assert "| leading | 10 | 1.5 |" in text and "some-classifier, 1,000 images against digits train" in text and "No measurement" not in text
+    assert (
+        "| leading | 10 | 1.5 |" in text
+        and "some-classifier, 1,000 images against digits train" in text
+        and "No measurement" not in text
+    )
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -213,11 +243,14 @@ def strangers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("strangers") / "whole"
     torch.manual_seed(0)
     net = diffusers.UNet2DModel(
-        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, norm_eps=1e-6,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"), downsample_padding=0,
-        attention_head_dim=None, flip_sin_to_cos=False, freq_shift=1, num_class_embeds=4,
+        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8, 16), layers_per_block=1,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        downsample_padding=0, attention_head_dim=None, flip_sin_to_cos=False, freq_shift=1, norm_num_groups=4,
+        norm_eps=1e-6, num_class_embeds=4,
     ).eval()  # fmt: skip
-    diffusers.DDPMPipeline(net, diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")).save_pretrained(folder)
+    diffusers.DDPMPipeline(
+        net, diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
+    ).save_pretrained(folder)
     return folder, net
 
 
@@ -242,7 +275,11 @@ def test_a_folder_that_diffusers_wrote(strangers, copied, capsys, flat):
         (copied / "diffusion_pytorch_model.safetensors").unlink()
     model = load(copied)
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "labels 0..2, with 3, the last, as any class; it predicts v" in said and "squaredcos_cap_v2" in said
+    assert (
+        said.count("\n") == 1
+        and "labels 0..2, with 3, the last, as any class; it predicts v" in said
+        and "squaredcos_cap_v2" in said
+    )
     assert (model.prediction, model.config.classes, model.recipe) == ("v", 3, {})
     torch.testing.assert_close(model.schedule.alpha_bar, NoiseSchedule.cosine(1000).alpha_bar)
     x, t, labels = torch.randn(2, 1, 8, 8), torch.tensor([1, 1000]), torch.tensor([0, 3])
@@ -255,7 +292,10 @@ def test_a_folder_that_diffusers_wrote(strangers, copied, capsys, flat):
     "fields, alpha_bar",
     [
         ({"beta_schedule": "linear"}, NoiseSchedule.linear().alpha_bar),
-        ({"beta_schedule": "scaled_linear", "beta_start": 0.001, "beta_end": 0.01}, NoiseSchedule.scaled_linear(1000, 0.001, 0.01).alpha_bar),
+        (
+            {"beta_schedule": "scaled_linear", "beta_start": 0.001, "beta_end": 0.01},
+            NoiseSchedule.scaled_linear(1000, 0.001, 0.01).alpha_bar,
+        ),
         ({"beta_schedule": "gone", "num_train_timesteps": 100}, NoiseSchedule.linear(100).alpha_bar),
         ({"trained_betas": [0.1, 0.2]}, NoiseSchedule.from_betas([0.1, 0.2]).alpha_bar),
     ],
@@ -268,7 +308,11 @@ def test_betas_of_a_scheduler(copied, fields, alpha_bar):
 @pytest.mark.parametrize(
     "file, fields, says",
     [
-        ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "holds a UNet2DConditionModel: only a UNet2DModel"),
+        (
+            "unet/config.json",
+            {"_class_name": "UNet2DConditionModel"},
+            "holds a UNet2DConditionModel: only a UNet2DModel",
+        ),
         ("unet/config.json", {"norm_eps": 1e-5}, "norm_eps = 1e-05: our U-Net has only 1e-06"),
         ("unet/config.json", {"down_block_types": ["DownBlock2D", "SkipDownBlock2D"]}, "down_block_types"),
         ("unet/config.json", {"layers_per_block": 2}, "lack"),
@@ -276,7 +320,11 @@ def test_betas_of_a_scheduler(copied, fields, alpha_bar):
         ("unet/config.json", {"class_embed_type": "timestep"}, "class_embed_type = 'timestep'"),
         ("unet/config.json", {"num_class_embeds": 1}, "one more than there are classes"),
         ("model_index.json", {"vqvae": ["diffusers", "VQModel"]}, "a pipeline with vqvae"),
-        ("scheduler/scheduler_config.json", {"_class_name": "FlowMatchEulerDiscreteScheduler"}, "is a FlowMatchEulerDiscreteScheduler"),
+        (
+            "scheduler/scheduler_config.json",
+            {"_class_name": "FlowMatchEulerDiscreteScheduler"},
+            "is a FlowMatchEulerDiscreteScheduler",
+        ),
         ("scheduler/scheduler_config.json", {"beta_schedule": "sigmoid"}, "beta_schedule = 'sigmoid'"),
         ("scheduler/scheduler_config.json", {"prediction_type": "flow"}, "prediction_type = 'flow'"),
         ("scheduler/scheduler_config.json", {"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr"),
@@ -320,14 +368,19 @@ class Evil:
 
 
 def test_an_official_file(tmp_path, capsys):
-    config = UNetConfig(image_size=32, image_channels=3, ch=32, ch_mult=(1, 1), num_res_blocks=1, attn_resolutions=(16,), dropout=0.0)
+    config = UNetConfig(
+        image_size=32, image_channels=3, ch=32, ch_mult=(1, 1), num_res_blocks=1, attn_resolutions=(16,), dropout=0.0
+    )
     plain, averaged = (to_official(config, random_weights(config, seed)) for seed in (1, 2))
     path = tmp_path / "ckpt.pth"
     parallel = [{f"module.{name}": value for name, value in state.items()} for state in (plain, averaged)]
     torch.save([parallel[0], {"state": {}, "param_groups": [{"lr": 2e-4}]}, 1, 5000, parallel[1]], path)
     model = load(path)
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "recognised as a training state (its averaged weights) of the official DDIM code" in said
+    assert (
+        said.count("\n") == 1
+        and "recognised as a training state (its averaged weights) of the official DDIM code" in said
+    )
     assert (model.config, model.step, model.prediction) == (config, 5000, "eps")
     assert torch.equal(model.schedule.beta, NoiseSchedule.linear(1000).beta)
     x, t = torch.randn(1, 3, 32, 32), torch.tensor([500])
@@ -340,7 +393,11 @@ def test_an_official_file(tmp_path, capsys):
     assert sample.main([str(tmp_path / "model.ckpt"), "--steps", "1", "-n", "1", "--out", out]) == 0
     assert "as a state dict of the official" in capsys.readouterr().err
 
-    for content, says in ((Evil(), "holds more than tensors"), ([1, 2], "neither a state dict"), ({"a": torch.ones(1)}, "not those of")):
+    for content, says in (
+        (Evil(), "holds more than tensors"),
+        ([1, 2], "neither a state dict"),
+        ({"a": torch.ones(1)}, "not those of"),
+    ):
         torch.save(content, path)
         assert sample.main([str(path), "--out", out]) == 2
         out_, err = capsys.readouterr()
@@ -348,7 +405,9 @@ def test_an_official_file(tmp_path, capsys):
 
 
 def test_the_size_of_an_official_files_images_can_be_given(tmp_path, capsys):
-    config = UNetConfig(image_size=8, image_channels=1, ch=32, ch_mult=(1, 1), num_res_blocks=1, attn_resolutions=(), dropout=0.0)
+    config = UNetConfig(
+        image_size=8, image_channels=1, ch=32, ch_mult=(1, 1), num_res_blocks=1, attn_resolutions=(), dropout=0.0
+    )
     path, out = tmp_path / "a.pth", tmp_path / "a.png"
     torch.save(to_official(config, random_weights(config)), path)
     assert sample.main([str(path), "--out", str(out)]) == 2
@@ -405,7 +464,9 @@ def test_refusals_are_one_line(tmp_path, capsys, words, says):
     full, new, wide = tmp_path / "full", tmp_path / "new", tmp_path / "wide.safetensors"
     full.mkdir()
     (full / "a").touch()
-    config = UNetConfig(image_size=4, image_channels=1, ch=4, ch_mult=(2, 2), num_res_blocks=1, attn_resolutions=(), groups=4)
+    config = UNetConfig(
+        image_size=4, image_channels=1, ch=4, ch_mult=(2, 2), num_res_blocks=1, attn_resolutions=(), groups=4
+    )
     save(wide, UNet(config).state_dict(), config, NoiseSchedule.linear(10))
     assert export.main([word.format(full=full, new=new, wide=wide) for word in words]) == 2
     said = capsys.readouterr().err

@@ -1,7 +1,7 @@
 """Export shipped networks to ONNX, for the page that samples in the browser.
 
     python book/_tools/export_onnx.py --out _build/onnx            # digits and fashion-mnist
-    python book/_tools/export_onnx.py --out _build/onnx runs/mine  # or one of your own: a name, a run folder or a checkpoint file
+    python book/_tools/export_onnx.py --out _build/onnx runs/mine  # or your own: a name, a run folder or a file
 
 What a file takes and gives says :mod:`ddim_edu.lab.onnx_export`, which makes it.
 """
@@ -21,8 +21,12 @@ SHOWN = ("digits", "fashion-mnist")  # in the page
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("models", nargs="*", default=SHOWN, help=f"names, run folders or checkpoint files; default {' '.join(SHOWN)}")
-    parser.add_argument("--out", type=Path, default=Path("_build/onnx"), help="the folder for NAME.onnx (default %(default)s)")
+    parser.add_argument(
+        "models", nargs="*", default=SHOWN, help=f"names, run folders or checkpoint files; default {' '.join(SHOWN)}"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("_build/onnx"), help="the folder for NAME.onnx (default %(default)s)"
+    )
     options = parser.parse_args(argv)
     for name in options.models:
         try:

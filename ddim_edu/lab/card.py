@@ -1,4 +1,4 @@
-"""The model card of an exported model: what it is, what it was made from and how, what was measured of it, and code that runs (floor 5)."""
+"""The model card of an exported model: what it is, how it was made, what was measured, and code that runs (floor 5)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,23 @@ from ddim_edu.lab.recipes import RECIPES, Recipe, recipe_from_dict
 # What is known of the data sets with a name: what they are, and their licence.
 DATA = {
     "digits": (
-        "the 1,797 handwritten digits of 8x8 pixels that come with scikit-learn, from UCI's *Optical Recognition of Handwritten Digits* "
+        "the 1,797 handwritten digits of 8x8 pixels that come with scikit-learn, from UCI's *Optical Recognition of "
+        "Handwritten Digits* "
         "(Alpaydin and Kaynak, 1998)",
         "CC BY 4.0",
     ),
-    "fashion-mnist": ("Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017), 60,000 pictures of clothes of 28x28 pixels", "MIT"),
-    "cifar10": ("CIFAR-10 (Krizhevsky, 2009), 50,000 photographs of ten kinds", "none is stated by its authors, who ask to be cited"),
+    "fashion-mnist": (
+        "Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017), 60,000 pictures of clothes of 28x28 pixels",
+        "MIT",
+    ),
+    "cifar10": (
+        "CIFAR-10 (Krizhevsky, 2009), 50,000 photographs of ten kinds",
+        "none is stated by its authors, who ask to be cited",
+    ),
     "faces": (
         "faces drawn from four styles of DiceBear",
-        "open-peeps by Pablo Stanley: CC0 1.0; micah by Micah Lanier, toon-head by Johan Melin and personas by Draftbit: CC BY 4.0, so "
+        "open-peeps by Pablo Stanley: CC0 1.0; micah by Micah Lanier, toon-head by Johan Melin and personas by "
+        "Draftbit: CC BY 4.0, so "
         "whoever shows such faces names them",
     ),
 }
@@ -65,7 +73,12 @@ images = pipe(len(labels), num_inference_steps={steps}, use_clipped_model_output
 
 
 def model_card(
-    model: Checkpoint, *, label: int | None = None, spacing: str = "trailing", clip: float | None = 1.0, results: Path | None = None
+    model: Checkpoint,
+    *,
+    label: int | None = None,
+    spacing: str = "trailing",
+    clip: float | None = 1.0,
+    results: Path | None = None,
 ) -> str:
     """The text of ``README.md`` for a folder of diffusers.
 
@@ -74,7 +87,8 @@ def model_card(
         label: The class that was built into the weights, if one was.
         spacing: The spacing that the scheduler was written with.
         clip: The clipping that it was written with.
-        results: A folder of the JSON files that ``python -m ddim_edu.evaluate`` writes; those of this very file are shown.
+        results: A folder of the JSON files that ``python -m ddim_edu.evaluate`` writes; those of this very file are
+            shown.
     """
     config, path = model.config, model.path
     shipped = path.parent == SHIPPED
@@ -82,19 +96,28 @@ def model_card(
     classes = config.classes if label is None else 0
     here = {"steps": 20, "classes": classes, "channels": config.image_channels, "side": config.image_size}
     what = {ours: theirs for theirs, ours in PREDICTIONS.items()}[model.prediction]
-    head = ["---", "library_name: diffusers", *(["license: mit"] if shipped else []), "tags: [ddim, unconditional-image-generation]", "---"]
+    head = [
+        "---",
+        "library_name: diffusers",
+        *(["license: mit"] if shipped else []),
+        "tags: [ddim, unconditional-image-generation]",
+        "---",
+    ]
     parts = [
         *head,
         f"# {name}\n",
-        f"A `UNet2DModel` of {sum(p.numel() for p in model.network.parameters()):,} parameters with a `DDIMScheduler`, exported from a "
-        f"checkpoint of `ddim_edu` (`{path.name}`, sha256 `{sha256_of(path)[:16]}`). It makes {config.image_channels}-channel images "
+        f"A `UNet2DModel` of {sum(p.numel() for p in model.network.parameters()):,} parameters with a "
+        f"`DDIMScheduler`, exported from a "
+        f"checkpoint of `ddim_edu` (`{path.name}`, sha256 `{sha256_of(path)[:16]}`). It makes "
+        f"{config.image_channels}-channel images "
         f"of {config.image_size}x{config.image_size} pixels in [-1, 1].\n",
         _labels(config.classes, label),
         "## Use\n",
     ]
     if classes:
         parts += [
-            "`DDIMPipeline` opens this folder, but passes no labels, and a `UNet2DModel` with classes refuses to work without them: so call "
+            "`DDIMPipeline` opens this folder, but passes no labels, and a `UNet2DModel` with classes refuses to work "
+            "without them: so call "
             "network and scheduler in a loop.\n",
             _python(LOOP.format(**here)),
             "Or bind the labels, and the pipeline runs too:\n",
@@ -103,12 +126,19 @@ def model_card(
     else:
         parts += [_python(PIPELINE.format(**here))]
     parts += [
-        "Back in `ddim_edu`: `python -m ddim_edu.sample .`, or `load(\".\")` of `ddim_edu.lab.checkpoint`.\n",
+        'Back in `ddim_edu`: `python -m ddim_edu.sample .`, or `load(".")` of `ddim_edu.lab.checkpoint`.\n',
         "## Settings\n",
-        f"- The network predicts `{what}`; {model.schedule.T} levels, whose betas are in the scheduler's `trained_betas`.\n"
-        f"- Steps are spaced `{spacing}`; `DDIMScheduler.from_pretrained(..., timestep_spacing=\"leading\")` changes that.\n"
-        + (f"- The predicted image is kept within [-{clip:g}, {clip:g}].\n" if clip else "- The predicted image is not clipped.\n")
-        + "- `use_clipped_model_output=True` computes the noise anew from the clipped image, as `ddim_edu` does; diffusers' default doesn't.\n",
+        f"- The network predicts `{what}`; {model.schedule.T} levels, whose betas are in the scheduler's "
+        f"`trained_betas`.\n"
+        f'- Steps are spaced `{spacing}`; `DDIMScheduler.from_pretrained(..., timestep_spacing="leading")` changes '
+        f"that.\n"
+        + (
+            f"- The predicted image is kept within [-{clip:g}, {clip:g}].\n"
+            if clip
+            else "- The predicted image is not clipped.\n"
+        )
+        + "- `use_clipped_model_output=True` computes the noise anew from the clipped image, as `ddim_edu` does; "
+        "diffusers' default doesn't.\n",
         "## Data\n",
         _data(model.recipe),
         "## Training\n",
@@ -116,17 +146,18 @@ def model_card(
         "## Measured\n",
         _measured(path, results),
         "## Limits\n",
-        "- A small model of a textbook, made to learn from. Samples resemble its data and can repeat pictures of it.\n"
-        "- Take a number of steps that divides the number of levels: for others, `DDIMScheduler` steps down by a rounded stride, which is "
+        "- Made with the code of a textbook, to learn from; nothing was checked beyond what stands above.\n"
+        "- Take a number of steps that divides the number of levels: for others, `DDIMScheduler` steps down by a "
+        "rounded stride, which is "
         "not the distance of its own timesteps.\n"
-        "- In float32, samples that start at the last level of a cosine schedule differ in their last digits from those of `ddim_edu`: "
-        f"there the prediction multiplies the network's rounding by {model.schedule.nsr[-1].item():,.0f}.",
+        "- In float32, samples that start at the last level differ in their last digits from those of `ddim_edu`: the "
+        f"prediction there multiplies the network's rounding by {model.schedule.nsr[-1].item():,.0f}.",
     ]
     return "\n".join(parts) + "\n"
 
 
 def training_command(recipe: Mapping[str, Any]) -> str | None:
-    """The words after ``python -m ddim_edu.train`` that ask for a recipe: the nearest one with a name, and what is different in it.
+    """The words after ``python -m ddim_edu.train`` that ask for a recipe: the nearest name, and what is different.
 
     Args:
         recipe: A recipe as a checkpoint holds it; fields that it lacks have their defaults.
@@ -138,7 +169,9 @@ def training_command(recipe: Mapping[str, Any]) -> str | None:
         wanted = recipe_from_dict(recipe)
     except ValueError:
         return None
-    name, words = min(((name, _difference(known, wanted)) for name, known in RECIPES.items()), key=lambda pair: len(pair[1]))
+    name, words = min(
+        ((name, _difference(known, wanted)) for name, known in RECIPES.items()), key=lambda pair: len(pair[1])
+    )
     return " ".join([name, *words])
 
 
@@ -175,7 +208,10 @@ def _data(recipe: Mapping[str, Any]) -> str:
         return f"`{name}`: {what}. Licence of the data: {licence}.\n"
     if name is None:
         return "Not recorded in the checkpoint.\n"
-    return f"A folder of images, `{Path(str(name)).name}`. The checkpoint says nothing of their licence: whoever publishes this, adds it.\n"
+    return (
+        f"A folder of images, `{Path(str(name)).name}`. The checkpoint says nothing of their licence: whoever "
+        f"publishes this, adds it.\n"
+    )
 
 
 def _training(model: Checkpoint) -> str:
@@ -184,7 +220,10 @@ def _training(model: Checkpoint) -> str:
     words = training_command(model.recipe)
     if words is None:
         return f"{model.step:,} steps, with this recipe:\n\n```json\n{json.dumps(model.recipe)}\n```\n"
-    return f"{model.step:,} steps, from the settings in the checkpoint:\n\n```console\n$ python -m ddim_edu.train {words}\n```\n"
+    return (
+        f"{model.step:,} steps, from the settings in the checkpoint:\n\n```console\n$ python -m ddim_edu.train "
+        f"{words}\n```\n"
+    )
 
 
 def _measured(path: Path, results: Path | None) -> str:
@@ -199,7 +238,11 @@ def _measured(path: Path, results: Path | None) -> str:
                 parts.append(_table1(found))
             elif found["kind"] == "table2":
                 rows = [f"| {row['steps']} | {row['error']:.3g} |" for row in found["rows"]]
-                parts.append("\n".join(["Mean square error of encoding and decoding again:\n", "| S | error |", "|---|---|", *rows, ""]))
+                parts.append(
+                    "\n".join(
+                        ["Mean square error of encoding and decoding again:\n", "| S | error |", "|---|---|", *rows, ""]
+                    )
+                )
             elif found["kind"] == "fid":
                 parts.append(f"{_distance(found)}: {found['result']['value']:.4g}\n")
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -209,8 +252,13 @@ def _measured(path: Path, results: Path | None) -> str:
 
 def _distance(found: Mapping[str, Any]) -> str:
     protocol = found["protocol"]
-    distance = {"classifier_distance": "Distance in the features of a small classifier, not FID"}.get(found.get("distance"), "Distance")
-    return f"{distance} ({protocol['features']['name']}, {protocol['n']:,} images against {protocol['reference']['name']}; lower is better)"
+    distance = {"classifier_distance": "Distance in the features of a small classifier, not FID"}.get(
+        found.get("distance"), "Distance"
+    )
+    return (
+        f"{distance} ({protocol['features']['name']}, {protocol['n']:,} images against "
+        f"{protocol['reference']['name']}; lower is better)"
+    )
 
 
 def _table1(found: Mapping[str, Any]) -> str:
@@ -218,8 +266,13 @@ def _table1(found: Mapping[str, Any]) -> str:
     for row in found["rows"]:
         cells.setdefault((row["spacing"], row["steps"]), {}).setdefault(f"{row['eta']}", []).append(row["value"])
     etas = list(dict.fromkeys(eta for row in cells.values() for eta in row))
-    lines = [f"{_distance(found)}, mean over seeds:\n", f"| spacing | S | {' | '.join(f'eta = {eta}' for eta in etas)} |"]
+    lines = [
+        f"{_distance(found)}, mean over seeds:\n",
+        f"| spacing | S | {' | '.join(f'eta = {eta}' for eta in etas)} |",
+    ]
     lines.append("|---" * (2 + len(etas)) + "|")
     for (spacing, steps), row in cells.items():
-        lines.append(f"| {spacing} | {steps} | {' | '.join(f'{fmean(row[eta]):.4g}' if eta in row else '' for eta in etas)} |")
+        lines.append(
+            f"| {spacing} | {steps} | {' | '.join(f'{fmean(row[eta]):.4g}' if eta in row else '' for eta in etas)} |"
+        )
     return "\n".join([*lines, ""])

@@ -1,10 +1,11 @@
-"""Models of other libraries as files: diffusers' folders, read and written, and what the official DDIM code saves (floor 2).
+"""Models of other libraries as files: diffusers' folders, read and written, and the official DDIM code's (floor 2).
 
-A folder of diffusers holds ``unet/config.json``, ``unet/diffusion_pytorch_model.safetensors`` and ``scheduler/scheduler_config.json``
-(older ones without the folders within), all of which are read and written here without diffusers. Nothing is ever unpickled but tensors.
+A folder of diffusers holds ``unet/config.json``, ``unet/diffusion_pytorch_model.safetensors`` and
+``scheduler/scheduler_config.json`` (older ones without the folders within), all of which are read and written here
+without diffusers. Nothing is ever unpickled but tensors.
 
-:func:`ddim_edu.lab.checkpoint.load` reads such files through :func:`read`; ``python -m ddim_edu.export`` writes them through
-:func:`write_diffusers`.
+:func:`ddim_edu.lab.checkpoint.load` reads such files through :func:`read`; ``python -m ddim_edu.export`` writes them
+through :func:`write_diffusers`.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 OFFICIAL = (".pth", ".pt", ".ckpt")
 PREDICTIONS: dict[str, Prediction] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}  # diffusers' word: ours
 SPACINGS = ("trailing", "leading", "linspace")  # those of ours that diffusers' DDIMScheduler has
-# Schedulers whose configuration is a list of betas. What else it says is about sampling, where the options here are one's own.
+# Schedulers whose configuration is a list of betas. What else it says is about sampling, where the options here are
+# one's own.
 SCHEDULERS = (
-    "DDIM", "DDPM", "PNDM", "DEISMultistep", "DPMSolverMultistep", "DPMSolverSinglestep", "UniPCMultistep", "EulerDiscrete",
-    "EulerAncestralDiscrete", "HeunDiscrete", "LMSDiscrete", "KDPM2Discrete", "KDPM2AncestralDiscrete", "DDIMInverse", "DDIMParallel",
-    "DDPMParallel",
+    "DDIM", "DDPM", "PNDM", "DEISMultistep", "DPMSolverMultistep", "DPMSolverSinglestep", "UniPCMultistep",
+    "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete", "LMSDiscrete", "KDPM2Discrete",
+    "KDPM2AncestralDiscrete", "DDIMInverse", "DDIMParallel", "DDPMParallel",
 )  # fmt: skip
 
 
@@ -74,9 +76,13 @@ def find_weights(folder: Path) -> Path | None:
             for name in WEIGHTS:
                 if (inner / name).is_file():
                     return inner / name
-            raise CheckpointError(f"{inner} holds a config.json, but no {WEIGHTS[0]} (nor .bin) beside it: copy the whole folder")
+            raise CheckpointError(
+                f"{inner} holds a config.json, but no {WEIGHTS[0]} (nor .bin) beside it: copy the whole folder"
+            )
     if (folder / "model_index.json").is_file():
-        raise CheckpointError(f"{folder} holds a model_index.json, but no unet/config.json: only a UNet2DModel of diffusers can be read")
+        raise CheckpointError(
+            f"{folder} holds a model_index.json, but no unet/config.json: only a UNet2DModel of diffusers can be read"
+        )
     return None
 
 
@@ -89,7 +95,8 @@ def read(path: Path, image_size: int | None = None) -> Foreign:
     """Read a model of another library.
 
     Args:
-        path: The file of its weights: one of :data:`WEIGHTS`, with its configuration beside it, or one that the official code saved.
+        path: The file of its weights: one of :data:`WEIGHTS`, with its configuration beside it, or one that the
+            official code saved.
         image_size: Side of the images, for an official file that does not show it.
 
     Raises:
@@ -116,7 +123,7 @@ def write_diffusers(
     clip: float | None = 1.0,
     about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a folder that diffusers' ``UNet2DModel``, ``DDIMScheduler`` and ``DDIMPipeline`` open by ``from_pretrained``.
+    """Write a folder that diffusers opens by ``from_pretrained``: ``UNet2DModel``, ``DDIMScheduler``, ``DDIMPipeline``.
 
     Their levels count from 0: the shift goes into the weights, see :func:`~ddim_edu.lab.convert.shift_levels`.
 
@@ -172,9 +179,15 @@ def _read_diffusers(path: Path) -> Foreign:
     folder = path.parent
     whole = folder.parent if folder.name == "unet" else folder
     if (whole / "model_index.json").is_file():
-        more = sorted(name for name in _json(whole / "model_index.json") if not name.startswith("_") and name not in ("unet", "scheduler"))
+        more = sorted(
+            name
+            for name in _json(whole / "model_index.json")
+            if not name.startswith("_") and name not in ("unet", "scheduler")
+        )
         if more:
-            raise CheckpointError(f"{whole} holds a pipeline with {', '.join(more)}: only one of a unet and a scheduler can be read")
+            raise CheckpointError(
+                f"{whole} holds a pipeline with {', '.join(more)}: only one of a unet and a scheduler can be read"
+            )
     theirs = _json(folder / "config.json")
     kind = theirs.get("_class_name", "UNet2DModel")
     if kind != "UNet2DModel":
@@ -194,7 +207,9 @@ def _read_diffusers(path: Path) -> Foreign:
         f"{betas}, t = 0..{schedule.T - 1} there is 1..{schedule.T} here"
     )
     weights = shift_levels(state, -1)
-    return Foreign(config, weights, schedule, prediction, dict(about.get("recipe", {})), int(about.get("step", 0)), recognised)
+    return Foreign(
+        config, weights, schedule, prediction, dict(about.get("recipe", {})), int(about.get("step", 0)), recognised
+    )
 
 
 def _read_official(path: Path, image_size: int | None) -> Foreign:
@@ -202,11 +217,15 @@ def _read_official(path: Path, image_size: int | None) -> Foreign:
     config = official_config(saved, image_size)
     state = {name: value.float() for name, value in from_official(config, saved).items()}
     step = saved[3] if isinstance(saved, list) and len(saved) > 3 else 0
-    which = "state dict" if isinstance(saved, Mapping) else "training state" + (" (its averaged weights)" if len(saved) > 4 else "")
+    which = (
+        "state dict"
+        if isinstance(saved, Mapping)
+        else "training state" + (" (its averaged weights)" if len(saved) > 4 else "")
+    )
     size = "" if image_size else " (attention taken to be at 16x16; else --image-size)"
     recognised = (
-        f"{path}: recognised as a {which} of the official DDIM code, {_size(config, state)}{size}; taken to predict eps with "
-        "T = 1000 linear betas from 0.0001 to 0.02, since the file does not say"
+        f"{path}: recognised as a {which} of the official DDIM code, {_size(config, state)}{size}; taken to predict "
+        "eps with T = 1000 linear betas from 0.0001 to 0.02, since the file does not say"
     )
     return Foreign(config, shift_levels(state, -1), NoiseSchedule.linear(), "eps", {}, int(step), recognised)
 
@@ -217,15 +236,19 @@ def _size(config: UNetConfig, state: Mapping[str, Tensor]) -> str:
 
 
 def _scheduler(c: Mapping[str, Any]) -> tuple[NoiseSchedule, Prediction, str]:
-    """Schedule, prediction, and the schedule in words, of a scheduler's configuration; missing fields have diffusers' defaults."""
+    """Schedule, prediction and the betas in words, of a configuration; missing fields have diffusers' defaults."""
     kind = c.get("_class_name", "DDIMScheduler")
     if kind.removesuffix("Scheduler") not in SCHEDULERS:
-        raise CheckpointError(f"its scheduler is a {kind}: only those with betas can be read, such as DDIMScheduler and DDPMScheduler")
+        raise CheckpointError(
+            f"its scheduler is a {kind}: only those with betas can be read, such as DDIMScheduler and DDPMScheduler"
+        )
     if c.get("rescale_betas_zero_snr"):
         raise CheckpointError("its scheduler has rescale_betas_zero_snr = True: alpha_bar must stay above 0 here")
     said = c.get("prediction_type", "epsilon")
     if said not in PREDICTIONS:
-        raise CheckpointError(f"its scheduler has prediction_type = {said!r}: only {', '.join(PREDICTIONS)} can be read")
+        raise CheckpointError(
+            f"its scheduler has prediction_type = {said!r}: only {', '.join(PREDICTIONS)} can be read"
+        )
     T = c.get("num_train_timesteps", 1000)
     if c.get("trained_betas") is not None:
         schedule, words = NoiseSchedule.from_betas(c["trained_betas"]), "trained betas"
@@ -238,7 +261,9 @@ def _scheduler(c: Mapping[str, Any]) -> tuple[NoiseSchedule, Prediction, str]:
             "squaredcos_cap_v2": lambda: NoiseSchedule.cosine(T),
         }
         if words not in make:
-            raise CheckpointError(f"its scheduler has beta_schedule = {words!r}: only {', '.join(make)} and trained_betas can be read")
+            raise CheckpointError(
+                f"its scheduler has beta_schedule = {words!r}: only {', '.join(make)} and trained_betas can be read"
+            )
         schedule = make[words]()
         words = f"{words} betas"
     return schedule, PREDICTIONS[said], f"{schedule.T} levels with {words}"
@@ -263,6 +288,10 @@ def _tensors(path: Path) -> tuple[Any, dict[str, Any]]:
                 return {name: file.get_tensor(name) for name in file.keys()}, about
         return torch.load(path, map_location="cpu", weights_only=True), {}
     except pickle.UnpicklingError:
-        raise CheckpointError(f"{path} holds more than tensors, or is damaged: nothing else is read (torch.load, weights_only)") from None
+        raise CheckpointError(
+            f"{path} holds more than tensors, or is damaged: nothing else is read (torch.load, weights_only)"
+        ) from None
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path} was cut short, or is no file of weights ({str(error).strip().splitlines()[0]})") from None
+        raise CheckpointError(
+            f"{path} was cut short, or is no file of weights ({str(error).strip().splitlines()[0]})"
+        ) from None

@@ -1,9 +1,9 @@
 """Networks as ONNX files, such as the book's live page runs (floor 5).
 
-A file takes ``x`` (B, C, H, W) float32, ``t`` (B,) int64 in 1..T and, for networks with classes, ``label`` (B,) int64 in 0..classes, where
-the last is "any class"; it gives ``eps`` (B, C, H, W), for every B and whatever the network was trained to predict. It computes in
-float32. Weights that are float16 numbers, as the shipped ones are, are stored as float16, at half the size, and nothing is lost; weights
-that float16 would round are stored as they are.
+A file takes ``x`` (B, C, H, W) float32, ``t`` (B,) int64 in 1..T and, for networks with classes, ``label`` (B,) int64
+in 0..classes, where the last is "any class"; it gives ``eps`` (B, C, H, W), for every B and whatever the network was
+trained to predict. It computes in float32. Weights that are float16 numbers, as the shipped ones are, are stored as
+float16, at half the size, and nothing is lost; weights that float16 would round are stored as they are.
 
 Needs the package ``onnx``, which is imported where it is used.
 """
@@ -36,15 +36,15 @@ def export(saved: Checkpoint) -> bytes:
     classes = saved.config.classes
     model = saved.model.to("cpu", memory_format=torch.contiguous_format)
     inputs = INPUTS if classes else INPUTS[:2]
-    example = (torch.zeros(2, *saved.image_shape), torch.tensor([1, saved.schedule.T]), torch.tensor([0, classes]))[: len(inputs)]
+    example = (torch.zeros(2, *saved.image_shape), torch.tensor([1, saved.schedule.T]), torch.tensor([0, classes]))
     file = io.BytesIO()
     with warnings.catch_warnings():
-        # The tracer warns of each check of shapes in the network. The newer exporter (dynamo=True) takes twenty times as long, and
-        # spells out each GroupNorm in a graph twice as long.
+        # The tracer warns of each check of shapes in the network. The newer exporter (dynamo=True) takes twenty times
+        # as long, and spells out each GroupNorm in a graph twice as long.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             model,
-            example,
+            example[: len(inputs)],
             file,
             input_names=inputs,
             output_names=[OUTPUT],
