@@ -41,8 +41,7 @@ class ExportOptions:
     ] = ""
     # The folder to write, a new one or one written by this command; for onnx also a file that ends in .onnx.
     out: Annotated[Path | None, tyro.conf.arg(help_behavior_hint="(required)")] = None
-    # diffusers: a folder that diffusers opens. onnx: the network alone, which then gives the noise in x at level t in
-    # 1..T.
+    # diffusers: a folder that diffusers opens. onnx: the network alone, as the noise in x at level t = 1..T.
     format: Literal["diffusers", "onnx"] = "diffusers"
     # For models that know classes: build one in, or "any", so that DDIMPipeline works without labels; "all" leaves the
     # choice.
@@ -129,9 +128,7 @@ def write_folder(model: Checkpoint, options: ExportOptions) -> str:
     card = model_card(model, label=label, spacing=options.spacing, clip=clip, results=options.results)
     with replacing(options.out / "README.md") as temporary:
         temporary.write_text(card, encoding="utf8")
-    opens = (
-        "UNet2DModel and DDIMScheduler open it; labels go to the network" if config.classes else "DDIMPipeline opens it"
-    )
+    opens = "UNet2DModel and DDIMScheduler open it" if config.classes else "DDIMPipeline opens it"
     return f"{options.out}: {opens} by from_pretrained; README.md has code that runs"
 
 

@@ -100,7 +100,7 @@ def in_float64(model):
 
 def theirs_by_pipeline(folder, dtype, spacing, labels=None, steps=20, n=2):
     """diffusers' own pipeline; labels are bound to its network, since it passes none."""
-    pipe = diffusers.DDIMPipeline.from_pretrained(folder, torch_dtype=dtype)
+    pipe = diffusers.DDIMPipeline.from_pretrained(folder, dtype=dtype)
     pipe.scheduler = diffusers.DDIMScheduler.from_config(pipe.scheduler.config, timestep_spacing=spacing)
     pipe.set_progress_bar_config(disable=True)
     if labels is not None:
@@ -207,11 +207,16 @@ def test_the_card_shows_what_was_measured_with_this_file(made, tmp_path):
     found = {"kind": "table1", "model": {"sha256": sha256_of(model.path)}, "protocol": protocol, "rows": rows}
     text = model_card(model, results=tmp_path)
     assert "No measurement of this very file" in text
-    for name, content in {"a": found, "other": {**found, "model": {"sha256": "0"}, "rows": []}, "list": [1]}.items():
+    for name, content in {
+        "a": found,
+        "b": found | {"rows": [rows[0] | {"seed": 2, "value": 6.0}]},
+        "other": {**found, "model": {"sha256": "0"}, "rows": []},
+        "list": [1],
+    }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     text = model_card(model, results=tmp_path)
     assert (
-        "| leading | 10 | 1.5 |" in text
+        "| leading | 10 | 3 |" in text
         and "some-classifier, 1,000 images against digits train" in text
         and "No measurement" not in text
     )

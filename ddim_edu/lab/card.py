@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from statistics import fmean
@@ -228,51 +228,44 @@ def _training(model: Checkpoint) -> str:
 
 def _measured(path: Path, results: Path | None) -> str:
     """Tables of the results that were measured with this very file."""
-    sha256, parts = sha256_of(path), []
+    sha256 = sha256_of(path)
+    distances: dict[str, list[Mapping[str, Any]]] = {}  # the rows of table 1, by what was measured
+    parts = []
     for file in sorted(results.glob("*.json")) if results is not None and results.is_dir() else ():
         try:
             found = json.loads(file.read_text(encoding="utf8"))
             if (found.get("model") or {}).get("sha256") != sha256:
                 continue
             if found["kind"] == "table1":
-                parts.append(_table1(found))
+                distances.setdefault(_distance(found), []).extend(found["rows"])
             elif found["kind"] == "table2":
                 rows = [f"| {row['steps']} | {row['error']:.3g} |" for row in found["rows"]]
-                parts.append(
-                    "\n".join(
-                        ["Mean square error of encoding and decoding again:\n", "| S | error |", "|---|---|", *rows, ""]
-                    )
-                )
+                head = "Mean square error of encoding and decoding again:\n"
+                parts.append("\n".join([head, "| S | error |", "|---|---|", *rows, ""]))
             elif found["kind"] == "fid":
                 parts.append(f"{_distance(found)}: {found['result']['value']:.4g}\n")
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # another kind of JSON
+    parts = [*(_table1(distance, rows) for distance, rows in distances.items()), *parts]
     return "\n".join(parts) if parts else "No measurement of this very file was at hand.\n"
 
 
 def _distance(found: Mapping[str, Any]) -> str:
     protocol = found["protocol"]
-    distance = {"classifier_distance": "Distance in the features of a small classifier, not FID"}.get(
-        found.get("distance"), "Distance"
-    )
-    return (
-        f"{distance} ({protocol['features']['name']}, {protocol['n']:,} images against "
-        f"{protocol['reference']['name']}; lower is better)"
-    )
+    small = found.get("distance") == "classifier_distance"
+    distance = "Distance in the features of a small classifier, not FID" if small else "Distance"
+    against = f"{protocol['features']['name']}, {protocol['n']:,} images against {protocol['reference']['name']}"
+    return f"{distance} ({against}; lower is better)"
 
 
-def _table1(found: Mapping[str, Any]) -> str:
+def _table1(distance: str, rows: Sequence[Mapping[str, Any]]) -> str:
     cells: dict[tuple[str, int], dict[str, list[float]]] = {}
-    for row in found["rows"]:
+    for row in rows:
         cells.setdefault((row["spacing"], row["steps"]), {}).setdefault(f"{row['eta']}", []).append(row["value"])
     etas = list(dict.fromkeys(eta for row in cells.values() for eta in row))
-    lines = [
-        f"{_distance(found)}, mean over seeds:\n",
-        f"| spacing | S | {' | '.join(f'eta = {eta}' for eta in etas)} |",
-    ]
+    lines = [f"{distance}, mean over seeds:\n", f"| spacing | S | {' | '.join(f'eta = {eta}' for eta in etas)} |"]
     lines.append("|---" * (2 + len(etas)) + "|")
-    for (spacing, steps), row in cells.items():
-        lines.append(
-            f"| {spacing} | {steps} | {' | '.join(f'{fmean(row[eta]):.4g}' if eta in row else '' for eta in etas)} |"
-        )
+    for (spacing, steps), row in sorted(cells.items()):
+        means = [f"{fmean(row[eta]):.4g}" if eta in row else "" for eta in etas]
+        lines.append(f"| {spacing} | {steps} | {' | '.join(means)} |")
     return "\n".join([*lines, ""])
