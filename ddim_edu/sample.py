@@ -37,7 +37,7 @@ class SampleOptions:
         ValueError: If a value is out of range.
     """
 
-    # A run folder, a checkpoint file, or the name of a shipped model.
+    # A run folder, a checkpoint file, or the name of a shipped model; also a folder of diffusers, or a .pth of the official code.
     checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")] = ""
     # Number of sampling steps S, from 1 to the model's T.
     steps: int = 20
@@ -59,14 +59,16 @@ class SampleOptions:
     label: int | Literal["turn", "any"] = "turn"
     # Images in memory at a time.
     batch: int = 256
+    # Side of the images, for a .pth of the official code that doesn't show it.
+    image_size: int | None = None
     # What to compute on: auto, cpu, cuda, cuda:1, mps.
     device: str = "auto"
     # Arithmetic of the network. auto: bf16 on GPUs that have it, and on processors with units for it where the network is large.
     precision: Literal["auto", "float32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("n", "batch"):
-            if getattr(self, name) < 1:
+        for name in ("n", "batch", "image_size"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: give at least 1")
         if self.seed < 0:
             raise ValueError(f"seed = {self.seed}: give at least 0")
@@ -95,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.checkpoint:
             raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} runs/digits")
         check_picture(options.out)
-        model = load(options.checkpoint, own_device(pick_device(options.device))).of_pictures()
+        model = load(options.checkpoint, own_device(pick_device(options.device)), image_size=options.image_size).of_pictures()
         if isinstance(options.label, int) and not 0 <= options.label < model.config.classes:
             known = f"labels 0..{model.config.classes - 1}" if model.config.classes else "no classes"
             raise ValueError(f"label = {options.label}: {options.checkpoint} knows {known}")

@@ -9,7 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ddim_edu.lab.convert import from_diffusers, from_official, shift_levels, to_diffusers, to_official
+from ddim_edu.lab.convert import (
+    from_diffusers,
+    from_official,
+    official_config,
+    official_state,
+    shift_levels,
+    to_diffusers,
+    to_official,
+)
 from ddim_edu.nets.unet import UNet, UNetConfig
 
 SHAPES = {
@@ -282,7 +290,8 @@ def test_the_shift_is_the_addition_theorem():
         {"norm_eps": 1e-5},
         {"time_embedding_type": "fourier"},
         {"mid_block_type": None},
-        {"num_class_embeds": 10},
+        {"num_class_embeds": 1},
+        {"class_embed_type": "timestep"},
         {"attn_norm_num_groups": 2},
         {"up_block_types": ["AttnUpBlock2D", "AttnUpBlock2D"]},
         {"down_block_types": ["DownBlock2D", "ResnetDownsampleBlock2D"]},
@@ -352,12 +361,59 @@ def test_configurations_that_the_others_lack_are_refused():
         to_diffusers(wide, UNet(wide).state_dict())
 
 
-def test_class_labels_are_refused():
+def test_the_official_network_takes_no_labels():
     config = official(SHAPES["one level"])
     labelled = replace(config, classes=10)
-    for convert in (to_official, from_official, to_diffusers):
+    for convert in (to_official, from_official):
         with pytest.raises(ValueError, match="classes = 10"):
             convert(labelled, UNet(config).state_dict())
+
+
+@precisions
+def test_class_labels_in_diffusers(dtype, close):
+    """The null label is the last of diffusers' rows."""
+    config = replace(small(SHAPES["attention lowest"]), classes=5)
+    x, t = batch(config, dtype)
+    ours = randomised(UNet(config), dtype)
+    arguments, state = to_diffusers(config, ours.state_dict())
+    assert arguments["num_class_embeds"] == 6
+    theirs = loaded(unet2d(arguments), state, dtype)
+    labels = torch.tensor([0, 4, 5])
+    assert_close(theirs(x, t, class_labels=labels).sample, ours(x, t, labels), close)
+    assert_close(theirs(x, t, class_labels=torch.full_like(t, 5)).sample, ours(x, t), close)
+    again, back = from_diffusers(dict(theirs.config), theirs.state_dict())
+    assert again == config
+    assert_equal_states(back, ours.state_dict())
+    with pytest.raises(ValueError, match=r"lack 1 tensors .such as class_embedding.weight"):
+        from_diffusers(arguments, {name: value for name, value in state.items() if "class" not in name})
+
+
+def test_what_the_official_training_saves():
+    """A list of the model's state, the optimiser's, epoch, step and the averaged state, see its runners/diffusion.py."""
+    config = official(SHAPES["attention twice, colour"])
+    plain, averaged = (randomised(Official(config)).state_dict() for _ in range(2))
+    averaged = {name: value + 1 for name, value in averaged.items()}
+    saved = [{f"module.{name}": value for name, value in state.items()} for state in (plain, averaged)]
+    full = [saved[0], {"state": {}, "param_groups": []}, 3, 5000, saved[1]]
+    assert_equal_states(from_official(config, full), from_official(config, averaged))
+    assert_equal_states(from_official(config, full[:4]), from_official(config, plain))
+    assert official_config(full, image_size=16) == config
+    with pytest.raises(ValueError, match="--image-size"):
+        official_config(full)
+    for nothing in ([], [1, 2], {"a": 1}, 7):
+        with pytest.raises(ValueError, match="neither a state dict"):
+            official_state(nothing)
+    with pytest.raises(ValueError, match="not those of the official"):
+        official_config({"a": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("size, mult, level", [(32, (1, 2, 2, 2), 1), (64, (1, 2, 2, 2, 4), 2), (256, (1, 1, 2, 2, 4, 4), 4)])
+def test_the_size_of_images_of_the_official_configurations(size, mult, level):
+    config = UNetConfig(image_size=size, ch=32, ch_mult=mult, num_res_blocks=2, attn_resolutions=(16,), dropout=0.0)
+    assert size // 2**level == 16
+    with torch.device("meta"):
+        state = to_official(config, UNet(config).state_dict())
+    assert official_config(state) == config
 
 
 def test_converted_weights_share_no_memory():

@@ -9,18 +9,18 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ddim_edu"
 FLOORS = {
     "schedule": 0, "nets": 0, "files": 0, "forward": 1, "lab.folder": 1, "lab.weightfile": 1, "posterior": 2, "lab.faces": 2,
+    "lab.convert": 1, "lab.foreign": 2,
     "sampler": 3, "solvers": 3, "losses": 3, "adaptive": 3, "exact": 3,
     "apps": 4, "line": 4, "plotting": 4, "lab.processes": 4, "lab.precision": 4, "lab.data": 4, "lab.recipes": 4, "lab.checkpoint": 4,
-    "lab.convert": 4,
     "apps.audio": 1, "lab.classifiers": 3, "lab.autoencoders": 3, "lab.sounds": 3, "lab.metrics": 4, "lab.features": 4, "lab.compare": 4,
-    "lab.trainer": 5, "lab.evaluation": 5, "commandline": 5, "exercises": 5,
+    "lab.trainer": 5, "lab.evaluation": 5, "lab.card": 5, "lab.onnx_export": 5, "commandline": 5, "exercises": 5,
     "apps.command": 6, "apps.sound": 6, "apps.__main__": 6,
-    "train": 6, "sample": 6, "evaluate": 6, "lab.train_classifier": 6, "lab.train_autoencoder": 6,
+    "train": 6, "sample": 6, "export": 6, "evaluate": 6, "lab.train_classifier": 6, "lab.train_autoencoder": 6,
 }  # fmt: skip
 ONLY_HERE = {
     "matplotlib": {"plotting"},
     "diffusers": set(),
-    "tyro": {"commandline", "train", "sample", "evaluate", "apps.command", "apps.sound"},
+    "tyro": {"commandline", "train", "sample", "export", "evaluate", "apps.command", "apps.sound"},
 }
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -27,14 +26,6 @@ CLASSES = {
 log = logging.getLogger(__name__)
 
 
-def exporter(tools: Path):
-    """The command book/_tools/export_onnx.py as a module."""
-    spec = importlib.util.spec_from_file_location("export_onnx", tools / "export_onnx.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def text_of(binary: bytes) -> str:
     """base64 of gzip, the same text for the same bytes."""
     return base64.b64encode(binary if binary[:2] == b"\x1f\x8b" else gzip.compress(binary, 9, mtime=0)).decode()
@@ -47,17 +38,17 @@ def script(name: str, **contents) -> str:
 
 def network_script(book: Path, name: str, kept: Path) -> str:
     """The script of one network, from the folder ``kept`` if nothing has changed since."""
-    from ddim_edu.lab import checkpoint
+    from ddim_edu.lab import checkpoint, onnx_export
 
     package = Path(checkpoint.__file__).parents[1]
-    sources = [checkpoint.find(name), package / "nets" / "unet.py", book / "_tools" / "export_onnx.py", Path(__file__)]
+    sources = [checkpoint.find(name), package / "nets" / "unet.py", Path(onnx_export.__file__), Path(__file__)]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     path = kept / f"{name}-{key}.js"
     if not path.is_file():
         saved = checkpoint.load(name)
         assert len(CLASSES[name]) == saved.config.classes
         about = {"side": saved.config.image_size, "classes": CLASSES[name], "alphaBar": saved.schedule.alpha_bar.tolist()}
-        made = script(name, **about, onnx=text_of(exporter(book / "_tools").export(saved)))
+        made = script(name, **about, onnx=text_of(onnx_export.export(saved)))
         kept.mkdir(parents=True, exist_ok=True)
         for old in kept.glob(f"{name}-*.js"):
             old.unlink()

@@ -8,7 +8,9 @@ wrote it.
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from ddim_edu.files import replacing
 from ddim_edu.forward import EpsTheta, Prediction, said_to_eps
+from ddim_edu.lab import foreign
 from ddim_edu.lab.weightfile import CheckpointError, fill, fitting_together, read_weights, write_weights
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.schedule import NoiseSchedule
@@ -139,13 +142,17 @@ def save(
     write_weights(path, KIND, tensors, {"config": asdict(config), "prediction": prediction, "recipe": dict(recipe or {}), "step": step})
 
 
-def load(name_or_path: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
+def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_size: int | None = None) -> Checkpoint:
     """Read a model back.
+
+    Models of other libraries are read too (:mod:`ddim_edu.lab.foreign`); a line on stderr then says what was recognised.
 
     Args:
         name_or_path: The name of a model that comes with the package (such as ``"digits"``), a run folder, or a checkpoint file.
-            To read a folder that has the name of a shipped model, write ``"./digits"``.
+            To read a folder that has the name of a shipped model, write ``"./digits"``. Or a folder of diffusers with a ``UNet2DModel``
+            and its scheduler, such as ``python -m ddim_edu.export`` writes; or a ``.pth`` or ``.ckpt`` of the official DDIM code.
         device: Where to put the model.
+        image_size: Side of the images, for a file of the official code that doesn't show it.
 
     Returns:
         The model and what it was made with.
@@ -154,6 +161,8 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu") -> Checkp
         CheckpointError: In one line, if there is no such checkpoint, or it is damaged, of another kind, or from a newer version.
     """
     path = find(name_or_path)
+    if foreign.is_foreign(path):
+        return _load_foreign(path, device, image_size)
     about, tensors = read_weights(path, KIND, "a checkpoint", remedy="copy it again, or train again")
     with fitting_together(path):
         config = UNetConfig(**about["config"])
@@ -161,18 +170,32 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu") -> Checkp
         if prediction not in get_args(Prediction):
             raise ValueError(f"its network predicts {prediction!r}, and this version knows {', '.join(get_args(Prediction))}")
         schedule = NoiseSchedule.from_betas(tensors.pop("schedule.beta"))
-        # Not on the meta device: the first embedding that is made there loads torch's compiler, which takes two seconds.
-        with torch.random.fork_rng(devices=[]):
-            network = UNet(config)
-        fill(network, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
+        network = _network(config, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
         recipe, step = dict(about["recipe"]), int(about["step"])
-    if torch.device(device).type == "cpu":
-        network = network.to(memory_format=torch.channels_last)  # a third faster there
     return Checkpoint(network, prediction, config, schedule, recipe, step, path)
 
 
+def _load_foreign(path: Path, device: torch.device | str, image_size: int | None) -> Checkpoint:
+    found = foreign.read(path, image_size)
+    network = _network(found.config, found.weights, device)
+    if os.environ.get("RANK", "0") == "0":  # of several processes, the first speaks
+        print(found.recognised, file=sys.stderr)
+    return Checkpoint(network, found.prediction, found.config, found.schedule, found.recipe, found.step, path)
+
+
+def _network(config: UNetConfig, weights: Mapping[str, Tensor], device: torch.device | str) -> UNet:
+    """A network ready for use."""
+    # Not on the meta device: the first embedding that is made there loads torch's compiler, which takes two seconds.
+    with torch.random.fork_rng(devices=[]):
+        network = UNet(config)
+    fill(network, weights, device)
+    if torch.device(device).type == "cpu":
+        network = network.to(memory_format=torch.channels_last)  # a third faster there
+    return network
+
+
 def find(name_or_path: Path | str) -> Path:
-    """The checkpoint file that a name, a run folder or a path stands for.
+    """The checkpoint file that a name, a run folder, a folder of diffusers or a path stands for.
 
     Raises:
         CheckpointError: If there is none.
@@ -184,7 +207,10 @@ def find(name_or_path: Path | str) -> Path:
     if path.is_dir():
         if (path / NAME).is_file():
             return path / NAME
-        raise CheckpointError(f"the folder {path} holds no {NAME}: name a folder that a training run has written into")
+        weights = foreign.find_weights(path)
+        if weights is not None:
+            return weights
+        raise CheckpointError(f"the folder {path} holds no {NAME} (and no unet/config.json): name one that a training run has written into")
     if path.exists():
         return path
     models = f"shipped models: {', '.join(shipped)}" if shipped else "no models come with this version"

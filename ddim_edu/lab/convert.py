@@ -1,4 +1,4 @@
-"""Weights of the same U-Net in other libraries' layouts: the official DDIM code's, and diffusers' (floor 4).
+"""Weights of the same U-Net in other libraries' layouts: the official DDIM code's, and diffusers' (floor 1).
 
 The network of :mod:`ddim_edu.nets.unet` is that of the official code (github.com/ermongroup/ddim, ``models/diffusion.py``) and,
 with the right settings, diffusers' ``UNet2DModel``. Only names differ, the order of the levels on the way up, and whether an
@@ -11,12 +11,16 @@ t - 1, predicts the noise at our level t. The conversions don't touch this; :fun
     theirs = to_official(config, shift_levels(weights, +1))        # a network trained here for their sampler
 
 A network with the shifted weights is one like any other here: it can be saved, sampled from by the command, or trained further.
+
+**Classes** are diffusers' ``num_class_embeds``, one more than there are: the last label is the null label, *any class*. Both networks
+add the label's row to the embedding of t. The official network knows no labels.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -44,6 +48,7 @@ OFFICIAL: Rules = (
 DIFFUSERS: Rules = (
     (r"^time_mlp\.0", "time_embedding.linear_1"),
     (r"^time_mlp\.2", "time_embedding.linear_2"),
+    (r"^label_embedding\.", "class_embedding."),
     (r"^norm_out", "conv_norm_out"),
     (r"^middle\.(0)\.", r"mid_block.\1."),
     (r"^middle\.1", "mid_block.resnets.1"),
@@ -66,21 +71,23 @@ NEEDED = {"attention_head_dim": None, "downsample_padding": 0, "flip_sin_to_cos"
 IMPLIED = {
     "center_input_sample": False, "time_embedding_type": "positional", "time_embedding_dim": None, "mid_block_type": "UNetMidBlock2D",
     "mid_block_scale_factor": 1, "downsample_type": "conv", "upsample_type": "conv", "act_fn": "silu", "attn_norm_num_groups": None,
-    "resnet_time_scale_shift": "default", "add_attention": True, "class_embed_type": None, "num_class_embeds": None,
+    "resnet_time_scale_shift": "default", "add_attention": True, "class_embed_type": None,
 }  # fmt: skip
 # Fields that UNetConfig has in its own words, with diffusers' defaults (None: must be given).
 SHAPE = {
     "sample_size": None, "in_channels": 3, "out_channels": 3, "block_out_channels": None, "layers_per_block": 2,
-    "down_block_types": None, "up_block_types": None, "dropout": 0.0, "norm_num_groups": 32,
+    "down_block_types": None, "up_block_types": None, "dropout": 0.0, "norm_num_groups": 32, "num_class_embeds": 0,
 }  # fmt: skip
 
 
-def from_official(config: UNetConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_official(config: UNetConfig, state: Mapping[str, Tensor] | Sequence[Any]) -> dict[str, Tensor]:
     """The official code's weights under our names.
 
     Args:
-        config: The network's shape, as in the official configuration file; always with 32 groups.
-        state: The official model's ``state_dict()``, also one saved from ``DataParallel`` ("module." before each name).
+        config: The network's shape, as in the official configuration file; always with 32 groups. :func:`official_config` reads it
+            off the weights.
+        state: The official model's ``state_dict()``, also one saved from ``DataParallel`` ("module." before each name); or all that its
+            training saves, see :func:`official_state`.
 
     Returns:
         A state dict for ``UNet(config)``. It takes t in 0..T-1, see :func:`shift_levels`.
@@ -88,7 +95,56 @@ def from_official(config: UNetConfig, state: Mapping[str, Tensor]) -> dict[str, 
     Raises:
         ValueError: In one line, if the weights don't fit the configuration.
     """
-    return _ours(config, {name.removeprefix("module."): value for name, value in state.items()}, _official(config))
+    return _ours(config, official_state(state), _official(config))
+
+
+def official_state(saved: Mapping[str, Tensor] | Sequence[Any]) -> dict[str, Tensor]:
+    """The weights in what the official code saves, without "module." before their names.
+
+    Args:
+        saved: A ``state_dict()``, or what its training writes to ``ckpt.pth``: a list of the model's state, the optimiser's, the epoch,
+            the step and, where it keeps one, the averaged state. That one is taken if it is there.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    states = [saved[i] for i in (4, 0) if i < len(saved)] if isinstance(saved, list) else [saved]
+    for state in states:
+        if isinstance(state, Mapping) and all(isinstance(value, Tensor) for value in state.values()):
+            return {name.removeprefix("module."): value for name, value in state.items()}
+    raise ValueError("this is neither a state dict of the official code nor the list that its training saves")
+
+
+def official_config(state: Mapping[str, Tensor] | Sequence[Any], image_size: int | None = None) -> UNetConfig:
+    """The shape of an official network, read off its weights; without dropout, which they don't show.
+
+    Args:
+        state: As for :func:`from_official`.
+        image_size: Side of its images. Weights don't show it; None takes the size at which attention works on 16x16, as in all of the
+            official configuration files.
+
+    Raises:
+        ValueError: In one line, if these are no weights of the official code, or the size is not given and can't be told.
+    """
+    state = official_state(state)
+    if "conv_in.weight" not in state or "down.0.block.0.conv1.weight" not in state:
+        raise ValueError("the weights are not those of the official code's network: they lack conv_in or down.0.block.0")
+    ch, channels = state["conv_in.weight"].shape[:2]
+    levels = len({name.split(".")[1] for name in state if name.startswith("down.")})
+    widths = [len(state.get(f"down.{level}.block.0.conv1.weight", ())) for level in range(levels)]
+    attends = [level for level in range(levels) if f"down.{level}.attn.0.norm.weight" in state]
+    if image_size is None and len(attends) != 1:
+        raise ValueError(f"attention on {len(attends)} levels does not tell the size of the images: give it (--image-size)")
+    side = 16 * 2 ** attends[0] if image_size is None else image_size
+    return UNetConfig(
+        image_size=side,
+        image_channels=channels,
+        ch=ch,
+        ch_mult=tuple(width // ch for width in widths),
+        num_res_blocks=len({name.split(".")[3] for name in state if name.startswith("down.0.block.")}),
+        attn_resolutions=tuple(side // 2**level for level in attends),
+        dropout=0.0,
+    )
 
 
 def to_official(config: UNetConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -144,6 +200,8 @@ def to_diffusers(config: UNetConfig, state: Mapping[str, Tensor]) -> tuple[dict[
         "dropout": config.dropout,
         "norm_num_groups": config.groups,
     }
+    if config.classes:
+        shape["num_class_embeds"] = config.classes + 1  # the last is the null label
     theirs = _theirs(config, state, DIFFUSERS)
     # In its attention diffusers has linear layers where we have 1x1 convolutions.
     return NEEDED | shape, {name: value.flatten(1) if ".to_" in name and value.ndim == 4 else value for name, value in theirs.items()}
@@ -171,8 +229,28 @@ def shift_levels(state: Mapping[str, Tensor], by: int) -> dict[str, Tensor]:
     return {**state, "time_mlp.0.weight": shifted.to(weight.dtype)}
 
 
+def build_in_label(config: UNetConfig, state: Mapping[str, Tensor], label: int) -> tuple[UNetConfig, dict[str, Tensor]]:
+    """A network without labels that computes what one with classes computes for one of them.
+
+    The label's row of the embedding is added to the embedding of t, behind its last layer: so it goes into that layer's bias.
+
+    Args:
+        config: The configuration of a network with classes.
+        state: Its ``state_dict()``.
+        label: The class, or ``config.classes`` for any class.
+
+    Returns:
+        The configuration and the weights of the network without labels.
+    """
+    weights = dict(state)
+    weights["time_mlp.2.bias"] = weights["time_mlp.2.bias"] + weights.pop("label_embedding.weight")[label]
+    return replace(config, classes=0), weights
+
+
 def _official(config: UNetConfig) -> Rules:
     """The rules of the official layout, whose way up counts its levels from the finest."""
+    if config.classes:
+        raise ValueError(f"classes = {config.classes}: the official network takes no labels")
     if config.groups != 32:
         raise ValueError(f"groups = {config.groups}: the official network always has 32")
     last = len(config.ch_mult) - 1
@@ -181,16 +259,16 @@ def _official(config: UNetConfig) -> Rules:
 
 def _names(config: UNetConfig, rules: Rules) -> dict[str, tuple[list[str], torch.Size]]:
     """For every tensor of ``UNet(config)``: its names there (three for queries, keys and values), and its shape here."""
+    with torch.device("meta"):  # without an embedding: the first that is made there loads torch's compiler, which takes two seconds
+        shapes = {name: tensor.shape for name, tensor in UNet(replace(config, classes=0)).state_dict().items()}
     if config.classes:
-        raise ValueError(f"classes = {config.classes}: only networks without class labels can be converted")
-    with torch.device("meta"):
-        ours = UNet(config).state_dict()
+        shapes["label_embedding.weight"] = torch.Size([config.classes + 1, 4 * config.ch])
     names = {}
-    for name, tensor in ours.items():
+    for name, shape in shapes.items():
         there = name
         for pattern, new in rules:
             there = re.sub(pattern, new, there)
-        names[name] = ([there.format(part) for part in "qkv"] if "{}" in there else [there], tensor.shape)
+        names[name] = ([there.format(part) for part in "qkv"] if "{}" in there else [there], shape)
     return names
 
 
@@ -251,6 +329,7 @@ def _config(config: Mapping[str, Any]) -> UNetConfig:
     side, *other = size if isinstance(size, list | tuple) else [size]
     refused = {
         "sample_size": other not in ([], [side]) and "our U-Net takes square images",
+        "num_class_embeds": c["num_class_embeds"] == 1 and "give one more than there are classes, for the null label",
         "out_channels": c["out_channels"] != c["in_channels"] and f"our U-Net gives as many as it takes, {c['in_channels']}",
         "block_out_channels": any(width % channels[0] for width in channels) and "our U-Net has multiples of the first",
         "down_block_types": (len(kinds) != len(channels) or not {*c["down_block_types"]} <= {"DownBlock2D", "AttnDownBlock2D"})
@@ -270,4 +349,5 @@ def _config(config: Mapping[str, Any]) -> UNetConfig:
         attn_resolutions=tuple(side // 2**level for level, kind in enumerate(kinds) if kind == "Attn"),
         dropout=c["dropout"],
         groups=c["norm_num_groups"],
+        classes=max((c["num_class_embeds"] or 0) - 1, 0),
     )
