@@ -257,6 +257,8 @@ def _mistakes() -> list[Mistake]:
          lambda v: torch.randn_like(v.x[:1]).expand_as(v.x)),
         ("noise-per-image", "one number z for all pixels of a picture", "Above eta = 0 brightness flickers, and grain is missing.",
          lambda v: torch.randn(len(v.x), *[1] * (v.x.ndim - 1), dtype=v.x.dtype).expand_as(v.x)),
+        ("noise-shared", "one number z for several elements of a picture (a whole row or channel)", "Stripes: above eta = 0 rows or channels flicker as one.",
+         lambda v: torch.randn(*v.x.shape[:-1], 1, dtype=v.x.dtype).expand_as(v.x)),
         ("noise-uniform", "z from the uniform distribution on [0, 1)", "Every step adds brightness: pictures drift to white.", lambda v: torch.rand_like(v.x)),
         ("noise-is-x-T", "x_T again for z", "Above eta = 0 the start shines through all steps.", lambda v: v.x_T),
     ]:  # fmt: skip
@@ -292,7 +294,7 @@ def _mistakes() -> list[Mistake]:
         ("one-minus-alpha-bar", "1 - alpha_bar in the place of alpha_bar", "Signal and noise exchange their roles.", lambda v, t: 1 - v.abar[t]),
         ("levels-reversed", "alpha_bar read from its other end, alpha_bar[T - t]", "The first step is taken for the last.", lambda v, t: v.abar[v.T - t]),
     ]:  # fmt: skip
-        add(id, STEP + INVERT, yours, right, where, picture,
+        add(id, ("step", "invert") if id == "levels-reversed" else STEP + INVERT, yours, right, where, picture,
             abar_t=lambda v, at=at: at(v, v.t), abar_s=lambda v, at=at: at(v, v.s))  # fmt: skip
     for id, kinds, yours, picture, change in [
         ("index-t-minus-one", STEP, "alpha_bar[t-1] for abar_t", "The level left is taken for the one below: a little noise is left in.",
@@ -321,6 +323,13 @@ def _mistakes() -> list[Mistake]:
         eps_hat=lambda v: (v.x - v.root(v.abar_t) * v.x0) / v.root(1 - v.abar_t))  # fmt: skip
     add("clip-at-the-end", STEP, "the result of the last step is clamped to [-1, 1]", "a clamp of finished pictures", "no equation",
         "Right for pictures in [-1, 1].", "convention", x0=lambda v: v.x0_hat if v.s else v.x0_hat.clip(-1, 1))  # fmt: skip
+    for id, yours, change in [
+        ("end-in-01", "the result is (x_0 + 1)/2", lambda v: v.signal * v.x0 + v.along * v.eps_hat + v.fresh * v.z if v.s else (v.x0 + 1) / 2),
+        ("end-in-01-clipped", "the result is (x_0 + 1)/2, clamped to [0, 1]",
+         lambda v: v.signal * v.x0 + v.along * v.eps_hat + v.fresh * v.z if v.s else ((v.x0 + 1) / 2).clip(0, 1)),
+    ]:  # fmt: skip
+        add(id, LOOP, yours, "pictures to look at, in [0, 1]; the contract asks for x_0 itself", "no equation", "Right, in another range.",
+            "convention", x_s=change)  # fmt: skip
     add("clip-the-state", STEP, "x_s is clamped to [-1, 1] at every step", "the clamp belongs on the predicted x_0: x_s is noise in part", "eq. 12",
         "Noise loses its tails at every step: flat, posterised pictures.",
         x_s=lambda v: (v.signal * v.x0 + v.along * v.eps_hat + v.fresh * v.z).clip(-1, 1))  # fmt: skip

@@ -255,6 +255,16 @@ def listen() -> None:
         wrap(np.random, name, label)
 
 
+@contextlib.contextmanager
+def overhear(draws: list) -> Iterator[None]:
+    """Within, what torch and numpy draw at random is added to ``draws``, as (distribution, array)."""
+    _listeners.append(draws)
+    try:
+        yield
+    finally:
+        _listeners.pop()
+
+
 def record(f: Callable, network: Network, start: np.ndarray, S: int, eta: float | None, alpha_bar: np.ndarray, seed: int = 0) -> Run:
     """Run a sampler (or, without an eta, an inversion) and write down what it did."""
     run = Run(S, eta or 0.0, start)
@@ -264,9 +274,8 @@ def record(f: Callable, network: Network, start: np.ndarray, S: int, eta: float 
         run.__init__(S, eta or 0.0, start)
         torch.manual_seed(seed)
         np.random.seed(seed)
-        _listeners.append(run.draws)
         try:
-            with quiet():
+            with quiet(), overhear(run.draws):
                 got = array(first_of(f(network, x.clone(), S, given) if eta is None else f(network, x.clone(), S, eta, given)))
             if got.shape != start.shape:
                 raise ValueError(f"the result has shape {got.shape}, the start {start.shape}")
@@ -274,8 +283,6 @@ def record(f: Callable, network: Network, start: np.ndarray, S: int, eta: float 
             return run
         except Exception as error:
             first_error = one_line(error) if given is abar else first_error
-        finally:
-            _listeners.pop()
     # what went wrong with the tensor, which is what the contract promises
     run.result, run.error = None, first_error
     return run

@@ -91,23 +91,34 @@ def name(moves: Sequence[Move], abar: np.ndarray, kind: str, *, most: int = 2) -
 
     Exact fits come before those to float32's rounding, and few mistakes before many.
     """
-    moves = sorted(moves, key=lambda m: (m.eta not in (0, 1) and m.s > 1, m.eta > 0), reverse=True)  # what tells most, first
-    singles = of_kind("step" if kind == "scheduler" else kind)
-    if kind == "scheduler":
-        singles += [m for m in of_kind("sampler") if m.id == "stride-recomputed"]
-    singles = [m for m in singles if m.change.keys() & (STEP.keys())]
+    known = [move for move in moves if np.isfinite(move.x).all() and np.isfinite(move.eps).all()]
+    if not any(np.isfinite(move.x_s).any() for move in known):
+        return None  # NaN equals NaN, which names nothing
+    moves = sorted(known, key=lambda m: (m.eta not in (0, 1) and m.s > 1, m.eta > 0), reverse=True)  # what tells most, first
+    singles = of_kind("invert") if kind == "invert" else of_kind("step")
+    if kind in ("sampler", "scheduler"):
+        singles += [m for m in of_kind("sampler") if "step" not in m.kinds]
+    singles = [m for m in singles if m.change.keys() & STEP.keys()]
     one = [(m,) for m in singles]
     two = [pair for pair in combinations([m for m in singles if m.verdict == "wrong"], 2) if not pair[0].change.keys() & pair[1].change.keys()]
     rounds = [([()], "float64"), (one, "float64"), ([()], "float32"), (one, "float32")]
     if most > 1:
         rounds += [(two, "float64"), (two, "float32")]
-    rounds += [([()], "float16")]
+    if all(_is_short(move.x_s) for move in moves):
+        rounds += [([()], "float16")]
     for candidates, precision in rounds:
         for root in ("nan", "clamped") if candidates is two else ROOTS:  # a root that is never of a negative number, if it fits
             for mistakes in candidates:
                 if fit_all(moves, formulas_of(kind, mistakes), abar, root, precision):
                     return Guess(mistakes, root, precision)
     return None
+
+
+def _is_short(values: np.ndarray) -> bool:
+    """Whether numbers have no more digits than float16 or bfloat16 can hold."""
+    long = values.astype(np.float32)
+    with np.errstate(all="ignore"):
+        return bool(np.array_equal(long.astype(np.float16), long, equal_nan=True) or not (long.view(np.uint32) & 0xFFFF).any())
 
 
 # -- what a move says of itself, whatever the formula ------------------------------------------------------------------------------------
@@ -117,9 +128,9 @@ def coefficients(move: Move) -> tuple[np.ndarray, float]:
     """a, b, c of the nearest ``x_s = a x_t + b eps + c z``, and the largest remainder: 0 where the step is linear, as it should be."""
     columns = [array.ravel() for array in (move.x, move.eps, move.noise)]
     used = [i for i in range(3) if np.abs(columns[i]).max() > 0]
-    matrix = np.stack([columns[i] for i in used], axis=1)
-    if not np.isfinite(move.x_s).all():
+    if not used or not np.isfinite(move.x_s).all() or not all(np.isfinite(column).all() for column in columns):
         return np.full(3, np.nan), np.nan
+    matrix = np.stack([columns[i] for i in used], axis=1)
     solution = np.linalg.lstsq(matrix, move.x_s.ravel(), rcond=None)[0]
     found = np.zeros(3)
     found[used] = solution
@@ -174,6 +185,8 @@ def grid_fault(levels: Sequence[float], S: int, T: int) -> str | None:
         return "grid-ignores-S"
     if max(levels) > T:
         return "grid-beyond-T"
+    if len(levels) > 2 and all(a < b for a, b in pairwise(levels)):
+        return "grid-rises"
     if len(levels) == S + 1 and len(set(levels)) == S and not falls and all(a >= b for a, b in pairwise(levels)):
         return "grid-repeats"
     if min(levels) < 1:
@@ -185,7 +198,7 @@ def grid_fault(levels: Sequence[float], S: int, T: int) -> str | None:
     if len(levels) < S:
         return "grid-too-few"
     if not falls:
-        return "grid-rises" if all(a < b for a, b in pairwise(levels)) else "grid-not-monotone"
+        return "grid-not-monotone"
     if levels[0] == T or grid_convention(levels, S, T):
         bunched = S > 3 and levels[1:] == list(range(S - 1, 0, -1)) and T > 3 * S
         return "grid-cut-by-int" if bunched else None
@@ -212,13 +225,12 @@ def grid_convention(levels: Sequence[int], S: int, T: int) -> str | None:
 def noise_of(run: Run) -> tuple[list[list[np.ndarray]], str | None]:
     """The ways in which what was drawn can have been used by the steps of a run, likeliest first, and what is wrong with the draws."""
     shape, n = run.start.shape, len(run.asked)
-    drawn, labels, own = [], [], []
+    drawn, labels = [], []
     for label, z in run.draws:
-        if z.size > 1 and z.size >= np.prod(shape[1:]) / max(np.prod(shape[1:]), 1):
+        if z.size > 1:
             try:
                 drawn.append(np.broadcast_to(z, shape))
                 labels.append(label)
-                own.append(z)
             except ValueError:
                 continue
     nought = np.zeros(shape)
@@ -232,9 +244,9 @@ def noise_of(run: Run) -> tuple[list[list[np.ndarray]], str | None]:
         fault = "noise-per-batch"
     elif all(np.all(z.reshape(shape[0], -1) == z.reshape(shape[0], -1)[:, :1]) for z in used):
         fault = "noise-per-image"
-    elif len(used) > 1 and all(np.array_equal(z, used[0]) for z in used):
-        fault = "noise-reseeded"
-    elif len(used) > 1 and any(np.array_equal(a, b) for a, b in combinations(used, 2)):
+    elif any(len(np.unique(z)) < 0.9 * z.size for z in used):
+        fault = "noise-shared"
+    elif len({z.tobytes() for z in used}) < len(used):
         fault = "noise-reseeded"
     ways = []
     if len(drawn) >= n:

@@ -14,7 +14,7 @@ import numpy as np
 from ddim_edu.conformance import naming
 from ddim_edu.conformance.catalogue import BY_ID, Mistake, of_kind
 from ddim_edu.conformance.contract import (
-    SIGNATURES, Move, Network, Refused, Run, array, first_of, one_line, quiet, record, step_moves,
+    SIGNATURES, Move, Network, Refused, Run, array, first_of, one_line, overhear, quiet, record, step_moves,
 )  # fmt: skip
 from ddim_edu.conformance.naming import Guess
 from ddim_edu.conformance.reference import FAMILIES, ROOTS, Sheet, build, falling, schedule
@@ -155,7 +155,13 @@ def sampler(verdict: Verdict, f: Callable) -> None:
     def run(S: int, eta: float, seed: int = 0, x: np.ndarray = start, net: Network = network, bar: np.ndarray = abar) -> Run:
         return record(f, net, x, S, eta, bar, seed)
 
-    runs = [run(S, 0.0) for S in STEPS] + [run(10, 0.3), run(10, 1.0), run(7, 1.0)]
+    first = run(10, 0.0)
+    if len(first.asked) > 50:
+        fault = naming.grid_fault(first.asked, 10, 1000) or "grid-too-many"
+        verdict.saw("network calls", False, f"{len(first.asked)} at S = 10")
+        _accuse(verdict, [fault])
+        return
+    runs = [first] + [run(S, 0.0) for S in STEPS[1:]] + [run(10, 0.3), run(10, 1.0), run(7, 1.0)]
     if not _runs(verdict, runs, "sampler"):
         return
     quiet_runs = runs[: len(STEPS)]
@@ -181,7 +187,7 @@ def sampler(verdict: Verdict, f: Callable) -> None:
             levels = levels_of(r)
             if levels is None or len(levels) != len(r.asked) + 1:
                 return None
-            made += naming.moves_of(r, levels, pick(noises(r)))
+            made += _some(naming.moves_of(r, levels, pick(noises(r))))
         return made
 
     def as_asked(r: Run) -> list[int] | None:
@@ -190,7 +196,7 @@ def sampler(verdict: Verdict, f: Callable) -> None:
 
     # what the walk looks like
     begun = _started(runs)
-    verdict.saw("starts from x_T", begun is None, "the first state shown to the network is the x_T given")
+    verdict.saw("starts from x_T", begun in (None, "start-scaled"), "the first state shown to the network is the x_T given")
     counts = ", ".join(f"{len(r.asked)} at S = {r.S}" for r in quiet_runs)
     verdict.saw("network calls", all(len(r.asked) == r.S for r in runs), counts)
     fault = next((g for r in quiet_runs if (g := naming.grid_fault(r.asked, r.S, 1000))), None)
@@ -199,13 +205,15 @@ def sampler(verdict: Verdict, f: Callable) -> None:
 
     # 1. the levels are those that it asks about, and each step is right
     guess, used = _first_guess(moves, as_asked, noises, runs, abar, "right")
-    levels_of = as_asked
+    levels_of, read = as_asked, {}
     asked_wrong: str | None = None
+    elsewhere = False
     if guess is None:
         # 2. each deterministic step is right, between other levels than those that it asks about
         read = {r.S: _chain(quiet_runs[i], abar) for i, r in enumerate(quiet_runs)}
         if all(read.values()) and all(not naming.grid_fault(chain[:-1], S, 1000) for S, chain in read.items()):
             relation = _relation(quiet_runs, read)
+            elsewhere = relation is None and any(r.asked != read[r.S][:-1] for r in quiet_runs)
             if relation is not None:
                 asked_wrong, levels_of = relation, lambda r: read[r.S]
                 guess, used = _first_guess(moves, levels_of, noises, runs, abar, "right")
@@ -215,6 +223,9 @@ def sampler(verdict: Verdict, f: Callable) -> None:
         levels_of, asked_wrong = as_asked, None
         named = _named(moves, as_asked, noises, runs, abar)
         guess = named[0] if named else None
+    if guess is None and elsewhere:
+        asked_wrong, levels_of = "asked-elsewhere", lambda r: read[r.S]
+        guess, used = _first_guess(moves, levels_of, noises, runs, abar, "right")
     if guess is None:
         # 4. one known mistake in the levels and one in the step
         for mistake in of_kind("sampler"):
@@ -238,13 +249,14 @@ def sampler(verdict: Verdict, f: Callable) -> None:
                                                                           if n.eta == eta] or None)  # fmt: skip
 
     blamed: list[str] = []
-    if begun:
+    if begun and begun != "start-scaled":
         blamed.append(begun)
     grid = next((g for r in quiet_runs if (g := naming.grid_fault(falling_asked(levels_of(r) or r.asked), r.S, 1000))), None)
     if asked_wrong:
         blamed.append(asked_wrong)
     elif grid:
-        blamed.append(grid)
+        same = (m.id for m in of_kind("sampler") if "tau" in m.change and all(build("tau", m.change)(1000, r.S)[: len(r.asked)] == r.asked for r in quiet_runs))
+        blamed.append(grid if grid in ("grid-too-few", "grid-too-many") else next(same, grid))
     if guess is not None:
         blamed += [m.id for m in guess.mistakes if m.verdict == "wrong"]
     noise_fault = next((w[1] for r in runs if r.eta and (w := ways[id(r)])[1]), None) if not begun else None
@@ -270,18 +282,21 @@ def sampler(verdict: Verdict, f: Callable) -> None:
         return
     if blamed:
         _accuse(verdict, blamed)
+        if "asked-elsewhere" in blamed:
+            verdict.explanation = (f"The network is asked at {_show(runs[0].asked)}, but the states that it is shown stand at "
+                                   f"{_show(levels_of(runs[0])[:-1])} (eq. 12; the contract). {verdict.explanation}")  # fmt: skip
         return
     if hidden and not _by_moments(verdict, f, network, abar, as_asked):
         return
     _precision(verdict, guess)
-    for mistake in guess.mistakes:  # conventions
+    for mistake in [*guess.mistakes, *([BY_ID["start-scaled"]] if begun else [])]:  # conventions
         verdict.convention(mistake.id, mistake.sentence)
     reason = naming.grid_convention([int(t) for t in runs[0].asked], 10, 1000)
     if reason:
         verdict.convention("grid-" + reason.split(":")[0].split(" ")[0], f"The levels are {reason}.")
     if notes:
         verdict.convention("form-of-levels", f"The network is called in another form: {'; '.join(notes)}.")
-    _elsewhere(verdict, f, run)
+    _elsewhere(verdict, run, guess)
 
 
 def _first_guess(moves, levels_of, noises, runs, abar, what) -> tuple[Guess | None, str]:
@@ -331,6 +346,8 @@ def falling_asked(levels: Sequence[float]) -> list[float]:
 
 def _chain(run: Run, abar: np.ndarray) -> list[int] | None:
     """The levels between which a deterministic run really goes, read off its coefficients."""
+    if len(run.asked) > 100:
+        return None
     noises = [np.zeros_like(run.start)] * len(run.asked)
     pairs = [naming.levels_in(m, abar) for m in naming.moves_of(run, [0] * (len(run.asked) + 1), noises)]
     if not pairs or None in pairs or any(a[1] != b[0] for a, b in zip(pairs, pairs[1:])) or pairs[-1][1] != 0:
@@ -341,13 +358,17 @@ def _chain(run: Run, abar: np.ndarray) -> list[int] | None:
 def _relation(runs: Sequence[Run], read: dict[int, list[int]], kind: str = "sampler") -> str | None:
     """The mistake of the catalogue by which a network is asked about other levels than those walked; "" if it is asked about those."""
     for mistake in of_kind(kind):
-        if "asked" in mistake.change and all(
-            np.allclose(r.asked, [
-                mistake.change["asked"](Sheet({}, t=t, s=s, i=i, S=r.S, T=1000)) for i, (t, s) in enumerate(zip(read[r.S], read[r.S][1:]))
-            ]) for r in runs if len(r.asked) == len(read[r.S]) - 1
-        ):  # fmt: skip
+        if "asked" in mistake.change and all(_asks(mistake, r, read[r.S]) for r in runs):
             return mistake.id
     return None
+
+
+def _asks(mistake: Mistake, run: Run, grid: Sequence[int]) -> bool:
+    """Whether a run asked at those levels that a mistake makes of a grid (kept within 1..T, perhaps)."""
+    if len(run.asked) != len(grid) - 1:
+        return False
+    made = [mistake.change["asked"](Sheet({}, t=t, s=s, i=i, S=run.S, T=1000)) for i, (t, s) in enumerate(zip(grid, grid[1:]))]
+    return np.allclose(run.asked, made) or np.allclose(run.asked, np.clip(made, 1, 1000))
 
 
 def _grid_behind(runs: Sequence[Run], mistake: Mistake, kind: str = "sampler") -> dict[int, list[int]] | None:
@@ -373,7 +394,7 @@ def _started(runs: Sequence[Run]) -> str | None:
         return None
     last = schedule(1000)[-1]
     if all(_close(x, start * np.sqrt(1 - last), 1e-6) for x, start in first):
-        return None
+        return "start-scaled"
     if all(any(z.shape == r.start.shape and _close(r.states[0], z, 1e-6) for _, z in r.draws) for r in runs if r.states):
         return "start-ignored"
     return "start-changed"
@@ -417,7 +438,7 @@ def _by_moments(verdict: Verdict, f: Callable, network: Network, abar: np.ndarra
     return True
 
 
-def _elsewhere(verdict: Verdict, f: Callable, run: Callable) -> None:
+def _elsewhere(verdict: Verdict, run: Callable, guess: Guess) -> None:
     """A sampler whose steps are right: data beyond [-1, 1], a batch of one, all T steps, another schedule."""
     abar = schedule(1000)
     start = _start(5)
@@ -430,7 +451,7 @@ def _elsewhere(verdict: Verdict, f: Callable, run: Callable) -> None:
     wide = run(10, 0.0, net=Network(abar, spread=3.0))
     if wide.result is not None and len(wide.asked) == 10:
         moves = naming.moves_of(wide, [*(int(t) for t in wide.asked), 0], [np.zeros(start.shape)] * 10)
-        if not verdict.saw("data beyond [-1, 1]", naming.is_right(moves, abar, "sampler") is not None, "x_0 up to 3 in size"):
+        if not verdict.saw("data beyond [-1, 1]", _still(guess, moves, abar), "x_0 up to 3 in size"):
             _blame(verdict, naming.name(moves, abar, "sampler", most=1), moves, abar, "sampler")
             if not verdict.ok:
                 return
@@ -443,17 +464,18 @@ def _elsewhere(verdict: Verdict, f: Callable, run: Callable) -> None:
         return
     if len(set(every.asked)) < len(every.asked):
         verdict.convention("repeats-at-T", f"With S = T it visits {len(set(every.asked))} different levels in {len(every.asked)} calls: the others are wasted.")
-    _other_schedule(verdict, lambda S, eta, net, x, bar: run(S, eta, net=net, x=x, bar=bar))
-
-
-def _other_schedule(verdict: Verdict, run: Callable) -> None:
     other = schedule(200, "cosine")[:191]  # without the end, where the clock explodes
-    seen = run(5, 0.0, Network(other), _start(3), other)
+    seen = run(5, 0.0, net=Network(other), x=_start(3), bar=other)
     fine = seen.result is not None and len(seen.asked) == 5 and all(t == int(t) and 0 < t <= 190 for t in seen.asked)
-    fine = fine and naming.is_right(naming.moves_of(seen, [*(int(t) for t in seen.asked), 0], [np.zeros((3, 1, 2, 2))] * 5), other, "sampler") is not None
+    fine = fine and _still(guess, naming.moves_of(seen, [*(int(t) for t in seen.asked), 0], [np.zeros((3, 1, 2, 2))] * 5), other)
     said = "a cosine of T = 190" + ("" if fine else f": {seen.error or 'levels ' + _show(seen.asked)}")
     if not verdict.saw("other schedule", fine, said):
         verdict.convention("schedule-bound", "It does not use the alpha_bar that it is given, or not its length: it is right for the linear schedule of T = 1000 only.")
+
+
+def _still(guess: Guess, moves: Sequence[Move], abar: np.ndarray) -> bool:
+    """Whether what was found of some moves holds for others too."""
+    return any(naming.fit_all(moves, naming.formulas_of("sampler", guess.mistakes), abar, root, p) for p in ("float64", "float32") for root in ("nan", "clamped"))
 
 
 # -- an inversion ------------------------------------------------------------------------------------------------------------------------
@@ -487,14 +509,13 @@ def invert(verdict: Verdict, f: Callable) -> None:
     chains = {r.S: read(r) for r in runs}
     blamed: list[str] = []
     if all(chains.values()) and deterministic:
-        if all(chain[0] > chain[-1] for chain in chains.values()):
+        if all(chain[0] > chain[-1] for chain in chains.values()) and all(r.asked[0] > r.asked[-1] for r in runs):
             _accuse(verdict, ["invert-downwards"])
             return
         if all(chain[0] == 1 for chain in chains.values()):
             blamed.append("invert-starts-at-abar-1")
         elif any(chain[0] != 0 for chain in chains.values()):
-            verdict.wrong(None, f"The walk starts at level {chains[10][0]}; data is at level 0.")
-            return
+            blamed.append("invert-starts-elsewhere")
         steps = [list(zip(chains[r.S], chains[r.S][1:])) for r in runs]
         left = all(all(a == max(t, 1) or (t == 0 and a == 0) for a, (t, _) in zip(r.asked, pairs)) for r, pairs in zip(runs, steps))
         if "invert-starts-at-abar-1" in blamed and all(r.asked[1:] == c[1:-1] and r.asked[0] <= 1 for r, c in zip(runs, chains.values())):
@@ -512,9 +533,13 @@ def invert(verdict: Verdict, f: Callable) -> None:
         if grid:
             short = all(len(c) - 1 == S - 1 for S, c in chains.items())
             blamed.append("invert-stops-short" if short else grid)
+        strange = {"invert-asked-elsewhere", "invert-starts-elsewhere", grid} - {None}
+        if strange & set(blamed):  # the same moves may be one known mistake between the levels that it asks about
+            if guess := _invert_guess(runs, abar, most=1):
+                blamed = guess
         verdict.saw("steps upwards", True, "each is DDIM eq. 12 with sigma = 0, from level to level: " + _show(chains[10]))
         if blamed:
-            if blamed == ["invert-asked-elsewhere"]:
+            if not any(b in BY_ID for b in blamed):
                 r = runs[0]
                 verdict.wrong(None, f"The network is asked at {_show(r.asked)}, but the states that it is shown stand at {_show(chains[10][:-1])}.")
             else:
@@ -528,34 +553,38 @@ def invert(verdict: Verdict, f: Callable) -> None:
         return
     # Some step is not right between any two levels: what may its levels be, and which mistake makes it?
     verdict.saw("steps upwards", False, "they are not DDIM eq. 12 with sigma = 0 between any two levels")
-    guesses = []
-    for label, levels_of in [
-        ("left", lambda r, top: [0, *r.asked[1:], top(r)]),
-        ("end", lambda r, top: [0, *r.asked]),
-        *[(spacing, lambda r, top, spacing=spacing: _grid(r.S, spacing, rising=True)) for spacing in ("trailing", "leading", "linspace")],
-    ]:
-        tops = [lambda r: 1000, lambda r: 1 + (r.S - 1) * (1000 // r.S), lambda r: r.asked[-1] + 1000 // r.S] if label == "left" else [lambda r: 1000]
-        for top in tops:
-            made = []
-            for r in runs:
-                levels = levels_of(r, top)
-                levels = levels[: len(r.asked) + 1]
-                if len(levels) != len(r.asked) + 1 or any(t != int(t) or not 0 <= t <= 1000 for t in levels):
-                    made = None
-                    break
-                ways = naming.noise_of(r)[0]
-                made += naming.moves_of(r, levels, ways[0])
-            if made:
-                guesses.append((label, made))
-    for most in (1, 2):
-        for label, made in guesses:
-            if guess := naming.name(made, abar, "invert", most=most):
-                _accuse(verdict, [m.id for m in guess.mistakes] + (["invert-asked-at-end"] if label == "end" else []) or ["invert-asked-at-index"])
-                return
+    if guess := _invert_guess(runs, abar, most=2):
+        _accuse(verdict, guess)
+        return
     if not deterministic:
         _accuse(verdict, ["invert-noise"])
         return
-    _unnamed(verdict, guesses[0][1] if guesses else [], abar, "invert")
+    _unnamed(verdict, next((made for _, made in _invert_moves(runs)), []), abar, "invert")
+
+
+def _invert_moves(runs: Sequence[Run]) -> list[tuple[str, list[Move]]]:
+    """The moves of an inversion between the levels that it may be going by: those asked about are left, or reached, or are no levels at all."""
+    hypotheses = [("left", lambda r, top=top: [0, *r.asked[1:], top(r)]) for top in (
+        lambda r: 1000, lambda r: 1 + (r.S - 1) * (1000 // r.S), lambda r: r.asked[-1] + 1000 // r.S)]  # fmt: skip
+    hypotheses.append(("end", lambda r: [0, *r.asked]))
+    hypotheses += [("index", lambda r, spacing=spacing: _grid(r.S, spacing, rising=True)) for spacing in ("trailing", "leading", "linspace")]
+    found = []
+    for label, levels_of in hypotheses:
+        grids = [levels_of(r)[: len(r.asked) + 1] for r in runs]
+        if all(len(g) == len(r.asked) + 1 and all(t == int(t) and 0 <= t <= 1000 for t in g) for g, r in zip(grids, runs)):
+            found.append((label, [m for g, r in zip(grids, runs) for m in _some(naming.moves_of(r, g, naming.noise_of(r)[0][0]))]))
+    return found
+
+
+def _invert_guess(runs: Sequence[Run], abar: np.ndarray, most: int) -> list[str]:
+    """The mistakes, by their ids, that an inversion with steps between no two levels makes."""
+    for count in range(1, most + 1):
+        for label, made in _invert_moves(runs):
+            guess = naming.name(made, abar, "invert", most=count)
+            if guess and (guess.mistakes or label != "left"):
+                relation = {"left": [], "end": ["invert-asked-at-end"], "index": ["invert-asked-at-index"]}[label]
+                return [m.id for m in guess.mistakes] + relation
+    return []
 
 
 def _round_trip(verdict: Verdict, f: Callable, network: Network, start: np.ndarray, abar: np.ndarray) -> None:
@@ -772,16 +801,20 @@ def scheduler(verdict: Verdict, f: Callable) -> None:
             more = {key: value for key, value in (("eta", eta), ("variance_noise", torch.from_numpy(noise))) if key in takes}
             if eta == 0:
                 more.pop("variance_noise", None)
-            with quiet():
+            drawn: list[tuple[str, np.ndarray]] = []
+            with quiet(), overhear(drawn):
                 got = array(first_of(it.step(output(move), it.timesteps[index], torch.from_numpy(x), **more)))
+            if "variance_noise" not in more and drawn and drawn[-1][1].shape == shape:
+                move = replace(move, noise=drawn[-1][1])
             made.append(replace(move, x_s=got))
         return made
 
     upwards = False
-    etas = (0.0, 0.3, 1.0) if "eta" in takes else (0.0,)
+    etas = (0.0, 0.3, 1.0) if "eta" in takes else (1.0,)  # without an eta: DDPM
     try:
         it.set_timesteps(10)
         upwards = bool(it.timesteps[0] < it.timesteps[-1])
+        etas = (0.0,) if upwards else etas
         listed = {S: (it.set_timesteps(S), [int(t) + 1 for t in it.timesteps])[1] for S in STEPS}
         for S in STEPS:
             fault = naming.grid_fault(listed[S][::-1] if upwards else listed[S], S, T)
@@ -833,6 +866,13 @@ def _start(n: int, seed: int = 1) -> np.ndarray:
 
 def _close(a: np.ndarray | None, b: np.ndarray | None, within: float = 1e-9) -> bool:
     return a is not None and b is not None and bool(np.allclose(a, b, rtol=within, atol=within, equal_nan=True))
+
+
+def _some(moves: list[Move], most: int = 40) -> list[Move]:
+    """A few of many moves, the first and the last among them."""
+    if len(moves) <= most:
+        return moves
+    return [moves[i] for i in np.linspace(0, len(moves) - 1, most).round().astype(int)]
 
 
 def _same(a: Sequence[Move], b: Sequence[Move]) -> bool:
