@@ -194,7 +194,8 @@ def _mistakes() -> list[Mistake]:
          "One step's worth of noise is taken away in the place of all.",
          lambda v: (v.x - (1 - v.abar_t / v.abar_s) / v.root(1 - v.abar_t) * v.eps) / v.root(v.abar_t / v.abar_s)),
     ]:  # fmt: skip
-        add(id, STEP + INVERT, yours, right, where, picture, x0_hat=x0_hat)
+        at_data = id not in ("x0-roots-swapped", "x0-beta")  # these divide by 0 at the data, from where an inversion starts
+        add(id, STEP + (INVERT if at_data else ()), yours, right, where, picture, x0_hat=x0_hat)
     add("v-read-as-eps", STEP + INVERT, "the network's output is read as a velocity v: x_0 = sqrt(abar_t) x_t - sqrt(1 - abar_t) v",
         "it is eps: " + right, where, "Wrong colours and noise at once; nothing is recognisable.",
         x0_hat=lambda v: v.root(v.abar_t) * v.x - v.root(1 - v.abar_t) * v.eps,
@@ -202,7 +203,7 @@ def _mistakes() -> list[Mistake]:
     add("v-read-as-eps-half", STEP + INVERT, "x_0 is computed as if the network gave v, the direction as if it gave eps",
         "it is eps in both: " + right, where, "The two halves of the step disagree on what they are made of.",
         x0_hat=lambda v: v.root(v.abar_t) * v.x - v.root(1 - v.abar_t) * v.eps)  # fmt: skip
-    add("x0-read-as-eps", STEP + INVERT, "the network's output is read as x_0", "it is eps: " + right, where,
+    add("x0-read-as-eps", STEP, "the network's output is read as x_0", "it is eps: " + right, where,
         "Pure noise comes out: the network's noise is taken for the picture.",
         x0_hat=lambda v: v.eps, eps_hat=lambda v: (v.x - v.root(v.abar_t) * v.eps) / v.root(1 - v.abar_t))  # fmt: skip
     add("x0-read-as-eps-half", STEP + INVERT, "the network's output stands both for x_0 and for eps", "it is eps: " + right, where,
@@ -294,7 +295,9 @@ def _mistakes() -> list[Mistake]:
         ("one-minus-alpha-bar", "1 - alpha_bar in the place of alpha_bar", "Signal and noise exchange their roles.", lambda v, t: 1 - v.abar[t]),
         ("levels-reversed", "alpha_bar read from its other end, alpha_bar[T - t]", "The first step is taken for the last.", lambda v, t: v.abar[v.T - t]),
     ]:  # fmt: skip
-        add(id, ("step", "invert") if id == "levels-reversed" else STEP + INVERT, yours, right, where, picture,
+        # Two of them put 0 under a root's fraction at one end of a walk: NaN, which names nothing.
+        kinds = {"levels-reversed": ("step", "invert"), "one-minus-alpha-bar": STEP}.get(id, STEP + INVERT)
+        add(id, kinds, yours, right, where, picture,
             abar_t=lambda v, at=at: at(v, v.t), abar_s=lambda v, at=at: at(v, v.s))  # fmt: skip
     for id, kinds, yours, picture, change in [
         ("index-t-minus-one", STEP, "alpha_bar[t-1] for abar_t", "The level left is taken for the one below: a little noise is left in.",
@@ -440,6 +443,8 @@ def _mistakes() -> list[Mistake]:
          dict(kept=lambda v: np.concatenate([[1.0], np.cumprod(v.alpha)[:-1]]))),
         ("schedule-no-data-level", "alpha_bar[0] is not 1: the first of T + 1 noisy levels", "The last step ends at a level that still has noise.",
          dict(alpha_bar=lambda v: np.cumprod(1 - type(v)(v._formulas, T=v.T + 1, family=v.family).beta))),
+        ("schedule-zero-end", "alpha_bar_T is 0", "The first step divides by sqrt(alpha_bar_T): NaN, or a picture blown up without bound.",
+         dict(alpha_bar=lambda v: 1 - np.arange(v.T + 1) / v.T)),
         ("schedule-float16", "computed in float16", "Digits are lost: levels coincide.", dict(alpha_bar=lambda v: _in(np.float16, v))),
     ]:  # fmt: skip
         add(id, SCHEDULE, yours, right, where, picture, **change)

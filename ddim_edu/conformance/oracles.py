@@ -55,6 +55,10 @@ def step(verdict: Verdict, f: Callable) -> None:
         return
     verdict.saw("runs", True, f"on {len(moves)} random steps of pictures {shape}" + ("" if how == "ints" else f", with {how}"))
     _finite(verdict, moves)
+    if not verdict.saw("deterministic", _same(moves, ends(abar, PAIRS, shape, 0.9)[0]), "the same arguments give the same step"):
+        verdict.wrong("noise-not-given", "The same arguments give another step each time: it draws noise of its own, in the place of the z that it is given "
+                      "(eq. 12, third term).")  # fmt: skip
+        return
     guess = naming.is_right(moves, abar, "step")
     for eta in ETAS:
         _coefficients(verdict, [m for m in moves if m.eta == eta], abar, f"eta = {eta:g}")
@@ -63,10 +67,6 @@ def step(verdict: Verdict, f: Callable) -> None:
         _blame(verdict, naming.name(moves, abar, "step"), moves, abar, "step")
         return
     _precision(verdict, guess)
-    again, _ = ends(abar, PAIRS, shape, 0.9)
-    if not verdict.saw("deterministic", _same(moves, again), "the same arguments give the same step"):
-        verdict.wrong("noise-not-given", "The step draws noise of its own, and so the same arguments give another result each time. It is given its noise.")
-        return
     # data beyond [-1, 1], where clipping shows
     wide, _ = ends(abar, PAIRS, shape, 4.0)
     if not verdict.saw("data beyond [-1, 1]", naming.is_right(wide, abar, "step") is not None, "x_0 up to 4 in size"):
@@ -214,7 +214,7 @@ def sampler(verdict: Verdict, f: Callable) -> None:
         if all(read.values()) and all(not naming.grid_fault(chain[:-1], S, 1000) for S, chain in read.items()):
             relation = _relation(quiet_runs, read)
             elsewhere = relation is None and any(r.asked != read[r.S][:-1] for r in quiet_runs)
-            if relation is not None:
+            if relation is not None and (_usual(read) or not _named(moves, as_asked, noises, runs, abar)):
                 asked_wrong, levels_of = relation, lambda r: read[r.S]
                 guess, used = _first_guess(moves, levels_of, noises, runs, abar, "right")
                 guess = guess or (named[0] if (named := _named(moves, levels_of, noises, runs, abar)) else None)
@@ -380,6 +380,13 @@ def _grid_behind(runs: Sequence[Run], mistake: Mistake, kind: str = "sampler") -
     return None
 
 
+def _usual(grids: dict[int, list[int]]) -> bool:
+    """Whether levels are one of the usual grids, but for rounding, which does not shift all of them by one."""
+    usual = [{S: _grid(S, spacing, rising=grid[0] < grid[-1]) for S, grid in grids.items()} for spacing in ("trailing", "leading", "linspace", "quadratic")]
+    return any(all(len(u[S]) == len(grid) and u[S][0] == grid[0] and u[S][-1] == grid[-1] and abs(np.mean(np.subtract(u[S], grid)[1:-1])) < 0.6
+                   for S, grid in grids.items()) for u in usual)  # fmt: skip
+
+
 def _grid(S: int, spacing: str, rising: bool = False) -> list[int]:
     from ddim_edu.schedule import make_tau
 
@@ -534,7 +541,7 @@ def invert(verdict: Verdict, f: Callable) -> None:
             short = all(len(c) - 1 == S - 1 for S, c in chains.items())
             blamed.append("invert-stops-short" if short else grid)
         strange = {"invert-asked-elsewhere", "invert-starts-elsewhere", grid} - {None}
-        if strange & set(blamed):  # the same moves may be one known mistake between the levels that it asks about
+        if strange & set(blamed) or (blamed and not _usual(chains)):  # the same moves may be one known mistake between the levels that it asks about
             if guess := _invert_guess(runs, abar, most=1):
                 blamed = guess
         verdict.saw("steps upwards", True, "each is DDIM eq. 12 with sigma = 0, from level to level: " + _show(chains[10]))
@@ -566,8 +573,10 @@ def _invert_moves(runs: Sequence[Run]) -> list[tuple[str, list[Move]]]:
     """The moves of an inversion between the levels that it may be going by: those asked about are left, or reached, or are no levels at all."""
     hypotheses = [("left", lambda r, top=top: [0, *r.asked[1:], top(r)]) for top in (
         lambda r: 1000, lambda r: 1 + (r.S - 1) * (1000 // r.S), lambda r: r.asked[-1] + 1000 // r.S)]  # fmt: skip
-    hypotheses.append(("end", lambda r: [0, *r.asked]))
-    hypotheses += [("index", lambda r, spacing=spacing: _grid(r.S, spacing, rising=True)) for spacing in ("trailing", "leading", "linspace")]
+    hypotheses.append(("invert-asked-at-end", lambda r: [0, *r.asked]))
+    for mistake in of_kind("invert"):
+        if "asked" in mistake.change and (grid := _grid_behind(runs, mistake, "invert")):
+            hypotheses.append((mistake.id, lambda r, grid=grid: grid[r.S]))
     found = []
     for label, levels_of in hypotheses:
         grids = [levels_of(r)[: len(r.asked) + 1] for r in runs]
@@ -579,11 +588,10 @@ def _invert_moves(runs: Sequence[Run]) -> list[tuple[str, list[Move]]]:
 def _invert_guess(runs: Sequence[Run], abar: np.ndarray, most: int) -> list[str]:
     """The mistakes, by their ids, that an inversion with steps between no two levels makes."""
     for count in range(1, most + 1):
-        for label, made in _invert_moves(runs):
+        for label, made in _invert_moves(runs)[: 2 if count == 2 or most == 1 else None]:
             guess = naming.name(made, abar, "invert", most=count)
             if guess and (guess.mistakes or label != "left"):
-                relation = {"left": [], "end": ["invert-asked-at-end"], "index": ["invert-asked-at-index"]}[label]
-                return [m.id for m in guess.mistakes] + relation
+                return [m.id for m in guess.mistakes] + ([label] if label != "left" else [])
     return []
 
 
@@ -628,7 +636,7 @@ def _invert_elsewhere(verdict: Verdict, f: Callable, abar: np.ndarray) -> None:
 
 def tau(verdict: Verdict, f: Callable) -> None:
     """A grid of levels."""
-    cases = [(1000, 10), (1000, 7), (1000, 13), (100, 10), (60, 7), (50, 50)]
+    cases = [(1000, 10), (1000, 7), (1000, 13), (200, 10), (60, 7), (50, 50)]
     answers = []
     for T, S in cases:
         try:
@@ -652,6 +660,9 @@ def tau(verdict: Verdict, f: Callable) -> None:
             fault = "grid-zero-based"
         if fault == "grid-rises":
             fault = "grid-not-monotone"
+        if fault == "grid-repeats" and S == T:
+            verdict.convention("repeats-at-T", f"With S = T = {T} it names {len(set(levels))} different levels: the other calls are wasted.")
+            continue
         if fault:
             same = [m.id for m in of_kind("tau") if all(falling(build("tau", m.change)(*c)) == falling(a) for c, a in zip(cases[:3], answers))]
             fault = same[0] if same else fault
@@ -724,7 +735,7 @@ def schedule_kind(verdict: Verdict, f: Callable) -> None:
         return
     if finite and falls and 0 <= whole[-1] <= 1e-12:
         extra = " (A schedule of zero terminal SNR is right for a network that predicts v or x_0, not for one that predicts eps.)"
-        verdict.wrong("cosine-without-cut", f"alpha_bar_T = {whole[-1]:.3g}. " + BY_ID["cosine-without-cut"].sentence + extra)
+        verdict.wrong("schedule-zero-end", f"alpha_bar_T = {whole[-1]:.3g}. " + BY_ID["schedule-zero-end"].sentence + extra)
         return
     if not (finite and falls and np.all((whole[1:] > 0) & (whole[1:] < 1))):
         bad = np.flatnonzero(~(np.diff(whole) < 0) | ~(whole[1:] > 0) | ~(whole[1:] < 1))[0] + 1
