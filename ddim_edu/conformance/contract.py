@@ -118,7 +118,11 @@ def load(target: str) -> Callable:
     for part in name.split("."):
         found = getattr(found, part, None)
     if not callable(found):
-        have = [key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == module.__name__]
+        have = [
+            key
+            for key, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", "") == module.__name__
+        ]
         raise Refused(f"{file} has no function {name}" + (f"; it has {', '.join(have[:6])}" if have else ""))
     return found
 
@@ -152,7 +156,12 @@ def quiet() -> Iterator[None]:
     import io
     import warnings
 
-    with torch.no_grad(), np.errstate(all="ignore"), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        torch.no_grad(),
+        np.errstate(all="ignore"),
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         with contextlib.redirect_stderr(io.StringIO()):  # progress bars
             yield
@@ -164,7 +173,9 @@ def call_step(f: Callable, move: Move, alpha_bar: torch.Tensor, how: str) -> np.
     t, s = WAYS[how](move.t, len(move.x)), WAYS[how](move.s, len(move.x))
     abar = alpha_bar.numpy() if how == "numpy" else alpha_bar
     with quiet():
-        got = first_of(f(tensor(move.x.copy()), tensor(move.eps.copy()), t, s, move.eta, tensor(move.noise.copy()), abar))
+        got = first_of(
+            f(tensor(move.x.copy()), tensor(move.eps.copy()), t, s, move.eta, tensor(move.noise.copy()), abar)
+        )
     got = array(got)
     if got.shape != move.x.shape:
         raise ValueError(f"x_s has shape {got.shape}, x_t {move.x.shape}")
@@ -207,8 +218,12 @@ class Network:
         # From the betas, so that the mixture's schedule is this one to rounding.
         schedule = NoiseSchedule.from_betas(1 - alpha_bar[1:] / alpha_bar[:-1])
         size = int(np.prod(shape))
-        rows = torch.tensor([[1.0, -1.0, 0.5, 0.25], [-0.75, 0.5, 1.0, -1.0], [0.25, 1.0, -0.5, -0.25]], dtype=torch.float64)
-        self.data = GaussianMixture([0.5, 0.3, 0.2], spread * rows.repeat(1, -(-size // 4))[:, :size], (0.02 * spread) ** 2, schedule)
+        rows = torch.tensor(
+            [[1.0, -1.0, 0.5, 0.25], [-0.75, 0.5, 1.0, -1.0], [0.25, 1.0, -0.5, -0.25]], dtype=torch.float64
+        )
+        self.data = GaussianMixture(
+            [0.5, 0.3, 0.2], spread * rows.repeat(1, -(-size // 4))[:, :size], (0.02 * spread) ** 2, schedule
+        )
         self.T, self.shape, self.run = schedule.T, shape, None
 
     def __call__(self, x: torch.Tensor, t: object) -> torch.Tensor:
@@ -220,7 +235,11 @@ class Network:
             run.notes.add(f"levels come in shape {tuple(t.shape)}, not (B,)")
         run.asked.append(float(level[0]))
         run.states.append(array(x))
-        known = level.round().clamp(1, self.T).to(torch.int64).expand(len(x)) if len(level) == 1 else level.round().clamp(1, self.T).to(torch.int64)
+        known = (
+            level.round().clamp(1, self.T).to(torch.int64).expand(len(x))
+            if len(level) == 1
+            else level.round().clamp(1, self.T).to(torch.int64)
+        )
         answer = self.data.eps(x.detach().reshape(len(x), -1), known).reshape(x.shape)
         run.answers.append(array(answer))
         return answer
@@ -265,7 +284,9 @@ def overhear(draws: list) -> Iterator[None]:
         _listeners.pop()
 
 
-def record(f: Callable, network: Network, start: np.ndarray, S: int, eta: float | None, alpha_bar: np.ndarray, seed: int = 0) -> Run:
+def record(
+    f: Callable, network: Network, start: np.ndarray, S: int, eta: float | None, alpha_bar: np.ndarray, seed: int = 0
+) -> Run:
     """Run a sampler (or, without an eta, an inversion) and write down what it did."""
     run = Run(S, eta or 0.0, start)
     network.run = run
@@ -276,7 +297,9 @@ def record(f: Callable, network: Network, start: np.ndarray, S: int, eta: float 
         np.random.seed(seed)
         try:
             with quiet(), overhear(run.draws):
-                got = array(first_of(f(network, x.clone(), S, given) if eta is None else f(network, x.clone(), S, eta, given)))
+                got = array(
+                    first_of(f(network, x.clone(), S, given) if eta is None else f(network, x.clone(), S, eta, given))
+                )
             if got.shape != start.shape:
                 raise ValueError(f"the result has shape {got.shape}, the start {start.shape}")
             run.result, run.error = got, ""
