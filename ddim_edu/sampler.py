@@ -227,9 +227,8 @@ def _warn_of_the_last_step(schedule: NoiseSchedule, levels: list[int]) -> None:
     if clock[top] - clock[before] > limit:
         good = top - max(1, schedule.T // 100)
         warnings.warn(
-            f"the last step of this inversion, from level {before} to {top}, is {(clock[top] - clock[before]) / max(clock[before], 1e-12):.3g} times as "
-            f"long in the clock sqrt((1 - abar)/abar) as all before it, and its error is as large: let tau end at level {good} or below, as in "
-            f"make_tau({good}, S), or take more steps",
+            f"the last step of this inversion, from level {before} to {top}, takes the clock sqrt((1 - abar)/abar) from {clock[before]:.3g} "
+            f"to {clock[top]:.3g}, and its error is as large as it is long: let tau end lower, as in make_tau({good}, S), or take more steps",
             stacklevel=4,  # past torch's no_grad, to the line that called invert
         )
 

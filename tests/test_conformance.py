@@ -38,14 +38,12 @@ def test_the_catalogue_is_large_and_each_entry_tells_a_story():
 
 # Every mistake is named in its own kind. A step's mistakes are looked for in samplers by the same search: a few of each sort will do there.
 ALONE = [
-    (kind, m)
-    for kind in ("step", "sigma", "tau", "schedule", "invert")
-    for m in of_kind(kind)
-    if kind != "step" or "sigma" not in m.kinds
+    (kind, m) for kind in ("step", "sigma", "tau", "schedule", "invert") for m in of_kind(kind) if kind != "step" or "sigma" not in m.kinds
 ]
 ALONE += [("sampler", m) for m in of_kind("sampler") if "step" not in m.kinds and "tau" not in m.kinds]
-ALONE += [("sampler", BY_ID[id]) for id in ("direction-sigma", "sigma-no-root", "x0-sign", "last-step-abar-1", "index-minus-one", "clip-without-eps",
-                                            "noise-at-the-end", "v-read-as-eps", "grid-too-many", "grid-ignores-S", "sigma-eta-ignored")]  # fmt: skip
+FEW = """direction-sigma sigma-no-root x0-sign last-step-abar-1 index-minus-one clip-without-eps noise-at-the-end v-read-as-eps grid-too-many
+grid-ignores-S sigma-eta-ignored"""
+ALONE += [("sampler", BY_ID[id]) for id in FEW.split()]
 
 
 @pytest.mark.parametrize("kind, mistake", ALONE, ids=lambda value: getattr(value, "id", value))
@@ -110,9 +108,7 @@ def unheard(factor=1.0, shared=False):
         tau = [round(T * (S - i) / S) for i in range(S + 1)]
         for t, s in zip(tau, tau[1:]):
             noise = HIDDEN.standard_normal(x.shape[1:] if shared else x.shape)
-            x = package_step(
-                x, eps_theta(x, torch.full((len(x),), t)), t, s, eta, factor * torch.from_numpy(noise), alpha_bar
-            )
+            x = package_step(x, eps_theta(x, torch.full((len(x),), t)), t, s, eta, factor * torch.from_numpy(noise), alpha_bar)
         return x
 
     return sampler
@@ -121,9 +117,7 @@ def unheard(factor=1.0, shared=False):
 def diffusers_sampler(eps_theta, x, S, eta, alpha_bar, **options):
     from diffusers import DDIMScheduler
 
-    scheduler = DDIMScheduler(
-        len(alpha_bar) - 1, trained_betas=(1 - alpha_bar[1:] / alpha_bar[:-1]).numpy(), clip_sample=False, **options
-    )
+    scheduler = DDIMScheduler(len(alpha_bar) - 1, trained_betas=(1 - alpha_bar[1:] / alpha_bar[:-1]).numpy(), clip_sample=False, **options)
     scheduler.set_timesteps(S)
     for t in scheduler.timesteps:
         x = scheduler.step(eps_theta(x, torch.full((len(x),), int(t) + 1)), t, x, eta=eta).prev_sample
@@ -138,27 +132,16 @@ def diffusers_object(name="DDIMScheduler", **options):
 
 RIGHT = [
     ("step", package_step, "right"),
-    (
-        "step",
-        lambda x, e, t, s, eta, z, a: package_step(x.float(), e.float(), t, s, eta, z.float(), a.float()),
-        "right",
-    ),
+    ("step", lambda x, e, t, s, eta, z, a: package_step(x.float(), e.float(), t, s, eta, z.float(), a.float()), "right"),
     ("sampler", twelve_lines, "right"),
     ("sampler", in_float32, "right"),
     ("sampler", unheard(), "right"),
     ("sampler", diffusers_sampler, "convention"),
-    *(
-        ("sampler", package_sampler(spacing), "convention" if spacing in ("leading", "quadratic") else "right")
-        for spacing in SPACINGS
-    ),
+    *(("sampler", package_sampler(spacing), "convention" if spacing in ("leading", "quadratic") else "right") for spacing in SPACINGS),
     ("invert", package_invert, "right"),
     ("sigma", lambda t, s, eta, a: schedule_of(a).sigma(t, s, eta), "right"),
     *(
-        (
-            "tau",
-            lambda T, S, spacing=spacing: make_tau(T, S, spacing),
-            "convention" if spacing in ("leading", "quadratic") else "right",
-        )
+        ("tau", lambda T, S, spacing=spacing: make_tau(T, S, spacing), "convention" if spacing in ("leading", "quadratic") else "right")
         for spacing in SPACINGS
     ),
     ("schedule", lambda T: NoiseSchedule.linear(T).alpha_bar, "right"),
@@ -265,9 +248,7 @@ SEEN = [
 def test_bugs_seen_in_public_are_named(kind, function, name):
     verdict = check(function, kind)
     assert verdict.verdict == "wrong"
-    assert verdict.mistake == name or (name.endswith("+") and verdict.mistake and name[:-1] in verdict.mistake), (
-        verdict.text()
-    )
+    assert verdict.mistake == name or (name.endswith("+") and verdict.mistake and name[:-1] in verdict.mistake), verdict.text()
     with pytest.raises(AssertionError, match="WRONG"):
         assert_conforms(function, kind)
 
@@ -349,11 +330,7 @@ def test_the_command_answers_with_its_exit_code_and_json(mine, tmp_path, capsys)
         assert verdict.upper() in capsys.readouterr().out and verdict in report.read_text()
     main([f"{mine}:wrong", "--kind", "step"])
     said = " ".join(capsys.readouterr().out.split())
-    assert (
-        "x_0 sqrt(abar_s) + sigma eps + sigma z" in said
-        and "eq. 12" in said
-        and "never leaves the predicted x_0" in said
-    )
+    assert "x_0 sqrt(abar_s) + sigma eps + sigma z" in said and "eq. 12" in said and "never leaves the predicted x_0" in said
 
 
 @pytest.mark.parametrize(
@@ -375,9 +352,5 @@ def test_a_wrong_call_is_one_line_and_2(mine, capsys, arguments, says):
 
 
 def test_the_kit_as_a_process(mine):
-    done = subprocess.run(
-        [sys.executable, "-m", "ddim_edu.conformance", f"{mine}:wrong", "--kind", "step"],
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run([sys.executable, "-m", "ddim_edu.conformance", f"{mine}:wrong", "--kind", "step"], capture_output=True, text=True)
     assert done.returncode == 1 and "[direction-sigma]" in done.stdout and not done.stderr

@@ -43,9 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("target", metavar="FILE.py:FUNCTION", help="or package.module:function")
     parser.add_argument("--kind", required=True, choices=list(KINDS), help="what it is")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdict there, as JSON")
-    parser.add_argument(
-        "--report", type=Path, metavar="FILE", help="write the verdict there, as Markdown for a pull request"
-    )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the verdict there, as Markdown for a pull request")
     try:
         options = parser.parse_args(arguments)
         listen()  # before the file binds torch's functions to names of its own

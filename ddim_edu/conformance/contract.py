@@ -118,11 +118,7 @@ def load(target: str) -> Callable:
     for part in name.split("."):
         found = getattr(found, part, None)
     if not callable(found):
-        have = [
-            key
-            for key, value in vars(module).items()
-            if callable(value) and getattr(value, "__module__", "") == module.__name__
-        ]
+        have = [key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == module.__name__]
         raise Refused(f"{file} has no function {name}" + (f"; it has {', '.join(have[:6])}" if have else ""))
     return found
 
@@ -156,12 +152,7 @@ def quiet() -> Iterator[None]:
     import io
     import warnings
 
-    with (
-        torch.no_grad(),
-        np.errstate(all="ignore"),
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
+    with torch.no_grad(), np.errstate(all="ignore"), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         with contextlib.redirect_stderr(io.StringIO()):  # progress bars
             yield
@@ -173,9 +164,7 @@ def call_step(f: Callable, move: Move, alpha_bar: torch.Tensor, how: str) -> np.
     t, s = WAYS[how](move.t, len(move.x)), WAYS[how](move.s, len(move.x))
     abar = alpha_bar.numpy() if how == "numpy" else alpha_bar
     with quiet():
-        got = first_of(
-            f(tensor(move.x.copy()), tensor(move.eps.copy()), t, s, move.eta, tensor(move.noise.copy()), abar)
-        )
+        got = first_of(f(tensor(move.x.copy()), tensor(move.eps.copy()), t, s, move.eta, tensor(move.noise.copy()), abar))
     got = array(got)
     if got.shape != move.x.shape:
         raise ValueError(f"x_s has shape {got.shape}, x_t {move.x.shape}")
@@ -218,12 +207,8 @@ class Network:
         # From the betas, so that the mixture's schedule is this one to rounding.
         schedule = NoiseSchedule.from_betas(1 - alpha_bar[1:] / alpha_bar[:-1])
         size = int(np.prod(shape))
-        rows = torch.tensor(
-            [[1.0, -1.0, 0.5, 0.25], [-0.75, 0.5, 1.0, -1.0], [0.25, 1.0, -0.5, -0.25]], dtype=torch.float64
-        )
-        self.data = GaussianMixture(
-            [0.5, 0.3, 0.2], spread * rows.repeat(1, -(-size // 4))[:, :size], (0.02 * spread) ** 2, schedule
-        )
+        rows = torch.tensor([[1.0, -1.0, 0.5, 0.25], [-0.75, 0.5, 1.0, -1.0], [0.25, 1.0, -0.5, -0.25]], dtype=torch.float64)
+        self.data = GaussianMixture([0.5, 0.3, 0.2], spread * rows.repeat(1, -(-size // 4))[:, :size], (0.02 * spread) ** 2, schedule)
         self.T, self.shape, self.run = schedule.T, shape, None
 
     def __call__(self, x: torch.Tensor, t: object) -> torch.Tensor:
@@ -284,11 +269,9 @@ def overhear(draws: list) -> Iterator[None]:
         _listeners.pop()
 
 
-def record(
-    f: Callable, network: Network, start: np.ndarray, S: int, eta: float | None, alpha_bar: np.ndarray, seed: int = 0
-) -> Run:
+def record(f: Callable, network: Network, start: np.ndarray, S: int, eta: float | None, alpha_bar: np.ndarray, seed: int = 0) -> Run:
     """Run a sampler (or, without an eta, an inversion) and write down what it did."""
-    run = Run(S, eta or 0.0, start)
+    run, first_error = Run(S, eta or 0.0, start), ""
     network.run = run
     x, abar = torch.from_numpy(start.copy()), torch.from_numpy(np.array(alpha_bar))
     for given in (abar, abar.numpy()):
@@ -297,9 +280,7 @@ def record(
         np.random.seed(seed)
         try:
             with quiet(), overhear(run.draws):
-                got = array(
-                    first_of(f(network, x.clone(), S, given) if eta is None else f(network, x.clone(), S, eta, given))
-                )
+                got = array(first_of(f(network, x.clone(), S, given) if eta is None else f(network, x.clone(), S, eta, given)))
             if got.shape != start.shape:
                 raise ValueError(f"the result has shape {got.shape}, the start {start.shape}")
             run.result, run.error = got, ""

@@ -40,9 +40,7 @@ def formulas_of(kind: str, mistakes: Iterable[Mistake] = ()) -> Formulas:
     return made
 
 
-def work_out(
-    move: Move, formulas: Formulas, abar: np.ndarray, root: str = "nan", dtype: type = np.float64
-) -> np.ndarray | None:
+def work_out(move: Move, formulas: Formulas, abar: np.ndarray, root: str = "nan", dtype: type = np.float64) -> np.ndarray | None:
     """x_s by some formulas; None if they need what the move does not have."""
     given = dict(x=move.x, eps=move.eps, noise=move.noise)
     if dtype is not np.float64:
@@ -51,9 +49,7 @@ def work_out(
         given["S"] = move.S
     try:
         with np.errstate(all="ignore"):
-            sheet = Sheet(
-                formulas, root=ROOTS[root], abar=abar, T=len(abar) - 1, t=move.t, s=move.s, eta=move.eta, **given
-            )
+            sheet = Sheet(formulas, root=ROOTS[root], abar=abar, T=len(abar) - 1, t=move.t, s=move.s, eta=move.eta, **given)
             return np.broadcast_to(np.asarray(sheet.x_s, dtype=np.float64), move.x.shape)
     except (AttributeError, IndexError, ZeroDivisionError):
         return None
@@ -98,18 +94,14 @@ def name(moves: Sequence[Move], abar: np.ndarray, kind: str, *, most: int = 2) -
     known = [move for move in moves if np.isfinite(move.x).all() and np.isfinite(move.eps).all()]
     if not any(np.isfinite(move.x_s).any() for move in known):
         return None  # NaN equals NaN, which names nothing
-    moves = sorted(
-        known, key=lambda m: (m.eta not in (0, 1) and m.s > 1, m.eta > 0), reverse=True
-    )  # what tells most, first
+    moves = sorted(known, key=lambda m: (m.eta not in (0, 1) and m.s > 1, m.eta > 0), reverse=True)  # what tells most, first
     singles = of_kind("invert") if kind == "invert" else of_kind("step")
     if kind in ("sampler", "scheduler"):
         singles += [m for m in of_kind("sampler") if "step" not in m.kinds]
     singles = [m for m in singles if m.change.keys() & STEP.keys()]
     one = [(m,) for m in singles]
     two = [
-        pair
-        for pair in combinations([m for m in singles if m.verdict == "wrong"], 2)
-        if not pair[0].change.keys() & pair[1].change.keys()
+        pair for pair in combinations([m for m in singles if m.verdict == "wrong"], 2) if not pair[0].change.keys() & pair[1].change.keys()
     ]
     rounds = [([()], "float64"), (one, "float64"), ([()], "float32"), (one, "float32")]
     if most > 1:
@@ -117,9 +109,7 @@ def name(moves: Sequence[Move], abar: np.ndarray, kind: str, *, most: int = 2) -
     if all(_is_short(move.x_s) for move in moves):
         rounds += [([()], "float16")]
     for candidates, precision in rounds:
-        for root in (
-            ("nan", "clamped") if candidates is two else ROOTS
-        ):  # a root that is never of a negative number, if it fits
+        for root in ("nan", "clamped") if candidates is two else ROOTS:  # a root that is never of a negative number, if it fits
             for mistakes in candidates:
                 if fit_all(moves, formulas_of(kind, mistakes), abar, root, precision):
                     return Guess(mistakes, root, precision)
@@ -130,9 +120,7 @@ def _is_short(values: np.ndarray) -> bool:
     """Whether numbers have no more digits than float16 or bfloat16 can hold."""
     long = values.astype(np.float32)
     with np.errstate(all="ignore"):
-        return bool(
-            np.array_equal(long.astype(np.float16), long, equal_nan=True) or not (long.view(np.uint32) & 0xFFFF).any()
-        )
+        return bool(np.array_equal(long.astype(np.float16), long, equal_nan=True) or not (long.view(np.uint32) & 0xFFFF).any())
 
 
 # -- what a move says of itself, whatever the formula ------------------------------------------------------------------------------------
@@ -178,10 +166,7 @@ def levels_in(move: Move, abar: np.ndarray) -> tuple[int, int] | None:
         t = int(np.argmin(np.abs(clock - left[s])))
         from dataclasses import replace
 
-        if any(
-            fits(replace(move, t=t, s=int(s), eta=0.0), formulas_of("invert"), abar, "nan", p)
-            for p in ("float64", "float32")
-        ):
+        if any(fits(replace(move, t=t, s=int(s), eta=0.0), formulas_of("invert"), abar, "nan", p) for p in ("float64", "float32")):
             return t, int(s)
     return None
 

@@ -46,11 +46,7 @@ def random_moves(
     rng, made = np.random.default_rng(seed), []
     for t, s in pairs:
         for eta in etas:
-            x_0, eps, noise = (
-                rng.uniform(-spread, spread, shape),
-                rng.standard_normal(shape),
-                rng.standard_normal(shape),
-            )
+            x_0, eps, noise = rng.uniform(-spread, spread, shape), rng.standard_normal(shape), rng.standard_normal(shape)
             x = np.sqrt(abar[t]) * x_0 + np.sqrt(1 - abar[t]) * eps
             made.append(Move(x, eps, t, s, eta, noise, x))
     return made
@@ -70,14 +66,10 @@ def step(verdict: Verdict, f: Callable) -> None:
         verdict.saw("runs", False, str(error))
         verdict.wrong(None, str(error))
         return
-    verdict.saw(
-        "runs", True, f"on {len(moves)} random steps of pictures {shape}" + ("" if how == "ints" else f", with {how}")
-    )
+    verdict.saw("runs", True, f"on {len(moves)} random steps of pictures {shape}" + ("" if how == "ints" else f", with {how}"))
     _finite(verdict, moves)
-    if not verdict.saw(
-        "deterministic", _same(moves, ends(abar, PAIRS, shape, 0.9)[0]), "the same arguments give the same step"
-    ):
-        verdict.wrong("noise-not-given", "The same arguments give another step each time: it draws noise of its own, in the place of the z that it is given "
+    if not verdict.saw("deterministic", _same(moves, ends(abar, PAIRS, shape, 0.9)[0]), "the same arguments give the same step"):
+        verdict.wrong("noise-not-given", "The same arguments give another step each time: it draws noise of its own, not the z that it is given "
                       "(eq. 12, third term).")  # fmt: skip
         return
     guess = naming.is_right(moves, abar, "step")
@@ -108,8 +100,7 @@ def step(verdict: Verdict, f: Callable) -> None:
         fine = False
     if not verdict.saw("other schedule", fine, "the cosine schedule with T = 300"):
         verdict.convention(
-            "schedule-bound",
-            "It does not use the alpha_bar that it is given: it is right for the linear schedule of T = 1000 only.",
+            "schedule-bound", "It does not use the alpha_bar that it is given: it is right for the linear schedule of T = 1000 only."
         )
 
 
@@ -135,10 +126,7 @@ def sigma(verdict: Verdict, f: Callable) -> None:
         formulas = naming.formulas_of("step", mistakes)
         with np.errstate(all="ignore"):
             return np.array(
-                [
-                    float(Sheet(formulas, root=ROOTS[root], abar=abar.astype(dtype), T=1000, t=t, s=s, eta=eta).sigma)
-                    for t, s, eta in cases
-                ]
+                [float(Sheet(formulas, root=ROOTS[root], abar=abar.astype(dtype), T=1000, t=t, s=s, eta=eta).sigma) for t, s, eta in cases]
             )
 
     def fit(mistakes: Sequence[Mistake], root: str, precision: str) -> bool:
@@ -149,15 +137,7 @@ def sigma(verdict: Verdict, f: Callable) -> None:
             else 2e-5 + 10 * np.nan_to_num(np.abs(values(mistakes, root, np.float32) - expected), nan=0, posinf=0)
         )
         return bool(
-            np.all(
-                np.isclose(
-                    got,
-                    expected,
-                    rtol=0,
-                    atol=close * np.maximum(1, np.nan_to_num(np.abs(expected), posinf=1)),
-                    equal_nan=True,
-                )
-            )
+            np.all(np.isclose(got, expected, rtol=0, atol=close * np.maximum(1, np.nan_to_num(np.abs(expected), posinf=1)), equal_nan=True))
         )
 
     expected = values((), "nan", np.float64)
@@ -171,9 +151,7 @@ def sigma(verdict: Verdict, f: Callable) -> None:
     right = any(fit((), "nan", p) for p in ("float64", "float32"))
     if verdict.saw("DDIM eq. 16", right, f"sigma(640, 500, 1) = {got[7]:.6g}, should be {expected[7]:.6g}"):
         return
-    singles = [(m,) for m in of_kind("sigma")] + [
-        (m,) for m in of_kind("step") if m.change.keys() <= {"abar_t", "abar_s"}
-    ]
+    singles = [(m,) for m in of_kind("sigma")] + [(m,) for m in of_kind("step") if m.change.keys() <= {"abar_t", "abar_s"}]
     pairs = [(a, b) for (a,) in singles for (b,) in singles if a.id < b.id and not a.change.keys() & b.change.keys()]
     for precision in ("float64", "float32"):
         for candidates in (singles, pairs):
@@ -197,9 +175,7 @@ def sampler(verdict: Verdict, f: Callable) -> None:
     network = Network(abar)
     start = _start(5)
 
-    def run(
-        S: int, eta: float, seed: int = 0, x: np.ndarray = start, net: Network = network, bar: np.ndarray = abar
-    ) -> Run:
+    def run(S: int, eta: float, seed: int = 0, x: np.ndarray = start, net: Network = network, bar: np.ndarray = abar) -> Run:
         return record(f, net, x, S, eta, bar, seed)
 
     first = run(10, 0.0)
@@ -229,8 +205,7 @@ def sampler(verdict: Verdict, f: Callable) -> None:
         return listed
 
     def moves(
-        levels_of: Callable[[Run], Sequence[int] | None],
-        pick: Callable[[list[list[np.ndarray]]], list] = lambda w: w[0],
+        levels_of: Callable[[Run], Sequence[int] | None], pick: Callable[[list[list[np.ndarray]]], list] = lambda w: w[0]
     ) -> list[Move] | None:
         made = []
         for r in quiet_runs if hidden else runs:
@@ -246,17 +221,13 @@ def sampler(verdict: Verdict, f: Callable) -> None:
 
     # what the walk looks like
     begun = _started(runs)
-    verdict.saw(
-        "starts from x_T", begun in (None, "start-scaled"), "the first state shown to the network is the x_T given"
-    )
+    verdict.saw("starts from x_T", begun in (None, "start-scaled"), "the first state shown to the network is the x_T given")
     counts = ", ".join(f"{len(r.asked)} at S = {r.S}" for r in quiet_runs)
     verdict.saw("network calls", all(len(r.asked) == r.S for r in runs), counts)
     fault = next((g for r in quiet_runs if (g := naming.grid_fault(r.asked, r.S, 1000))), None)
     verdict.saw("levels asked", fault is None, _show(runs[0].asked))
     verdict.saw(
-        "form of the levels",
-        not (notes := sorted({n for r in runs for n in r.notes})),
-        "; ".join(notes) or "an int tensor of shape (B,)",
+        "form of the levels", not (notes := sorted({n for r in runs for n in r.notes})), "; ".join(notes) or "an int tensor of shape (B,)"
     )
 
     # 1. the levels are those that it asks about, and each step is right
@@ -301,23 +272,20 @@ def sampler(verdict: Verdict, f: Callable) -> None:
     for eta in ETAS:
         here = [m for m in seen if m.eta == eta]
         if here and not hidden:
-            _coefficients(verdict, here, abar, f"steps at eta = {eta:g}", [n for n in (guess and _fitted(guess, noises, moves, levels_of, abar) or [])
-                                                                          if n.eta == eta] or None)  # fmt: skip
+            fitted = _fitted(guess, noises, moves, levels_of, abar) if guess else []
+            _coefficients(verdict, here, abar, f"steps at eta = {eta:g}", [n for n in fitted if n.eta == eta] or None)
 
     blamed: list[str] = []
     if begun and begun != "start-scaled":
         blamed.append(begun)
-    grid = next(
-        (g for r in quiet_runs if (g := naming.grid_fault(falling_asked(levels_of(r) or r.asked), r.S, 1000))), None
-    )
+    grid = next((g for r in quiet_runs if (g := naming.grid_fault(falling_asked(levels_of(r) or r.asked), r.S, 1000))), None)
     if asked_wrong:
         blamed.append(asked_wrong)
     elif grid:
         same = (
             m.id
             for m in of_kind("sampler")
-            if "tau" in m.change
-            and all(build("tau", m.change)(1000, r.S)[: len(r.asked)] == r.asked for r in quiet_runs)
+            if "tau" in m.change and all(build("tau", m.change)(1000, r.S)[: len(r.asked)] == r.asked for r in quiet_runs)
         )
         blamed.append(grid if grid in ("grid-too-few", "grid-too-many") else next(same, grid))
     if guess is not None:
@@ -342,8 +310,7 @@ def sampler(verdict: Verdict, f: Callable) -> None:
         if blamed:
             verdict.mistake = "+".join(blamed[:2]) if len(blamed) > 1 else None
             verdict.explanation = (
-                "Besides what is named, the steps are wrong in a way that the catalogue does not know. "
-                + verdict.explanation
+                "Besides what is named, the steps are wrong in a way that the catalogue does not know. " + verdict.explanation
             )
         return
     if blamed:
@@ -376,9 +343,7 @@ def _first_guess(moves, levels_of, noises, runs, abar, what) -> tuple[Guess | No
                 len(w) > 1 and all(z is w[min(way, len(w) - 1)][0] for z in w[min(way, len(w) - 1)]) for w in noisy
             )
             start = runs[0].start
-            return guess, "x_T" if reused and noisy[0][min(way, len(noisy[0]) - 1)][
-                0
-            ] is start else "reused" if reused else "fresh"
+            return guess, "x_T" if reused and noisy[0][min(way, len(noisy[0]) - 1)][0] is start else "reused" if reused else "fresh"
     return None, ""
 
 
@@ -403,9 +368,7 @@ def _fitted(guess, noises, moves, levels_of, abar) -> list[Move]:
     """The moves with the noise used in the way that fits the guess, for the table of coefficients."""
     for way in range(8):
         made = moves(levels_of, lambda w, way=way: w[min(way, len(w) - 1)])
-        if made and naming.fit_all(
-            made, naming.formulas_of("sampler", guess.mistakes), abar, guess.root, guess.precision
-        ):
+        if made and naming.fit_all(made, naming.formulas_of("sampler", guess.mistakes), abar, guess.root, guess.precision):
             return made
     return []
 
@@ -439,10 +402,7 @@ def _asks(mistake: Mistake, run: Run, grid: Sequence[int]) -> bool:
     """Whether a run asked at those levels that a mistake makes of a grid (kept within 1..T, perhaps)."""
     if len(run.asked) != len(grid) - 1:
         return False
-    made = [
-        mistake.change["asked"](Sheet({}, t=t, s=s, i=i, S=run.S, T=1000))
-        for i, (t, s) in enumerate(zip(grid, grid[1:]))
-    ]
+    made = [mistake.change["asked"](Sheet({}, t=t, s=s, i=i, S=run.S, T=1000)) for i, (t, s) in enumerate(zip(grid, grid[1:]))]
     return np.allclose(run.asked, made) or np.allclose(run.asked, np.clip(made, 1, 1000))
 
 
@@ -461,8 +421,11 @@ def _usual(grids: dict[int, list[int]]) -> bool:
         {S: _grid(S, spacing, rising=grid[0] < grid[-1]) for S, grid in grids.items()}
         for spacing in ("trailing", "leading", "linspace", "quadratic")
     ]
-    return any(all(len(u[S]) == len(grid) and u[S][0] == grid[0] and u[S][-1] == grid[-1] and abs(np.mean(np.subtract(u[S], grid)[1:-1])) < 0.6
-                   for S, grid in grids.items()) for u in usual)  # fmt: skip
+
+    def near(a: list[int], b: list[int]) -> bool:
+        return len(a) == len(b) and a[0] == b[0] and a[-1] == b[-1] and abs(np.mean(np.subtract(a, b)[1:-1])) < 0.6
+
+    return any(all(near(u[S], grid) for S, grid in grids.items()) for u in usual)
 
 
 def _grid(S: int, spacing: str, rising: bool = False) -> list[int]:
@@ -480,9 +443,7 @@ def _started(runs: Sequence[Run]) -> str | None:
     last = schedule(1000)[-1]
     if all(_close(x, start * np.sqrt(1 - last), 1e-6) for x, start in first):
         return "start-scaled"
-    if all(
-        any(z.shape == r.start.shape and _close(r.states[0], z, 1e-6) for _, z in r.draws) for r in runs if r.states
-    ):
+    if all(any(z.shape == r.start.shape and _close(r.states[0], z, 1e-6) for _, z in r.draws) for r in runs if r.states):
         return "start-ignored"
     return "start-changed"
 
@@ -496,10 +457,7 @@ def _by_moments(verdict: Verdict, f: Callable, network: Network, abar: np.ndarra
         left = []
         for move in naming.moves_of(run, as_asked(run), nought):
             formulas = naming.formulas_of("sampler")
-            mean, one = (
-                naming.work_out(move, formulas, abar),
-                naming.work_out(replace(move, noise=np.ones(start.shape)), formulas, abar),
-            )
+            mean, one = naming.work_out(move, formulas, abar), naming.work_out(replace(move, noise=np.ones(start.shape)), formulas, abar)
             fresh = float((one - mean).flat[0])
             if fresh > 1e-9:
                 left.append((move.x_s - mean) / fresh)
@@ -522,7 +480,7 @@ def _by_moments(verdict: Verdict, f: Callable, network: Network, abar: np.ndarra
             if again > 0.5:
                 verdict.wrong("noise-reused", BY_ID["noise-reused"].sentence)
             else:
-                verdict.wrong(None, f"At eta = {eta:g} what each step adds beside the right mean should be sigma z (DDIM eq. 12); divided by sigma it has "
+                verdict.wrong(None, f"At eta = {eta:g} what a step adds to the right mean should be sigma z (DDIM eq. 12); divided by sigma it has "
                               f"{said}, where mean 0, deviation 1 and correlation 0 are expected.")  # fmt: skip
             return False
     return True
@@ -552,9 +510,7 @@ def _elsewhere(verdict: Verdict, run: Callable, guess: Guess) -> None:
     fault = every.error or ("not finite" if not np.isfinite(every.result).all() else "")
     if not fault and max(every.asked) > 1000:
         fault = f"the network is asked at {max(every.asked):g}"
-    if not verdict.saw(
-        "S = T", not fault, fault or f"{len(every.asked)} calls, {len(set(every.asked))} different levels"
-    ):
+    if not verdict.saw("S = T", not fault, fault or f"{len(every.asked)} calls, {len(set(every.asked))} different levels"):
         verdict.wrong("grid-beyond-T", f"With S = T = 1000 steps it fails: {fault}. " + BY_ID["grid-beyond-T"].sentence)
         return
     if len(set(every.asked)) < len(every.asked):
@@ -565,9 +521,7 @@ def _elsewhere(verdict: Verdict, run: Callable, guess: Guess) -> None:
     other = schedule(200, "cosine")[:191]  # without the end, where the clock explodes
     seen = run(5, 0.0, net=Network(other), x=_start(3), bar=other)
     fine = seen.result is not None and len(seen.asked) == 5 and all(t == int(t) and 0 < t <= 190 for t in seen.asked)
-    fine = fine and _still(
-        guess, naming.moves_of(seen, [*(int(t) for t in seen.asked), 0], [np.zeros((3, 1, 2, 2))] * 5), other
-    )
+    fine = fine and _still(guess, naming.moves_of(seen, [*(int(t) for t in seen.asked), 0], [np.zeros((3, 1, 2, 2))] * 5), other)
     said = "a cosine of T = 190" + ("" if fine else f": {seen.error or 'levels ' + _show(seen.asked)}")
     if not verdict.saw("other schedule", fine, said):
         verdict.convention(
@@ -601,21 +555,14 @@ def invert(verdict: Verdict, f: Callable) -> None:
     again = record(f, network, start, 10, None, abar, seed=1)
     deterministic = _close(runs[0].result, again.result)
     verdict.saw("deterministic", deterministic, "two seeds, one x_T")
-    verdict.saw(
-        "network calls", all(len(r.asked) == r.S for r in runs), ", ".join(f"{len(r.asked)} at S = {r.S}" for r in runs)
-    )
+    verdict.saw("network calls", all(len(r.asked) == r.S for r in runs), ", ".join(f"{len(r.asked)} at S = {r.S}" for r in runs))
     verdict.saw("levels asked", True, _show(runs[0].asked))
     if not all(r.asked for r in runs):
-        verdict.wrong(
-            "invert-noise", "The network is never asked: x_0 is noised, not inverted. " + BY_ID["invert-noise"].sentence
-        )
+        verdict.wrong("invert-noise", "The network is never asked: x_0 is noised, not inverted. " + BY_ID["invert-noise"].sentence)
         return
 
     def read(r: Run) -> list[int] | None:
-        pairs = [
-            naming.levels_in(m, abar)
-            for m in naming.moves_of(r, [0] * (len(r.asked) + 1), [np.zeros_like(start)] * len(r.asked))
-        ]
+        pairs = [naming.levels_in(m, abar) for m in naming.moves_of(r, [0] * (len(r.asked) + 1), [np.zeros_like(start)] * len(r.asked))]
         if None in pairs or any(a[1] != b[0] for a, b in zip(pairs, pairs[1:])):
             return None
         return [pairs[0][0], *(s for _, s in pairs)]
@@ -631,13 +578,8 @@ def invert(verdict: Verdict, f: Callable) -> None:
         elif any(chain[0] != 0 for chain in chains.values()):
             blamed.append("invert-starts-elsewhere")
         steps = [list(zip(chains[r.S], chains[r.S][1:])) for r in runs]
-        left = all(
-            all(a == max(t, 1) or (t == 0 and a == 0) for a, (t, _) in zip(r.asked, pairs))
-            for r, pairs in zip(runs, steps)
-        )
-        if "invert-starts-at-abar-1" in blamed and all(
-            r.asked[1:] == c[1:-1] and r.asked[0] <= 1 for r, c in zip(runs, chains.values())
-        ):
+        left = all(all(a == max(t, 1) or (t == 0 and a == 0) for a, (t, _) in zip(r.asked, pairs)) for r, pairs in zip(runs, steps))
+        if "invert-starts-at-abar-1" in blamed and all(r.asked[1:] == c[1:-1] and r.asked[0] <= 1 for r, c in zip(runs, chains.values())):
             left = True
         if not left:
             relation = _relation(runs, chains, "invert")
@@ -645,8 +587,7 @@ def invert(verdict: Verdict, f: Callable) -> None:
                 # Only the first level is another. At t = 0 no network knows the level, and any low one is a choice.
                 if all(0 <= r.asked[0] <= chains[r.S][1] for r in runs):
                     verdict.convention(
-                        "first-level-asked",
-                        f"At the data the network is asked at level {runs[0].asked[0]:g}; this project asks it at 1.",
+                        "first-level-asked", f"At the data the network is asked at level {runs[0].asked[0]:g}; this project asks it at 1."
                     )
                     left = True
             if not left:
@@ -661,15 +602,12 @@ def invert(verdict: Verdict, f: Callable) -> None:
         ):  # the same moves may be one known mistake between the levels that it asks about
             if guess := _invert_guess(runs, abar, most=1):
                 blamed = guess
-        verdict.saw(
-            "steps upwards", True, "each is DDIM eq. 12 with sigma = 0, from level to level: " + _show(chains[10])
-        )
+        verdict.saw("steps upwards", True, "each is DDIM eq. 12 with sigma = 0, from level to level: " + _show(chains[10]))
         if blamed:
             if not any(b in BY_ID for b in blamed):
                 r = runs[0]
                 verdict.wrong(
-                    None,
-                    f"The network is asked at {_show(r.asked)}, but the states that it is shown stand at {_show(chains[10][:-1])}.",
+                    None, f"The network is asked at {_show(r.asked)}, but the states that it is shown stand at {_show(chains[10][:-1])}."
                 )
             else:
                 _accuse(verdict, [b for b in blamed if b in BY_ID])
@@ -692,7 +630,7 @@ def invert(verdict: Verdict, f: Callable) -> None:
 
 
 def _invert_moves(runs: Sequence[Run]) -> list[tuple[str, list[Move]]]:
-    """The moves of an inversion between the levels that it may be going by: those asked about are left, or reached, or are no levels at all."""
+    """The moves of an inversion between the levels that it may be going by: those asked about are left, or reached, or neither."""
     hypotheses = [("left", lambda r, top=top: [0, *r.asked[1:], top(r)]) for top in (
         lambda r: 1000, lambda r: 1 + (r.S - 1) * (1000 // r.S), lambda r: r.asked[-1] + 1000 // r.S)]  # fmt: skip
     hypotheses.append(("invert-asked-at-end", lambda r: [0, *r.asked]))
@@ -702,15 +640,8 @@ def _invert_moves(runs: Sequence[Run]) -> list[tuple[str, list[Move]]]:
     found = []
     for label, levels_of in hypotheses:
         grids = [levels_of(r)[: len(r.asked) + 1] for r in runs]
-        if all(
-            len(g) == len(r.asked) + 1 and all(t == int(t) and 0 <= t <= 1000 for t in g) for g, r in zip(grids, runs)
-        ):
-            found.append(
-                (
-                    label,
-                    [m for g, r in zip(grids, runs) for m in _some(naming.moves_of(r, g, naming.noise_of(r)[0][0]))],
-                )
-            )
+        if all(len(g) == len(r.asked) + 1 and all(t == int(t) and 0 <= t <= 1000 for t in g) for g, r in zip(grids, runs)):
+            found.append((label, [m for g, r in zip(grids, runs) for m in _some(naming.moves_of(r, g, naming.noise_of(r)[0][0]))]))
     return found
 
 
@@ -730,10 +661,7 @@ def _round_trip(verdict: Verdict, f: Callable, network: Network, start: np.ndarr
     for S in (10, 100):
         run = record(f, network, start, S, None, abar)
         pairs = (
-            [
-                naming.levels_in(m, abar)
-                for m in naming.moves_of(run, [0] * (len(run.asked) + 1), [np.zeros_like(start)] * len(run.asked))
-            ]
+            [naming.levels_in(m, abar) for m in naming.moves_of(run, [0] * (len(run.asked) + 1), [np.zeros_like(start)] * len(run.asked))]
             if run.result is not None
             else [None]
         )
@@ -757,10 +685,7 @@ def _invert_elsewhere(verdict: Verdict, f: Callable, abar: np.ndarray) -> None:
     start = wide.data.sample(5, torch.Generator().manual_seed(4)).numpy().reshape(5, 1, 2, 2)
     run = record(f, wide, start, 10, None, abar)
     pairs = (
-        [
-            naming.levels_in(m, abar)
-            for m in naming.moves_of(run, [0] * (len(run.asked) + 1), [np.zeros_like(start)] * len(run.asked))
-        ]
+        [naming.levels_in(m, abar) for m in naming.moves_of(run, [0] * (len(run.asked) + 1), [np.zeros_like(start)] * len(run.asked))]
         if run.result is not None
         else [None]
     )
@@ -773,15 +698,10 @@ def _invert_elsewhere(verdict: Verdict, f: Callable, abar: np.ndarray) -> None:
     fine = run.result is not None and len(run.asked) == 5
     if fine:
         pairs = [naming.levels_in(m, other) for m in naming.moves_of(run, [0] * 6, [np.zeros((3, 1, 2, 2))] * 5)]
-        fine = (
-            None not in pairs
-            and pairs[-1][1] <= 190
-            and all(a == max(t, 1) or t == 0 for a, (t, _) in zip(run.asked, pairs))
-        )
+        fine = None not in pairs and pairs[-1][1] <= 190 and all(a == max(t, 1) or t == 0 for a, (t, _) in zip(run.asked, pairs))
     if not verdict.saw("other schedule", fine, "a cosine of T = 190"):
         verdict.convention(
-            "schedule-bound",
-            "It does not use the alpha_bar that it is given: it is right for the linear schedule of T = 1000 only.",
+            "schedule-bound", "It does not use the alpha_bar that it is given: it is right for the linear schedule of T = 1000 only."
         )
 
 
@@ -822,15 +742,12 @@ def tau(verdict: Verdict, f: Callable) -> None:
             fault = "grid-not-monotone"
         if fault == "grid-repeats" and S == T:
             verdict.convention(
-                "repeats-at-T",
-                f"With S = T = {T} it names {len(set(levels))} different levels: the other calls are wasted.",
+                "repeats-at-T", f"With S = T = {T} it names {len(set(levels))} different levels: the other calls are wasted."
             )
             continue
         if fault:
             same = [
-                m.id
-                for m in of_kind("tau")
-                if all(falling(build("tau", m.change)(*c)) == falling(a) for c, a in zip(cases[:3], answers))
+                m.id for m in of_kind("tau") if all(falling(build("tau", m.change)(*c)) == falling(a) for c, a in zip(cases[:3], answers))
             ]
             fault = same[0] if same else fault
             verdict.saw("levels", False, f"T = {T}, S = {S}: {_show(given)}")
@@ -854,19 +771,12 @@ def schedule_kind(verdict: Verdict, f: Callable) -> None:
                 got[T] = array(value)
         except Exception as error:
             verdict.saw("runs", False, one_line(error))
-            verdict.wrong(
-                None, f"The schedule failed at T = {T}: {one_line(error)} (it is called as {SIGNATURES['schedule']})"
-            )
+            verdict.wrong(None, f"The schedule failed at T = {T}: {one_line(error)} (it is called as {SIGNATURES['schedule']})")
             return
     abar, T = got[1000], 1000
-    verdict.saw(
-        "runs", abar.ndim == 1, f"{len(abar) if abar.ndim == 1 else abar.shape} numbers at T = 1000, of type {dtype}"
-    )
+    verdict.saw("runs", abar.ndim == 1, f"{len(abar) if abar.ndim == 1 else abar.shape} numbers at T = 1000, of type {dtype}")
     if abar.ndim != 1 or len(abar) not in (T, T + 1):
-        verdict.wrong(
-            None,
-            f"alpha_bar has shape {abar.shape} at T = 1000; it has T + 1 = 1001 numbers, the first of them 1, the data.",
-        )
+        verdict.wrong(None, f"alpha_bar has shape {abar.shape} at T = 1000; it has T + 1 = 1001 numbers, the first of them 1, the data.")
         return
     whole = abar if len(abar) == T + 1 else np.concatenate([[1.0], abar])  # a list from level 1 on
     finite = bool(np.isfinite(abar).all())
@@ -898,9 +808,7 @@ def schedule_kind(verdict: Verdict, f: Callable) -> None:
         named = next((m for m, wrong in mutants if near(wrong, True)), None)
         named = named or next((m for m, wrong in mutants if m.id not in ("schedule-float32", "schedule-float16") and near(wrong, False)
                                and not any(near(known, False) for known in right.values())), None)  # fmt: skip
-    family = (
-        family or next((name for name, known in right.items() if near(known, False)), None) if named is None else None
-    )
+    family = family or next((name for name, known in right.items() if near(known, False)), None) if named is None else None
     if named is None and len(abar) == T and abs(abar[0] - 1) < 1e-12:
         named = BY_ID["schedule-shifted"]
     if short and named is None:
@@ -910,15 +818,11 @@ def schedule_kind(verdict: Verdict, f: Callable) -> None:
         verdict.wrong(named.id, named.sentence)
         return
     if len(abar) == T + 1 and abs(abar[0] - 1) >= 1e-12:
-        verdict.wrong(
-            "schedule-no-data-level", f"alpha_bar[0] = {abar[0]:.6g}. " + BY_ID["schedule-no-data-level"].sentence
-        )
+        verdict.wrong("schedule-no-data-level", f"alpha_bar[0] = {abar[0]:.6g}. " + BY_ID["schedule-no-data-level"].sentence)
         return
     if finite and falls and 0 <= whole[-1] <= 1e-12:
         extra = " (A schedule of zero terminal SNR is right for a network that predicts v or x_0, not for one that predicts eps.)"
-        verdict.wrong(
-            "schedule-zero-end", f"alpha_bar_T = {whole[-1]:.3g}. " + BY_ID["schedule-zero-end"].sentence + extra
-        )
+        verdict.wrong("schedule-zero-end", f"alpha_bar_T = {whole[-1]:.3g}. " + BY_ID["schedule-zero-end"].sentence + extra)
         return
     if not (finite and falls and np.all((whole[1:] > 0) & (whole[1:] < 1))):
         bad = np.flatnonzero(~(np.diff(whole) < 0) | ~(whole[1:] > 0) | ~(whole[1:] < 1))[0] + 1
@@ -930,13 +834,12 @@ def schedule_kind(verdict: Verdict, f: Callable) -> None:
         if digits and dtype in ("float32", "float16", "bfloat16"):
             verdict.wrong(
                 "schedule-float32",
-                f"alpha_bar_{bad} = {whole[bad]:.6g} is not below alpha_bar_{bad - 1}. "
-                + BY_ID["schedule-float32"].sentence,
+                f"alpha_bar_{bad} = {whole[bad]:.6g} is not below alpha_bar_{bad - 1}. " + BY_ID["schedule-float32"].sentence,
             )
             return
         verdict.wrong(
             None,
-            f"alpha_bar_{bad} = {whole[bad]:.6g} after alpha_bar_{bad - 1} = {whole[bad - 1]:.6g}: alpha_bar falls strictly from 1, and stays above 0.",
+            f"alpha_bar_{bad} = {whole[bad]:.6g} after alpha_bar_{bad - 1} = {whole[bad - 1]:.6g}: it falls strictly from 1, and stays above 0.",
         )
         return
     if near(right["cosine"], False) is False and whole[-1] < 1e-7 and np.all(np.abs(whole - right["cosine"]) < 1e-5):
@@ -944,8 +847,7 @@ def schedule_kind(verdict: Verdict, f: Callable) -> None:
         at = int(np.argmax(np.abs(whole / right["cosine"] - 1)))
         verdict.wrong(
             "schedule-float32",
-            f"alpha_bar_{at} = {whole[at]:.6g}, should be {right['cosine'][at]:.6g}. "
-            + BY_ID["schedule-float32"].sentence,
+            f"alpha_bar_{at} = {whole[at]:.6g}, should be {right['cosine'][at]:.6g}. " + BY_ID["schedule-float32"].sentence,
         )
         return
     if len(got[100]) not in (100, 101):
@@ -963,19 +865,16 @@ def schedule_kind(verdict: Verdict, f: Callable) -> None:
     if whole[-1] > 0.5:
         verdict.wrong(
             "schedule-alpha",
-            f"alpha_bar_T = {whole[-1]:.3g}: most of the signal is still in x_T. Is it multiplied up? "
-            + BY_ID["schedule-alpha"].sentence,
+            f"alpha_bar_T = {whole[-1]:.3g}: most of the signal is still in x_T. Is it multiplied up? " + BY_ID["schedule-alpha"].sentence,
         )
         return
     if whole[-1] > 0.05:
         verdict.convention(
-            "signal-left",
-            f"alpha_bar_T = {whole[-1]:.3g}: x_T still has signal, and sampling from pure noise starts elsewhere.",
+            "signal-left", f"alpha_bar_T = {whole[-1]:.3g}: x_T still has signal, and sampling from pure noise starts elsewhere."
         )
     if len(abar) == T:
         verdict.convention(
-            "schedule-from-level-1",
-            "T numbers that begin at level 1, as in most libraries; this project puts the data, 1, in front.",
+            "schedule-from-level-1", "T numbers that begin at level 1, as in most libraries; this project puts the data, 1, in front."
         )
     if dtype == "float32" or (family and not near(right[family], True)):
         verdict.convention(
@@ -1030,16 +929,10 @@ def scheduler(verdict: Verdict, f: Callable) -> None:
         levels = [0, *listed] if listed[0] < listed[-1] else [*listed, 0]
         shape, made = (3, 2, 4, 5), []
         for index, (t, s) in enumerate(zip(levels, levels[1:])):
-            x_0, eps, noise = (
-                rng.uniform(-spread, spread, shape),
-                rng.standard_normal(shape),
-                rng.standard_normal(shape),
-            )
+            x_0, eps, noise = rng.uniform(-spread, spread, shape), rng.standard_normal(shape), rng.standard_normal(shape)
             x = np.sqrt(abar[min(t, T)]) * x_0 + np.sqrt(1 - abar[min(t, T)]) * eps
             move = Move(x, eps, t, s, eta, noise, x, S)
-            more = {
-                key: value for key, value in (("eta", eta), ("variance_noise", torch.from_numpy(noise))) if key in takes
-            }
+            more = {key: value for key, value in (("eta", eta), ("variance_noise", torch.from_numpy(noise))) if key in takes}
             if eta == 0:
                 more.pop("variance_noise", None)
             drawn: list[tuple[str, np.ndarray]] = []
@@ -1073,13 +966,7 @@ def scheduler(verdict: Verdict, f: Callable) -> None:
     kind = "invert" if upwards else "scheduler"
     guess = naming.is_right(moves, abar, "invert" if upwards else "step")
     for eta in etas:
-        _coefficients(
-            verdict,
-            [m for m in moves if m.eta == eta],
-            abar,
-            f"steps at eta = {eta:g}",
-            kind="invert" if upwards else "step",
-        )
+        _coefficients(verdict, [m for m in moves if m.eta == eta], abar, f"steps at eta = {eta:g}", kind="invert" if upwards else "step")
     if guess is None:
         if upwards:
             stride = [replace(m, t=max(m.s - T // m.S, 0)) for m in moves]
@@ -1091,20 +978,14 @@ def scheduler(verdict: Verdict, f: Callable) -> None:
     verdict.saw("data within [-1, 1]", True, "every step is DDIM eq. 12")
     wide = [m for eta in etas for m in walk(10, eta, 4.0)]
     if not verdict.saw(
-        "data beyond [-1, 1]",
-        naming.is_right(wide, abar, "invert" if upwards else "step") is not None,
-        "x_0 up to 4 in size",
+        "data beyond [-1, 1]", naming.is_right(wide, abar, "invert" if upwards else "step") is not None, "x_0 up to 4 in size"
     ):
         found = naming.name(wide, abar, kind, most=1)
         option = f"{type(it).__name__} clips (clip_sample or thresholding): right for pictures in [-1, 1]"
-        option += (
-            ", with eps left as it was unless use_clipped_model_output is set"
-            if found and found.id == "clip-without-eps"
-            else ""
-        )
+        option += ", with eps left as it was unless use_clipped_model_output is set" if found and found.id == "clip-without-eps" else ""
         verdict.convention("clip", option + ".")
     if upwards:
-        verdict.convention("invert-asked-at-end", "Its timesteps are the levels reached: a pipeline asks the network there, with the state of the level left. "
+        verdict.convention("invert-asked-at-end", "Its timesteps are the levels reached: a pipeline asks the network there, with the state left. "
                            "This project asks at the level left. Both are of first order.")  # fmt: skip
     top = listed[10][::-1] if upwards else listed[10]
     reason = naming.grid_convention(top, 10, T)
@@ -1147,17 +1028,13 @@ def _runs(verdict: Verdict, runs: Sequence[Run], what: str) -> bool:
     verdict.saw("runs", False, failed.error)
     beyond = max(failed.asked, default=0) > 1000
     verdict.wrong("grid-beyond-T" if beyond or failed.error.startswith("IndexError") else None,
-                  f"The {what} failed at S = {failed.S}, eta = {failed.eta:g}: {failed.error}. It had asked the network at {_show(failed.asked)}.")  # fmt: skip
+                  f"The {what} failed at S = {failed.S}, eta = {failed.eta:g}: {failed.error}. Until then it had asked at {_show(failed.asked)}.")  # fmt: skip
     return False
 
 
 def _finite(verdict: Verdict, moves: Sequence[Move]) -> None:
     bad = next((m for m in moves if not np.isfinite(m.x_s).all()), None)
-    verdict.saw(
-        "finite",
-        bad is None,
-        "no NaN, no infinity" if bad is None else f"not at t = {bad.t}, s = {bad.s}, eta = {bad.eta:g}",
-    )
+    verdict.saw("finite", bad is None, "no NaN, no infinity" if bad is None else f"not at t = {bad.t}, s = {bad.s}, eta = {bad.eta:g}")
 
 
 def _last_step(verdict: Verdict, moves: Sequence[Move]) -> None:
@@ -1173,12 +1050,7 @@ def _last_step(verdict: Verdict, moves: Sequence[Move]) -> None:
 
 
 def _coefficients(
-    verdict: Verdict,
-    moves: Sequence[Move],
-    abar: np.ndarray,
-    label: str,
-    instead: Sequence[Move] | None = None,
-    kind: str = "step",
+    verdict: Verdict, moves: Sequence[Move], abar: np.ndarray, label: str, instead: Sequence[Move] | None = None, kind: str = "step"
 ) -> None:
     """The algebra: a, b, c of x_s = a x_t + b eps + c z, against eq. 12."""
     worst, said = 0.0, ""
@@ -1196,9 +1068,7 @@ def _coefficients(
             worst = gap / scale
             said = f"t = {move.t}, s = {move.s}: {_three(found)}, should be {_three(right)}"
     verdict.saw(
-        f"coefficients, {label}" if "steps" not in label else label,
-        worst < 2e-4,
-        said if worst >= 2e-4 else f"off by at most {worst:.1g}",
+        f"coefficients, {label}" if "steps" not in label else label, worst < 2e-4, said if worst >= 2e-4 else f"off by at most {worst:.1g}"
     )
 
 
@@ -1210,10 +1080,7 @@ def _three(abc: np.ndarray) -> str:
 def _precision(verdict: Verdict, guess: Guess) -> None:
     verdict.saw("precision", True, f"agrees to the rounding of {guess.precision}")
     if guess.precision == "float16":
-        verdict.wrong(
-            "float16",
-            "Right but for the rounding of float16: coefficients are to be computed in float64, which costs nothing.",
-        )
+        verdict.wrong("float16", "Right but for the rounding of float16: coefficients are to be computed in float64, which costs nothing.")
 
 
 def _blame(verdict: Verdict, guess: Guess | None, moves: Sequence[Move], abar: np.ndarray, kind: str) -> None:
@@ -1241,18 +1108,15 @@ def _unnamed(verdict: Verdict, moves: Sequence[Move], abar: np.ndarray, kind: st
     """No known mistake: the smallest failing case, to be pasted into a debugger."""
     failing = next((name for name, oracle in verdict.oracles.items() if not oracle["passed"]), "steps")
     kind_of = "invert" if kind == "invert" else "step"
-    bad = [
-        m
-        for m in moves
-        if not any(naming.fits(m, naming.formulas_of(kind_of), abar, r, "float32") for r in ("nan", "clamped"))
-    ]
+    bad = [m for m in moves if not any(naming.fits(m, naming.formulas_of(kind_of), abar, r, "float32") for r in ("nan", "clamped"))]
     if not bad:
         verdict.wrong(None, f"{before} No known mistake fits; the oracle that failed is: {failing}.".strip())
         return
     m = min(bad, key=lambda m: (m.eta, m.t - m.s))
     found, off = naming.coefficients(m)
     right = naming.right_coefficients(m, abar, kind_of)
-    text = f"{before} No known mistake fits; the oracle that failed first is: {failing}. From t = {m.t} to s = {m.s} at eta = {m.eta:g} yours is "
+    text = f"{before} No known mistake fits; the oracle that failed first is: {failing}. "
+    text += f"From t = {m.t} to s = {m.s} at eta = {m.eta:g} yours is "
     text += (
         f"{_three(found)}"
         + (f" (and is not linear: {off:.2g} remains)" if off > 1e-4 else "")
@@ -1262,6 +1126,6 @@ def _unnamed(verdict: Verdict, moves: Sequence[Move], abar: np.ndarray, kind: st
     verdict.wrong(None, text.strip() + "\n" + "\n".join([
         "import torch",
         f"t, s, eta = {m.t}, {m.s}, {m.eta:g}  # alpha_bar[t] = {abar[m.t]:.12g}, alpha_bar[s] = {abar[m.s]:.12g}",
-        f"x_t, eps, noise = (torch.tensor([[[[value]]]], dtype=torch.float64) for value in ({m.x[i]:.12g}, {m.eps[i]:.12g}, {m.noise[i]:.12g}))",
+        f"x_t, eps, noise = torch.tensor([{m.x[i]:.12g}, {m.eps[i]:.12g}, {m.noise[i]:.12g}], dtype=torch.float64).reshape(3, 1, 1, 1, 1)",
         f"# yours: {m.x_s[i]:.12g}   right: {naming.work_out(m, naming.formulas_of(kind_of), abar, 'clamped')[i]:.12g}",
     ]))  # fmt: skip
