@@ -227,8 +227,10 @@ def _warn_of_the_last_step(schedule: NoiseSchedule, levels: list[int]) -> None:
     if clock[top] - clock[before] > limit:
         good = top - max(1, schedule.T // 100)
         warnings.warn(
-            f"the last step of this inversion, from level {before} to {top}, takes the clock sqrt((1 - abar)/abar) from {clock[before]:.3g} "
-            f"to {clock[top]:.3g}, and its error is as large as it is long: let tau end lower, as in make_tau({good}, S), or take more steps",
+            f"the last step of this inversion, from level {before} to {top}, takes the clock sqrt((1 - abar)/abar) from "
+                f"{clock[before]:.3g} "
+            f"to {clock[top]:.3g}, and its error is as large as it is long: let tau end lower, as in make_tau({good}, S), or "
+                f"take more steps",
             stacklevel=4,  # past torch's no_grad, to the line that called invert
         )
 

@@ -20,7 +20,11 @@ SCHEDULES: Mapping[str, Callable[[int], NoiseSchedule]] = {
     "scaled-linear": NoiseSchedule.scaled_linear,
     "cosine": NoiseSchedule.cosine,
 }
-_IN_DIFFUSERS = {"linear": ("linear", 1e-4, 0.02), "scaled-linear": ("scaled_linear", 0.00085, 0.012), "cosine": ("squaredcos_cap_v2", None, None)}
+_IN_DIFFUSERS = {
+    "linear": ("linear", 1e-4, 0.02),
+    "scaled-linear": ("scaled_linear", 0.00085, 0.012),
+    "cosine": ("squaredcos_cap_v2", None, None),
+}
 
 
 @dataclass(frozen=True)
@@ -99,9 +103,13 @@ def to_diffusers(p: Process) -> dict:
     levels, stride = p.tau[1:], p.T // p.S
     walked = all(b - a == stride for a, b in zip(levels, levels[1:])) and levels[0] <= stride
     if p.spacing not in ("leading", "trailing") or not walked:
-        raise ValueError(f"diffusers' step goes from t to t - T//S = t - {stride}, which is not what {p.spacing} with S = {p.S} lists; use leading, or an S that divides T")
+        raise ValueError(
+            f"diffusers' step goes from t to t - T//S = t - {stride}, which is not what {p.spacing} with S = {p.S} lists; use "
+                f"leading, or an S that divides T"
+        )
     scheduler = {
-        "num_train_timesteps": p.T, "beta_schedule": name, "prediction_type": {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}[p.predicts],
+        "num_train_timesteps": p.T, "beta_schedule": name,
+        "prediction_type": {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}[p.predicts],
         "timestep_spacing": p.spacing, "steps_offset": 0, "set_alpha_to_one": True, "clip_sample": p.clip is not None,
     }  # fmt: skip
     if start is not None:
@@ -113,7 +121,7 @@ def to_diffusers(p: Process) -> dict:
 
 
 def to_edm(p: Process) -> dict:
-    """k-diffusion and EDM: noise levels sigma = sqrt((1 - abar)/abar), falling to 0, of x/sqrt(abar). Euler's method there is eta = 0 here."""
+    """k-diffusion and EDM: noise levels sigma = sqrt((1 - abar)/abar), falling to 0, of x/sqrt(abar). Euler's method is eta = 0."""
     return {"sigmas": [p.noise.nsr[t].item() for t in p.tau[::-1]], "x": "x_t sqrt(1 + sigma^2)",
             "eta": p.eta, "sampler": "sample_euler" if p.eta == 0 else "sample_euler_ancestral"}  # fmt: skip
 
@@ -132,7 +140,12 @@ def to_smalldiffusion(p: Process) -> dict:
 def to_azula(p: Process) -> dict:
     """azula: its eta is the paper's eta squared; times t/T in [0, 1], alpha_t = sqrt(abar), sigma_t = sqrt(1 - abar)."""
     abar = [p.noise.alpha_bar[t].item() for t in p.tau[::-1]]
-    return {"eta": p.eta**2, "times": [t / p.T for t in p.tau[::-1]], "alpha": [math.sqrt(a) for a in abar], "sigma": [math.sqrt(1 - a) for a in abar]}
+    return {
+        "eta": p.eta**2,
+        "times": [t / p.T for t in p.tau[::-1]],
+        "alpha": [math.sqrt(a) for a in abar],
+        "sigma": [math.sqrt(1 - a) for a in abar],
+    }
 
 
 def to_flow(p: Process) -> dict:
@@ -167,7 +180,13 @@ def from_diffusers(config: Mapping[str, object], S: int, eta: float = 0.0, use_c
     known = {value: name for name, value in _IN_DIFFUSERS.items()}
     name = config.get("beta_schedule", "linear")
     ends = (None, None) if name == "squaredcos_cap_v2" else (config.get("beta_start", 1e-4), config.get("beta_end", 0.02))
-    for key, usual in (("steps_offset", 0), ("set_alpha_to_one", True), ("thresholding", False), ("rescale_betas_zero_snr", False), ("trained_betas", None)):
+    for key, usual in (
+        ("steps_offset", 0),
+        ("set_alpha_to_one", True),
+        ("thresholding", False),
+        ("rescale_betas_zero_snr", False),
+        ("trained_betas", None),
+    ):
         if config.get(key, usual) != usual:
             raise ValueError(f"{key} = {config[key]}: this book has {usual}")
     if (name, *ends) not in known:
@@ -183,20 +202,23 @@ def from_diffusers(config: Mapping[str, object], S: int, eta: float = 0.0, use_c
 
 ROWS = [
     ("level", "`t` in 0..T", "`timestep` = t - 1", r"$\sigma = \sqrt{(1-\bar\alpha_t)/\bar\alpha_t}$", "the same $\\sigma$", "$t/T$",
-     r"$u = \frac{\sqrt{1-\bar\alpha_t}}{\sqrt{\bar\alpha_t}+\sqrt{1-\bar\alpha_t}}$", r"$\lambda = \ln\frac{\bar\alpha_t}{1-\bar\alpha_t}$"),
+     r"$u = \frac{\sqrt{1-\bar\alpha_t}}{\sqrt{\bar\alpha_t}+\sqrt{1-\bar\alpha_t}}$",
+     r"$\lambda = \ln\frac{\bar\alpha_t}{1-\bar\alpha_t}$"),
     ("state", "$x_t$", "`sample` = $x_t$", r"$x_t/\sqrt{\bar\alpha_t}$", r"$x_t/\sqrt{\bar\alpha_t}$", "$x_t$",
      r"$x_t/(\sqrt{\bar\alpha_t}+\sqrt{1-\bar\alpha_t})$", "$x_t$"),
 ]  # fmt: skip
 
 
 def table() -> str:
-    """The table of notation.md: levels, states, and linear T = 1000, S = 10, leading, at both ends of eta, in numbers that the functions give."""
+    """The table of notation.md: levels, states, and the linear T = 1000, S = 10, leading, in numbers that the functions give."""
     ddim, ddpm = Process(S=10), Process(S=10, eta=1.0)
     head = ["", "this book", "diffusers", "EDM, k-diffusion", "smalldiffusion", "azula", "flow matching", "log-SNR"]
-    first = [f"{ddim.tau[-1]}", f"{to_diffusers(ddim)['timesteps'][0]}", f"{to_edm(ddim)['sigmas'][0]:.4g}", f"{to_smalldiffusion(ddim)['sigmas'][0]:.4g}",
+    first = [f"{ddim.tau[-1]}", f"{to_diffusers(ddim)['timesteps'][0]}", f"{to_edm(ddim)['sigmas'][0]:.4g}",
+             f"{to_smalldiffusion(ddim)['sigmas'][0]:.4g}",
              f"{to_azula(ddim)['times'][0]:.4g}", f"{to_flow(ddim)['u'][0]:.4g}", f"{to_logsnr(ddim)['log_snr'][0]:.4g}"]  # fmt: skip
     small, large = to_smalldiffusion(ddim), to_smalldiffusion(ddpm)
-    etas = ["`eta` = 0, 1", "`eta` = 0, 1", "Euler; Euler ancestral", f"(gam, mu) = ({small['gam']:g}, {small['mu']:g}), ({large['gam']:g}, {large['mu']:g})",
+    etas = ["`eta` = 0, 1", "`eta` = 0, 1", "Euler; Euler ancestral", f"(gam, mu) = ({small['gam']:g}, {small['mu']:g}), "
+        f"({large['gam']:g}, {large['mu']:g})",
             f"`eta` = {to_azula(ddim)['eta']:g}, {to_azula(ddpm)['eta']:g} (squared)", "Euler in $\\sigma$; –", "–"]  # fmt: skip
     rows = [head, ["---"] * len(head), *(list(row) for row in ROWS), ["first of ten, leading", *first], [r"$\eta$ = 0, 1", *etas]]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
@@ -209,7 +231,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         def error(self, message: str) -> None:
             raise ValueError(f"{message} (--help explains)")
 
-    parser = Parser(prog="python -m ddim_edu.translate", description="The same sampling process, written as a library writes it, as JSON.")
+    parser = Parser(
+        prog="python -m ddim_edu.translate", description="The same sampling process, written as a library writes it, as JSON."
+    )
     parser.add_argument("library", choices=[*LIBRARIES, "table"], help="whose words; table prints that of the book's page on notation")
     parser.add_argument("--schedule", choices=list(SCHEDULES), default="linear")
     parser.add_argument("-T", type=int, default=1000, help="number of levels")

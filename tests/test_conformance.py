@@ -41,8 +41,8 @@ ALONE = [
     (kind, m) for kind in ("step", "sigma", "tau", "schedule", "invert") for m in of_kind(kind) if kind != "step" or "sigma" not in m.kinds
 ]
 ALONE += [("sampler", m) for m in of_kind("sampler") if "step" not in m.kinds and "tau" not in m.kinds]
-FEW = """direction-sigma sigma-no-root x0-sign last-step-abar-1 index-minus-one clip-without-eps noise-at-the-end v-read-as-eps grid-too-many
-grid-ignores-S sigma-eta-ignored"""
+FEW = """direction-sigma sigma-no-root x0-sign last-step-abar-1 index-minus-one clip-without-eps noise-at-the-end v-read-as-eps
+grid-too-many grid-ignores-S sigma-eta-ignored"""
 ALONE += [("sampler", BY_ID[id]) for id in FEW.split()]
 
 

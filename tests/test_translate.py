@@ -125,7 +125,12 @@ def test_what_cannot_be_said_is_one_line_and_2(arguments, says, capsys):
 
 
 def test_settings_of_diffusers_without_a_word_here_are_named():
-    for config, says in (({"steps_offset": 1}, "steps_offset"), ({"set_alpha_to_one": False}, "set_alpha_to_one"), ({}, "clip_sample"), ({"beta_end": 0.5}, "from_betas")):
+    for config, says in (
+        ({"steps_offset": 1}, "steps_offset"),
+        ({"set_alpha_to_one": False}, "set_alpha_to_one"),
+        ({}, "clip_sample"),
+        ({"beta_end": 0.5}, "from_betas"),
+    ):
         with pytest.raises(ValueError, match=says):
             from_diffusers(config, 10)
 

@@ -69,7 +69,8 @@ def step(verdict: Verdict, f: Callable) -> None:
     verdict.saw("runs", True, f"on {len(moves)} random steps of pictures {shape}" + ("" if how == "ints" else f", with {how}"))
     _finite(verdict, moves)
     if not verdict.saw("deterministic", _same(moves, ends(abar, PAIRS, shape, 0.9)[0]), "the same arguments give the same step"):
-        verdict.wrong("noise-not-given", "The same arguments give another step each time: it draws noise of its own, not the z that it is given "
+        verdict.wrong("noise-not-given", "The same arguments give another step each time: it draws noise of its own, not the "
+            "z that it is given "
                       "(eq. 12, third term).")  # fmt: skip
         return
     guess = naming.is_right(moves, abar, "step")
@@ -480,7 +481,8 @@ def _by_moments(verdict: Verdict, f: Callable, network: Network, abar: np.ndarra
             if again > 0.5:
                 verdict.wrong("noise-reused", BY_ID["noise-reused"].sentence)
             else:
-                verdict.wrong(None, f"At eta = {eta:g} what a step adds to the right mean should be sigma z (DDIM eq. 12); divided by sigma it has "
+                verdict.wrong(None, f"At eta = {eta:g} what a step adds to the right mean should be sigma z (DDIM eq. 12); "
+                    f"divided by sigma it has "
                               f"{said}, where mean 0, deviation 1 and correlation 0 are expected.")  # fmt: skip
             return False
     return True
@@ -839,7 +841,8 @@ def schedule_kind(verdict: Verdict, f: Callable) -> None:
             return
         verdict.wrong(
             None,
-            f"alpha_bar_{bad} = {whole[bad]:.6g} after alpha_bar_{bad - 1} = {whole[bad - 1]:.6g}: it falls strictly from 1, and stays above 0.",
+            f"alpha_bar_{bad} = {whole[bad]:.6g} after alpha_bar_{bad - 1} = {whole[bad - 1]:.6g}: it falls strictly from 1, and "
+                f"stays above 0.",
         )
         return
     if near(right["cosine"], False) is False and whole[-1] < 1e-7 and np.all(np.abs(whole - right["cosine"]) < 1e-5):
@@ -985,7 +988,8 @@ def scheduler(verdict: Verdict, f: Callable) -> None:
         option += ", with eps left as it was unless use_clipped_model_output is set" if found and found.id == "clip-without-eps" else ""
         verdict.convention("clip", option + ".")
     if upwards:
-        verdict.convention("invert-asked-at-end", "Its timesteps are the levels reached: a pipeline asks the network there, with the state left. "
+        verdict.convention("invert-asked-at-end", "Its timesteps are the levels reached: a pipeline asks the network there, with "
+            "the state left. "
                            "This project asks at the level left. Both are of first order.")  # fmt: skip
     top = listed[10][::-1] if upwards else listed[10]
     reason = naming.grid_convention(top, 10, T)
@@ -1028,7 +1032,8 @@ def _runs(verdict: Verdict, runs: Sequence[Run], what: str) -> bool:
     verdict.saw("runs", False, failed.error)
     beyond = max(failed.asked, default=0) > 1000
     verdict.wrong("grid-beyond-T" if beyond or failed.error.startswith("IndexError") else None,
-                  f"The {what} failed at S = {failed.S}, eta = {failed.eta:g}: {failed.error}. Until then it had asked at {_show(failed.asked)}.")  # fmt: skip
+                  f"The {what} failed at S = {failed.S}, eta = {failed.eta:g}: {failed.error}. Until then it had asked at "
+                      f"{_show(failed.asked)}.")  # fmt: skip
     return False
 
 
