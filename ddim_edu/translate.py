@@ -64,6 +64,7 @@ class Process:
 
     @property
     def noise(self) -> NoiseSchedule:
+        """The schedule itself."""
         return SCHEDULES[self.schedule](self.T)
 
     @property

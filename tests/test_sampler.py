@@ -352,7 +352,7 @@ def test_bad_input_is_named_in_one_line(call, words):
     "schedule, tau, says",
     [
         (NoiseSchedule.cosine(1000), make_tau(1000, 200, "trailing"), r"from level 995 to 1000.*make_tau\(\d+, S\)"),
-        (NoiseSchedule.cosine(1000), make_tau(1000, 1000), "from level 999 to 1000"),
+        (NoiseSchedule.cosine(1000), make_tau(1000, 1000, "leading"), "from level 999 to 1000"),
         (NoiseSchedule.cosine(1000), make_tau(1000, 20, "trailing"), "from level 950 to 1000"),
         (LINEAR, make_tau(1000, 2, "trailing"), "from level 500 to 1000"),
     ],
@@ -374,7 +374,7 @@ def test_inversion_says_that_its_last_step_is_too_long(schedule, tau, says):
     "schedule, tau",
     [(NoiseSchedule.cosine(1000), make_tau(top, S, "trailing")) for top in (900, 990) for S in (10, 20, 200)]
     + [(LINEAR, make_tau(1000, S, spacing)) for S in (5, 10, 1000) for spacing in ("leading", "trailing")]
-    + [(NoiseSchedule.cosine(1000), make_tau(1000, S)) for S in (10, 50, 200)],
+    + [(NoiseSchedule.cosine(1000), make_tau(1000, S, "leading")) for S in (10, 50, 200)],
 )
 def test_inversion_is_silent_in_normal_use(schedule, tau):
     data = GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.01, schedule)

@@ -29,6 +29,7 @@ class Guess:
 
     @property
     def id(self) -> str | None:
+        """The mistakes' ids, joined by ``+``; None without any."""
         return "+".join(m.id for m in self.mistakes) or None
 
 

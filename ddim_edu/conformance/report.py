@@ -30,6 +30,7 @@ class Verdict:
         return passed
 
     def wrong(self, mistake: str | None, explanation: str) -> Verdict:
+        """A bug, with its id if it has one."""
         self.verdict, self.mistake, self.explanation = "wrong", mistake, explanation
         return self
 
