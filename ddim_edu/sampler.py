@@ -6,6 +6,7 @@ DDPM, DDIM and all between them are one loop over one step, :func:`ddim_step`. A
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -202,15 +203,36 @@ def invert(eps_theta: EpsTheta, x_0: Tensor, schedule: NoiseSchedule, tau: Tenso
     Returns:
         ``(B, ...)`` x at level ``tau[-1]``.
 
+    Warns:
+        UserWarning: with the remedy, where tau's last step in the clock is more than 20 times as long as all others together.
+
     Equations: eq:clock-step
     """
     levels = check_tau(tau, schedule.T)
+    _warn_of_the_last_step(schedule, levels)
     abar = schedule.alpha_bar.tolist()
     x = x_0
     for t, s in pairwise(levels):  # s > t: upwards
         eps = predict(eps_theta, x, max(t, 1))
         x = ddim_step(x, eps, abar[t], abar[s])
     return x
+
+
+def _warn_of_the_last_step(schedule: NoiseSchedule, levels: list[int]) -> None:
+    """Say so where an inversion ends in one huge step of the clock, whose error no other step can be as large as."""
+    clock = schedule.nsr.tolist()
+    before, top = levels[-2:]
+    # Data has size 1, and so has the clock where signal and noise are of one size: a first step up to there is not huge.
+    limit = 20 * max(clock[before], 1.0)
+    if clock[top] - clock[before] > limit:
+        good = top - max(1, schedule.T // 100)
+        warnings.warn(
+            f"the last step of this inversion, from level {before} to {top}, takes the clock sqrt((1 - abar)/abar) from "
+                f"{clock[before]:.3g} "
+            f"to {clock[top]:.3g}, and its error is as large as it is long: let tau end lower, as in make_tau({good}, S), or "
+                f"take more steps",
+            stacklevel=4,  # past torch's no_grad, to the line that called invert
+        )
 
 
 def generator_for(seed: int, *key: int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import pytest
 import torch
@@ -345,3 +346,38 @@ def test_bad_input_is_named_in_one_line(call, words):
     with pytest.raises(ValueError) as error:
         call()
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "schedule, tau, says",
+    [
+        (NoiseSchedule.cosine(1000), make_tau(1000, 200, "trailing"), r"from level 995 to 1000.*make_tau\(\d+, S\)"),
+        (NoiseSchedule.cosine(1000), make_tau(1000, 1000, "leading"), "from level 999 to 1000"),
+        (NoiseSchedule.cosine(1000), make_tau(1000, 20, "trailing"), "from level 950 to 1000"),
+        (LINEAR, make_tau(1000, 2, "trailing"), "from level 500 to 1000"),
+    ],
+)
+def test_inversion_says_that_its_last_step_is_too_long(schedule, tau, says):
+    data = GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.01, schedule)
+    with pytest.warns(UserWarning, match=says) as told:
+        invert(data.eps, torch.ones(3, 1, dtype=torch.float64), schedule, tau)
+    assert len(told) == 1 and told[0].filename == __file__
+    # The remedy is one: what it names is taken in silence, and comes back better.
+    top = int(str(told[0].message).split("make_tau(")[1].split(",")[0])
+    assert top < tau[-1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        invert(data.eps, torch.ones(3, 1, dtype=torch.float64), schedule, make_tau(top, min(top, max(len(tau) - 1, 5)), "trailing"))
+
+
+@pytest.mark.parametrize(
+    "schedule, tau",
+    [(NoiseSchedule.cosine(1000), make_tau(top, S, "trailing")) for top in (900, 990) for S in (10, 20, 200)]
+    + [(LINEAR, make_tau(1000, S, spacing)) for S in (5, 10, 1000) for spacing in ("leading", "trailing")]
+    + [(NoiseSchedule.cosine(1000), make_tau(1000, S, "leading")) for S in (10, 50, 200)],
+)
+def test_inversion_is_silent_in_normal_use(schedule, tau):
+    data = GaussianMixture([0.5, 0.5], [[-1.0], [1.0]], 0.01, schedule)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        invert(data.eps, torch.ones(3, 1, dtype=torch.float64), schedule, tau)

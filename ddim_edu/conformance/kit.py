@@ -1,0 +1,58 @@
+"""The kit as a Python call (floor 5)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from ddim_edu.conformance import oracles
+from ddim_edu.conformance.contract import SIGNATURES, Refused, listen
+from ddim_edu.conformance.report import Verdict
+
+KINDS: dict[str, Callable] = {
+    "step": oracles.step,
+    "sampler": oracles.sampler,
+    "invert": oracles.invert,
+    "sigma": oracles.sigma,
+    "tau": oracles.tau,
+    "schedule": oracles.schedule_kind,
+    "scheduler": oracles.scheduler,
+}
+
+
+def check(function: Callable, kind: str) -> Verdict:
+    """Judge a function, and name its bug.
+
+    Functions of other orders of arguments are bound by a lambda, as in
+    ``check(lambda x_t, eps, t, s, eta, noise, alpha_bar: mine(eps, x_t, alpha_bar[t], alpha_bar[s], eta, noise), "step")``.
+
+    Args:
+        function: what keeps the contract of its kind, see :data:`~ddim_edu.conformance.contract.SIGNATURES`.
+        kind: a key of :data:`KINDS`.
+
+    Raises:
+        Refused: if the kind is unknown, or the function can't be called with the contract's arguments.
+    """
+    if kind not in KINDS:
+        raise Refused(f"there is no kind {kind!r}; choose one of {', '.join(KINDS)}")
+    given = SIGNATURES[kind].split("(")[1].split(")")[0]
+    count = len([name for name in given.split(",") if name.strip()])
+    try:
+        if not hasattr(function, "set_timesteps"):
+            inspect.signature(function).bind(*range(count))
+    except ValueError:
+        pass  # builtins without a signature
+    except TypeError as error:
+        raise Refused(f"the function can't be called as {SIGNATURES[kind]}: {error}") from None
+    listen()
+    verdict = Verdict(kind)
+    KINDS[kind](verdict, function)
+    if verdict.verdict == "right":
+        verdict.explanation = "Right to rounding, as far as the kit looks."
+    return verdict
+
+
+def assert_conforms(function: Callable, kind: str) -> None:
+    """For a test: AssertionError with the kit's report if the function is wrong."""
+    verdict = check(function, kind)
+    assert verdict.ok, "\n" + verdict.text(getattr(function, "__name__", ""))

@@ -1,0 +1,75 @@
+"""What the kit says (floor 4): a verdict, and the same as JSON, as a table for a terminal, as Markdown for a pull request."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Verdict:
+    """The answer of the kit.
+
+    Attributes:
+        kind: of the function.
+        verdict: ``"right"``, ``"wrong"`` or ``"convention"`` (right, with an honest difference that is named).
+        mistake: id in the catalogue, two joined by ``+``, or None where nothing in it fits.
+        explanation: what is wrong and what it should be, in this project's notation.
+        oracles: name -> ``{"passed": bool, "said": text}``: what was looked at.
+    """
+
+    kind: str
+    verdict: str = "right"
+    mistake: str | None = None
+    explanation: str = ""
+    oracles: dict[str, dict] = field(default_factory=dict)
+
+    def saw(self, oracle: str, passed: bool, said: str) -> bool:
+        """Write down what one oracle found."""
+        self.oracles[oracle] = {"passed": bool(passed), "said": said}
+        return passed
+
+    def wrong(self, mistake: str | None, explanation: str) -> Verdict:
+        """A bug, with its id if it has one."""
+        self.verdict, self.mistake, self.explanation = "wrong", mistake, explanation
+        return self
+
+    def convention(self, mistake: str | None, explanation: str) -> Verdict:
+        """An honest difference; several are told one after another."""
+        if self.verdict != "wrong":
+            self.verdict, self.mistake = "convention", self.mistake or mistake
+            self.explanation = f"{self.explanation} {explanation}".strip()
+        return self
+
+    def as_dict(self) -> dict:
+        """What ``--json`` writes."""
+        return {"verdict": self.verdict, "mistake": self.mistake, "explanation": self.explanation, "oracles": self.oracles}
+
+    @property
+    def ok(self) -> bool:
+        """Not wrong."""
+        return self.verdict != "wrong"
+
+    def text(self, name: str = "") -> str:
+        """A table for a terminal."""
+        lines = [f"{name or 'function'} ({self.kind}): {self.verdict.upper()}" + (f"  [{self.mistake}]" if self.mistake else "")]
+        lines += textwrap.wrap(self.explanation, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False) if (
+            "\n" not in self.explanation) else ["  " + line for line in self.explanation.splitlines()]  # fmt: skip
+        width = max((len(oracle) for oracle in self.oracles), default=0)
+        lines += [f"  {'ok  ' if o['passed'] else 'FAIL'}  {oracle:{width}}  {o['said']}" for oracle, o in self.oracles.items()]
+        return "\n".join(lines)
+
+    def markdown(self, name: str = "") -> str:
+        """A comment for a pull request."""
+        first, *rest = self.explanation.split("\n", 1)
+        lines = [
+            f"### `{name or 'function'}` as a {self.kind}: {self.verdict}" + (f" (`{self.mistake}`)" if self.mistake else ""),
+            "",
+            first,
+            "",
+        ]
+        if rest:
+            lines += ["```python", rest[0].strip("\n"), "```", ""]
+        lines += ["| oracle | | what it saw |", "|---|---|---|"]
+        lines += [f"| {oracle} | {'passed' if o['passed'] else '**failed**'} | {o['said']} |" for oracle, o in self.oracles.items()]
+        return "\n".join(lines) + "\n"
