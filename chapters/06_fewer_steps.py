@@ -613,7 +613,7 @@ for S in (5, 10, 20):
 assert np.mean(cells["leading", 5]) > 8 * np.mean(cells["trailing", 5])
 
 # %% [markdown]
-# On clothes the start matters more, and most where steps are few: with five steps `trailing` has less than an eighth of the distance of `leading`. From here on we use `"trailing"` and `clip=1.0`, the package's defaults.
+# On clothes the start matters more, and most where steps are few: with five steps `trailing` has less than an eighth of the distance of `leading`. From here on: `"trailing"` and `clip=1.0`, the package's defaults.
 #
 # A network that says $v$ errs less at $T$ ({eq}`eq:error-scale`). The digits' recipe, trained three times with each target ({doc}`chapter 11's </chapters/11_measuring>` distance, $S = 20$; `benchmarks/digits_choices.py`):
 
