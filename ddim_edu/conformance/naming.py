@@ -75,6 +75,7 @@ def fits(move: Move, formulas: Formulas, abar: np.ndarray, root: str, precision:
 
 
 def fit_all(moves: Sequence[Move], formulas: Formulas, abar: np.ndarray, root: str, precision: str) -> bool:
+    """Whether some formulas give the ends of all moves."""
     return all(fits(move, formulas, abar, root, precision) for move in moves)
 
 
