@@ -49,8 +49,8 @@ def output_cdf(
             deterministic sampler parts its starts it takes many to see how much mass goes either way.
 
     Returns:
-        Rising points ``(N,)`` and the share of the output to the left of each ``(N,)``, float64. On Gaussian data, where
-        a recursion knows the answer, twelve steps are right to 5e-5.
+        Rising points ``(N,)`` and the share of the output to the left of each ``(N,)``, float64. On Gaussian data,
+        where a recursion knows the answer, twelve steps are right to 5e-5.
 
     Raises:
         ValueError: if a step changes the order of the points, or the predictor's answer has another shape.

@@ -1,7 +1,7 @@
-"""Files in results/ are not only numbers that chapters read: where it takes seconds, one cell of a file is measured anew.
+"""Files in results/ are not only numbers that chapters read: where it takes seconds, one cell of a file is measured.
 
 The protocol is the file's own. Not measured anew: ``table1_digits_1000*.json`` and the quadratic tables (the same code
-with other steps, and a cell of 1,000 steps takes minutes), ``fid_cifar10_train_test.json`` (it needs Inception's weights
+with other steps, and 1,000 of them take minutes), ``fid_cifar10_train_test.json`` (it needs Inception's weights
 and 10,000 pictures through them), ``heldout_sample.json`` (it needs CIFAR-10). Of these only the model is looked at.
 """
 
@@ -32,9 +32,8 @@ def cell(table, **key):
     return row
 
 
-MODELS = sorted(
-    path.stem for path in (ROOT / "results").glob("*.json") if isinstance(json.loads(path.read_text()).get("model"), dict)
-)
+FILES = sorted((ROOT / "results").glob("*.json"))
+MODELS = [path.stem for path in FILES if isinstance(json.loads(path.read_text(encoding="utf8")).get("model"), dict)]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -73,7 +72,7 @@ def test_a_row_of_table2_digits():
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_the_first_clothes_of_a_row_of_accuracies(eta):
-    """Picture i does not depend on how many are drawn. Of 20, three may change sides: from T on rounding is magnified."""
+    """Picture i does not depend on how many are drawn. Of 20, three may change sides: rounding is magnified from T."""
     spec = importlib.util.spec_from_file_location("clothes", ROOT / "benchmarks" / "clothes.py")
     clothes = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(clothes)
@@ -85,7 +84,7 @@ def test_the_first_clothes_of_a_row_of_accuracies(eta):
 def test_a_cell_of_table1_fashion_mnist_and_its_floor():
     """S = 5 without noise, 250 clothes; and 250 real ones. Most of the time goes to the features of the training set.
 
-    The cell is one of ``leading``: from T on this model magnifies rounding, and a cell of ``trailing`` came back 1.6% off.
+    The cell is one of ``leading``: from T on this model magnifies rounding; one of ``trailing`` came back 1.6% off.
     """
     try:
         data = load_data("fashion-mnist")
