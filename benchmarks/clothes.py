@@ -1,4 +1,4 @@
-"""Does a classifier see the class that was asked for? Clothes without and with fresh noise, from a right start; chapter 11.
+"""Does a classifier see the class that was asked for? Clothes without and with fresh noise, from a right start.
 
     python benchmarks/clothes.py [--n 150] [--steps 20 50] [--out results/accuracy_fashion-mnist.json]
 

@@ -2,7 +2,7 @@
 
     python benchmarks/heldout_sample.py [cifar10-tiny] [--data-dir data]
 
-CIFAR-10 as image folders is sorted by class: its first 400 test images are airplanes. Both losses are the trainer's own,
+CIFAR-10 as image folders is sorted by class: its first 400 test images are airplanes. Both losses are the trainer's,
 of the shipped weights, with the same levels and noise, on 400 images, five times each; the error is that of the images.
 """
 
@@ -54,7 +54,7 @@ def main() -> None:
     result = {"command": command, "model": model_about(model), "images": HELDOUT_MOST}
     for name, chosen in {"first": torch.arange(HELDOUT_MOST), "fair": fair}.items():
         found = result[name] = {"classes": len(data.heldout_labels[chosen].unique())} | loss(model, data, chosen)
-        print(f"{name} {HELDOUT_MOST}, classes {found['classes']}: {found['loss']:.4f}, error {found['standard_error']:.4f}")
+        print(f"{name}, classes {found['classes']}: {found['loss']:.4f}, error {found['standard_error']:.4f}")
     with replacing(out) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
 

@@ -1,9 +1,10 @@
 r"""What a sampler makes of data on a line, computed without drawing a sample (floor 4; chapter 5).
 
-The state of a sampler is followed by its distribution function. The noiseless part of a step moves points, and leaves the share of mass
-to the left of each as it is, as long as the points keep their order. Fresh noise makes of each value an average of those around it, a
-convolution with a Gaussian: on a grid that is a product after a Fourier transform. A transform takes what it is given for periodic, and a
-distribution function rises from 0 to 1; so the normal one, whose convolution is known, is taken off first.
+The state of a sampler is followed by its distribution function. The noiseless part of a step moves points, and leaves
+the share of mass to the left of each as it is, as long as the points keep their order. Fresh noise makes of each
+value an average of those around it, a convolution with a Gaussian: on a grid that is a product after a Fourier
+transform. A transform takes what it is given for periodic, and a distribution function rises from 0 to 1; so the
+normal one, whose convolution is known, is taken off first.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from ddim_edu.schedule import NoiseSchedule
 
 REACH, POINTS = 5.0, 2000  # the grid, on which fresh noise is added, spans -REACH to REACH
 
-Eta = float | str
 _ndtr = torch.special.ndtr
 
 
@@ -31,7 +31,7 @@ def output_cdf(
     eps_theta: EpsTheta,
     schedule: NoiseSchedule,
     tau: Tensor | Sequence[int],
-    eta: Eta | Callable[[int], Eta] = 0.0,
+    eta: float | str | Callable[[int], float | str] = 0.0,
     *,
     start: float = 0.0,
     centre: float = 0.0,
@@ -42,15 +42,15 @@ def output_cdf(
         eps_theta: the noise predictor, for points ``(B, 1)``.
         schedule: the noise schedule.
         tau: rising levels from 0, as :func:`ddim_edu.schedule.make_tau` makes them.
-        eta: 0 is DDIM, 1 DDPM, ``"hat"`` DDPM with its larger noise; or a function that gives one of these for the level t that
-            a step leaves.
+        eta: 0 is DDIM, 1 DDPM, ``"hat"`` DDPM with its larger noise; or a function that gives one of these for the
+            level t that a step leaves.
         start: the mean of the starts, which are drawn from :math:`\mathcal N(\text{start}, 1)`.
         centre: where the starts are closest together if no noise is ever added. Points then stay points, and where a
             deterministic sampler parts its starts it takes many to see how much mass goes either way.
 
     Returns:
-        Rising points ``(N,)`` and the share of the output to the left of each ``(N,)``, float64. On Gaussian data, where a recursion
-        knows the answer, twelve steps are right to 5e-5.
+        Rising points ``(N,)`` and the share of the output to the left of each ``(N,)``, float64. On Gaussian data,
+        where a recursion knows the answer, twelve steps are right to 5e-5.
 
     Raises:
         ValueError: if a step changes the order of the points, or the predictor's answer has another shape.

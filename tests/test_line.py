@@ -14,7 +14,7 @@ ETAS = [0.0, 0.4, 1.0, "hat", lambda t: "hat" if t <= 200 else 0.3]
 
 
 def by_recursion(v, tau, eta, start):
-    """Mean and standard deviation after the walk for data N(0, v), where every step is linear: x_s = a x_t + sigma z."""
+    """Mean and standard deviation after the walk for data N(0, v), where a step is linear: x_s = a x_t + sigma z."""
     mean, variance, abar, levels = start, 1.0, LINEAR.alpha_bar.tolist(), tau.tolist()
     for s, t in reversed(list(zip(levels, levels[1:]))):
         kind = eta(t) if callable(eta) else eta
@@ -32,7 +32,8 @@ def test_gaussian_data_have_a_recursion(eta, start):
     data, tau = Gaussian([0.0], 0.3, LINEAR), make_tau(1000, 12)
     x, cdf = output_cdf(data.eps, LINEAR, tau, eta, start=start)
     mean, std = by_recursion(0.3, tau, eta, start)
-    assert torch.allclose(cdf, torch.special.ndtr((x - mean) / std), rtol=0, atol=5e-5)  # the first long step cuts the tails at 5
+    expected = torch.special.ndtr((x - mean) / std)
+    assert torch.allclose(cdf, expected, rtol=0, atol=5e-5)  # the first long step cuts the tails at 5
     assert w1(Gaussian([mean], std**2, LINEAR), x, cdf) < 2e-4
     assert abs(w1(Gaussian([mean + 0.2], std**2, LINEAR), x, cdf) - 0.2) < 1e-3  # moved by 0.2
 
@@ -41,7 +42,8 @@ def test_gaussian_data_have_a_recursion(eta, start):
 def test_two_peaks_as_plain_sampling_has_them(eta):
     n, tau = 20_000, make_tau(1000, 10)
     x, cdf = output_cdf(PEAKS.eps, LINEAR, tau, eta)
-    drawn = sample(PEAKS.eps, (n, 1), LINEAR, tau, eta=eta, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    g = torch.Generator().manual_seed(0)
+    drawn = sample(PEAKS.eps, (n, 1), LINEAR, tau, eta=eta, generator=g, dtype=torch.float64)
     share = torch.searchsorted(drawn[:, 0].sort().values, x) / n
     assert (share - cdf).abs().max() < 1.95 / n**0.5  # Kolmogorov-Smirnov: 999 of 1000 true ones pass
 
