@@ -425,7 +425,7 @@ for model in models.values():
     assert torch.isclose(gap, apart, rtol=1e-9, atol=1e-12)
 
 # %% [markdown]
-# The next cell checks {eq}`eq:step-turned` and {eq}`eq:kl-gaussians`, used on the way, at single points:
+# {eq}`eq:step-turned` and {eq}`eq:kl-gaussians`, used on the way, at single points:
 
 # %%
 # checks eq:step-turned, eq:kl-gaussians
@@ -467,7 +467,7 @@ for t in (2, 4, 6):
 # That is DDPM's equation 12. It holds for $t = 1$ too, where $\tilde\mu = x_0$ and the constant is the $\tfrac12 \ln 2\pi\sigma_1^2$ of each coordinate. The package computes the weights in
 # {py:func}`~ddim_edu.losses.gamma_of_sigma`, written for any posterior of the family of {ref}`chapter 4 <ch-non-markov>`.
 #
-# For the data on a line, {eq}`eq:kl-to-mse` holds draw by draw. The straight line that the four models share must be {eq}`eq:mean-from-eps` with the best possible prediction $\epsilon^* = E[\epsilon \mid x_t]$ in the place of $\epsilon$. The reason: the mean of $x_{t-1}$ given $x_t$ is
+# For the data on a line, {eq}`eq:kl-to-mse` holds draw by draw. The straight line that the four models share must be {eq}`eq:mean-from-eps` with the best possible prediction $\epsilon^* = E[\epsilon \mid x_t]$ in the place of $\epsilon$. For the mean of $x_{t-1}$ given $x_t$ is
 # the mean of $\tilde\mu$ over the noises that may have led to $x_t$, and $\tilde\mu$ is linear in $\epsilon$.
 
 # %%
@@ -608,7 +608,7 @@ for t in (1, 100, 500, 1000):
 # %% [markdown]
 # ### Four targets, one function
 #
-# Instead of the noise a network may predict $x_0$, the score, or the velocity $v = \sqrt{\bar\alpha_t}\, \epsilon - \sqrt{1 - \bar\alpha_t}\, x_0$ {cite}`salimans2022distillation` ($v$ without an index; so far the letter was a variance). Given $x_t$, each of the four is a straight line in $\epsilon$. So a prediction of one (written with a hat) is a prediction of all, and the squared errors differ by a known factor:
+# Instead of the noise a network may predict $x_0$, the score, or the velocity $v = \sqrt{\bar\alpha_t}\, \epsilon - \sqrt{1 - \bar\alpha_t}\, x_0$ {cite}`salimans2022distillation` (no longer a variance). Given $x_t$, each of the four is a straight line in $\epsilon$. So a prediction of one (written with a hat) is a prediction of all, and the squared errors differ by a known factor:
 #
 # $$
 # \begin{aligned}
@@ -785,7 +785,7 @@ print("it is larger in three empty corners")
 # \end{gathered}
 # $$ (eq:reverse-variance)
 #
-# The average of this over $x_t$ is also the best $\sigma_t^2$: around the best mean, it makes $L_{t-1}$ least. For put the mean of $(m_1 - m_2)^2$ in the place of $(m_1 - m_2)^2$ in {eq}`eq:kl-gaussians`: the derivative in $v_2$ is 0 at $v_2 = v_1 + E(m_1 - m_2)^2$.
+# The average of this over $x_t$ is also the best $\sigma_t^2$: around the best mean, it makes $L_{t-1}$ least. For the mean of {eq}`eq:kl-gaussians` has derivative 0 at $v_2 = v_1 + E(m_1 - m_2)^2$.
 # If the data is a single point, nothing is unknown and the answer is $\tilde\beta_t$. If it is standard normal, $\operatorname{Var}(x_0 \mid x_t) = 1 - \bar\alpha_t$ by {eq}`eq:best-error`, and the sum is
 # $\beta_t\,(1 - \bar\alpha_{t-1} + \bar\alpha_{t-1}\beta_t)/(1 - \bar\alpha_t) = \beta_t$, DDPM's other choice. For a variance of $x_0$ up to 1 the **average over $x_t$** lies between the two, because the straight-line guess of {ref}`chapter 2 <ch-variance>` alone
 # leaves at most $1 - \bar\alpha_t$. At a single $x_t$ the variance may be larger: where $x_t$ could have come from either of two peaks, much more is unknown. Again everything holds for any $s < t$, and one large step shows it best.
@@ -894,7 +894,7 @@ assert strays["exact"] < strays["network"] < 0.03
 #
 # ## What breaks: the mean without the noise
 #
-# The loss trains a mean. So why not walk along the means and leave out the fresh noise? It looks like a cleaner path: each step goes where the next state is on average. Take the exact predictor, so that only the missing noise can be at fault.
+# The loss trains a mean. So why not walk along the means and leave out the fresh noise? It looks like a cleaner path. Take the exact predictor, so that only the missing noise can be at fault.
 
 # %%
 x = torch.randn(1_000, 2, generator=generator, dtype=torch.float64)

@@ -89,7 +89,7 @@ print(f"the claim, 0.035 to 0.025: {0.01 / 0.035:.0%}")
 assert 0.2 < middle < 0.4
 
 # %% [markdown]
-# One network, and yet the range of twelve batches is about as wide as the claimed fall. To compare two losses, one needs the plain MSE on **held-out** pictures, at the same $(x_0, t, \epsilon)$, from **several seeds**, and a measure of the samples. The experiment below has all of this. First we ask what the term could do at most.
+# For one network the range of twelve batches is about as wide as the claimed fall. To compare two losses, one needs the plain MSE on **held-out** pictures, at the same $(x_0, t, \epsilon)$, from **several seeds**, and a measure of the samples. The experiment below has all of this.
 #
 # ## Three formulas, as published
 #
@@ -193,7 +193,7 @@ for name, pictures in sets.items():
     assert abs(slope + 0.5) < 0.02
 
 # %% [markdown]
-# Training follows gradients. How hard does the term pull at a prediction, and how hard the MSE?
+# How hard does the term pull at a prediction, and how hard the MSE?
 
 # %%
 x = smooth[:64]
@@ -271,7 +271,7 @@ assert value[1] > 2.5 * value[10] > 9 * value[200] > 0
 # %% [markdown]
 # ## The experiment, decided beforehand
 #
-# The argument about $A$ and $B$ is about networks trained to the end. What do finite trainings do? Losses, budgets, outcomes and tests were written down before the first run, in `results/adaptive_ablation.md`. Runs of one seed start from the same weights and see the same pictures, levels and noises in the same order. Seven losses get five seeds each:
+# What do finite trainings do? Losses, budgets, outcomes and tests were written down before the first run, in `results/adaptive_ablation.md`. Runs of one seed start from the same weights and see the same pictures, levels and noises in the same order. Seven losses get five seeds each:
 #
 # - `mse`, the baseline, and `published`, with S1's $\lambda = 0.1$;
 # - `placebo`, the published loss with $\lambda = 10^{-6}$, which changes nothing but roundings;
@@ -286,7 +286,7 @@ assert value[1] > 2.5 * value[10] > 9 * value[200] > 0
 # \bar v \pm t_{r-1}\, \frac{s}{\sqrt r}, \qquad t_4 = 2.78 .
 # $$ (eq:t-interval)
 #
-# (Here $t$ and $s$ are no levels.) Since seeds are shared, we take the interval of the five **differences** to `mse`: what a seed does to both cancels in them. Let $p$ be the probability of so large a mean difference between equals. Each of the four tables below compares six losses with `mse`. If all six were equal to it, and the comparisons independent, some $p$ would fall below 0.05 with the probability $1 - 0.95^6 = 0.26$: in one table of four, chance would announce a finding.
+# Since seeds are shared, we take the interval of the five **differences** to `mse`: what a seed does to both cancels. Let $p$ be the probability of so large a mean difference between equals. Each of the four tables below compares six losses with `mse`. If all six were equal to `mse`, and independent, some $p$ would fall below 0.05 with the probability $1 - 0.95^6 = 0.26$.
 # **Holm's correction** prevents that. For each outcome and data set it multiplies the smallest $p$ by 6, the next by 5, and so on. We call a loss better or worse if its corrected $p$ is below 0.05. {py:mod}`ddim_edu.lab.compare` does all this.
 
 # %%
@@ -394,7 +394,7 @@ for name in ("digits", "fashion-mnist"):
         print(f"published, {name}, {title}: {mean:+.3f}% ± {half:.3f}%")
 
 # %% [markdown]
-# The **placebo**'s differences are 0 in every digit that the tables print. **The published term does nothing that counts.** No difference survives the correction; for the held-out MSE the intervals end within a few hundredths of a percent, for the distance of samples within 2.5% (digits) and 0.1%. (On Fashion-MNIST one uncorrected interval misses 0, by a hair.) That answers the question of this chapter.
+# The **placebo**'s differences are 0 in every digit that the tables print. **The published term does nothing that counts.** No difference survives the correction; for the held-out MSE the intervals end within a few hundredths of a percent, for the distance of samples within 2.5% (digits) and 0.1%. (On Fashion-MNIST one uncorrected interval misses 0, by a hair.)
 #
 # ## Second half: proofs, and what a weight can do
 #
@@ -408,7 +408,7 @@ for name in ("digits", "fashion-mnist"):
 #
 # ```{prf:theorem} The published term is small
 # :label: thm-small-term
-# For every batch of pictures that are not all 0, and every error $e$ of mean square $\text{MSE}$ (without the $10^{-8}$ of {eq}`eq:published-complexity`, which makes $c$ smaller still),
+# For every batch of pictures that are not all 0, and every error $e$ of mean square $\text{MSE}$ (without the $10^{-8}$, which makes $c$ smaller still),
 #
 # $$
 # \operatorname{mean}(c) = \frac{\operatorname{mean}(g)}{\operatorname{rms}(g)} \cdot \frac{1}{\sqrt N} \;\le\; \frac{1}{\sqrt N},
@@ -422,13 +422,13 @@ for name in ("digits", "fashion-mnist"):
 # ```
 #
 # ```{prf:proof}
-# $\lVert g \rVert_2 = \sqrt N \operatorname{rms}(g)$, and a mean is at most the root of the mean square (Cauchy–Schwarz). That is {eq}`eq:mean-weight`. Each value of $w$ is a weighted mean of values of $c$, so its square is at
+# $\lVert g \rVert_2 = \sqrt N \operatorname{rms}(g)$, and a mean is at most the root of the mean square (Cauchy–Schwarz). Each value of $w$ is a weighted mean of values of $c$, so its square is at
 # most the same mean of their squares. The map is read at points more than one entry apart, so the weights with which one value of $c$ enters all of $w$ add up to at most 1. Hence $\sum w^2 \le \sum c^2 = 1$, and again by Cauchy–Schwarz
 # $\sum w \lvert e \rvert \le \lVert w \rVert\, \lVert e \rVert \le \sqrt{n\, \text{MSE}}$. Multiply by $\lambda/(n\, \text{MSE})$. The two gradients are $\lambda\, w \operatorname{sign}(e)/n$ and $2e/n$, of lengths at most $\lambda/n$ and exactly
 # $2\sqrt{n\, \text{MSE}}/n$.
 # ```
 #
-# The cells of the first half have checked {eq}`eq:mean-weight`, {eq}`eq:term-bound` and the bound of the gradient.
+# The cells of the first half have checked all three bounds.
 
 # %% [markdown]
 # ### If the term were large: from the mean to the median
@@ -482,7 +482,7 @@ def shifted(kappa):
     return eps_theta
 
 # %% [markdown]
-# The check computes the expected cost of each $e$ on a grid and takes the least.
+# The check takes the least expected cost on a grid of $e$.
 
 # %%
 # checks eq:mean-to-median, eq:shift-bound
@@ -503,7 +503,7 @@ for kappa in (0.0, 0.1, 1.0, 10.0):
     assert abs(ours - best) < 0.0011 and abs(ours - mean) <= kappa / 2 + 1e-9
 
 # %% [markdown]
-# What does a sampler do with such a predictor? DDIM with 60 steps from 400 starts at equally spaced quantiles of $\mathcal N(0, 1)$; three tenths of the data lie in the left peak.
+# What does a sampler make of such a predictor? DDIM with 60 steps from 400 starts at equally spaced quantiles of $\mathcal N(0, 1)$; three tenths of the data lie in the left peak.
 
 # %%
 quantile = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
@@ -544,12 +544,12 @@ for kappa in (0.0, 1e6):
 assert change < -0.3
 
 # %% [markdown]
-# A median votes with the majority: where the right peak is the likelier origin, the median predicts the right peak. In the limit half of the rare peak is lost; at the published size, none. 
+# A median votes with the majority, here for the right peak. In the limit half of the rare peak is lost; at the published size, none. 
 # **The norm hides the fault of the absolute value: on this mixture the term does harm as soon as it is large enough to do anything.**
 #
 # ### A weight that leaves the optimum alone
 #
-# S1's wish can be met without leaving the mean, by a square with a weight $w > 0$. Is any weight allowed?
+# Can a square with a weight $w > 0$ meet S1's wish without leaving the mean?
 #
 # ```{prf:theorem} The optimum of a weighted square
 # :label: thm-weighted-optimum
@@ -569,7 +569,7 @@ assert change < -0.3
 # The expectation is a parabola in $e$, with derivative $2\,(e\, E[w \mid x_t] - E[w\, \epsilon \mid x_t])$ and leading coefficient $E[w \mid x_t] > 0$. The second form is the definition of the covariance. Given $x_t$, a function of $x_t$ is a constant.
 # ```
 #
-# Here is the trap. The obvious choice, the complexity of the clean training picture $x_0$, is **not** allowed: given $x_t$, picture and noise determine each other, so weight and noise are correlated as a rule. We take the complexity of the network's own prediction
+# The complexity of the clean picture $x_0$ is **not** allowed: given $x_t$, picture and noise determine each other, so weight and noise are correlated as a rule. We take the complexity of the network's own prediction
 # $\hat x_0$, a function of $x_t$, and let no gradient through it: the network shall not lower the loss by drawing busy places where its errors are small. Now let $d_x, d_y$ be central differences, with the outermost pixels repeated beyond the border, and
 #
 # $$
@@ -582,7 +582,7 @@ assert change < -0.3
 # L = \operatorname{mean}\Bigl(\frac{1 + \lambda\, w(\hat x_0)}{1 + \lambda}\, (\hat\epsilon - \epsilon)^2\Bigr) .
 # $$ (eq:mended-loss)
 #
-# The 1 keeps the weight positive where $\hat x_0$ is flat. We check the theorem on 40 digits taken as all the data: given $x_t$ only 40 noises are possible, with known probabilities.
+# The 1 keeps the weight positive where $\hat x_0$ is flat. We check the theorem on 40 digits as all the data: given $x_t$ only 40 noises are possible.
 
 # %%
 # checks eq:pixel-complexity
@@ -628,7 +628,7 @@ print(f"the clean weight moves the optimum by up to {moved:.2f}")
 assert moved > 0.05
 
 # %% [markdown]
-# So with a weight of $\hat x_0$ the best prediction is $E[\epsilon \mid x_t]$ for every $\lambda$. Given unlimited capacity, data and training, such a weight changes **nothing**. It can change where a network that cannot be right everywhere is wrong, and what a network learns first. In the smallest example the "network" predicts a pixel's noise at level 300 as a linear function of the 3 × 3 pixels around it, by least squares with weights of the exact $\hat x_0$.
+# So with a weight of $\hat x_0$ the best prediction is $E[\epsilon \mid x_t]$ for every $\lambda$. Given unlimited capacity, data and training, such a weight changes **nothing**. It can change where a limited network is wrong. The smallest example predicts a pixel's noise at level 300 as a linear function of the 3 × 3 pixels around it, by least squares with weights of the exact $\hat x_0$.
 
 # %%
 every = EmpiricalData(training.double(), schedule)
@@ -654,13 +654,13 @@ assert errors[10.0][0] < errors[0.0][0] and errors[10.0][1] > errors[0.0][1]
 assert least < errors[0.0][2] < errors[1.0][2] < errors[10.0][2]
 
 # %% [markdown]
-# The weight moves error from busy to quiet places, and the total can only rise, since $\lambda = 0$ has minimised it. Whether samples get better, no theorem says. So back to the experiment.
+# The weight moves error from busy to quiet places, and the total can only rise, since $\lambda = 0$ has minimised it. Whether samples get better, no theorem says.
 #
 # ### What the other losses did
 #
 # **The mended loss does not help.** The held-out MSE is called worse at $\lambda = 1$ and 10 on both data sets. Of the six distances of samples all are larger, and one is called: on the digits, by 61% at $\lambda = 10$. 
 #
-# **Min-SNR divides the judges.** Its held-out MSE is worse by 9% (digits) and 13% (Fashion-MNIST). Its samples are closer to the data, by 22% and 7%. All four are called. (In one family of all 24 tests the last two would miss 0.05; the other calls stand.) The levels may say why. The next table has the differences in each tenth of the levels, in percent of the MSE of `mse` there:
+# **Min-SNR divides the judges.** Its held-out MSE is worse by 9% (digits) and 13% (Fashion-MNIST). Its samples are closer to the data, by 22% and 7%. All four are called. (In one family of all 24 tests the last two would miss 0.05; the other calls stand.) The differences in each tenth of the levels, in percent of the MSE of `mse` there, may say why:
 
 # %%
 for name in ("digits", "fashion-mnist"):
@@ -681,7 +681,7 @@ assert (make_tau(1000, 20, "leading")[1:] <= 100).sum() == 2
 # %% [markdown]
 # (A star: the uncorrected 95% interval of that bin leaves out 0; of the 60 cells of such a table three would by chance. The placebo has one.) Min-SNR gives up the lowest levels, where its weight $5/\operatorname{SNR}$ is small, and predicts the noise better in the eight bins above level 200. The lowest bin makes up more than a third of the plain MSE, but only two of the sampler's twenty levels lie in it. 
 #
-# Two more measures were taken. **Sharpness** is the mean square of the discrete **Laplacian** of a picture (its four neighbours minus four times the pixel): detail raises it, blur lowers it. The table has the ratio of sharpness, samples over data. **KID** compares two sets of pictures by a similarity of features: the mean similarity over pairs of the first set, plus that over pairs of the second, minus twice that over mixed pairs. For sets from one distribution KID is 0 on average. The last column is the loss that each run was trained on, in that loss's own units:
+# **Sharpness** is the mean square of the discrete **Laplacian** of a picture (its four neighbours minus four times the pixel): detail raises it, blur lowers it. The table has the ratio of sharpness, samples over data. **KID** compares two sets of pictures by a similarity of features: the mean similarity over pairs of the first set, plus that over pairs of the second, minus twice that over mixed pairs. For sets from one distribution KID is 0 on average. The last column is the loss trained on, in its own units:
 
 # %%
 formats = {"kid": ".4f", "sharpness_ratio": ".3f", "training_loss": ".4f"}
@@ -710,20 +710,20 @@ for k in losses[3:]:  # the digits' ratio is below 1, the clothes' above
     assert clear == (k == "min-snr")
 
 # %% [markdown]
-# The last column is the quantity of S1's claim, and it shows why the claim says little. **Min-SNR's training loss is about half of the MSE's, while its plain MSE went up.** Weights below 1 make the sum smaller: who compares losses of different weights compares units. The published term adds 0.2% on the digits and less on Fashion-MNIST, so a training loss that contains it can only look larger. As for sharpness: the digits' samples are softer than the data (ratio below 1), and every weight makes them a little softer. The clothes' samples are too sharp, and there only min-SNR changes the ratio clearly, towards 1.
+# The last column is the quantity of S1's claim. **Min-SNR's training loss is about half of the MSE's, while its plain MSE went up.** Weights below 1 make the sum smaller. The published term adds 0.2% on the digits and less on Fashion-MNIST, so a training loss that contains it can only look larger. As for sharpness: the digits' samples are softer than the data (ratio below 1), and every weight makes them a little softer. The clothes' samples are too sharp, and there only min-SNR changes the ratio clearly, towards 1.
 #
-# What the experiment does not say: networks are small, budgets short, and no loss was tuned anew. All samples come from one set of starts, at level 951, so the intervals are over training, given these starts. A large network on CIFAR-10 may answer otherwise; the same protocol can decide.
+# What the experiment does not say: networks are small, budgets short, and no loss was tuned anew. All samples come from one set of starts, at level 951, so the intervals are over training, given these starts. Large networks may answer otherwise.
 
 # %% [markdown]
 # ### Steps that adapt to their own error
 #
-# What should a step size adapt to? By chapter 7, DDIM is Euler's method in the clock $\nu$, and a step errs by the change of $\hat\epsilon$ along it. That change can be measured: take the step, and ask the network at the step's end. Let $\epsilon_t$ and $\epsilon_s$ be the predictions at the start and at the end. Heun's step, with the mean of both, is better by an order, so the difference between DDIM's step and Heun's estimates DDIM's error. In the units of $x_s$ this difference is
+# What should a step size adapt to? By chapter 7, DDIM is Euler's method in the clock $\nu$, and a step errs by the change of $\hat\epsilon$ along it. That change can be measured: take the step, and ask the network at the step's end. Let $\epsilon_t$ and $\epsilon_s$ be the predictions at the start and at the end. Heun's step, with the mean of both, is better by an order, so its difference from DDIM's step estimates DDIM's error. In the units of $x_s$ that is
 #
 # $$
 # \text{error} \approx \tfrac12 \sqrt{\bar\alpha_s}\; (\nu_t - \nu_s)\; \operatorname{rms}(\epsilon_s - \epsilon_t) .
 # $$ (eq:step-estimate)
 #
-# The second call isn't lost: its prediction starts the next step. If the estimate is above a tolerance, {py:func}`~ddim_edu.solvers.adaptive_ddim` tries a shorter step, at the price of a call. The next length (in $\arctan \nu$) is the last, times $0.8/\sqrt{\text{error}/\text{tolerance}}$, because the error goes with the square of the length. The next cell takes a long and a short step on the mixture in the plane, and compares the estimate with the distance from Heun's steps of one level:
+# The second call isn't lost: its prediction starts the next step. If the estimate is above a tolerance, {py:func}`~ddim_edu.solvers.adaptive_ddim` tries a shorter step, at the price of a call. The next length (in $\arctan \nu$) is the last, times $0.8/\sqrt{\text{error}/\text{tolerance}}$, because the error goes with the square of the length. The next cell compares it, on the mixture in the plane, with the distance from Heun's steps of one level:
 
 # %%
 # checks eq:step-estimate
@@ -752,7 +752,7 @@ print(f"calls for a start: from {low} to {high}, mean {mean:.1f}")
 assert torch.allclose(last.x_s, run.x_0[:1])  # it is DDIM, on levels of its own
 
 # %% [markdown]
-# Now we compare errors at equal numbers of calls, rejected tries included. The error of a picture is the root mean square distance from where hundreds of steps of Heun's method take the same start. Walks of the networks start at level 900. `quadratic` starts far below that, and this wrong start explains its error (second output), so it counts as a rival on the mixture only. The rivals are DDIM on fixed levels: `trailing`, `quadratic`, `quadratic-full`, and **fitted**, the best levels that a search on other starts found for each problem and $S$. The controller has one setting for all. `benchmarks/adaptive_steps.py` took four batches, in all 1000 starts for the mixture, 64 for the digits and 32 for Fashion-MNIST. At the tolerances 0.1 and 0.02:
+# Errors are compared at equal numbers of calls, rejected tries included. The error of a picture is the root mean square distance from where hundreds of Heun's steps take the same start. The networks start at level 900. `quadratic` starts far below, which explains its error there (second output): it is a rival on the mixture only. The rivals are DDIM on fixed levels: `trailing`, `quadratic`, `quadratic-full`, and **fitted**, the best levels that a search on other starts found for each problem and $S$. `benchmarks/adaptive_steps.py` took four batches, in all 1000 starts for the mixture, 64 for the digits and 32 for Fashion-MNIST. At the tolerances 0.1 and 0.02:
 
 # %%
 study, shown = read("adaptive_steps")["problems"], (0.1, 0.02)
@@ -842,7 +842,7 @@ for name in counts:
 # %% [markdown]
 # On the mixture, at 19 calls, the error of adaptive DDIM is a third below that of `trailing` and about that of `quadratic-full`; with fewer calls it does less well. On both networks plain `trailing` is better: at every tolerance the adaptive error is larger, by 18 to 42%. Against `quadratic-full` the adaptive error is about the same on the digits and smaller on the clothes. A fitted list has about two thirds of the adaptive error at 14 to 19 calls. Keeping Heun's step at least halves the error (last output), but that is Heun's merit: Heun's steps on the better of `trailing` and `quadratic-full` are ahead of the adaptive Heun, but for the last point on the clothes.
 #
-# A fifth to a quarter of the calls are tries in vain. And do pictures need different steps? The next cell prints how five quantities go with the error of a picture in a step: their rank correlation, averaged over a path of ten steps.
+# A fifth to a quarter of the calls are tries in vain. And do pictures need different steps? The next cell prints the rank correlation of five quantities with the error of a picture in a step, averaged over a path of ten.
 
 # %%
 names = ("complexity of x0_hat", "complexity of x0_hat, alone")
@@ -859,7 +859,7 @@ for problem in ("digits", "fashion-mnist"):
     assert low < 0.05 and found[problem]["estimate"]["mean"] > 0.9
 
 # %% [markdown]
-# (*Alone*: each picture normalised as a batch of one.) The last change of the network's prediction tells much of the error of the next step; almost all is told by the estimate {eq}`eq:step-estimate`, which costs a call. The published complexity of $\hat x_0$ tells little on either data set; normalised picture by picture, the complexity tells something on the clothes. Is this worth having? Let half of the pictures get 12 steps and the others 8. (To know the complexity beforehand, each picture was sampled once in five steps. These five steps are not counted.) The last row of each table knows the truth: its half is the one that gains most from 12 steps instead of 8.
+# (*Alone*: each picture normalised as a batch of one.) The last change of the network's prediction tells much of the error of the next step; almost all is told by the estimate {eq}`eq:step-estimate`, which costs a call. The published complexity of $\hat x_0$ tells little on either data set; normalised picture by picture, the complexity tells something on the clothes. Is this worth having? Let half of the pictures get 12 steps and the others 8. (The complexity comes from an extra sampling in five steps, which are not counted.) The last row knows the truth: its half gains most from 12 steps instead of 8.
 
 # %%
 for problem in found:
@@ -875,7 +875,7 @@ for problem in found:
         split["same_for_all"]) and -0.05 < best < 0
 
 # %% [markdown]
-# (± is two standard errors, for other pictures.) **There is next to nothing to gain by dealing out 12 and 8 steps.** The best half that exists lowers the mean error by 1.3% on the digits and 3.9% on the clothes. Choosing by complexity gains nothing on the digits; on the clothes its gain is well within chance.
+# (± is two standard errors, for other pictures.) **There is next to nothing to gain by dealing out 12 and 8 steps.** The best half that exists lowers the mean error by 1.3% on the digits and 3.9% on the clothes. Complexity gains nothing on the digits; on the clothes its gain is well within chance.
 #
 # ## What breaks: a weight that looks at the answer
 #
@@ -931,8 +931,8 @@ assert strong[10, "picture"] > strong[1, "picture"] > strong[0, "picture"] + 0.0
 assert gain > 0.15
 
 # %% [markdown]
-# The columns are the share of digits in full contrast ("strong") in $q_w$, then their share among 400 samples (standard error 0.025) with one weight a picture, and with one weight for each pixel. At $\lambda = 10$ the perfectly trained model owes four strong digits for each faint one; the samples have a little less, in this row as in the others.
-# "Sharper" means that the album's picture nearest to a sample is more complex: such a measure applauds that the faint are left out. By {prf:ref}`thm-weighted-optimum` the best prediction of the mended loss stays in the row $\lambda = 0$ for every $\lambda$.
+# The columns are the share of digits in full contrast ("strong") in $q_w$, then among 400 samples (standard error 0.025) with one weight a picture, and with one for each pixel. At $\lambda = 10$ the perfectly trained model owes four strong digits for each faint one; in all rows the samples have a little less.
+# "Sharper" here means a more complex nearest picture of the album: such a measure applauds that the faint are left out. By {prf:ref}`thm-weighted-optimum` the best prediction of the mended loss stays in the row $\lambda = 0$ for every $\lambda$.
 #
 # ## Exercises
 #
@@ -1076,10 +1076,10 @@ assert gain > 0.15
 #
 # ## Summary
 #
-# 1. The squares of the published weights add up to 1 over the batch. So, for $n$ pixel values, the term is at most $\lambda/\sqrt{n\,\text{MSE}}$ of the MSE: 0.13% for 64 pictures at S1's size and loss. The term can only raise the least MSE, so a fall by 29% has another cause. The step size sits on its limit, unless the limit is far above the base step.
+# 1. The squares of the published weights add up to 1 over the batch. So, for $n$ pixel values, the term is at most $\lambda/\sqrt{n\,\text{MSE}}$ of the MSE: 0.13% for 64 pictures at S1's size and loss. The term can only raise the least MSE, so a fall by 29% has another cause. The step size sits on its limit.
 # 2. An L1 term of a size that matters moves the prediction from the mean towards the median, and DDIM then starves the rarer peak.
 # 3. A weighted square keeps the optimum if weight and noise are uncorrelated given $x_t$. A weight that is a function of $x_t$ keeps it; a weight of the clean picture trains for other data.
-# 4. Over five seeds the published term changed nothing that could be seen, and the mended loss made predictions worse at $\lambda = 1$ and 10. Min-SNR's own training loss was about half of the MSE's, its plain MSE was worse and its samples were better: losses in different units do not compare.
+# 4. Over five seeds the published term changed nothing that could be seen, and the mended loss made predictions worse at $\lambda = 1$ and 10. Min-SNR halved its own training loss, with worse plain MSE and better samples: losses in different units do not compare.
 # 5. DDIM steps that adapt to an estimate of their own error were worse than `trailing` on both networks. Dealing out steps by complexity gained nothing that could be measured.
 #
 # **Next.** Chapter 9 builds the network that all of this trains.
