@@ -694,7 +694,7 @@ assert abs(quality[0.0, 20][0] - quality["leading, S = 20"][0]) < 10e-3
 assert all(quality[eta, 5][0] > 5 * quality[eta, 5][1] for eta in (0.0, 1.0))
 
 # %% [markdown]
-# This statistic with this many images cannot tell $\eta = 0$ from $\eta = 1$; a finer claim would need more images. But it answers this chapter's question for these digits: at $\eta = 0$, it cannot tell images of twenty calls from real ones. Five calls are too few. With so few `leading` does better, unlike on the clothes: here the network's error at $T$ costs more than the wrong start. At twenty calls no difference is seen. The paper's Table 1 makes the finer claim, with 50,000
+# This statistic with this many images cannot tell $\eta = 0$ from $\eta = 1$; a finer claim would need more images. But it answers this chapter's question for these digits: at $\eta = 0$, it cannot tell images of twenty calls from real ones. Five calls are too few. With so few `leading` does better, unlike on the clothes: here the network's error at $T$ seems to cost more. At twenty calls no difference is seen. The paper's Table 1 makes the finer claim, with 50,000
 # images at each setting: on CIFAR-10 at $S = 10$, FID (smaller is better) 13.36 for $\eta = 0$ and 41.07 for $\eta = 1$; at $S = 1000$, 4.04 and 4.73.
 #
 # ## The same start, other numbers of steps
@@ -965,7 +965,7 @@ assert ratio["one level"] > 1.4 and abs(ratio["product"] - 1) < 1e-9
 # 1. The family $q_\sigma$ exists on every sub-sequence $\tau$, with the same marginals; its loss is the same squared error, on the levels of $\tau$, with other weights. So one training serves all.
 # 2. A deterministic step is a straight line in $x/\sqrt{\bar\alpha}$ against $\sqrt{(1-\bar\alpha)/\bar\alpha}$; it errs where $\hat\epsilon$ changes, so levels belong where the path bends.
 # 3. Which of the five spacings is best depends on the schedule. On the linear one it is quadratic. On the cosine one, spacings that start at $T$ differ little from 20 steps on, and quadratic's start at $0.8\, T$ leaves a floor.
-# 4. At $\eta = 0$ the error on a line falls about as $1/S$, and one $x_T$ keeps its picture. At $\eta = 1$ few steps hurt more on a line; on the digits our statistic sees no difference, and twenty calls do. Few steps starve a rare peak at either $\eta$.
+# 4. At $\eta = 0$ the error on a line falls about as $1/S$, and one $x_T$ keeps its picture. At $\eta = 1$ few steps hurt more on a line; on the shipped digits our statistic sees no difference, and twenty calls do. Few steps starve a rare peak at either $\eta$.
 # 5. A jump needs $\bar\alpha_t/\bar\alpha_s$, the network needs the level, and the sampler needs one list: three places where code goes wrong in silence.
 #
 # **Next.** Chapter 7 takes the limit of ever shorter steps and finds a differential equation. In the package, read {py:func}`~ddim_edu.schedule.make_tau`, then
