@@ -37,7 +37,7 @@ peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
 # %% [markdown]
 # ## From a prediction to a step
 #
-# For any two levels $s < t$, chapter 4's posterior {eq}`eq:q-sigma-step` puts the data where level $s$ wants it, adds the noise found in $x_t$ scaled down, and
+# For any two levels $s < t$, chapter 4's posterior {eq}`eq:q-sigma-step` puts the data where level $s$ wants it, adds the noise found in $x_t$, scaled down, and
 # fills up with fresh noise of standard deviation $\sigma$. A sampler has $x_t$ but not $x_0$. It has a network that predicts the noise, $\hat\epsilon = \epsilon_\theta(x_t, t)$, and
 # {eq}`eq:unmix` turns that into a prediction $\hat x_0$ of the data. The **generative step** draws from $q_\sigma(x_s \mid x_t, \hat x_0)$:
 #
@@ -49,7 +49,7 @@ peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
 # $$ (eq:generative-step)
 #
 # These are equations 9, 10 and 12 of {cite:t}`song2021ddim`, and the three names are theirs. The second term deserves its name: without it the step would land on the
-# prediction itself, scaled to level $s$; the term takes it part of the way back towards $x_t$.
+# prediction itself, scaled to level $s$; the second term takes it part of the way back towards $x_t$.
 
 # %%
 # checks eq:generative-step
@@ -122,12 +122,12 @@ for eta, path in paths.items():
     assert (swaps == 0) == (eta == 0)
 
 # %% [markdown]
-# At $\eta = 0$ the order stays: the result is a function of $x_T$, and on a line an increasing one. With noise some neighbouring pairs end the other way round: $x_T$ no longer decides alone ({ref}`ex-sigma-half` asks how much of $x_T$ is forgotten). Chapter 7 lives on the
-# order that stays; the forgetting will matter below.
+# At $\eta = 0$ the order stays: the result is a function of $x_T$, and on a line an increasing one. With noise some neighbouring pairs end the other way round: $x_T$ no longer decides alone ({ref}`ex-sigma-half` asks how much of $x_T$ is forgotten). Chapter 7 builds on
+# this function of $x_T$; the forgetting will matter below.
 #
 # ## One number from DDIM to DDPM
 #
-# The range $0 \le \sigma^2 \le 1 - \bar\alpha_s$ is different for each pair of levels. The paper (equation 16) describes one path through all of them by one number:
+# The range $0 \le \sigma^2 \le 1 - \bar\alpha_s$ is different for each level $s$. The paper (equation 16) chooses one $\sigma$ for every pair of levels by a single number $\eta$:
 #
 # $$
 # \sigma_{t \to s}(\eta) = \eta\, \sqrt{\frac{1 - \bar\alpha_s}{1 - \bar\alpha_t}}\, \sqrt{1 - \frac{\bar\alpha_t}{\bar\alpha_s}} .
@@ -159,8 +159,8 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 
 # %% [markdown]
 # **Try it.** The same loop in the plane, where $\epsilon^*$ of a mixture of three clusters leads each walk, on levels spread evenly from 1000 down. At $\eta = 0$ the paths are smooth, and a
-# press on the button changes nothing, because no fresh noise is drawn. Raise $\eta$: from the same starts the walks now wander, and other noise takes them to other ends. Then take $S$
-# to 100 and down to 10, and the ends draw closer to the centres than the data does. The section "What a step loses" explains it.
+# press on the button changes nothing, because no fresh noise is drawn. Raise $\eta$: from the same starts the walks now wander, and other noise takes them to other ends. Then set $S$
+# to 100, and to 10: with 10 steps the ends lie closer to the centres than the data does. The section "What a step loses" explains it.
 #
 # <div class="explore" data-explore="paths-2d">
 #
@@ -172,7 +172,7 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 #
 # Must each $\sigma$ have its own network? The natural objective seems to say so, for it contains $\sigma$. The model $p_\theta$ starts from $\mathcal N(0, I)$ and takes the steps
 # {eq}`eq:generative-step`; only its last step, $p_\theta(x_0 \mid x_1) = \mathcal N(\hat x_0, \sigma_1^2 I)$, is given a width $\sigma_1 > 0$, so that data has a density. Write $\sigma_t$ for $\sigma_{t \to t-1}$. The
-# joint {eq}`eq:q-sigma-joint` is a product of steps downwards, which chapter 3 had to find for the Markov chain first. So the variational bound {eq}`eq:elbo` falls apart as in {eq}`eq:three-terms`:
+# joint {eq}`eq:q-sigma-joint` is a product of steps downwards. (For the Markov chain, chapter 3 had to find this form first.) So the variational bound {eq}`eq:elbo`, here called $J_\sigma$, falls apart as in {eq}`eq:three-terms`:
 #
 # $$
 # \begin{aligned}
@@ -186,7 +186,7 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 #
 # ```{prf:theorem} One objective, the paper's theorem 1
 # :label: thm-one-objective
-# For all $\sigma_1, \dots, \sigma_T > 0$ in their ranges there are weights $\gamma_t$ and a constant $C$, which does not depend on the network, with
+# For every $\sigma_1 > 0$ and all $\sigma_2, \dots, \sigma_T > 0$ in their ranges there are weights $\gamma_t$ and a constant $C$, which does not depend on the network, with
 #
 # $$
 # J_\sigma(\epsilon_\theta) = L_\gamma(\epsilon_\theta) + C .
@@ -333,7 +333,7 @@ for name, w in weights.items():
 # For DDPM's $\sigma$ this is {eq}`eq:reverse-variance`. The sampler puts the number $\hat x_0 = E[x_0 \mid x_t]$ in the place of $x_0$ and produces only $\sigma^2$. **Each step loses** $k^2 \operatorname{Var}(x_0 \mid x_t)$. And $k$ grows with $\sigma$, because
 # a step that uses less of the found noise must lean more on $x_0$ itself ({ref}`ex-sigma-loss`). So inside the $\eta$ family DDIM loses least in a step, DDPM more; long steps, with their larger $k$, lose more than short ones.
 # The check uses the law of total variance: the lost variance, averaged over $x_t$, is what is missing from $1 - \bar\alpha_s + \bar\alpha_s \operatorname{Var}(x_0)$ after the step.
-# (Up to 0.002, which is at least four standard errors of the two variances.)
+# (Up to chance, for which the assert allows 0.002.)
 
 # %%
 # checks eq:lost-variance
@@ -355,8 +355,8 @@ for eta in (0.0, 1.0):
 # %% [markdown]
 # ### Noise costs
 #
-# How much does that matter after all steps? On a line no samples are needed to say. A sampler's state is described by its distribution function, the share of mass to the left of each point. The noiseless part of a step moves the points and leaves these shares as they are, because
-# the new position grows with $x_t$. Fresh noise replaces each share by a Gaussian average of those around it. {py:func}`ddim_edu.line.output_cdf` follows this from the start to the end. The result is compared with the data by the **Wasserstein-1 distance**: the mean distance that the mass of one distribution must travel to become the other.
+# How much does that matter after all steps? On a line this can be computed without samples. A sampler's state is described by its distribution function, the share of mass to the left of each point. The noiseless part of a step moves the points and leaves these shares as they are, because
+# the new position grows with $x_t$. Fresh noise replaces each share by a Gaussian average of those around it. {py:func}`ddim_edu.line.output_cdf` follows this from the start to the end. The result is compared with the data by the **Wasserstein-1 distance**: the least mean distance that the mass of one distribution must travel to become the other.
 #
 # In what follows the levels are those of the official code, `make_tau(1000, S, "leading")`, because the paper's tables, which come below, were made with its lists. They start below $T$ (at 901 for $S = 10$) and end with level 1. The end will turn out to matter.
 
@@ -492,9 +492,9 @@ for S in (10, 20, 50, 100, 1000):
     print(f"S {S:4d}: noise {made:.3f}, told {told:.3f}")
 
 # %% [markdown]
-# (Told: the noise that belongs to the level.) In the worst case, a single point, with $S = 10$ the last prediction is made on a state with noise of standard deviation 0.32, by a network that is told 0.01. At $S = 1000$ it is 0.013 against 0.01, and one grey level of 256 is 0.008.
+# (Noise: that of the state. Told: that which belongs to the level.) In the worst case, a single point, with $S = 10$ the last prediction is made on a state with noise of standard deviation 0.32, by a network that is told 0.01. At $S = 1000$ it is 0.013 against 0.01, and one grey level of 256 is 0.008.
 #
-# Here is the paper's comparison on data whose truth we know: two peaks of standard deviation 0.03, narrow as the details of a picture are, and an exact predictor.
+# Here is the paper's comparison on data whose truth we know: two narrow peaks, of standard deviation 0.03, and an exact predictor.
 # In thousandths:
 
 # %%
@@ -575,8 +575,8 @@ for t in (50, 200):  # in truth, on average over x_t: E Var(x_0 | x_t)
 # so the ratio is $v/(\bar\alpha_t v + 1 - \bar\alpha_t)$. It is large at $t = 2$, a third at $t = 10$, and small at $t = 50$. (Higher up, where $x_t$ may have come from either peak, it is large again, 0.64 at $t = 200$.) Where the ratio is small $\hat\sigma$ adds too much, and later steps remove it. After the last noisy step no step can: at $S = 100$ its noise (0.046) is wider than the peaks (0.03),
 # and the width shows it.
 #
-# At $S = 100$ $\hat\sigma$ has drawn level with $\eta = 1$, which in the paper it has not. That is due to the share: with $\eta = 1$ almost 0.005 of the mass is in the wrong peak, a distance of 1.6 away.
-# So the details depend on the data and on the measure. For a real network the corrections of the last section may come on top; this table cannot tell how much.
+# At $S = 100$ $\hat\sigma$ has drawn level with $\eta = 1$, which in the paper it has not. The share has a part in it: with $\eta = 1$ almost 0.005 of the mass is in the wrong peak, a distance of 1.6 away.
+# So the details depend on the data and on the measure. For a real network the corrections of "Noise corrects" may come on top; this table cannot tell how much.
 #
 # Is narrowness the point? The wider peaks from above say yes: there, $\hat\sigma$ is already better than $\eta = 1$ from $S = 20$ on.
 
@@ -602,7 +602,7 @@ print(f"S 10: noise {(told**2 + excess) ** 0.5:.2f}, told {told:.2f}")
 assert all(larger < one for larger, one in zip(own["hat"], own[1.0]))
 
 # %% [markdown]
-# With these levels $\hat\sigma$ is ahead of $\eta = 1$ at every $S$. So on this data it is the last jump that ruins its short runs: the prediction that becomes the sample is made on a state with 32 times the noise that the network is told of, here with 1.7 times.
+# With these levels $\hat\sigma$ is ahead of $\eta = 1$ at every $S$. So on this data it is the last jump that ruins its short runs. With $S = 10$ and that jump, the prediction that becomes the sample is made on a state with 32 times the noise that the network is told of; without it, with 1.7 times.
 #
 # ## On a trained network
 #
@@ -871,6 +871,6 @@ assert rms["slipped"] > 0.06 > 0.04 > rms["right"]
 # 2. $\eta$ scales the noise: 0 is DDIM, a function of $x_T$; 1 is DDPM, exactly.
 # 3. $J_\sigma = L_\gamma + C$ with weights that contain $k_t^2$; if every level can be fitted, the weights do not matter, so one network serves all.
 # 4. A step loses $k^2 \operatorname{Var}(x_0 \mid x_t)$ of variance, more with more noise: inside the $\eta$ family, few steps with a good network ask for $\eta = 0$. Noise also forgets early mistakes, and with a faulty prediction or start it can win.
-# 5. $\hat\sigma$ adds $k^2 (1 - \bar\alpha_t)$, which is right for standard normal data and, on average, too much for data of smaller variance. In short runs on narrow data that end with a jump to level 1 the excess is what one sees; in long runs $\hat\sigma$ can be the best.
+# 5. $\hat\sigma$ adds $k^2 (1 - \bar\alpha_t)$, which is right for standard normal data and, on average, too much for data of smaller variance (chapter 3). In short runs on narrow data that end with a jump to level 1 the excess is what one sees; in long runs $\hat\sigma$ can be the best.
 #
 # **Next.** Chapter 6 asks which levels to visit, and why any may be left out. In the package, read {py:mod}`ddim_edu.sampler`: at its centre is the loop of this chapter.
