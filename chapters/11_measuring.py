@@ -8,7 +8,7 @@
 # drew. The number that the field uses to compare two such sets is called FID. At the end of this chapter you will have checked
 #
 # - that its formula is the least cost of moving one Gaussian into another, with a proof that a computer can follow;
-# - how much of its value is the number of samples, by a formula and by measurement;
+# - how much of its value is due to the number of samples, by a formula and by measurement;
 # - what the reference set, rounding and resizing do to it, each without any change of the model;
 # - what it cannot see: a copied training set, and the shape of anything beyond mean and covariance;
 # - the tables of the DDIM paper, repeated on the book's own model, and what in them is the same.
@@ -39,7 +39,7 @@ generator = torch.Generator().manual_seed(0)
 # %% [markdown]
 # ## The cost of moving a Gaussian
 #
-# Pixels are a poor place to compare pictures: a digit moved by one pixel is far from itself. So a fixed network turns each picture into a vector of $F$ **features**, the numbers it
+# Pixels are a poor place to compare pictures: the same digit, moved by one pixel, is far away. So a fixed network turns each picture into a vector of $F$ **features**, the numbers it
 # computes just before it names a class, in the hope that pictures alike to the eye are near each other there. Each set of pictures becomes a cloud of points. How far are two clouds apart?
 #
 # One answer: the least cost of moving one into the other. Let $x$ be drawn from the first distribution and $y$ from the second, *together*, in any dependence one likes; a
@@ -128,8 +128,8 @@ assert frechet_distance(*pair[0], *pair[1]) < 1e-9 < 0.3 < moving
 # %% [markdown]
 # ## A small sister
 #
-# Inception is too large for a chapter that runs anywhere. For the 8 × 8 digits the package brings a small classifier with 64 features. The distance in its features is the same formula and a laptop computes it in a second. It is **not FID**,
-# and its values compare with nothing but each other. We call it the classifier distance.
+# Inception is too large for a chapter that runs anywhere. For the 8 × 8 digits the package brings a small classifier with 64 features. The formula is the same. Its value in these features is **not FID**,
+# and compares with nothing but values of its own kind. We call it the classifier distance.
 #
 # Two samplers will be on trial: DDIM with 10 steps and with 5, on the official code's levels (`leading`), as in most tables below. Both use the shipped model, and each draws 1,500 pictures, clipped and rounded to 8 bits, as pictures are saved. The class of each
 # is drawn at random, so that the pictures are independent draws. The reference is the training set.
@@ -176,7 +176,7 @@ assert worse == sorted(worse) and distance(of_train[labels != 7]) > 2
 assert distance(features[5]) > 1.3 * distance(features[10])
 
 # %% [markdown]
-# The distance rises when pictures get worse and when a class is missing, which is what one wants of it. Ten steps are better than five. What else moves the distance?
+# The distance rises when pictures get worse and when a class is missing, which is what one wants of it. By this measure ten steps are better than five. What else moves it?
 #
 # ## It measures N
 #
@@ -244,7 +244,7 @@ for n, values in scores.items():
     assert abs(off) < 6 * np.std(values) / 20**0.5 + 0.1 * np.mean(values)
 
 # %% [markdown]
-# The digits' features are not normal, and the formula holds there too, within the scatter. So the bias is no mystery, and there are three ways to live with it. **Compare at equal $N$**: then most of it is the same on both sides. **Take $N$ large**: 50,000, by custom.
+# The digits' features are not normal, and the formula holds there too, within the scatter. There are three ways to live with the bias. **Compare at equal $N$**: then most of it is the same on both sides. **Take $N$ large**: 50,000, by custom.
 # Or **extrapolate** {cite}`chong2020unbiased`: measure at several $N$, fit a line in $1/N$, and read off its value at $1/N = 0$.
 
 # %%
@@ -288,7 +288,7 @@ for S, (_, means, end, slope) in lines.items():
 assert lines[10][2] < lines[5][2] and lines[10][1][0] > 2 * lines[5][1][-1]
 
 # %% [markdown]
-# The lines are nearly parallel, and their slope is nearly the formula's (which holds at distance 0). So $N$ moves both samplers alike, and what remains at the left end is theirs. (The dots stray from both lines in the same way. The subsets take the same places in both sets, and the two pictures at a place come from the same start.) Do not compare across: with 250 pictures the better sampler scores more than twice as high as the worse one with 1,500.
+# The lines are nearly parallel, and their slope is nearly the formula's (which holds at distance 0). So $N$ moves both samplers alike, and what remains at the left end is their own. (The dots stray from both lines in the same way. The subsets take the same places in both sets, and the two pictures at a place come from the same start.) Do not compare across $N$: with 250 pictures the better sampler scores more than twice as high as the worse one with 1,500.
 #
 # The right panel is the real thing, measured once, with the Inception weights that everybody uses: CIFAR-10's own test pictures against its training pictures.
 
@@ -305,12 +305,12 @@ assert max(ends[3:]) < 1 and round(fid_of[10_000], 2) == 3.15
 assert cifar["protocol"]["reference"]["name"] == "cifar10-train-inception.npz"
 
 # %% [markdown]
-# Photographs have such FIDs. A published FID without its $N$ says little. A thousand pictures are fewer than the 2048 features: $\hat C$ is singular, higher orders count, and the curve against $1/N$ is no line. The lines through neighbouring points end at values that do not agree, one of them below 0, which no distance is. Only from 2,500 pictures on do they end near 0: extrapolation needs more pictures than features. The last value, 3.15, is no yardstick for papers: their numbers are, by custom, of 50,000 samples, with a fifth of this bias.
+# Photographs have such FIDs. A published FID without its $N$ says little. A thousand pictures are fewer than the 2048 features: $\hat C$ is singular, higher orders count, and the curve against $1/N$ is no line. The lines through neighbouring points end at values that do not agree, one of them below 0, which no distance is. Only from 2,500 pictures on do they end near 0: extrapolation needs more pictures than features. The last value, 3.15, is no yardstick for papers: their numbers are, by custom, of 50,000 samples, and $1/N + 1/M$ is then a third of what it is here ($M$ = 50,000).
 #
 # ### What chance does
 #
 # The spread above, the number behind ±, is what changes from seed to seed. It is about a third of the bias and falls with it. So a result that repeats well over seeds may still be far from the truth, since all seeds share the bias; and a
-# difference smaller than the spread is no evidence. One more thing moves both: a sampler that knows classes can draw them **in turn**, so that their shares are exact, which those of independent draws are not.
+# difference smaller than the spread is no evidence. One more thing moves bias and spread: a sampler that knows classes can draw them **in turn**, so that their shares are exact, which those of independent draws are not.
 
 # %%
 def in_turn(n):
@@ -332,7 +332,7 @@ assert gap > 0.8 * (distance(features[5]) - distance(features[10])) > 0
 #
 # ## What it is measured against
 #
-# **The reference.** With a test set as reference, a model is compared with pictures that it was not trained on. That is the fairer question, and a smaller set, so the bias $1/M$ is larger. Numbers against the two do not compare. DDPM's authors gave both
+# **The reference.** With a test set as reference, a model is compared with pictures that it was not trained on. That is the fairer question, but the set is smaller, so its bias $b/M$ is larger. Numbers against the two sets do not compare. DDPM's authors gave both
 # {cite}`ho2020ddpm` for one set of samples:
 
 # %%
@@ -364,7 +364,7 @@ assert resized["bilinear"] > resized["area"] > distance(features[10])
 assert resized["nearest"] > distance(features[10]) > resized["bicubic"]
 
 # %% [markdown]
-# Three of these four copies of the training set are farther from it than DDIM with 10 steps. If the pictures of a model and those of its reference went through different filters on the way to the network, the distance measures the filters.
+# Three of these four copies of the training set are farther from it than DDIM with 10 steps. If the pictures of a model and those of its reference went through different filters on the way to the network, the distance measures the filters too.
 #
 # **Rounding to fewer grey levels.** The digits have 17, samples have 256. What if samples are rounded further?
 
@@ -403,7 +403,7 @@ assert grades[5] < 0.8 * grades[256] and grades[3] > grades[256]
 #
 # ## What it cannot see
 #
-# Nothing is nearer to the training set than the training set. A model that had memorised it would be hard to beat, and a distance between sets cannot tell. One has to look: which training picture is the **nearest neighbour** of each sample, and how far is it? The cell prints the 5%, 50% and 95% quantiles of that distance.
+# Nothing is nearer to the training set than the training set. A model that had memorised it would be hard to beat, and a distance between sets cannot tell it from a good one. One has to look: which training picture is the **nearest neighbour** of each sample, and how far is it? The cell prints the 5%, 50% and 95% quantiles of that distance.
 
 # %%
 pixels = train.flatten(1).float() / 255
@@ -440,7 +440,7 @@ print(f"gaps shown: {', '.join(f'{g:.2f}' for g in gaps[chosen])}")
 assert gaps.min() > 0.1
 
 # %% [markdown]
-# Samples are as far from the training set as held-out digits are: no sign of copying. (Pixels find exact copies only: mirrored training digits lie farther away, as the first of these cells asserts.)
+# Samples are as far from the training set as held-out digits are: no sign of copying. (Changed copies are missed: mirrored training digits lie farther away, as the first of these cells asserts.)
 #
 # ## Two other measures
 #
@@ -509,7 +509,7 @@ for S, found in features.items():
 assert chance[5] < 0.03 and chance[10] > 0.2
 
 # %% [markdown]
-# The ± of the first cell is the standard error of a finite number of pictures. Where samples and data are alike it is too large, by the factor $\sqrt{1 + N/n}$ for sets of $N$ and subsets of $n$: here by 2. By this ±, KID tells neither set from data. The second cell has a sharper test. If samples and data were alike, it would not matter which is which. So the cell exchanges them at random, 400 times, and prints how much KID scatters then. By that scatter the samples of 5 steps are not data; those of 10 steps could be.
+# The ± beside the two samplers is the standard error of a finite number of pictures. Where samples and data are alike it is too large, by the factor $\sqrt{1 + N/n}$ for sets of $N$ and subsets of $n$: here by 2. By this ±, KID tells neither set from data. The last cell has a sharper test. If samples and data were alike, it would not matter which is which. So the cell exchanges them at random, 400 times, and prints how much KID scatters then. A KID as large as that of 5 steps is rare there; that of 10 steps is common.
 #
 # **Precision and recall** {cite}`kynkaanniemi2019precision` split the question: do the samples look like data, and is all of the data covered? Around each real picture lies a ball that reaches to its third-nearest real neighbour. With $B$ the union of these balls and $x_1, \dots, x_N$ the samples,
 #
@@ -556,7 +556,7 @@ assert lacking[0] > 0.99 and 0.03 < whole[1] - lacking[1] < 0.15
 assert abs(near[0] - clean[0]) < 0.05 and far[0] < clean[0] - 0.06
 
 # %% [markdown]
-# Each row is of 200 pictures, since both numbers depend on how many there are. Without the 7s precision is perfect and recall is lower by about the share of the 7s: one number could not have said which of the two was wrong.
+# Each row is of 200 pictures, since both numbers depend on how many there are. Without the 7s precision is perfect and recall is lower by about the share of the 7s: one number could not have said which side was wrong.
 #
 # Training digits with noise of 0.2 score like clean test digits. But they are copies: each lies near its original, which is in the reference. On test digits, which have no original there, the same noise costs about a tenth of the precision. Copies flatter precision, as they flatter the distance.
 #
@@ -580,7 +580,7 @@ assert max(fid_of.values()) - min(fid_of.values()) > adaptive - plain
 #
 # ## The paper's Table 1
 #
-# Now our own. Each number: 1,000 digits, classes in turn, in the given number of steps, against the 1,597 training digits, in the classifier's features. All of it, with the protocol and the commands, is in `results/`; the chapter only reads it, and shows the columns that are measured for all five rows. An `assert` on such a file guards the sentences of this page, not the result. (Tests measure one cell of a file anew where that takes seconds.) Three rows are halves of 95% intervals {eq}`eq:t-interval` of the rows of $\eta = 0$, 1 and $\hat\sigma$. The last row says
+# Now our own. Each number: 1,000 digits, classes in turn, in the given number of steps, against the 1,597 training digits, in the classifier's features. All of it, with the protocol and the commands, is in `results/`; the chapter only reads it, and shows the columns that are measured for all five rows. An `assert` on such a file guards the sentences of this page, not the result. (Tests measure one cell of a file anew where that takes seconds.) Three more rows are halves of 95% intervals {eq}`eq:t-interval` of the rows of $\eta = 0$, 1 and $\hat\sigma$. The last row says
 # from how many seeds.
 
 # %%
@@ -693,9 +693,9 @@ assert apart[0.5, 0.0, 5].mean < 0 < apart[1.0, 0.0, 10].mean
 #
 # What the seed does to both rows cancels in their difference, so the last cell takes differences seed by seed. Three seeds make wide intervals all the same: from $S = 50$ on, one of nine leaves out 0, and the others support no order of the rows. (Of eighteen intervals about one leaves out 0 by chance.)
 #
-# Now the paper's claims, as shapes. *DDIM is ahead of $\eta = 1$ when steps are few*: yes, at $S = 10$ and 20 in every seed (at 20 the interval includes 0), and by ratios of the same size as on CIFAR-10. With other pictures, features, schedule and spacing that is partly luck. *$\hat\sigma$ collapses*: yes, though less deeply. *More steps help every row*: yes, until the row meets the floor,
-# the distance of 1,000 training digits themselves; DDIM is about there at $S = 50$.
-# *With many steps the rows meet*: from $S = 50$ on they lie within a factor of two, floor included. Two things are not the paper's. At $S = 50$, $\hat\sigma$ is ahead of $\eta = 1$ in every seed, as it was on the wide peaks of chapter 5, and at $S = 100$ its interval says so too; on CIFAR-10 it has four times the FID of $\eta = 1$ at 50. And at $S = 5$, $\eta = 0.5$ is better than no noise. Both hold for one model. At $S = 1000$ the paper's
+# Now the paper's claims, as shapes. *DDIM is ahead of $\eta = 1$ when steps are few*: yes, at $S = 10$ and 20 in every seed (at 20 the interval includes 0), and by ratios of the same size as on CIFAR-10. With other pictures, features, schedule and spacing that is partly luck. *$\hat\sigma$ collapses*: yes, though less deeply. *More steps help every row*: yes, until a row is flat, near the floor,
+# the distance of 1,000 training digits themselves. DDIM is about there at $S = 50$.
+# *With many steps the rows meet*: from $S = 50$ on they lie within a factor of two (each number contains the floor). Two things are not the paper's. $\hat\sigma$ is ahead of $\eta = 1$, as on the wide peaks of chapter 5: at $S = 50$ in every seed (the interval includes 0), at $S = 100$ by the interval. On CIFAR-10 it has four times the FID of $\eta = 1$ at 50. And at $S = 5$, $\eta = 0.5$ is better than no noise. Both hold for one model. At $S = 1000$ the paper's
 # $\hat\sigma$ is best of all; of ours nothing can be said there.
 #
 # The paper's numbers for CIFAR-10 come from *quadratic* spacing, which ends at $0.8\,T$. Does it help here?
@@ -715,10 +715,10 @@ assert row == sorted(row)
 assert ours("quadratic", "hat", 50) < floor + 2 * np.std(chance)
 
 # %% [markdown]
-# Quadratic spacing does harm here, and turns the order of the rows round: even $\hat\sigma$ is ahead of DDIM. Under the cosine schedule level 800 still holds much of the picture (the factor $\sqrt{\bar\alpha_t}$ is printed), and a start from pure noise is wrong there, as {doc}`chapter 6 </chapters/06_fewer_steps>` found with exact predictors. DDIM keeps the mistake; noise forgets part of it, as in chapter 5. More steps do not help DDIM: with quadratic spacing its row rises
-# from 10 steps to 100, while that of $\hat\sigma$ comes down to the floor. A recipe that made a table does not travel to another schedule.
+# Quadratic spacing does harm DDIM here, and turns the order round: even $\hat\sigma$ is ahead of it. Under the cosine schedule level 800 still holds part of the picture (the factor $\sqrt{\bar\alpha_t}$ is printed), and a start from pure noise is wrong there, as {doc}`chapter 6 </chapters/06_fewer_steps>` found with exact predictors. DDIM keeps the mistake; noise forgets part of it, as in chapter 5. More steps do not help DDIM: with quadratic spacing its row rises
+# from 10 steps to 100, while that of $\hat\sigma$ comes down to the floor. The paper's recipe did not travel to this schedule.
 #
-# The Fashion-MNIST model shows the same more strongly. Its network is dear, so its table is smaller: three seeds of 250 pictures a cell.
+# The Fashion-MNIST model shows the same more strongly. Its network is slow, so its table is smaller: three seeds of 250 pictures a cell.
 
 # %%
 clothes, files = {}, Path("../results").glob("table1_fashion-mnist*.json")
@@ -783,11 +783,11 @@ for S in (20, 50):
 assert abs(gap.mean - 1 / 7) < 0.01
 
 # %% [markdown]
-# With `leading` spacing noise is better than none in every column and every seed, against the first of the paper's claims. The start explains a part of it. The first level of `leading` still holds a share of the picture, so that pure noise is wrong there, and fresh noise forgets the mistake. `trailing` starts at $T$. With it DDIM's five steps are about
-# as good as twenty were, and the lead of $\eta = 1$ is less than half of what it was. With `quadratic` no number of steps mends DDIM's start, its row is flat, and only noise helps. Before one compares samplers, both have to start where the noise is.
+# With `leading` spacing $\eta = 1$ is better than $\eta = 0$ in every column and every seed, against the first of the paper's claims. The start explains a part of it. The first level of `leading` still holds a share of the picture, so that pure noise is wrong there, and fresh noise forgets the mistake. `trailing` starts at $T$. With it DDIM's five steps are about
+# as good as twenty by `leading`, and the lead of $\eta = 1$ is less than half of what it was. With `quadratic` no number of steps here mends DDIM's start: its row is flat, and only noise helps. Before one compares samplers, both have to start where the noise is.
 #
 # The start does not explain all. With `trailing`, where it is right, $\eta = 1$ is still ahead in every seed at 20 steps. The last cell has a second witness: 150 clothes by `trailing`, classes in turn, and the share of them that the shipped classifier takes for what they were asked to be.
-# At 50 steps $\eta = 1$ has about a seventh of them more, and the interval, over pairs of the same start, leaves out 0; at 20 steps it does not.
+# At 50 steps $\eta = 1$ has about a seventh of the 150 more right, and the interval, over pairs of the same start, leaves out 0. At 20 steps the interval includes 0.
 # So fresh noise mends more than a wrong start, as it did with a wrong predictor in chapter 5. Which fault of this network it mends is not measured here.
 #
 # ## The paper's Table 2
@@ -835,7 +835,7 @@ assert each[-5:].sum() > 0.25 * each.sum()
 assert abs(each.mean() / by[20]["error"] - 1) < 0.01
 
 # %% [markdown]
-# So the typical digit obeys the rule, and one digit in 200 that does not find its way back decides the mean. Whether the paper's mean falls slowly for the same reason cannot be said: its table has no medians and no standard errors.
+# So the typical digit obeys the rule, and from $S = 100$ on one digit in 200 decides the mean, if one is lost. Whether the paper's mean falls slowly for the same reason cannot be said: its table has no medians and no standard errors.
 #
 # ## What breaks: a byte that overflows
 #
