@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from ddim_edu.conformance.catalogue import BY_ID, MISTAKES, of_kind
 from ddim_edu.conformance.reference import build
 from ddim_edu.sampler import ddim_path, ddim_step, invert
 from ddim_edu.schedule import SPACINGS, NoiseSchedule, make_tau
+
+ROOT = Path(__file__).parent.parent
 
 # Different lines that make the same function: sqrt(abar_t) x_0 is (x_t - ...) undivided and so on; a negative root that is clamped is 0.
 SAME = [
@@ -354,3 +358,12 @@ def test_a_wrong_call_is_one_line_and_2(mine, capsys, arguments, says):
 def test_the_kit_as_a_process(mine):
     done = subprocess.run([sys.executable, "-m", "ddim_edu.conformance", f"{mine}:wrong", "--kind", "step"], capture_output=True, text=True)
     assert done.returncode == 1 and "[direction-sigma]" in done.stdout and not done.stderr
+
+
+def test_the_fixture_in_a_project_of_its_own(mine, tmp_path):
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["ddim_edu.conformance.pytest_plugin"]\n', encoding="utf8")
+    tests = "import mine\n" + "".join(f"def test_{n}(conforms):\n    conforms(mine.{n}, 'step')\n" for n in ("right", "wrong"))
+    (tmp_path / "test_mine.py").write_text(tests, encoding="utf8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "test_mine.py"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 1 and "1 failed, 1 passed" in done.stdout and "[direction-sigma]" in done.stdout, done.stdout + done.stderr
