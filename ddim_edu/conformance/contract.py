@@ -138,6 +138,46 @@ def array(value: object) -> np.ndarray:
     return np.array(value, dtype=np.float64)
 
 
+ARRAYS = ("torch", "numpy", "jax")
+
+
+def speaking(f: Callable, arrays: str) -> Callable:
+    """A function of numpy or jax arrays as one of torch tensors, which the contract names: the only place of this conversion.
+
+    Each tensor that it is given is converted, and a network that it is given takes such arrays and answers with them.
+
+    Args:
+        f: the function.
+        arrays: one of :data:`ARRAYS`; with ``"torch"`` the function stays as it is.
+
+    Raises:
+        Refused: if jax is not installed, or nothing of that name is known.
+    """
+    if arrays not in ARRAYS:
+        raise Refused(f"there are no arrays {arrays!r}; choose one of {', '.join(ARRAYS)}")
+    if arrays == "torch":
+        return f
+    make = np.array
+    if arrays == "jax":
+        try:
+            make = importlib.import_module("jax.numpy").asarray
+        except ImportError:
+            raise Refused("jax is not installed") from None
+
+    def into(value: object) -> object:
+        if isinstance(value, torch.Tensor):
+            return make(value.detach().numpy())
+        return asked_with_arrays(value) if callable(value) else value
+
+    def asked_with_arrays(network: Callable) -> Callable:
+        def ask(x, t):
+            return make(network(torch.from_numpy(np.array(x)), torch.from_numpy(np.array(t)) if np.ndim(t) else t).numpy())
+
+        return ask
+
+    return lambda *given: f(*(into(value) for value in given))
+
+
 def first_of(value: object) -> object:
     """The first of several results; the state of an output object: adapters for what functions return beside the state."""
     for name in ("prev_sample", "sample"):
