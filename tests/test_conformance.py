@@ -402,6 +402,27 @@ def test_noise_that_cannot_be_overheard_is_judged_by_its_moments():
     assert check(unheard(shared=True), "sampler").mistake == "noise-per-batch"
 
 
+def test_a_walk_that_does_not_converge_is_seen():
+    verdict = check(lambda net, x, S, eta, a: twelve_lines(net, x, 13 if 20 < S < 100 else S, eta, a), "sampler")
+    assert verdict.verdict == "wrong" and not verdict.oracles["order"]["passed"] and "a ratio of 1.00" in verdict.explanation
+
+
+def test_moments_of_many_samples_are_seen():
+    def sampler(eps_theta, x, S, eta, a):
+        factor = 0.9 if len(x) > 100 else 1.0
+        return loop(step=lambda x, e, t, s, eta, z, a: package_step(x, e, t, s, eta, factor * z, a))(eps_theta, x, S, eta, a)
+
+    verdict = check(sampler, "sampler")
+    assert verdict.verdict == "wrong" and not verdict.oracles["moments at eta = 1"]["passed"], verdict.text()
+    assert verdict.oracles["order"]["passed"] and "standard errors away" in verdict.explanation
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_a_right_sampler_is_of_first_order_whatever_its_levels(spacing):
+    oracles = check(package_sampler(spacing), "sampler").oracles
+    assert oracles["order"]["passed"] and oracles["moments at eta = 1"]["passed"]
+
+
 def test_a_batch_that_is_normalised_is_seen():
     verdict = check(loop(step=lambda x, e, *rest: package_step(x, e / e.std(), *rest)), "sampler")
     assert verdict.verdict == "wrong" and verdict.mistake is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -241,14 +241,24 @@ class Network:
         alpha_bar: of the schedule, ``(T+1,)``.
         spread: how far the data reaches: below 1, so that clipping to [-1, 1] has nothing to do, or beyond.
         shape: of one picture; its size is the mixture's dimension.
+        std: of each component; by default a fiftieth of the spread, which is nearly points.
+        weights: of the three components; a weight for each of the first ones is enough.
     """
 
-    def __init__(self, alpha_bar: np.ndarray, spread: float = 0.8, shape: tuple[int, ...] = (1, 2, 2)) -> None:
+    def __init__(
+        self,
+        alpha_bar: np.ndarray,
+        spread: float = 0.8,
+        shape: tuple[int, ...] = (1, 2, 2),
+        std: float | None = None,
+        weights: Sequence[float] = (0.5, 0.3, 0.2),
+    ) -> None:
         # From the betas, so that the mixture's schedule is this one to rounding.
         schedule = NoiseSchedule.from_betas(1 - alpha_bar[1:] / alpha_bar[:-1])
         size = int(np.prod(shape))
         rows = torch.tensor([[1.0, -1.0, 0.5, 0.25], [-0.75, 0.5, 1.0, -1.0], [0.25, 1.0, -0.5, -0.25]], dtype=torch.float64)
-        self.data = GaussianMixture([0.5, 0.3, 0.2], spread * rows.repeat(1, -(-size // 4))[:, :size], (0.02 * spread) ** 2, schedule)
+        means = spread * rows.repeat(1, -(-size // 4))[: len(weights), :size]
+        self.data = GaussianMixture(weights, means, (0.02 * spread if std is None else std) ** 2, schedule)
         self.T, self.shape, self.run = schedule.T, shape, None
 
     def __call__(self, x: torch.Tensor, t: object) -> torch.Tensor:
