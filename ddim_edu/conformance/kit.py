@@ -6,18 +6,22 @@ import importlib.util
 import inspect
 from collections.abc import Callable
 
-from ddim_edu.conformance import oracles
 from ddim_edu.conformance.contract import SIGNATURES, Refused, listen, speaking
+from ddim_edu.conformance.oracles_invert import invert
+from ddim_edu.conformance.oracles_levels import schedule_kind, tau
+from ddim_edu.conformance.oracles_sampler import sampler
+from ddim_edu.conformance.oracles_scheduler import scheduler
+from ddim_edu.conformance.oracles_step import sigma, step
 from ddim_edu.conformance.report import Verdict
 
 KINDS: dict[str, Callable] = {
-    "step": oracles.step,
-    "sampler": oracles.sampler,
-    "invert": oracles.invert,
-    "sigma": oracles.sigma,
-    "tau": oracles.tau,
-    "schedule": oracles.schedule_kind,
-    "scheduler": oracles.scheduler,
+    "step": step,
+    "sampler": sampler,
+    "invert": invert,
+    "sigma": sigma,
+    "tau": tau,
+    "schedule": schedule_kind,
+    "scheduler": scheduler,
 }
 
 
