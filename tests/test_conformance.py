@@ -1,9 +1,12 @@
 """The kit names every mistake of its catalogue and bugs seen in public, and raises no alarm over what is right."""
 
+import importlib.util
 import json
 import math
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +15,12 @@ import torch
 from ddim_edu.conformance import assert_conforms, check
 from ddim_edu.conformance.__main__ import main
 from ddim_edu.conformance.catalogue import BY_ID, MISTAKES, of_kind
+from ddim_edu.conformance.contract import Refused
 from ddim_edu.conformance.reference import build
 from ddim_edu.sampler import ddim_path, ddim_step, invert
 from ddim_edu.schedule import SPACINGS, NoiseSchedule, make_tau
+
+ROOT = Path(__file__).parent.parent
 
 # Different lines that make the same function: sqrt(abar_t) x_0 is (x_t - ...) undivided and so on; a negative root that is clamped is 0.
 SAME = [
@@ -130,11 +136,105 @@ def diffusers_object(name="DDIMScheduler", **options):
     return lambda: getattr(diffusers, name)(**options)
 
 
+# Other libraries' parametrisations, each bound as the help says.
+
+
+def gam_mu_step(x, eps, sig, sig_next, mu, z):
+    """smalldiffusion's step at gam = 1: from sig down to sig_low, then noise up to sig_next = sig^(1 - mu) sig_low^mu."""
+    sig_low = sig_next if mu == 0 else (sig_next / sig ** (1 - mu)) ** (1 / mu)
+    return x - (sig - sig_low) * eps + (sig_next**2 - sig_low**2).clamp(min=0).sqrt() * z
+
+
+def mu_of(sig, sig_next, eta):
+    """The mu of one step that is DDIM's eta: 0 (the same as 1) at eta = 0, 1/2 at eta = 1, and another for each step between."""
+    if eta == 0 or sig_next == 0:
+        return 0.0
+    sig_low = sig_next * (1 - eta**2 * (1 - (sig_next / sig) ** 2)).sqrt()
+    return float((sig_next / sig).log() / (sig_low / sig).log())
+
+
+def smalldiffusion_step(x, eps, t, s, eta, z, a):
+    sig = (1 / a - 1).sqrt()
+    return a[s].sqrt() * gam_mu_step(x / a[t].sqrt(), eps, sig[t], sig[s], mu_of(sig[t], sig[s], eta), z)
+
+
+def smalldiffusion_sampler(end):
+    def sampler(eps_theta, x, S, eta, a):
+        T = len(a) - 1
+        levels, sig = [*(round(T * (1 - i / S)) for i in range(S)), end], (1 / a - 1).sqrt()
+        x = x / a[T].sqrt()
+        for t, s in zip(levels, levels[1:]):
+            eps = eps_theta(a[t].sqrt() * x, torch.full((len(x),), t))
+            x = gam_mu_step(x, eps, sig[t], sig[s], mu_of(sig[t], sig[s], eta), torch.randn_like(x))
+        return a[end].sqrt() * x
+
+    return sampler
+
+
+def azula_step(x, eps, t, s, eta_squared, z, a):
+    alpha, sigma = a.sqrt(), (1 - a).sqrt()
+    tau = (eta_squared * (1 - (alpha[t] / alpha[s] * sigma[s] / sigma[t]) ** 2)).clip(0, 1)
+    mean = (x - sigma[t] * eps) / alpha[t]  # its denoiser's answer
+    return alpha[s] * mean + sigma[s] * (1 - tau).sqrt() / sigma[t] * (x - alpha[t] * mean) + sigma[s] * tau.sqrt() * z
+
+
+def azula_sampler(eps_theta, x, S, eta, a):
+    levels = (torch.linspace(1, 0, S + 1, dtype=torch.float64) * (len(a) - 1)).round().long().tolist()
+    for t, s in zip(levels, levels[1:]):
+        x = azula_step(x, eps_theta(x, torch.full((len(x),), t)), t, s, eta**2, torch.randn_like(x), a)
+    return x
+
+
+def lucidrains_like(clip):
+    """Levels from 0, -1 the data, as in lucidrains' denoising-diffusion-pytorch; clipping recomputes eps."""
+
+    def sampler(eps_theta, x, S, eta, alpha_bar):
+        a = alpha_bar[1:]
+        levels = torch.linspace(-1, len(a) - 1, S + 1).int().tolist()[::-1]
+        for t, s in zip(levels, levels[1:]):
+            eps = eps_theta(x, torch.full((len(x),), t) + 1)
+            x_0 = (x - (1 - a[t]).sqrt() * eps) / a[t].sqrt()
+            if clip:
+                x_0 = x_0.clamp(-1, 1)
+                eps = (x - a[t].sqrt() * x_0) / (1 - a[t]).sqrt()
+            if s < 0:
+                return x_0
+            sigma = eta * ((1 - a[t] / a[s]) * (1 - a[s]) / (1 - a[t])).sqrt()
+            x = x_0 * a[s].sqrt() + (1 - a[s] - sigma**2).sqrt() * eps + sigma * torch.randn_like(x)
+
+    return sampler
+
+
+def numpy_step(x, eps, t, s, eta, z, a):
+    if not all(isinstance(given, np.ndarray) for given in (x, eps, z, a)):
+        raise TypeError("numpy arrays only")
+    sigma = eta * np.sqrt((1 - a[s]) / (1 - a[t]) * (1 - a[t] / a[s]))
+    return np.sqrt(a[s]) * (x - np.sqrt(1 - a[t]) * eps) / np.sqrt(a[t]) + np.sqrt(1 - a[s] - sigma**2) * eps + sigma * z
+
+
+def numpy_sampler(step):
+    def sampler(eps_theta, x, S, eta, a):
+        tau = [round((len(a) - 1) * (S - i) / S) for i in range(S + 1)]
+        for t, s in zip(tau, tau[1:]):
+            x = step(x, eps_theta(x, np.full(len(x), t)), t, s, eta, np.random.standard_normal(x.shape), a)
+        return x
+
+    return sampler
+
+
 RIGHT = [
     ("step", package_step, "right"),
     ("step", lambda x, e, t, s, eta, z, a: package_step(x.float(), e.float(), t, s, eta, z.float(), a.float()), "right"),
     ("sampler", twelve_lines, "right"),
     ("sampler", in_float32, "right"),
+    ("step", smalldiffusion_step, "right"),
+    ("sampler", smalldiffusion_sampler(end=0), "right"),
+    ("step", lambda x, e, t, s, eta, z, a: azula_step(x, e, t, s, eta**2, z, a), "right"),
+    ("sampler", azula_sampler, "right"),
+    ("sampler", lucidrains_like(clip=False), "right"),
+    ("sampler", lucidrains_like(clip=True), "convention"),
+    ("step", numpy_step, "right"),
+    ("sampler", numpy_sampler(numpy_step), "right"),
     ("sampler", unheard(), "right"),
     ("sampler", diffusers_sampler, "convention"),
     *(("sampler", package_sampler(spacing), "convention" if spacing in ("leading", "quadratic") else "right") for spacing in SPACINGS),
@@ -239,6 +339,10 @@ SEEN = [
     ("sampler", loop(tau=lambda T, S: [T, T - T // S, *(T - i * (T // S) for i in range(1, S - 1)), 0], step=step_with()), "grid-repeats"),
     # beta for beta-tilde (jhbastek/PhysicsInformedDiffusionModels 4)
     ("sigma", lambda t, s, eta, a: eta * (1 - a[t] / a[s]) ** 0.5, "sigma-beta"),
+    # the last sigma is that of level 1, not 0 (smalldiffusion's own list of sigmas)
+    ("sampler", smalldiffusion_sampler(end=1), "last-step-abar-1"),
+    # azula's eta is the paper's squared: given the same number it is another process
+    ("step", azula_step, "sigma-eta-root"),
     # sigma's root is missing (a slide deck among this project's sources)
     ("sigma", lambda t, s, eta, a: eta * (1 - a[s]) / (1 - a[t]) * (1 - a[t] / a[s]), "sigma-no-root"),
 ]  # fmt: skip
@@ -251,6 +355,34 @@ def test_bugs_seen_in_public_are_named(kind, function, name):
     assert verdict.mistake == name or (name.endswith("+") and verdict.mistake and name[:-1] in verdict.mistake), verdict.text()
     with pytest.raises(AssertionError, match="WRONG"):
         assert_conforms(function, kind)
+
+
+def test_arrays_are_found_or_said():
+    assert "numpy" in check(numpy_step, "step").oracles["arrays"]["said"]
+    assert check(numpy_step, "step", "numpy").verdict == "right"
+    failed = check(numpy_step, "step", "torch")
+    assert failed.verdict == "wrong" and "numpy arrays only" in failed.explanation
+    wrong = check(lambda x, e, *rest: numpy_step(x, 0 * e, *rest), "step")
+    assert wrong.verdict == "wrong" and wrong.oracles["runs"]["passed"]
+    with pytest.raises(Refused, match="choose one of torch, numpy, jax"):
+        check(numpy_step, "step", "cupy")
+    if not importlib.util.find_spec("jax"):
+        with pytest.raises(Refused, match="jax is not installed"):
+            check(numpy_step, "step", "jax")
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="jax is not installed")
+def test_jax_arrays():
+    def step(x, eps, t, s, eta, z, a):
+        import jax
+
+        if not isinstance(x, jax.Array):
+            raise TypeError("jax arrays only")
+        jnp = jax.numpy
+        sigma = eta * jnp.sqrt((1 - a[s]) / (1 - a[t]) * (1 - a[t] / a[s]))
+        return jnp.sqrt(a[s]) * (x - jnp.sqrt(1 - a[t]) * eps) / jnp.sqrt(a[t]) + jnp.sqrt(1 - a[s] - sigma**2) * eps + sigma * z
+
+    assert check(step, "step").verdict == check(step, "step", "jax").verdict == "right"
 
 
 def test_two_mistakes_at_once_are_named():
@@ -268,6 +400,27 @@ def test_noise_that_cannot_be_overheard_is_judged_by_its_moments():
     verdict = check(unheard(0.8), "sampler")
     assert verdict.verdict == "wrong" and "deviation 0.7" in verdict.explanation
     assert check(unheard(shared=True), "sampler").mistake == "noise-per-batch"
+
+
+def test_a_walk_that_does_not_converge_is_seen():
+    verdict = check(lambda net, x, S, eta, a: twelve_lines(net, x, 13 if 20 < S < 100 else S, eta, a), "sampler")
+    assert verdict.verdict == "wrong" and not verdict.oracles["order"]["passed"] and "a ratio of 1.00" in verdict.explanation
+
+
+def test_moments_of_many_samples_are_seen():
+    def sampler(eps_theta, x, S, eta, a):
+        factor = 0.9 if len(x) > 100 else 1.0
+        return loop(step=lambda x, e, t, s, eta, z, a: package_step(x, e, t, s, eta, factor * z, a))(eps_theta, x, S, eta, a)
+
+    verdict = check(sampler, "sampler")
+    assert verdict.verdict == "wrong" and not verdict.oracles["moments at eta = 1"]["passed"], verdict.text()
+    assert verdict.oracles["order"]["passed"] and "standard errors away" in verdict.explanation
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_a_right_sampler_is_of_first_order_whatever_its_levels(spacing):
+    oracles = check(package_sampler(spacing), "sampler").oracles
+    assert oracles["order"]["passed"] and oracles["moments at eta = 1"]["passed"]
 
 
 def test_a_batch_that_is_normalised_is_seen():
@@ -328,6 +481,13 @@ def test_the_command_answers_with_its_exit_code_and_json(mine, tmp_path, capsys)
         assert (written["verdict"], written["mistake"]) == (verdict, mistake)
         assert all(set(oracle) == {"passed", "said"} for oracle in written["oracles"].values())
         assert verdict.upper() in capsys.readouterr().out and verdict in report.read_text()
+    page = tmp_path / "verdict.html"
+    main([f"{mine}:wrong", "--kind", "step", "--report", str(page), "--arrays", "torch"])
+    html = page.read_text(encoding="utf8")
+    assert html.startswith("<!doctype html>") and "direction-sigma" in html and "<strong>failed</strong>" in html
+    assert "http" not in html and "<script" not in html  # needs no other file
+    assert "&lt;x&gt;" in check(lambda x, e, t, s, eta, z, a: x, "step").html("<x>")
+    capsys.readouterr()
     main([f"{mine}:wrong", "--kind", "step"])
     said = " ".join(capsys.readouterr().out.split())
     assert "x_0 sqrt(abar_s) + sigma eps + sigma z" in said and "eq. 12" in said and "never leaves the predicted x_0" in said
@@ -354,3 +514,12 @@ def test_a_wrong_call_is_one_line_and_2(mine, capsys, arguments, says):
 def test_the_kit_as_a_process(mine):
     done = subprocess.run([sys.executable, "-m", "ddim_edu.conformance", f"{mine}:wrong", "--kind", "step"], capture_output=True, text=True)
     assert done.returncode == 1 and "[direction-sigma]" in done.stdout and not done.stderr
+
+
+def test_the_fixture_in_a_project_of_its_own(mine, tmp_path):
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["ddim_edu.conformance.pytest_plugin"]\n', encoding="utf8")
+    tests = "import mine\n" + "".join(f"def test_{n}(conforms):\n    conforms(mine.{n}, 'step')\n" for n in ("right", "wrong"))
+    (tmp_path / "test_mine.py").write_text(tests, encoding="utf8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "test_mine.py"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 1 and "1 failed, 1 passed" in done.stdout and "[direction-sigma]" in done.stdout, done.stdout + done.stderr

@@ -12,7 +12,7 @@ FLOORS = {
     "lab.convert": 1, "lab.foreign": 2,
     "sampler": 3, "solvers": 3, "losses": 3, "adaptive": 3, "exact": 3,
     "apps": 4, "line": 4, "plotting": 4, "lab.processes": 4, "lab.precision": 4, "lab.data": 4, "lab.recipes": 4, "lab.checkpoint": 4,
-    "conformance": 4, "conformance.__main__": 6, "translate": 4,
+    "conformance": 4, "conformance.__main__": 6, "conformance.pytest_plugin": 6, "translate": 4,
     "apps.audio": 1, "lab.classifiers": 3, "lab.autoencoders": 3, "lab.sounds": 3, "lab.metrics": 4, "lab.features": 4, "lab.compare": 4,
     "lab.trainer": 5, "lab.evaluation": 5, "lab.card": 5, "lab.onnx_export": 5, "commandline": 5, "exercises": 5,
     "apps.command": 6, "apps.sound": 6, "apps.__main__": 6,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ddim_edu.commandline import fail, run
-from ddim_edu.conformance.contract import SIGNATURES, Refused, listen, load
+from ddim_edu.conformance.contract import ARRAYS, SIGNATURES, Refused, listen, load
 from ddim_edu.conformance.kit import KINDS, check
 from ddim_edu.files import replacing
 
@@ -25,7 +25,9 @@ eps_theta(x, t) takes t as an int tensor (B,) in 1..T. A function with other arg
   from their.module import their_step
   step = lambda x_t, eps, t, s, eta, noise, alpha_bar: their_step(eps, x_t, alpha_bar[t], alpha_bar[s], eta * eta, noise)
 
-Levels counted from 0 are t - 1 here, and alphas_cumprod is alpha_bar[1:]. numpy and jax functions convert what they are given.
+Levels counted from 0 are t - 1 here, and alphas_cumprod is alpha_bar[1:]. A function that fails with torch tensors is given
+numpy arrays, then jax arrays where jax is installed; --arrays says which at once. eta is the paper's: azula's is eta * eta here, and
+smalldiffusion's (gam, mu) is (1, 0) at eta = 0 and (1, 1/2) at eta = 1, with x_t / sqrt(alpha_bar[t]) for its state.
 
 Exit code: 0 right, or a convention that is named; 1 wrong; 2 called wrongly."""
 
@@ -42,15 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("target", metavar="FILE.py:FUNCTION", help="or package.module:function")
     parser.add_argument("--kind", required=True, choices=list(KINDS), help="what it is")
+    parser.add_argument("--arrays", choices=ARRAYS, help="what the function takes (default: torch, else what it runs with)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdict there, as JSON")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the verdict there, as Markdown for a pull request")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the verdict there, for a pull request: .html, else Markdown")
     try:
         options = parser.parse_args(arguments)
         listen()  # before the file binds torch's functions to names of its own
-        verdict = check(load(options.target), options.kind)
+        verdict = check(load(options.target), options.kind, options.arrays)
+        web = options.report is not None and options.report.suffix.lower() in (".html", ".htm")
         for path, text in (
             (options.json, json.dumps(verdict.as_dict(), indent=1) + "\n"),
-            (options.report, verdict.markdown(options.target)),
+            (options.report, verdict.html(options.target) if web else verdict.markdown(options.target)),
         ):
             if path is not None:
                 with replacing(path) as file:

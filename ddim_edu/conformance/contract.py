@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -138,6 +138,46 @@ def array(value: object) -> np.ndarray:
     return np.array(value, dtype=np.float64)
 
 
+ARRAYS = ("torch", "numpy", "jax")
+
+
+def speaking(f: Callable, arrays: str) -> Callable:
+    """A function of numpy or jax arrays as one of torch tensors, which the contract names: the only place of this conversion.
+
+    Each tensor that it is given is converted, and a network that it is given takes such arrays and answers with them.
+
+    Args:
+        f: the function.
+        arrays: one of :data:`ARRAYS`; with ``"torch"`` the function stays as it is.
+
+    Raises:
+        Refused: if jax is not installed, or nothing of that name is known.
+    """
+    if arrays not in ARRAYS:
+        raise Refused(f"there are no arrays {arrays!r}; choose one of {', '.join(ARRAYS)}")
+    if arrays == "torch":
+        return f
+    make = np.array
+    if arrays == "jax":
+        try:
+            make = importlib.import_module("jax.numpy").asarray
+        except ImportError:
+            raise Refused("jax is not installed") from None
+
+    def into(value: object) -> object:
+        if isinstance(value, torch.Tensor):
+            return make(value.detach().numpy())
+        return asked_with_arrays(value) if callable(value) else value
+
+    def asked_with_arrays(network: Callable) -> Callable:
+        def ask(x, t):
+            return make(network(torch.from_numpy(np.array(x)), torch.from_numpy(np.array(t)) if np.ndim(t) else t).numpy())
+
+        return ask
+
+    return lambda *given: f(*(into(value) for value in given))
+
+
 def first_of(value: object) -> object:
     """The first of several results; the state of an output object: adapters for what functions return beside the state."""
     for name in ("prev_sample", "sample"):
@@ -201,14 +241,24 @@ class Network:
         alpha_bar: of the schedule, ``(T+1,)``.
         spread: how far the data reaches: below 1, so that clipping to [-1, 1] has nothing to do, or beyond.
         shape: of one picture; its size is the mixture's dimension.
+        std: of each component; by default a fiftieth of the spread, which is nearly points.
+        weights: of the three components; a weight for each of the first ones is enough.
     """
 
-    def __init__(self, alpha_bar: np.ndarray, spread: float = 0.8, shape: tuple[int, ...] = (1, 2, 2)) -> None:
+    def __init__(
+        self,
+        alpha_bar: np.ndarray,
+        spread: float = 0.8,
+        shape: tuple[int, ...] = (1, 2, 2),
+        std: float | None = None,
+        weights: Sequence[float] = (0.5, 0.3, 0.2),
+    ) -> None:
         # From the betas, so that the mixture's schedule is this one to rounding.
         schedule = NoiseSchedule.from_betas(1 - alpha_bar[1:] / alpha_bar[:-1])
         size = int(np.prod(shape))
         rows = torch.tensor([[1.0, -1.0, 0.5, 0.25], [-0.75, 0.5, 1.0, -1.0], [0.25, 1.0, -0.5, -0.25]], dtype=torch.float64)
-        self.data = GaussianMixture([0.5, 0.3, 0.2], spread * rows.repeat(1, -(-size // 4))[:, :size], (0.02 * spread) ** 2, schedule)
+        means = spread * rows.repeat(1, -(-size // 4))[: len(weights), :size]
+        self.data = GaussianMixture(weights, means, (0.02 * spread if std is None else std) ** 2, schedule)
         self.T, self.shape, self.run = schedule.T, shape, None
 
     def __call__(self, x: torch.Tensor, t: object) -> torch.Tensor:

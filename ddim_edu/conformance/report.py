@@ -1,9 +1,29 @@
-"""What the kit says (floor 4): a verdict, and the same as JSON, as a table for a terminal, as Markdown for a pull request."""
+"""What the kit says (floor 4): a verdict, and the same as JSON, as a table for a terminal, as Markdown or HTML for a pull request."""
 
 from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass, field
+from html import escape
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem }}
+pre {{ overflow-x: auto }}
+td, th {{ text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; overflow-wrap: anywhere }}
+</style></head>
+<body>
+<h1>{title}</h1>
+{body}
+<table><thead><tr><th>oracle</th><th>result</th><th>what it saw</th></tr></thead>
+<tbody>
+{rows}
+</tbody></table>
+</body></html>
+"""
 
 
 @dataclass
@@ -73,3 +93,15 @@ class Verdict:
         lines += ["| oracle | | what it saw |", "|---|---|---|"]
         lines += [f"| {oracle} | {'passed' if o['passed'] else '**failed**'} | {o['said']} |" for oracle, o in self.oracles.items()]
         return "\n".join(lines) + "\n"
+
+    def html(self, name: str = "") -> str:
+        """The same as a page that needs no other file."""
+        first, *rest = self.explanation.split("\n", 1)
+        title = f"{name or 'function'} as a {self.kind}: {self.verdict}" + (f" ({self.mistake})" if self.mistake else "")
+        body = f"<p>{escape(first)}</p>" + "".join(f"\n<pre><code>{escape(code)}</code></pre>" for code in rest)
+        results = {True: "passed", False: "<strong>failed</strong>"}
+        rows = "\n".join(
+            f"<tr><td>{escape(oracle)}</td><td>{results[o['passed']]}</td><td>{escape(o['said'])}</td></tr>"
+            for oracle, o in self.oracles.items()
+        )
+        return PAGE.format(title=escape(title), body=body, rows=rows)
