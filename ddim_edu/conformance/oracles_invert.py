@@ -75,6 +75,8 @@ def invert(verdict: Verdict, f: Callable) -> None:
         ):  # the same moves may be one known mistake between the levels that it asks about
             if guess := _invert_guess(runs, abar, most=1):
                 blamed = guess
+        if any(b.startswith("invert-asked") for b in blamed):
+            verdict.saw("levels asked", False, f"{listing(runs[0].asked)}, of states at {listing(chains[10][:-1])}")
         verdict.saw("steps upwards", True, "each is DDIM eq. 12 with sigma = 0, from level to level: " + listing(chains[10]))
         if blamed:
             if not any(b in BY_ID for b in blamed):
