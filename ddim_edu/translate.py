@@ -32,7 +32,7 @@ class Process:
     """A sampling process in this book's terms.
 
     Attributes:
-        schedule: a key of :data:`SCHEDULES`.
+        schedule: a key of ``SCHEDULES``.
         T: number of levels.
         S: number of steps.
         spacing: of :func:`ddim_edu.schedule.make_tau`.

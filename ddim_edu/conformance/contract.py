@@ -148,7 +148,7 @@ def speaking(f: Callable, arrays: str) -> Callable:
 
     Args:
         f: the function.
-        arrays: one of :data:`ARRAYS`; with ``"torch"`` the function stays as it is.
+        arrays: one of ``ARRAYS``; with ``"torch"`` the function stays as it is.
 
     Raises:
         Refused: if jax is not installed, or nothing of that name is known.
@@ -199,7 +199,7 @@ def quiet() -> Iterator[None]:
 
 
 def call_step(f: Callable, move: Move, alpha_bar: torch.Tensor, how: str) -> np.ndarray:
-    """Call a step function in one of the ways of :data:`WAYS`."""
+    """Call a step function in one of the ways of ``WAYS``."""
     tensor = torch.from_numpy
     t, s = WAYS[how](move.t, len(move.x)), WAYS[how](move.s, len(move.x))
     abar = alpha_bar.numpy() if how == "numpy" else alpha_bar

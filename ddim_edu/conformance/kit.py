@@ -32,8 +32,8 @@ def check(function: Callable, kind: str, arrays: str | None = None) -> Verdict:
     ``check(lambda x_t, eps, t, s, eta, noise, alpha_bar: mine(eps, x_t, alpha_bar[t], alpha_bar[s], eta, noise), "step")``.
 
     Args:
-        function: what keeps the contract of its kind, see :data:`~ddim_edu.conformance.contract.SIGNATURES`.
-        kind: a key of :data:`KINDS`.
+        function: what keeps the contract of its kind, see ``SIGNATURES``.
+        kind: a key of ``KINDS``.
         arrays: what the function takes, ``"torch"``, ``"numpy"`` or ``"jax"``. By default torch tensors, and where it fails with them,
             numpy arrays, then jax arrays if jax is installed.
 

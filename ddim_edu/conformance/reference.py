@@ -88,7 +88,7 @@ class Sheet:
 
 
 def schedule(T: int, family: str = "linear", change: Formulas | None = None) -> np.ndarray:
-    """``(T+1,)`` alpha-bar of one of :data:`FAMILIES`, with lines of :data:`SCHEDULE` replaced by those of ``change``."""
+    """``(T+1,)`` alpha-bar of one of ``FAMILIES``, with lines of ``SCHEDULE`` replaced by those of ``change``."""
     with np.errstate(all="ignore"):
         return np.asarray(Sheet({**SCHEDULE, **(change or {})}, T=T, family=family).alpha_bar)
 
@@ -99,7 +99,7 @@ def build(kind: str, change: Formulas | None = None, *, root: str = "clamped", f
     Args:
         kind: ``step``, ``sampler``, ``invert``, ``sigma``, ``tau`` or ``schedule``.
         change: what stands in the place of which line.
-        root: what becomes of roots of negative numbers, a key of :data:`ROOTS`.
+        root: what becomes of roots of negative numbers, a key of ``ROOTS``.
         family: of the schedule.
     """
     change = dict(change or {})
