@@ -95,7 +95,7 @@ def read(path: Path, image_size: int | None = None) -> Foreign:
     """Read a model of another library.
 
     Args:
-        path: The file of its weights: one of :data:`WEIGHTS`, with its configuration beside it, or one that the
+        path: The file of its weights: one of ``WEIGHTS``, with its configuration beside it, or one that the
             official code saved.
         image_size: Side of the images, for an official file that does not show it.
 
@@ -133,7 +133,7 @@ def write_diffusers(
         weights: Its ``state_dict()``.
         schedule: The noise schedule, which is written as ``trained_betas``.
         prediction: What the network predicts.
-        spacing: The scheduler's ``timestep_spacing``, one of :data:`SPACINGS`.
+        spacing: The scheduler's ``timestep_spacing``, one of ``SPACINGS``.
         clip: The scheduler's ``clip_sample_range``; None for ``clip_sample = False``.
         about: What :func:`read` shall give back as ``recipe`` and ``step``.
 
