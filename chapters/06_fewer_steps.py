@@ -230,7 +230,7 @@ print(f"mean {truth.mean():.2f}, standard deviation {truth.std():.2f}")
 # \end{gathered}
 # $$ (eq:fewer-density)
 #
-# The left-hand side does not depend on $r$, so $r \propto \sqrt c$ costs least: a spacing made for this data. This spacing needs the truth, so it is no practical recipe. It is a ruler for the five practical spacings.
+# The left-hand side does not depend on $r$, so $r \propto \sqrt c$ costs least: a spacing made for this data. This spacing needs the truth: it is no recipe but a ruler for the five practical spacings.
 
 # %%
 levels = torch.arange(0, 1001, 5).clamp(min=1)  # 1, 5, 10, ..., 1000
@@ -278,9 +278,14 @@ for name, b in below.items():
         cost = (root_c**2 / r * dn).sum() * (r * dn).sum() / b[-1] ** 2
         print(f"{name}, r = sqrt(c)^{power:<4g}  {cost:.1f} times the least")
         assert cost > 1.1 if power < 1 else abs(cost - 1) < 1e-9
+    for S in (50, 100):  # the least cost is half of (integral of sqrt(c))^2 / S
+        actual = error_of(peaks[name], made_to_measure(S, b))
+        share = actual / (0.5 * b[-1].item() ** 2 / S)
+        print(f"{name}, S = {S}: error {actual:.4f}, {share:.2f} of the predicted")
+        assert 0.5 < share < 1
 
 # %% [markdown]
-# In the coordinates $\nu$ and $x/\sqrt{\bar\alpha}$ the path of a quantile is the same curve for every schedule. So the two schedules put the bends at different levels and at nearly the same signal-to-noise ratio, 2.9 and 3.0 (first output): the bends belong to the data, the labels to the schedule. The second output is {eq}`eq:fewer-density`: other densities of steps cost more.
+# In the coordinates $\nu$ and $x/\sqrt{\bar\alpha}$ the path of a quantile is the same curve for every schedule. So the schedules put the bends at different levels and at nearly the same SNR, 2.9 and 3.0 (first output): the bends belong to the data, the labels to the schedule. The second output is {eq}`eq:fewer-density`: other densities cost more. The actual error is 0.59 to 0.74 of the predicted.
 #
 # ## Five spacings
 #
