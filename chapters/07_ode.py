@@ -678,7 +678,7 @@ assert abs(smooth[20] - 0.45) < 0.03 and abs(smooth[200] - 0.75) < 0.03
 # %% [markdown]
 # With the same variances and a density, the mean square comes to 0.45 in 20 steps and to 0.75 in 200, on its way to 1. What these numbers lack is the work of long steps. The digits stay at about a third of them, at either number of steps: that is the work of the missing density. Data that are to be encoded as noise need a density; the noise of level 1 gives them one.
 #
-# So a good round trip says little about the latents. A good round trip also says little about the other one, from noise to a picture and back to the noise. That other trip misses by much, and by less in shorter steps; with 900 steps by less than a third of the miss with 50. In the quiet pixels the decoder shrinks all noise to nearly nothing, and the encoder finds it again only in short steps. (Unrelated noise would miss by 2.)
+# So a good round trip says little about the latents. A good round trip also says little about the other one, from noise to a picture and back to the noise. That other trip misses by much, and by less in shorter steps; with 900 steps by less than a third of the miss with 50. In the quiet pixels the decoder shrinks all noise to nearly nothing, and the encoder finds it again only in short steps. (Five noises; unrelated noise would miss by 2.)
 
 # %%
 noise, missed = draw(pictures, generator)[:5], {}
