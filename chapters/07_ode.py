@@ -167,7 +167,6 @@ eps = one.eps_at(abar**0.5 * x[:, None], abar)[:, 0]
 assert torch.allclose(velocity, eps, atol=1e-4) and eps.abs().max() > 1
 
 # %%
-# checks eq:velocity, eq:heat
 plane = GaussianMixture(
     [0.5, 0.3, 0.2], [[-1.0, -0.6], [1.0, -0.4], [0.2, 1.1]], 0.03, schedule
 )
@@ -180,10 +179,16 @@ def log_p(x, nu):
     return (plane.weights.log() + parts.log_prob(x[:, None])).logsumexp(1)
 
 
-field = lambda y: plane.eps_at(abar**0.5 * y, abar)  # the velocity
-score, = torch.autograd.grad(log_p(x, nu).sum(), x)
-assert torch.allclose(field(x), -nu * score, rtol=0, atol=1e-9)
-current = lambda y: log_p(y, nu).exp()[:, None] * field(y)  # p u
+# %%
+# checks eq:velocity, eq:heat
+def current(y):
+    """p u, with u the velocity eps*."""
+    return log_p(y, nu).exp()[:, None] * plane.eps_at(abar**0.5 * y, abar)
+
+
+(score,) = torch.autograd.grad(log_p(x, nu).sum(), x)
+found = plane.eps_at(abar**0.5 * x, abar)
+assert torch.allclose(found, -nu * score, rtol=0, atol=1e-9)
 out = sum((current(x + h * e) - current(x - h * e)) @ e for e in eye)
 in_time = log_p(x, nu + h).exp() - log_p(x, nu - h).exp()
 assert torch.allclose(in_time / (2 * h), -out / (2 * h), atol=1e-4)
