@@ -16,7 +16,7 @@ FLOORS = {
     "apps.audio": 1, "lab.classifiers": 3, "lab.autoencoders": 3, "lab.sounds": 3, "lab.metrics": 4, "lab.features": 4, "lab.compare": 4,
     "lab.trainer": 5, "lab.evaluation": 5, "lab.card": 5, "lab.onnx_export": 5, "commandline": 5, "exercises": 5,
     "apps.command": 6, "apps.sound": 6, "apps.__main__": 6,
-    "train": 6, "sample": 6, "export": 6, "evaluate": 6, "lab.train_classifier": 6, "lab.train_autoencoder": 6,
+    "__main__": 6, "train": 6, "sample": 6, "export": 6, "evaluate": 6, "lab.train_classifier": 6, "lab.train_autoencoder": 6,
 }  # fmt: skip
 ONLY_HERE = {
     "matplotlib": {"plotting"},
