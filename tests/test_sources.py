@@ -728,7 +728,7 @@ def test_what_comes_back():
     """Chapter 7 prints both round trips; the pages promise only the one that closes."""
     notebook = nbformat.read(ROOT / "chapters" / "07_ode.ipynb", as_version=4)
     said = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
-    picture, noise = map(float, re.search(r"picture to picture (\S+), noise to noise (\S+)", said).groups())
+    noise, picture = map(float, re.search(r"S = 50: noise to noise (\S+), picture to picture (\S+)", said).groups())
     assert picture < 0.01 and noise > 0.3  # unrelated noise would give 2
     for page, words in (
         ("index.md", "a picture can be taken to a noise-like latent and, nearly, back"),
