@@ -523,3 +523,27 @@ def test_the_fixture_in_a_project_of_its_own(mine, tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "test_mine.py"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 1 and "1 failed, 1 passed" in done.stdout and "[direction-sigma]" in done.stdout, done.stdout + done.stderr
+
+
+def test_what_is_wrong_is_seen_in_the_table_too():
+    """A reader of the list alone finds the reason: the pair of numbers differs, and reused noise fails."""
+
+    def inside(t, s, eta, alpha_bar):
+        a, b = alpha_bar[t], alpha_bar[s]
+        return (eta * (1 - b) / (1 - a) * (1 - a / b)) ** 0.5
+
+    verdict = check(inside, "sigma")
+    found, right = verdict.oracles["DDIM eq. 16"]["said"].split(" = ")[1].split(", should be ")
+    assert verdict.mistake == "sigma-eta-root" and abs(float(found) - float(right)) > 0.1
+
+    def once(eps_theta, x_T, S, eta, alpha_bar):
+        x, z, levels = x_T, torch.randn_like(x_T), [round(i * 1000 / S) for i in range(S, -1, -1)]
+        for t, s in zip(levels, levels[1:]):
+            eps = eps_theta(x, torch.full((len(x),), t))
+            a, b = alpha_bar[t], alpha_bar[s]
+            sigma = eta * ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5
+            x = b**0.5 * (x - (1 - a) ** 0.5 * eps) / a**0.5 + (1 - b - sigma**2) ** 0.5 * eps + sigma * z
+        return x
+
+    verdict = check(once, "sampler")
+    assert verdict.mistake == "noise-reused" and [name for name, o in verdict.oracles.items() if not o["passed"]] == ["fresh noise"]

@@ -78,6 +78,9 @@ def sampler(verdict: Verdict, f: Callable) -> None:
     if found.guess is None:
         _besides(verdict, seen, moves, blamed)
         return
+    for id, said in (("noise-reused", "one z for all steps of a run"), ("noise-is-x-T", "x_T again, for z")):
+        if id in blamed:
+            verdict.saw("fresh noise", False, said)
     if blamed:
         accuse(verdict, blamed)
         if "asked-elsewhere" in blamed:
