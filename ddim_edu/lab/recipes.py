@@ -177,6 +177,17 @@ _LAPTOP = Recipe(
     save_every=250,
 )
 
+_FACES = replace(
+    _LAPTOP,
+    data="faces",
+    prediction="v",
+    unet=UNetConfig(
+        image_size=32, ch=48, ch_mult=(1, 2, 3), num_res_blocks=1, attn_resolutions=(8,), dropout=0.0, groups=16, classes=4
+    ),
+    label_dropout=0.1,
+    steps=2500,
+)
+
 RECIPES: dict[str, Recipe] = {
     # Less than two minutes on two CPU cores. The choices are those that made the most readable digits in that time: the linear schedule
     # spends a third of its levels where nothing is left to be seen of 8x8 pixels, and attention at 4x4 is worth less than more steps.
@@ -223,41 +234,11 @@ RECIPES: dict[str, Recipe] = {
         steps=15_000,
     ),
     # Drawn faces, half an hour on two cores: of low entropy, so that one can watch them come into being.
-    "faces": replace(
-        _LAPTOP,
-        data="faces",
-        prediction="v",
-        unet=UNetConfig(
-            image_size=32,
-            image_channels=3,
-            ch=48,
-            ch_mult=(1, 2, 3),
-            num_res_blocks=1,
-            attn_resolutions=(8,),
-            dropout=0.0,
-            groups=16,
-            classes=4,
-        ),
-        label_dropout=0.1,
-        steps=2500,
-    ),
+    "faces": _FACES,
     # The same at 64x64, a night on two cores.
     "faces-64": replace(
-        _LAPTOP,
-        data="faces",
-        prediction="v",
-        unet=UNetConfig(
-            image_size=64,
-            image_channels=3,
-            ch=32,
-            ch_mult=(1, 2, 3, 4),
-            num_res_blocks=1,
-            attn_resolutions=(8,),
-            dropout=0.0,
-            groups=16,
-            classes=4,
-        ),
-        label_dropout=0.1,
+        _FACES,
+        unet=replace(_FACES.unet, image_size=64, ch=32, ch_mult=(1, 2, 3, 4)),
         steps=40_000,
         batch=32,
         lr=1e-3,
