@@ -1,12 +1,12 @@
 """Does the adaptive-step loss help? The runs of results/adaptive_ablation.md, whose protocol was written before them.
 
-    python benchmarks/adaptive_ablation.py digits                             every cell that is missing, one after the other
-    python benchmarks/adaptive_ablation.py fashion-mnist --only mended-1 3    one loss and seed
-    python benchmarks/adaptive_ablation.py digits --only mended-1 3 --check   that cell anew, held against its row
-    python benchmarks/adaptive_ablation.py digits --table                     what there is, analysed
+    python benchmarks/adaptive_ablation.py digits                             every cell that is missing, one after the
+    other python benchmarks/adaptive_ablation.py fashion-mnist --only mended-1 3    one loss and seed python
+    benchmarks/adaptive_ablation.py digits --only mended-1 3 --check   that cell anew, held against its row python
+    benchmarks/adaptive_ablation.py digits --table                     what there is, analysed
 
-A cell is trained in runs/ablation/ (which git ignores), judged, and written into results/adaptive_ablation_DATA.json. Several of these
-commands can run at once: a cell belongs to the one that made its folder.
+A cell is trained in runs/ablation/ (which git ignores), judged, and written into results/adaptive_ablation_DATA.json.
+Several of these commands can run at once: a cell belongs to the one that made its folder.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def heldout_mse(model: Checkpoint, data: str, images: ImageData) -> list[float]:
     eps = torch.randn(x.shape, generator=generator)
     error = torch.cat(
         [
-            eps_error(model.eps_theta(labels[i : i + 500]), x[i : i + 500], t[i : i + 500], eps[i : i + 500], model.schedule)
+            eps_error(
+                model.eps_theta(labels[i : i + 500]), x[i : i + 500], t[i : i + 500], eps[i : i + 500], model.schedule
+            )
             for i in range(0, len(x), 500)
         ]
     ).double()
@@ -100,7 +102,9 @@ def draw(model: Checkpoint, n: int, batch: int = 250) -> torch.Tensor:
         labels = torch.arange(i, min(i + batch, n)) % 10
         generators = image_generators(0, i, i + len(labels))
         shape = (len(labels), *model.image_shape)
-        parts.append(sample(model.eps_theta(labels), shape, model.schedule, tau, eta=0.0, clip=1.0, generator=generators))
+        parts.append(
+            sample(model.eps_theta(labels), shape, model.schedule, tau, eta=0.0, clip=1.0, generator=generators)
+        )
     return torch.cat(parts)
 
 
@@ -148,7 +152,10 @@ def add(data: str, row: dict) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         rows = read(data) | {(row["loss"], row["seed"]): row}
         ordered = [rows[key] for key in sorted(rows, key=lambda k: (list(LOSSES).index(k[0]), k[1]))]
-        about = {"protocol": "results/adaptive_ablation.md", "command": f"python benchmarks/adaptive_ablation.py {data}"}
+        about = {
+            "protocol": "results/adaptive_ablation.md",
+            "command": f"python benchmarks/adaptive_ablation.py {data}",
+        }
         with replacing(results_file(data)) as temporary:
             temporary.write_text(json.dumps(about | {"rows": ordered}, indent=1) + "\n", encoding="utf8")
 
@@ -157,7 +164,9 @@ def table(data: str) -> None:
     """Means, intervals and paired tests, as the protocol says."""
     rows = read(data)
     for outcome in ("heldout_mse", "classifier_distance", "kid", "sharpness_ratio", "training_loss"):
-        print(f"\n{data}: {outcome}\n{'loss':12}{'n':>3}  {'mean':>9}  95%        difference to mse  95%       p (paired)  Holm")
+        print(
+            f"\n{data}: {outcome}\n{'loss':12}{'n':>3}  {'mean':>9}  95%        difference to mse  95%       p (paired)  Holm"
+        )
         found = {loss: {seed: rows[loss, seed][outcome] for seed in SEEDS if (loss, seed) in rows} for loss in LOSSES}
         tests = {}
         for loss, values in found.items():
@@ -210,17 +219,27 @@ def main() -> int:
 
 
 def check(data: str, loss: str, seed: int) -> int:
-    """Run a cell again; 1 if an outcome differs by more than rounding on another machine may: losses by 0.1%, judged samples by 2%."""
+    """Run a cell again; 1 if an outcome differs by more than rounding on another machine may: losses by 0.1%, judged
+    samples by 2%.
+    """
     before = read(data)[loss, seed]
     with tempfile.TemporaryDirectory() as folder:
         row = run(data, loss, seed, Path(folder))
-    allowed = {"training_loss": 1e-3, "heldout_mse": 1e-3, "classifier_distance": 0.02, "kid": 0.02, "sharpness_ratio": 0.02}
+    allowed = {
+        "training_loss": 1e-3,
+        "heldout_mse": 1e-3,
+        "classifier_distance": 0.02,
+        "kid": 0.02,
+        "sharpness_ratio": 0.02,
+    }
     wrong = []
     for name, most in allowed.items():
         change = row[name] / before[name] - 1
         if not abs(change) <= most:
             wrong.append(name)
-        print(f"{name:20} {before[name]:.6f}  again {row[name]:.6f}  {change:+.3%}{'' if row[name] != before[name] else ', bit for bit'}")
+        print(
+            f"{name:20} {before[name]:.6f}  again {row[name]:.6f}  {change:+.3%}{'' if row[name] != before[name] else ', bit for bit'}"
+        )
     print("the row is reproduced" if not wrong else f"differs: {', '.join(wrong)}")
     return int(bool(wrong))
 

@@ -1,13 +1,15 @@
-"""Do error-controlled steps pay, and does a picture's complexity say where steps are needed? Chapter 8 shows the results.
+"""Do error-controlled steps pay, and does a picture's complexity say where steps are needed? Chapter 8 shows the
+results.
 
     python benchmarks/adaptive_steps.py [mixture] [MODEL ...] [--dealing] [--out results/adaptive_steps.json]
 
-Each problem that is named (``mixture``, or a model such as ``digits``) is measured and takes its place in the file; others stay. All
-starts are standard normal; the truth of each is the end of Heun's method with many more steps, by the same predictor, from the same
-start. An image's error is the root mean square over its elements of the distance to that end. Tau is fitted on starts that are not
-judged. Errors are given as the mean and the median over the images of a batch, then averaged over batches; "se" is the standard error
-over batches. The parameters of the controller are the defaults of ``adaptive_ddim``; they were chosen on other starts. With
-``--dealing`` only what concerns single pictures is measured again, who should get more steps, and the rest of the file stays.
+Each problem that is named (``mixture``, or a model such as ``digits``) is measured and takes its place in the file;
+others stay. All starts are standard normal; the truth of each is the end of Heun's method with many more steps, by the
+same predictor, from the same start. An image's error is the root mean square over its elements of the distance to that
+end. Tau is fitted on starts that are not judged. Errors are given as the mean and the median over the images of a
+batch, then averaged over batches; "se" is the standard error over batches. The parameters of the controller are the
+defaults of ``adaptive_ddim``; they were chosen on other starts. With ``--dealing`` only what concerns single pictures
+is measured again, who should get more steps, and the rest of the file stays.
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ def problem(name: str) -> Problem:
         plane = GaussianMixture([0.5, 0.3, 0.2], [[-1.0, -0.6], [1.0, -0.4], [0.2, 1.1]], 0.03, schedule)
         return Problem(name, plane.eps, schedule, 1000, (2,), torch.float64, 250, 250, 1000)
     loaded = load(name)
-    # The last steps of the cosine schedule are far longer than the rest in the ODE's clock: begin below, as chapters 6 and 7 do.
+    # The last steps of the cosine schedule are far longer than the rest in the ODE's clock: begin below, as chapters 6
+    # and 7 do.
     start = 900 if loaded.schedule.nsr[-1] > 1000 else loaded.schedule.T
     # Larger pictures are dearer: half as many, which the standard errors show.
     per_batch, fit = (16, 24) if loaded.config.image_size <= 16 else (8, 12)
@@ -95,7 +98,12 @@ def reused(eps_theta: EpsTheta, x_T: Tensor, schedule: NoiseSchedule, tau: Tenso
     return heun(eps_theta, x_T, schedule, tau, reuse=True)
 
 
-METHODS: dict[str, Callable[..., Tensor]] = {"ddim": ddim, "heun": heun, "heun, noise reused": reused, "dpm-solver++(2m)": dpm_solver_2m}
+METHODS: dict[str, Callable[..., Tensor]] = {
+    "ddim": ddim,
+    "heun": heun,
+    "heun, noise reused": reused,
+    "dpm-solver++(2m)": dpm_solver_2m,
+}
 
 
 def distance(x: Tensor, truth: Tensor) -> Tensor:
@@ -113,7 +121,8 @@ def summary(batches: list[Tensor]) -> dict[str, float]:
     return found
 
 
-# --- the best fixed tau --------------------------------------------------------------------------------------------------------------
+# --- the best fixed tau
+# --------------------------------------------------------------------------------------------------------------
 
 
 def clean(p: Problem, levels: np.ndarray) -> list[int]:
@@ -128,7 +137,9 @@ def clean(p: Problem, levels: np.ndarray) -> list[int]:
 
 
 def even_in_bend(p: Problem, x: Tensor, S: int) -> list[int]:
-    """Levels between which DDIM's local error, in units of x, is the same on average over the starts x: (step)^2 times the bend."""
+    """Levels between which DDIM's local error, in units of x, is the same on average over the starts x: (step)^2 times
+    the bend.
+    """
     states = [(p.start, x), *heun_path(p.eps_theta, x, p.schedule, fine_tau(p, 60), reuse=True)][:-1]
     levels = [t for t, _ in states][::-1]
     eps = [p.eps_theta(x_t, torch.full((len(x_t),), t)).double() for t, x_t in states][::-1]
@@ -153,7 +164,9 @@ def fit_tau(p: Problem, solve: Callable[..., Tensor], S: int, x: Tensor, truth: 
         candidates[f"nsr = u^{power:g}"] = clean(p, np.interp(parts**power * nu[p.start], nu, np.arange(len(nu))))
     for power in (1.0, 1.5):
         angle = np.arctan(nu)
-        candidates[f"angle = u^{power:g}"] = clean(p, np.interp(parts**power * angle[p.start], angle, np.arange(len(nu))))
+        candidates[f"angle = u^{power:g}"] = clean(
+            p, np.interp(parts**power * angle[p.start], angle, np.arange(len(nu)))
+        )
     scored = {name: error(tau) for name, tau in candidates.items()}
     family = min(scored, key=scored.__getitem__)
     best, least = candidates[family], scored[family]
@@ -171,7 +184,8 @@ def fit_tau(p: Problem, solve: Callable[..., Tensor], S: int, x: Tensor, truth: 
     return best, least, family
 
 
-# --- error against calls -------------------------------------------------------------------------------------------------------------
+# --- error against calls
+# -------------------------------------------------------------------------------------------------------------
 
 
 def error_against_calls(p: Problem, starts: list[Tensor], truths: list[Tensor]) -> dict:
@@ -179,8 +193,16 @@ def error_against_calls(p: Problem, starts: list[Tensor], truths: list[Tensor]) 
 
     def add(method: str, variant: str, setting: float, calls: list[float], errors: list[Tensor], **more) -> None:
         spread = np.std(calls, ddof=1) / len(calls) ** 0.5
-        row = {"method": method, "variant": variant, "setting": setting, "calls": float(np.mean(calls)), "calls_se": float(spread)}
-        rows.append(row | summary(errors) | {"each_mean": [e.mean().item() for e in errors], "each_calls": calls} | more)
+        row = {
+            "method": method,
+            "variant": variant,
+            "setting": setting,
+            "calls": float(np.mean(calls)),
+            "calls_se": float(spread),
+        }
+        rows.append(
+            row | summary(errors) | {"each_mean": [e.mean().item() for e in errors], "each_calls": calls} | more
+        )
         print(f"  {method:20} {variant:15} {setting:<6g} calls {row['calls']:5.1f}  error {rows[-1]['mean']:.4f} ± "
               f"{rows[-1]['mean_se']:.4f}  median {rows[-1]['median']:.4f}", flush=True)  # fmt: skip
 
@@ -188,7 +210,10 @@ def error_against_calls(p: Problem, starts: list[Tensor], truths: list[Tensor]) 
         for method, solve in METHODS.items():
             for spacing in SPACINGS if method == "ddim" else ("trailing", "quadratic-full"):
                 steps = (S + 1) // 2 if method == "heun" else S
-                errors = [distance(solve(p.eps_theta, x, p.schedule, p.spaced(steps, spacing)), t) for x, t in zip(starts, truths)]
+                errors = [
+                    distance(solve(p.eps_theta, x, p.schedule, p.spaced(steps, spacing)), t)
+                    for x, t in zip(starts, truths)
+                ]
                 add(method, spacing, S, [2.0 * steps - 1 if method == "heun" else S] * len(starts), errors)
     x = p.draw(p.fit, 2)
     truth = heun(p.eps_theta, x, p.schedule, fine_tau(p, p.fine), reuse=True)
@@ -205,12 +230,21 @@ def error_against_calls(p: Problem, starts: list[Tensor], truths: list[Tensor]) 
                 errors = [distance(run.x_0, t) for run, t in zip(runs, truths)]
                 calls = [run.calls.double().mean().item() for run in runs]
                 rejected = float(np.mean([run.rejected.double().mean() for run in runs]))
-                add(f"adaptive, order {order}", "per image" if per_image else "per batch", atol, calls, errors, rejected=rejected)
+                add(
+                    f"adaptive, order {order}",
+                    "per image" if per_image else "per batch",
+                    atol,
+                    calls,
+                    errors,
+                    rejected=rejected,
+                )
     return {"rows": rows, "ratios": ratios(rows)}
 
 
 def ratios(rows: list[dict]) -> list[dict]:
-    """Error of each adaptive run over a fixed method's at the same number of calls (a straight line in the logarithms), by batch."""
+    """Error of each adaptive run over a fixed method's at the same number of calls (a straight line in the logarithms),
+    by batch.
+    """
     found = []
     for row in rows:
         if not row["method"].startswith("adaptive"):
@@ -232,11 +266,14 @@ def ratios(rows: list[dict]) -> list[dict]:
     return found
 
 
-# --- does complexity predict the error of a step? ------------------------------------------------------------------------------------
+# --- does complexity predict the error of a step?
+# ------------------------------------------------------------------------------------
 
 
 def busyness(x: Tensor) -> Tensor:
-    """The mean of the published map over each image of a batch; the norm is the batch's, so that it does not change the ranks."""
+    """The mean of the published map over each image of a batch; the norm is the batch's, so that it does not change the
+    ranks.
+    """
     return complexity(x).flatten(1).mean(1)
 
 
@@ -247,12 +284,21 @@ def alone(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def complexity_and_error(p: Problem, x: Tensor, S: int) -> dict:
-    """Rank correlations over images, for the S - 1 steps of DDIM from true states: of what is known before a step, and its error."""
+    """Rank correlations over images, for the S - 1 steps of DDIM from true states: of what is known before a step, and
+    its error.
+    """
     tau = p.spaced(S, "trailing").tolist()
     fine = torch.tensor(sorted({*fine_tau(p, p.fine).tolist(), *tau}))
     states = {p.start: x} | {s: x_s for s, x_s in heun_path(p.eps_theta, x, p.schedule, fine, reuse=True) if s in tau}
     abar, nu = p.schedule.alpha_bar.tolist(), p.schedule.nsr
-    names = ("complexity of x_t", "complexity of x0_hat", "complexity of x0_hat, alone", "last change of eps", "size of x0_hat", "estimate")
+    names = (
+        "complexity of x_t",
+        "complexity of x0_hat",
+        "complexity of x0_hat, alone",
+        "last change of eps",
+        "size of x0_hat",
+        "estimate",
+    )
     known, error, last = {name: [] for name in names}, [], None
     for t, s in list(zip(tau[::-1], tau[-2::-1]))[:-1]:
         x_t, x_s = states[t], states[s]
@@ -285,7 +331,13 @@ def complexity_and_error(p: Problem, x: Tensor, S: int) -> dict:
         print(f"  S = {S:2d}  {name:28} {result[name]['mean']:+.2f}  95%: {result[name]['mean_95'][0]:+.2f} to "
               f"{result[name]['mean_95'][1]:+.2f}   by step " + " ".join(f"{v:+.2f}" for v in by_step), flush=True)  # fmt: skip
     spread = error.std(1) / error.mean(1)
-    return {"S": S, "images": len(x), "from": tau[-2:1:-1], "correlations": result, "error_spread_over_images": spread.tolist()}
+    return {
+        "S": S,
+        "images": len(x),
+        "from": tau[-2:1:-1],
+        "correlations": result,
+        "error_spread_over_images": spread.tolist(),
+    }
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -296,9 +348,11 @@ def spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def steps_by_complexity(p: Problem, x: Tensor, truth: Tensor, few: int, many: int) -> dict:
-    """Half of the images get many steps, half few, at a mean of (few + many)/2: who gets more is decided in several ways.
+    """Half of the images get many steps, half few, at a mean of (few + many)/2: who gets more is decided in several
+    ways.
 
-    Complexity is that of a finished image, made with half the mean number of steps; that these were taken is not charged.
+    Complexity is that of a finished image, made with half the mean number of steps; that these were taken is not
+    charged.
     """
     mean = (few + many) // 2
     runs = {S: ddim(p.eps_theta, x, p.schedule, p.spaced(S, "trailing")) for S in (mean // 2, few, mean, many)}
@@ -309,7 +363,8 @@ def steps_by_complexity(p: Problem, x: Tensor, truth: Tensor, few: int, many: in
         "more complex, alone": alone(runs[mean // 2]),
         "larger change from half to mean steps": distance(runs[mean // 2], runs[mean]),
         "larger error (knows the truth)": errors[mean],
-        # The sum over the half that gets many steps of (error with few) - (error with many) is what is gained: no other half gains more.
+        # The sum over the half that gets many steps of (error with few) - (error with many) is what is gained: no other
+        # half gains more.
         "larger gain (the best half)": errors[few] - errors[many],
     }
     same, result = errors[mean], {}
@@ -324,18 +379,27 @@ def steps_by_complexity(p: Problem, x: Tensor, truth: Tensor, few: int, many: in
     best = result["larger gain (the best half)"]["change"]
     assert all(found["change"] >= best - 1e-12 for found in result.values())
     each = {str(S): error.tolist() for S, error in errors.items()}
-    return {"steps": [few, mean, many], "same_for_all": same.mean().item(), "change_of_mean_error": result, "each": each}
+    return {
+        "steps": [few, mean, many],
+        "same_for_all": same.mean().item(),
+        "change_of_mean_error": result,
+        "each": each,
+    }
 
 
 def start_of_quadratic(p: Problem, starts: list[Tensor], truths: list[Tensor], S: int) -> dict:
     """What ``quadratic`` errs by before its first step: it begins far below the level at which the starts are noise."""
     level = int(p.spaced(S, "quadratic")[-1])
     tau = fine_tau(p, p.fine)
-    ends = [heun(p.eps_theta, x, p.schedule, torch.cat([tau[tau < level], torch.tensor([level])]), reuse=True) for x in starts]
+    ends = [
+        heun(p.eps_theta, x, p.schedule, torch.cat([tau[tau < level], torch.tensor([level])]), reuse=True)
+        for x in starts
+    ]
     return {"S": S, "level": level} | summary([distance(x, truth) for x, truth in zip(ends, truths)])
 
 
-# --- the command ---------------------------------------------------------------------------------------------------------------------
+# --- the command
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def judged(p: Problem) -> tuple[list[Tensor], list[Tensor]]:
@@ -366,7 +430,10 @@ def measure(p: Problem) -> dict:
         "reference_steps": len(fine_tau(p, p.fine)) - 1,
         "reference_change_when_halved": distance(half, truths[0]).mean().item(),
     }
-    print(f"{p.name}: reference moves by {found['reference_change_when_halved']:.1e} when its steps are halved", flush=True)
+    print(
+        f"{p.name}: reference moves by {found['reference_change_when_halved']:.1e} when its steps are halved",
+        flush=True,
+    )
     found["error_against_calls"] = error_against_calls(p, starts, truths)
     if len(p.shape) == 3:
         found["complexity"] = [complexity_and_error(p, torch.cat(starts), S) for S in (10, 20)]
@@ -392,9 +459,15 @@ def main() -> int:
         if args.dealing:
             measured = everything["problems"][p.name] | measured
         everything["command"] = "python benchmarks/adaptive_steps.py PROBLEM ..."
-        everything["error"] = "root mean square over an image's elements of the distance to the reference end from the same start"
+        everything["error"] = (
+            "root mean square over an image's elements of the distance to the reference end from the same start"
+        )
         everything["controller"] = {"rtol": 0.0, "first": 0.3, "safety": 0.8, "shrink": 0.2, "grow": 2.0}
-        measured["versions"] = {"python": platform.python_version(), "torch": torch.__version__, "ddim_edu": ddim_edu.__version__}
+        measured["versions"] = {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "ddim_edu": ddim_edu.__version__,
+        }
         measured["threads"] = torch.get_num_threads()
         everything.setdefault("problems", {})[p.name] = measured
         with replacing(out) as temporary:

@@ -31,7 +31,9 @@ def measure(modules: str) -> tuple[float, float]:
     """Median seconds for torch, and for the modules after it."""
     runs = []
     for _ in range(RUNS + 1):
-        done = subprocess.run([sys.executable, "-c", CODE.format(modules=modules)], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", CODE.format(modules=modules)], capture_output=True, text=True, check=True
+        )
         runs.append([float(word) for word in done.stdout.split()])
     torch_s, rest_s = zip(*runs[1:])  # the first run may have had to read the files from the disk
     return statistics.median(torch_s), statistics.median(rest_s)

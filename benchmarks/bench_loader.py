@@ -1,9 +1,12 @@
-"""What the loader costs: the share of a training step that goes into fetching the images, in CPU time (CUDA: waiting included).
+"""What the loader costs: the share of a training step that goes into fetching the images, in CPU time (CUDA: waiting
+included).
 
-    python benchmarks/bench_loader.py [--recipe digits fashion-mnist cifar10-tiny cifar10-64] [--data-dir DIR] [--device auto]
+    python benchmarks/bench_loader.py [--recipe digits fashion-mnist cifar10-tiny cifar10-64] [--data-dir DIR] [--device
+    auto]
 
-Goal: below 5% of a step. Fetching is what a step does before it draws noise: the shuffle, gathering the batch, mirroring and turning
-whole numbers into floats. (Reading and decoding happen once, before training; see ddim_edu/lab/folder.py.)
+Goal: below 5% of a step. Fetching is what a step does before it draws noise: the shuffle, gathering the batch,
+mirroring and turning whole numbers into floats. (Reading and decoding happen once, before training; see
+ddim_edu/lab/folder.py.)
 """
 
 from __future__ import annotations
@@ -62,7 +65,10 @@ def main() -> int:
             seconds(step), seconds(fetch)
             pairs = [(seconds(fetch), seconds(step)) for _ in range(options.rounds)]
             loader, whole = (statistics.median(times) for times in zip(*pairs))
-            print(f"{name:16s} step {1e3 * whole:9.2f} ms   loader {1e3 * loader:7.3f} ms   {loader / whole:.2%}", flush=True)
+            print(
+                f"{name:16s} step {1e3 * whole:9.2f} ms   loader {1e3 * loader:7.3f} ms   {loader / whole:.2%}",
+                flush=True,
+            )
             missed |= loader > 0.05 * whole
             trainer.close()
     return int(missed)

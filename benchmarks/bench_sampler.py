@@ -2,9 +2,9 @@
 
     python benchmarks/bench_sampler.py [CHECKPOINT]
 
-20 DDIM steps with the network of the digits recipe, batch 64 (weights don't change the time, so that none need to be trained). The
-time inside the network is summed over its calls, and the share is what is left of the whole; both are taken in the same run, so that
-a busy machine slows them together. On a GPU every call is waited for.
+20 DDIM steps with the network of the digits recipe, batch 64 (weights don't change the time, so that none need to be
+trained). The time inside the network is summed over its calls, and the share is what is left of the whole; both are
+taken in the same run, so that a busy machine slows them together. On a GPU every call is waited for.
 """
 
 from __future__ import annotations

@@ -1,18 +1,20 @@
 """One training step and one sampling step against diffusers and lucidrains' denoising-diffusion-pytorch, as ratios.
 
     pip install denoising-diffusion-pytorch          # diffusers comes with the dev extra
-    python benchmarks/bench_training.py [--recipe cifar10-64 cifar10-128] [--batch 16] [--rounds 7] [--device auto] [--out FILE.json]
+    python benchmarks/bench_training.py [--recipe cifar10-64 cifar10-128] [--batch 16] [--rounds 7] [--device auto]
+    [--out FILE.json]
 
-diffusers' UNet2DModel is built in the shape of our U-Net, with the same number of parameters. lucidrains' Unet is a class near it:
-the same channels and multipliers, two blocks a level and attention at 16x16 (its linear attention, which it has at every level, is
-its own). A training step is what each project's own training script does: noise, loss, gradient, clipping, optimiser, average of the
-weights. "eager" runs ours without torch.compile and in float32; "default" is what python -m ddim_edu.train does on this device in a run
-of less than an hour. Peers run as their scripts do without further options (float32, contiguous, eager), and once more with bf16 autocast,
-as a knowing user would run them. All are timed in turn within each round, so that a busy machine slows them alike; the figures are medians
-over the rounds of the ratio within a round, with the smallest and the largest.
+diffusers' UNet2DModel is built in the shape of our U-Net, with the same number of parameters. lucidrains' Unet is a
+class near it: the same channels and multipliers, two blocks a level and attention at 16x16 (its linear attention, which
+it has at every level, is its own). A training step is what each project's own training script does: noise, loss,
+gradient, clipping, optimiser, average of the weights. "eager" runs ours without torch.compile and in float32; "default"
+is what python -m ddim_edu.train does on this device in a run of less than an hour. Peers run as their scripts do
+without further options (float32, contiguous, eager), and once more with bf16 autocast, as a knowing user would run
+them. All are timed in turn within each round, so that a busy machine slows them alike; the figures are medians over the
+rounds of the ratio within a round, with the smallest and the largest.
 
-Goal: never slower than the fastest peer eagerly, at least 1.3x by default. Where that is missed, the ten costliest operations of our
-step are printed.
+Goal: never slower than the fastest peer eagerly, at least 1.3x by default. Where that is missed, the ten costliest
+operations of our step are printed.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ def in_bf16(device: torch.device, enabled: bool = True) -> torch.autocast:
 
 
 def ours(recipe: Recipe, x_0: Tensor, *, default: bool) -> tuple[Step, Step, nn.Module]:
-    """A training step, a sampling step and the network; ``default`` as the command runs it, otherwise eagerly in float32."""
+    """A training step, a sampling step and the network; ``default`` as the command runs it, otherwise eagerly in
+    float32.
+    """
     device = x_0.device
     schedule = recipe.noise_schedule()
     if device.type != "mps":
@@ -130,8 +134,12 @@ def lucidrains_peer(recipe: Recipe, x_0: Tensor, *, bf16: bool) -> tuple[Step, S
     device = x_0.device
     size, levels = recipe.unet.image_size, recipe.unet.resolutions
     full = tuple(r in recipe.unet.attn_resolutions for r in levels)
-    model = Unet(dim=recipe.unet.ch, dim_mults=recipe.unet.ch_mult, full_attn=full, dropout=recipe.unet.dropout).to(device)
-    diffusion = GaussianDiffusion(model, image_size=size, timesteps=recipe.T, objective="pred_noise", beta_schedule="linear").to(device)
+    model = Unet(dim=recipe.unet.ch, dim_mults=recipe.unet.ch_mult, full_attn=full, dropout=recipe.unet.dropout).to(
+        device
+    )
+    diffusion = GaussianDiffusion(
+        model, image_size=size, timesteps=recipe.T, objective="pred_noise", beta_schedule="linear"
+    ).to(device)
     ema = EMA(diffusion, beta=0.995, update_every=10).to(device)
     optimizer = torch.optim.Adam(diffusion.parameters(), lr=1e-4, betas=(0.9, 0.99))
     pictures = (x_0 + 1) / 2
@@ -208,8 +216,18 @@ def main() -> int:
     if importlib.util.find_spec("denoising_diffusion_pytorch") is None:
         parser.error("one of the peers is not installed: pip install denoising-diffusion-pytorch")
     device = pick_device(options.device)
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
-    result = {"device": where, "torch": torch.__version__, "batch": options.batch, "rounds": options.rounds, "recipes": {}}
+    where = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    )
+    result = {
+        "device": where,
+        "torch": torch.__version__,
+        "batch": options.batch,
+        "rounds": options.rounds,
+        "recipes": {},
+    }
     result = {"command": shlex.join(["python", "benchmarks/bench_training.py", *sys.argv[1:]])} | result
     print(f"{where}, torch {torch.__version__}, batch {options.batch}, {options.rounds} rounds")
     missed = False
@@ -227,7 +245,9 @@ def main() -> int:
         for peer, make in (("diffusers", diffusers_peer), ("lucidrains", lucidrains_peer)):
             made |= {peer: make(recipe, x_0, bf16=False), f"{peer}, bf16": make(recipe, x_0, bf16=True)}
         peers = [k for k in made if not k.startswith("ours")]
-        found = result["recipes"][name] = {"parameters": {k: sum(p.numel() for p in v[2].parameters()) for k, v in made.items()}}
+        found = result["recipes"][name] = {
+            "parameters": {k: sum(p.numel() for p in v[2].parameters()) for k, v in made.items()}
+        }
         for which, what in enumerate(("training", "sampling")):
             seconds: dict[str, list[float]] = {k: [] for k in made}
             for _round in range(options.rounds + 2):  # two to warm up
@@ -240,7 +260,11 @@ def main() -> int:
             for k, v in seconds.items():
                 ratios = sorted(theirs / own for theirs, own in zip(seconds[fastest], v))
                 middle = statistics.median(ratios)
-                found[what][k] = {"images_per_s": options.batch / statistics.median(v), "ratio": middle, "spread": [ratios[0], ratios[-1]]}
+                found[what][k] = {
+                    "images_per_s": options.batch / statistics.median(v),
+                    "ratio": middle,
+                    "spread": [ratios[0], ratios[-1]],
+                }
                 print(
                     f"  {k:16s} {options.batch / statistics.median(v):9.1f} images/s   "
                     f"{middle:.2f}x the fastest peer ({ratios[0]:.2f} to {ratios[-1]:.2f})   {found['parameters'][k]:,} parameters"
@@ -257,7 +281,9 @@ def main() -> int:
             peak = matmul_peak(device)
             rate = train_flops(recipe, options.batch) / statistics.median(found["training"]["seconds"]["ours, default"])
             found["share_of_matmul_peak"] = rate / peak
-            print(f"  training runs at {rate / 1e12:.0f} of the {peak / 1e12:.0f} TFLOP/s of a large bf16 product: {rate / peak:.0%}")
+            print(
+                f"  training runs at {rate / 1e12:.0f} of the {peak / 1e12:.0f} TFLOP/s of a large bf16 product: {rate / peak:.0%}"
+            )
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf8")
     return int(missed)

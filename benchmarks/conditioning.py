@@ -5,22 +5,25 @@
 
 Pieces that are in the file already are left alone: a run that was stopped goes on. Delete the file to measure anew.
 
-**guidance**, for each scale: n samples by DDIM, the class asked for going round, image i from the noise of (seed 0, i) for all scales;
-saved as 8-bit images, as everything is that a classifier sees. ``accuracy``: share that the package's classifier takes for the class
-asked for. ``distance``: Frechet distance in its features to those of the training images (not FID). ``precision``, ``recall``: with k = 3,
-against n real images; the row ``real`` is n other real images in the samples' place. ``spread``: variance of the pixels within a class,
-over that of the training images. ``beyond``: share of pixel values outside [-1.1, 1.1] before saving. Each with the pseudo-values of a
-jackknife by 10 groups of images (Tukey 1958): G f(all) - (G - 1) f(all but group g), whose mean and interval are those of f.
+**guidance**, for each scale: n samples by DDIM, the class asked for going round, image i from the noise of (seed 0, i)
+for all scales; saved as 8-bit images, as everything is that a classifier sees. ``accuracy``: share that the package's
+classifier takes for the class asked for. ``distance``: Frechet distance in its features to those of the training images
+(not FID). ``precision``, ``recall``: with k = 3, against n real images; the row ``real`` is n other real images in the
+samples' place. ``spread``: variance of the pixels within a class, over that of the training images. ``beyond``: share
+of pixel values outside [-1.1, 1.1] before saving. Each with the pseudo-values of a jackknife by 10 groups of images
+(Tukey 1958): G f(all) - (G - 1) f(all but group g), whose mean and interval are those of f.
 
-**edit**: held-out images, image i to the class (its own + 1 + i mod 9), by noise (``renoise``) or by inversion (``translate``, from the
-image's own class). ``success``: the classifier sees the target. ``change``: squared distance to the original, over the mean squared
-distance of the originals to real images of their targets (1: as far as unrelated). ``ink``, ``slant``, ``width``: correlation over the
-images of that property before and after, both less their class's mean. ``changes`` and ``successes`` are per image.
+**edit**: held-out images, image i to the class (its own + 1 + i mod 9), by noise (``renoise``) or by inversion
+(``translate``, from the image's own class). ``success``: the classifier sees the target. ``change``: squared distance
+to the original, over the mean squared distance of the originals to real images of their targets (1: as far as
+unrelated). ``ink``, ``slant``, ``width``: correlation over the images of that property before and after, both less
+their class's mean. ``changes`` and ``successes`` are per image.
 
 **equal**: inversion of digits again at the price of noise with scale 2 at 0.6, 60 calls of the network an image.
 
-**back**, for 100 digits: encode and decode under the image's own class. ``same``: one scale both ways; ``from 1``: encoded at 1; and
-``cycle``: to the target class and back at scale 1. Errors per image, as ``lab.metrics.reconstruction_error``.
+**back**, for 100 digits: encode and decode under the image's own class. ``same``: one scale both ways; ``from 1``:
+encoded at 1; and ``cycle``: to the target class and back at scale 1. Errors per image, as
+``lab.metrics.reconstruction_error``.
 """
 
 from __future__ import annotations
@@ -61,7 +64,10 @@ WAYS = {
     "fashion-mnist": [("noise", 2.0), ("invert", 1.0), ("invert", 2.0)],
 }
 BACK = (0.0, 1.0, 2.0, 3.0, 5.0)
-EQUAL = {1.0: (0.8, 0.85, 0.9), 2.0: (0.65, 0.7, 0.75)}  # scale -> strengths of inversion, each in 60 calls: as noise, scale 2, at 0.6
+EQUAL = {
+    1.0: (0.8, 0.85, 0.9),
+    2.0: (0.65, 0.7, 0.75),
+}  # scale -> strengths of inversion, each in 60 calls: as noise, scale 2, at 0.6
 CALLS = 60
 
 
@@ -91,15 +97,21 @@ class Problem:
     def seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features and class of saved images."""
         parts = [part.float() / 127.5 - 1 for part in images.split(500)]
-        return torch.cat([self.judge.model.features(x) for x in parts]), torch.cat([self.judge.model(x).argmax(1) for x in parts])
+        return torch.cat([self.judge.model.features(x) for x in parts]), torch.cat(
+            [self.judge.model(x).argmax(1) for x in parts]
+        )
 
 
 def jackknife(value, n: int) -> dict[str, dict]:
-    """f of all images, and its pseudo-values; ``value(indices)`` gives several f by name. A group is made of whole rounds of classes."""
+    """f of all images, and its pseudo-values; ``value(indices)`` gives several f by name. A group is made of whole
+    rounds of classes.
+    """
     everything = torch.arange(n)
     all_of = value(everything)
     less = [value(everything[everything // 10 % GROUPS != g]) for g in range(GROUPS)]
-    return {k: {"value": v, "pseudo": [GROUPS * v - (GROUPS - 1) * part[k] for part in less]} for k, v in all_of.items()}
+    return {
+        k: {"value": v, "pseudo": [GROUPS * v - (GROUPS - 1) * part[k] for part in less]} for k, v in all_of.items()
+    }
 
 
 def within(images: Tensor, labels: Tensor) -> Tensor:
@@ -108,7 +120,9 @@ def within(images: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([x[labels == c].var(0).mean() for c in labels.unique()]).mean()
 
 
-def judged(p: Problem, images: Tensor, labels: Tensor, real: Tensor, reference: tuple[Tensor, Tensor], spread: Tensor) -> dict:
+def judged(
+    p: Problem, images: Tensor, labels: Tensor, real: Tensor, reference: tuple[Tensor, Tensor], spread: Tensor
+) -> dict:
     features, classes = p.seen(images)
 
     def value(i: Tensor) -> dict[str, float]:
@@ -127,7 +141,8 @@ def judged(p: Problem, images: Tensor, labels: Tensor, real: Tensor, reference: 
 def guidance(p: Problem, scale: float | str) -> dict:
     n, S = SAMPLES[p.name]
     reference, spread = p.reference
-    # Real images that nothing else uses: from those held out, or of the digits, which hold out few, from those trained on.
+    # Real images that nothing else uses: from those held out, or of the digits, which hold out few, from those trained
+    # on.
     pool, of = (p.training, p.data.train_labels) if p.name == "digits" else (to_uint8(p.heldout), p.data.heldout_labels)
     order = torch.randperm(len(pool), generator=generator_for(0, 14))
     real = p.seen(pool[order[:n]])[0]
@@ -147,7 +162,9 @@ def guidance(p: Problem, scale: float | str) -> dict:
 
 
 def properties(images: Tensor) -> dict[str, Tensor]:
-    """Ink; the slant and the width of where it lies: regression of the column on the row, and standard deviation of the column."""
+    """Ink; the slant and the width of where it lies: regression of the column on the row, and standard deviation of the
+    column.
+    """
     ink = ((images.clamp(-1, 1) + 1) / 2).double().mean(1)
     total = ink.sum((1, 2)).clamp(min=1e-6)
     place = torch.arange(ink.shape[1], dtype=torch.float64)
@@ -176,7 +193,11 @@ def edit(p: Problem, by: str, scale: float, strength: float, S: int | None = Non
         part = slice(i, i + BATCH)
         x, down = images[part], p.network(targets[part], scale)
         if by == "noise":
-            parts.append(renoise(down, x, p.model.schedule, tau, strength, generator=image_generators(1, i, i + len(x)), clip=1.0))
+            parts.append(
+                renoise(
+                    down, x, p.model.schedule, tau, strength, generator=image_generators(1, i, i + len(x)), clip=1.0
+                )
+            )
         else:
             parts.append(translate(p.model.eps_theta(labels[part]), down, x, p.model.schedule, tau, strength, clip=1.0))
     found = to_uint8(torch.cat(parts)).float() / 127.5 - 1
@@ -188,11 +209,20 @@ def edit(p: Problem, by: str, scale: float, strength: float, S: int | None = Non
     unrelated = ((images - mean[targets]).square().mean((1, 2, 3)) + around[targets]).mean()
     change = (found - images).square().mean((1, 2, 3)) / unrelated
     before, after = properties(images), properties(found)
-    kept = {k: torch.corrcoef(torch.stack([centred(before[k], labels), centred(after[k], targets)]))[0, 1].item() for k in before}
+    kept = {
+        k: torch.corrcoef(torch.stack([centred(before[k], labels), centred(after[k], targets)]))[0, 1].item()
+        for k in before
+    }
     # For three decimals, as many as say something.
     each = {"changes": [round(c, 3) for c in change.tolist()], "successes": [int(s) for s in success]}
     return (
-        {"by": by, "scale": scale, "strength": strength, "success": success.double().mean().item(), "change": change.mean().item()}
+        {
+            "by": by,
+            "scale": scale,
+            "strength": strength,
+            "success": success.double().mean().item(),
+            "change": change.mean().item(),
+        }
         | kept
         | each
     )
@@ -226,10 +256,21 @@ def back(p: Problem, kind: str, scale: float) -> dict:
 def pieces(name: str) -> dict[str, tuple]:
     """What is measured of a model: name of the piece -> function and arguments."""
     found = {f"guidance {s}": (guidance, s) for s in ("real", *SCALES[name])}
-    found |= {f"edit {by} {s:g} {strength:g}": (edit, by, s, strength) for by, s in WAYS[name] for strength in STRENGTHS[name]}
+    found |= {
+        f"edit {by} {s:g} {strength:g}": (edit, by, s, strength) for by, s in WAYS[name] for strength in STRENGTHS[name]
+    }
     if name == "digits":
-        found |= {f"equal invert {s:g} {strength:g}": (equal, s, strength) for s, strengths in EQUAL.items() for strength in strengths}
-        found |= {f"back {kind} {s:g}": (back, kind, s) for kind in ("same", "from 1") for s in BACK if (kind, s) != ("from 1", 1.0)}
+        found |= {
+            f"equal invert {s:g} {strength:g}": (equal, s, strength)
+            for s, strengths in EQUAL.items()
+            for strength in strengths
+        }
+        found |= {
+            f"back {kind} {s:g}": (back, kind, s)
+            for kind in ("same", "from 1")
+            for s in BACK
+            if (kind, s) != ("from 1", 1.0)
+        }
         found["back cycle 1"] = (back, "cycle", 1.0)
     return found
 
@@ -239,8 +280,25 @@ def protocol(p: Problem) -> dict:
     return {
         "model": model_about(p.model),
         "classifier": {"data": p.judge.data, "accuracy": p.judge.accuracy},
-        "guidance": {"n": n, "S": S, "eta": 0.0, "top": p.top(False), "spacing": "trailing", "clip": None, "seed": 0, "real": n, "k": 3},
-        "edit": {"n": m, "S": steps, "eta": 0.0, "top": {"noise": p.top(False), "invert": p.top(True)}, "clip": 1.0, "seed": 1},
+        "guidance": {
+            "n": n,
+            "S": S,
+            "eta": 0.0,
+            "top": p.top(False),
+            "spacing": "trailing",
+            "clip": None,
+            "seed": 0,
+            "real": n,
+            "k": 3,
+        },
+        "edit": {
+            "n": m,
+            "S": steps,
+            "eta": 0.0,
+            "top": {"noise": p.top(False), "invert": p.top(True)},
+            "clip": 1.0,
+            "seed": 1,
+        },
     }
 
 
@@ -264,7 +322,11 @@ def main() -> int:
     for name in args.models:
         p = Problem(name)
         for piece, (measure, *arguments) in pieces(name).items():
-            everything = json.loads(out.read_text(encoding="utf8")) if out.exists() else {"command": "python benchmarks/conditioning.py"}
+            everything = (
+                json.loads(out.read_text(encoding="utf8"))
+                if out.exists()
+                else {"command": "python benchmarks/conditioning.py"}
+            )
             mine = everything.setdefault("models", {}).setdefault(name, {"protocol": protocol(p), "pieces": {}})
             if args.check:
                 if piece in ("guidance 3", "edit invert 1 1", "equal invert 1 0.85", "back from 1 2"):
@@ -281,7 +343,9 @@ def main() -> int:
             mine["cpu_seconds"] = round(mine.get("cpu_seconds", 0) + time.process_time() - began)
             with replacing(out) as temporary:
                 temporary.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf8")
-            shown = {k: v["value"] if isinstance(v, dict) else v for k, v in found.items() if not isinstance(v, (list, str))}
+            shown = {
+                k: v["value"] if isinstance(v, dict) else v for k, v in found.items() if not isinstance(v, (list, str))
+            }
             if "errors" in found:
                 shown["error"] = sum(found["errors"]) / len(found["errors"])
             print(f"{name}: {piece}: " + "  ".join(f"{k} {v:.3g}" for k, v in shown.items()), flush=True)

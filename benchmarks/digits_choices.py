@@ -2,10 +2,10 @@
 
     python benchmarks/digits_choices.py [--seeds 0 1 2] [--out results/digits_choices.json]
 
-A run is the recipe's 1,500 steps, about a hundred processor seconds. Judged by the held-out error of what is predicted, and on 1,000
-samples, S = 20, trailing, classes in turn, by the shipped classifier: the share that it reads as what was asked for, and the distance in
-its features to the training images. bf16 is asked for by name here; ``--precision auto`` leaves a network of this size in float32. Rows
-that are in the file already are kept.
+A run is the recipe's 1,500 steps, about a hundred processor seconds. Judged by the held-out error of what is predicted,
+and on 1,000 samples, S = 20, trailing, classes in turn, by the shipped classifier: the share that it reads as what was
+asked for, and the distance in its features to the training images. bf16 is asked for by name here; ``--precision auto``
+leaves a network of this size in float32. Rows that are in the file already are kept.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def judged(x: torch.Tensor, train: torch.Tensor) -> dict[str, float]:
     said = torch.cat([judge(part) for part in x.split(250)]).argmax(1)
     features = [torch.cat([judge.features(part) for part in images.split(250)]).double() for images in (x, train)]
     share = (said == torch.arange(len(x)) % 10).double().mean().item()
-    return {"read_as_asked": share, "distance": float(frechet_distance(*(m for f in features for m in mean_and_cov(f))))}
+    return {
+        "read_as_asked": share,
+        "distance": float(frechet_distance(*(m for f in features for m in mean_and_cov(f)))),
+    }
 
 
 def measure(choice: str, seed: int) -> dict[str, object]:
@@ -54,7 +57,12 @@ def measure(choice: str, seed: int) -> dict[str, object]:
             pass
         seconds = time.process_time() - began
         sampler = Sampler(load(folder), 250, "float32")
-        row = {"choice": choice, "seed": seed, "processor_seconds": round(seconds, 1), "heldout": trainer.heldout_loss()}
+        row = {
+            "choice": choice,
+            "seed": seed,
+            "processor_seconds": round(seconds, 1),
+            "heldout": trainer.heldout_loss(),
+        }
         for eta in (0.0, 1.0):
             images = sampler.images(Sampling(N, STEPS, eta, "trailing", seed=0), 0, N)
             with torch.no_grad():
@@ -77,7 +85,14 @@ def main() -> int:
             print(json.dumps(rows[-1]), flush=True)
             result = {
                 "command": shlex.join(["python", "benchmarks/digits_choices.py", *sys.argv[1:]]),
-                "protocol": {"samples": N, "steps": STEPS, "spacing": "trailing", "label": "turn", "seed": 0, "sampling": "float32"},
+                "protocol": {
+                    "samples": N,
+                    "steps": STEPS,
+                    "spacing": "trailing",
+                    "label": "turn",
+                    "seed": 0,
+                    "sampling": "float32",
+                },
                 "versions": {"ddim_edu": __version__, "torch": torch.__version__},
                 "rows": rows,
             }

@@ -1,23 +1,27 @@
 """What lies between two latents, and around one? The measurements of chapter 12.
 
-    python benchmarks/interpolation.py [MODEL ...] [--pieces norms steps ...] [--again] [--out results/interpolation.json]
+    python benchmarks/interpolation.py [MODEL ...] [--pieces norms steps ...] [--again] [--out
+    results/interpolation.json]
 
-For each model that is named (``digits``, ``fashion-mnist``) the pieces are measured one by one; each takes its place in the file when it
-is done, so that a stopped run goes on where it was. All noise is a function of a fixed seed and a piece's number.
+For each model that is named (``digits``, ``fashion-mnist``) the pieces are measured one by one; each takes its place in
+the file when it is done, so that a stopped run goes on where it was. All noise is a function of a fixed seed and a
+piece's number.
 
-- norms: latents drawn from the standard normal, multiplied by r, decoded; r = sqrt(1/2) is the middle of a straight line.
+- norms: latents drawn from the standard normal, multiplied by r, decoded; r = sqrt(1/2) is the middle of a straight
+  line.
 - steps: the same latents decoded in S steps, against the finest S; and at several eta, against eta = 0.
-- real: held-out images encoded; how large their latents are, what rescaling does, what lies half-way between two classes.
+- real: held-out images encoded; how large their latents are, what rescaling does, what lies half-way between two
+  classes.
 - shift: an image moved two ways, and whether the frame half-way is the image not moved.
 - classes: the mean latent of another class minus that of the image's own, added; and the same with pixels.
 - ink: the mean latent of bright images minus that of dark ones, added.
 - noise: seven frames between drawn latents at eta = 1 with fresh, shared, and interpolated noise.
 - speed: how evenly pictures change along an arc.
 
-Drawn latents start at level 990 and latents of images at level 900 (the cosine schedule's last levels multiply a network's error).
-Images are clipped to [-1, 1] and rounded to 256 values before they are looked at. Intervals are Student's, of 95%, over images,
-pairs or arcs (pairs are drawn from 200 images, so that some share one); the standard error of a classifier distance is found by
-resampling the images.
+Drawn latents start at level 990 and latents of images at level 900 (the cosine schedule's last levels multiply a
+network's error). Images are clipped to [-1, 1] and rounded to 256 values before they are looked at. Intervals are
+Student's, of 95%, over images, pairs or arcs (pairs are drawn from 200 images, so that some share one); the standard
+error of a classifier distance is found by resampling the images.
 """
 
 from __future__ import annotations
@@ -205,7 +209,12 @@ def steps(lab: Lab) -> dict:
     truth, judged = ends[fine], lab.classes(ends[fine])
     found: dict = {"n": len(z), "reference": fine, "unrelated": interval(rms(truth, truth.roll(1, 0)))}
     found["by_S"] = [
-        {"S": S, "distance": interval(rms(ends[S], truth)), "same_class": interval((lab.classes(ends[S]) == judged).double())} for S in some
+        {
+            "S": S,
+            "distance": interval(rms(ends[S], truth)),
+            "same_class": interval((lab.classes(ends[S]) == judged).double()),
+        }
+        for S in some
     ]
     S = lab.sizes.S
     still, found["by_eta"], tau = ends[S], [], make_tau(DRAWN, S, "trailing")
@@ -286,9 +295,14 @@ def real(lab: Lab) -> dict:
         sure[name] = said.max(1).values
         third = ((said.argmax(1) != ends[0]) & (said.argmax(1) != ends[1])).double()
         from_average = interval(rms(images, middles["pixels"]))
-        found[f"middle_{name}"] = lab.look(images) | {"third_class": interval(third), "from_pixel_average": from_average}
+        found[f"middle_{name}"] = lab.look(images) | {
+            "third_class": interval(third),
+            "from_pixel_average": from_average,
+        }
     found["confidence_slerp_minus_lerp"] = difference(sure["slerp"], sure["lerp"])
-    found["sharpness_slerp_minus_lerp"] = difference(sharpness(saved(middles["slerp"])), sharpness(saved(middles["lerp"])))
+    found["sharpness_slerp_minus_lerp"] = difference(
+        sharpness(saved(middles["slerp"])), sharpness(saved(middles["lerp"]))
+    )
     print(f"  {found}", flush=True)
     return found
 
@@ -303,7 +317,9 @@ def shift(lab: Lab) -> dict:
     """Frames between an image moved left and right, against the image."""
     x, by, tau = lab.held[: lab.sizes.shifts], lab.sizes.by, make_tau(REAL, 50, "trailing")
     # Nothing may leave the frame: the images are made a little smaller first.
-    x = torch.nn.functional.interpolate(x, size=(x.shape[2] - 2 * by, x.shape[3] - 2 * by), mode="bilinear", antialias=True)
+    x = torch.nn.functional.interpolate(
+        x, size=(x.shape[2] - 2 * by, x.shape[3] - 2 * by), mode="bilinear", antialias=True
+    )
     x = torch.nn.functional.pad(x, (by, by, by, by), value=-1.0)
     left, right = moved_by(x, -by), moved_by(x, by)
     a, b = lab.encode(left, tau), lab.encode(right, tau)
@@ -329,8 +345,13 @@ def classes(lab: Lab) -> dict:
     x, z, labels = lab.held, lab.held_latents, lab.data.heldout_labels[:200]
     g = generator_for(SEED, 5)
     target = (labels + torch.randint(1, 10, (200,), generator=g)) % 10
-    of = {kind: [v[lab.train_labels == k].mean(0) for k in range(10)] for kind, v in (("latent", lab.train_latents), ("pixel", lab.train))}
-    ways = {kind: torch.stack([m[t] - m[s] for s, t in zip(labels.tolist(), target.tolist())]) for kind, m in of.items()}
+    of = {
+        kind: [v[lab.train_labels == k].mean(0) for k in range(10)]
+        for kind, v in (("latent", lab.train_latents), ("pixel", lab.train))
+    }
+    ways = {
+        kind: torch.stack([m[t] - m[s] for s, t in zip(labels.tolist(), target.tolist())]) for kind, m in of.items()
+    }
     found: dict = {"n": 200, "S": lab.sizes.S_real, "train": len(lab.train), "rows": []}
     shown = []
     for amount in lab.sizes.amounts:
@@ -344,7 +365,10 @@ def classes(lab: Lab) -> dict:
                 "kept": interval((said.argmax(1) == labels).double()),
                 "from_image": interval(rms(saved(images), x)),
             } | lab.look(images))  # fmt: skip
-            print(f"  {kind} {amount}: success {found['rows'][-1]['success']}, {found['rows'][-1]['classifier_distance']}", flush=True)
+            print(
+                f"  {kind} {amount}: success {found['rows'][-1]['success']}, {found['rows'][-1]['classifier_distance']}",
+                flush=True,
+            )
             if kind == "latent":
                 shown.append(images[:8])
     found["strip"] = {"images": pack(x[:8]), "moved": [pack(images) for images in shown], "target": target[:8].tolist()}
@@ -369,7 +393,14 @@ def ink(lab: Lab) -> dict:
         } | lab.look(images))  # fmt: skip
         print(f"  ink {amount}: {rows[-1]['change']} {rows[-1]['same_class']}", flush=True)
     apart = (bright[has].mean() - bright[~has].mean()).item()
-    return {"n": 200, "S": lab.sizes.S_real, "train": len(lab.train), "halves_apart": apart, "way_norm": way.norm().item(), "rows": rows}
+    return {
+        "n": 200,
+        "S": lab.sizes.S_real,
+        "train": len(lab.train),
+        "halves_apart": apart,
+        "way_norm": way.norm().item(),
+        "rows": rows,
+    }
 
 
 def decode_with(lab: Lab, x_T: Tensor, noises: Tensor, tau: Tensor) -> Tensor:
@@ -386,7 +417,9 @@ def noise(lab: Lab) -> dict:
     pairs, frames, S = 30, 7, 20
     tau, u = make_tau(DRAWN, S, "trailing"), torch.linspace(0, 1, 7).tolist()
     a, b = lab.drawn(pairs, 6), lab.drawn(pairs, 7)
-    z_a, z_b, more = (torch.randn(S, pairs, *lab.model.image_shape, generator=generator_for(SEED, 8, k)) for k in range(3))
+    z_a, z_b, more = (
+        torch.randn(S, pairs, *lab.model.image_shape, generator=generator_for(SEED, 8, k)) for k in range(3)
+    )
     points = torch.stack([slerp(a, b, v) for v in u])
     fresh = torch.randn(S, frames * pairs, *lab.model.image_shape, generator=generator_for(SEED, 9))
     shared = z_a.repeat(1, frames, 1, 1, 1)
@@ -462,7 +495,11 @@ def main() -> int:
             print(f"{name}: {piece}", flush=True)
             found = PIECES[piece](lab)
             found["cpu_seconds"] = round(time.process_time() - began)
-            found["versions"] = {"python": platform.python_version(), "torch": torch.__version__, "ddim_edu": ddim_edu.__version__}
+            found["versions"] = {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "ddim_edu": ddim_edu.__version__,
+            }
             everything["command"] = "python benchmarks/interpolation.py MODEL ..."
             everything["seed"] = SEED
             everything["levels"] = {"drawn": DRAWN, "real": REAL, "spacing": "trailing", "eta": 0, "clip": None}

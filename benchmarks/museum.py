@@ -2,9 +2,10 @@ r"""The museum of real bugs: an appendix of the book, made from the conformance 
 
     python benchmarks/museum.py [--out results/museum.json] [--images book/images/museum] [--page book/museum.md]
 
-For each exhibit it builds the right formulas with one line replaced by the catalogue's mistake, lets the kit judge that function, draws
-what it does (400 points of a mixture in the plane, six digits of the shipped model, both from the same noise as without the mistake),
-and writes the verdicts to results/ and the exhibits to the page, between its two markers.
+For each exhibit it builds the right formulas with one line replaced by the catalogue's mistake, lets the kit judge that
+function, draws what it does (400 points of a mixture in the plane, six digits of the shipped model, both from the same
+noise as without the mistake), and writes the verdicts to results/ and the exhibits to the page, between its two
+markers.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ SIGMA_1 = r"\sqrt{\frac{1 - \bar\alpha_s}{1 - \bar\alpha_t}} \sqrt{1 - \frac{\ba
 
 @dataclass(frozen=True)
 class Source:
-    """Where a mistake was described in public: the repository, ``issues`` or ``pull``, the number, the day of the words that we read."""
+    """Where a mistake was described in public: the repository, ``issues`` or ``pull``, the number, the day of the words
+    that we read.
+    """
 
     repository: str
     form: str
@@ -76,7 +79,8 @@ class Exhibit:
         S: number of steps of the figure.
         eta: of the figure.
         output: what the network of the figure is asked for, ``eps`` or ``x0``.
-        grid: levels for the figure and for the kit in the place of the reference's, where the mistake shows on some grids only.
+        grid: levels for the figure and for the kit in the place of the reference's, where the mistake shows on some
+            grids only.
     """
 
     id: str
@@ -278,11 +282,13 @@ EXHIBITS = (
 )  # fmt: skip
 
 
-# -- what the mistakes do ----------------------------------------------------------------------------------------------------------------
+# -- what the mistakes do
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def network(eps: Callable, alpha_bar: np.ndarray, output: str, bound: float | None) -> Callable:
-    """A predictor in float64 that says eps or x_0, with the x_0 that it stands for kept within ``bound``, as this book's samplers have it.
+    """A predictor in float64 that says eps or x_0, with the x_0 that it stands for kept within ``bound``, as this
+    book's samplers have it.
 
     No network knows level 0, where some inversions ask: they get the answer of level 1.
     """
@@ -301,8 +307,12 @@ def network(eps: Callable, alpha_bar: np.ndarray, output: str, bound: float | No
     return said
 
 
-def run(exhibit: Exhibit, eps: Callable, start: Tensor, alpha_bar: np.ndarray, bound: float | None, *, mistaken: bool) -> Tensor:
-    """Samples from x_T; of an inversion, what the right sampler makes of its x_T. Fresh noise is the same with the mistake and without."""
+def run(
+    exhibit: Exhibit, eps: Callable, start: Tensor, alpha_bar: np.ndarray, bound: float | None, *, mistaken: bool
+) -> Tensor:
+    """Samples from x_T; of an inversion, what the right sampler makes of its x_T. Fresh noise is the same with the
+    mistake and without.
+    """
     torch.manual_seed(SEED)
     if exhibit.kind == "invert":
         plain, T = network(eps, alpha_bar, "eps", None), len(alpha_bar) - 1
@@ -342,7 +352,14 @@ class Worlds:
         start = self.data if exhibit.kind == "invert" else self.noise
         return {
             world: tuple(
-                run(exhibit, self.eps[world], start[world], self.alpha_bar, 1.0 if world == "digits" else None, mistaken=mistaken)
+                run(
+                    exhibit,
+                    self.eps[world],
+                    start[world],
+                    self.alpha_bar,
+                    1.0 if world == "digits" else None,
+                    mistaken=mistaken,
+                )
                 for mistaken in (False, True)
             )
             for world in start
@@ -350,7 +367,9 @@ class Worlds:
 
 
 def measures(shown: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, float]:
-    """How far apart the two are: root mean square over the pixels, over the points; and how many points are off the figure."""
+    """How far apart the two are: root mean square over the pixels, over the points; and how many points are off the
+    figure.
+    """
     return {
         "digits_rms": round((shown["digits"][1] - shown["digits"][0]).square().mean().sqrt().item(), 4),
         "plane_rms": round((shown["plane"][1] - shown["plane"][0]).square().mean().sqrt().item(), 4),
@@ -359,7 +378,9 @@ def measures(shown: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, float]:
 
 
 def draw(shown: Mapping[str, tuple[Tensor, Tensor]], path: Path) -> None:
-    """The figure of an exhibit: 760 x 272 pixels, of which a phone shows half; letters are 25 pixels high for that reason."""
+    """The figure of an exhibit: 760 x 272 pixels, of which a phone shows half; letters are 25 pixels high for that
+    reason.
+    """
     width, height, letters = 760, 272, 25
     fig = plt.figure(figsize=(width / 100, height / 100), dpi=100)
     points = dict(fontsize=letters * 0.72, va="center", ha="left")
@@ -370,7 +391,9 @@ def draw(shown: Mapping[str, tuple[Tensor, Tensor]], path: Path) -> None:
     plane = box(4, 4, 262, 262)
     for x, colour, size in zip(shown["plane"], COLOURS, (6, 3.5)):
         few = len(x.mul(20).round().unique(dim=0)) < 10  # a heap, which would be lost among the others
-        plane.plot(*x.T.numpy(), "o", color=colour, markersize=14 if few else size, alpha=0.5 if size > 5 else 1.0, mew=0)
+        plane.plot(
+            *x.T.numpy(), "o", color=colour, markersize=14 if few else size, alpha=0.5 if size > 5 else 1.0, mew=0
+        )
     plane.set(xlim=(-FRAME, FRAME), ylim=(-FRAME, FRAME), xticks=[], yticks=[])
     for spine in plane.spines.values():
         spine.set_color("#888888")
@@ -378,21 +401,32 @@ def draw(shown: Mapping[str, tuple[Tensor, Tensor]], path: Path) -> None:
         fig.text(284 / width, 1 - (18 + 136 * row) / height, word, color=colour, **points)
         for i, image in enumerate(images):
             ax = box(284 + 79 * i, 36 + 136 * row, 75, 94)
-            ax.imshow(((image[0] + 1) / 2).clamp(0, 1).nan_to_num(0.5).numpy(), cmap="gray", vmin=0, vmax=1, aspect="auto")
+            ax.imshow(
+                ((image[0] + 1) / 2).clamp(0, 1).nan_to_num(0.5).numpy(), cmap="gray", vmin=0, vmax=1, aspect="auto"
+            )
             ax.set_axis_off()
     png = io.BytesIO()
     fig.savefig(png, dpi=100)
     plt.close(fig)
     with replacing(path) as temporary:
-        Image.open(png).convert("RGB").quantize(200, dither=Image.Dither.NONE).save(temporary, format="PNG", optimize=True)
+        Image.open(png).convert("RGB").quantize(200, dither=Image.Dither.NONE).save(
+            temporary, format="PNG", optimize=True
+        )
 
 
-# -- the page ----------------------------------------------------------------------------------------------------------------------------
+# -- the page
+# ----------------------------------------------------------------------------------------------------------------------------
 
 
 def judged(exhibit: Exhibit) -> dict:
     """What results/ holds of an exhibit, but for what its figure measures."""
-    return {"id": exhibit.id, "kind": exhibit.kind, "S": exhibit.S, "eta": exhibit.eta, **check(exhibit.function(), exhibit.kind).as_dict()}
+    return {
+        "id": exhibit.id,
+        "kind": exhibit.kind,
+        "S": exhibit.S,
+        "eta": exhibit.eta,
+        **check(exhibit.function(), exhibit.kind).as_dict(),
+    }
 
 
 def block(exhibit: Exhibit, stored: Mapping, number: int) -> str:

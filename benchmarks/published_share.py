@@ -40,7 +40,14 @@ def main() -> None:
         rows.append({"batch": size, "share": found.mean().item(), "sd": found.std().item()})
         print(f"batch {size:3d}: {found.mean():.3%}, sd {found.std():.3%}")
     command = f"python benchmarks/published_share.py --data {options.data}"  # and where the pictures are, --data-dir
-    result = {"command": command, "data": options.data, "pictures": list(x.shape[1:]), "mse": MSE, "batches": BATCHES, "rows": rows}
+    result = {
+        "command": command,
+        "data": options.data,
+        "pictures": list(x.shape[1:]),
+        "mse": MSE,
+        "batches": BATCHES,
+        "rows": rows,
+    }
     with replacing(out) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
 

@@ -3,15 +3,16 @@
     python benchmarks/restoration.py [TASK ...] [--out results/restoration.json] [--keep runs/restoration]
     python benchmarks/restoration.py digits/inpaint --check "travel 2"
 
-A task is a shipped model and something that is taken from 200 images of its data set that it was not trained on (digits: all that are held
-out; of the others a choice by a seed). Methods that sample take the options that ``python -m ddim_edu.apps`` has by default, but for what
-is varied, and 25 steps in place of 50 for the two larger models; nothing was tuned on these images. The noise is a function of the seed,
-the image's number and the answer's, the same for all methods. Sampled images are kept in a folder, a file a piece, and what is there is
-not computed again. With ``--check`` a method's first answers to four images are made anew and compared with the stored PSNR.
+A task is a shipped model and something that is taken from 200 images of its data set that it was not trained on
+(digits: all that are held out; of the others a choice by a seed). Methods that sample take the options that ``python -m
+ddim_edu.apps`` has by default, but for what is varied, and 25 steps in place of 50 for the two larger models; nothing
+was tuned on these images. The noise is a function of the seed, the image's number and the answer's, the same for all
+methods. Sampled images are kept in a folder, a file a piece, and what is there is not computed again. With ``--check``
+a method's first answers to four images are made anew and compared with the stored PSNR.
 
-PSNR and SSIM are of images clipped to [-1, 1]; intervals are 95%, by Student's t over the images. Differences are to one answer with
-travel 2, image by image; their p are corrected by Holm over the methods of a task. "distance" is the Frechet distance to all training
-images in the features of a shipped classifier, of the 200 images together.
+PSNR and SSIM are of images clipped to [-1, 1]; intervals are 95%, by Student's t over the images. Differences are to
+one answer with travel 2, image by image; their p are corrected by Holm over the methods of a task. "distance" is the
+Frechet distance to all training images in the features of a shipped classifier, of the 200 images together.
 """
 
 from __future__ import annotations
@@ -64,14 +65,24 @@ class Task:
     window: int  # of SSIM
     methods: dict[str, int]  # number of answers of each method that samples
     S: int = 50
-    closely: tuple[str, ...] = ()  # methods whose PSNR is averaged over ANSWERS answers to each image, to tell small differences
+    closely: tuple[
+        str, ...
+    ] = ()  # methods whose PSNR is averaged over ANSWERS answers to each image, to tell small differences
 
 
 TASKS = {
-    "digits/inpaint": Task("digits", "lower half missing", lower_half(8), 7, {"travel 1": 4, "travel 2": 4, "travel 5": 2, "replace": 1},
-                           closely=("replace", "travel 1", "travel 2")),
+    "digits/inpaint": Task(
+        "digits",
+        "lower half missing",
+        lower_half(8),
+        7,
+        {"travel 1": 4, "travel 2": 4, "travel 5": 2, "replace": 1},
+        closely=("replace", "travel 1", "travel 2"),
+    ),
     "digits/upscale": Task("digits", "means of 2 x 2", AveragePool(2), 7, {"travel 1": 1, "travel 2": 4}),
-    "fashion-mnist/inpaint": Task("fashion-mnist", "lower half missing", lower_half(28), 11, {"travel 2": 1, "travel 1": 1}, 25),
+    "fashion-mnist/inpaint": Task(
+        "fashion-mnist", "lower half missing", lower_half(28), 11, {"travel 2": 1, "travel 1": 1}, 25
+    ),
     "fashion-mnist/upscale": Task("fashion-mnist", "means of 4 x 4", AveragePool(4), 11, {"travel 2": 1}, 25),
     "cifar10-tiny/colourise": Task("cifar10-tiny", "luma given", Grey(), 11, {"travel 2": 2}, 25),
 }
@@ -164,7 +175,9 @@ def several(answers: list[Tensor], x_0: Tensor) -> dict:
         means = torch.stack([x[[(first + i) % k for i in range(j)]].mean(0) for first in range(k if j < k else 1)])
         errors = torch.stack([reconstruction_error(m, x_0) for m in means]).mean(0)
         decibels = torch.stack([psnr(m, x_0) for m in means]).mean(0)
-        curve.append({"answers": j, "error": summary(errors.tolist())._asdict(), "psnr": summary(decibels.tolist())._asdict()})
+        curve.append(
+            {"answers": j, "error": summary(errors.tolist())._asdict(), "psnr": summary(decibels.tolist())._asdict()}
+        )
     # If x_0 were one more draw: E |x_0 - mean|^2 = (1 + 1/k) V, and E of the answers' variance = V.
     spread = (x / 2).double().var(0).flatten(1).mean(1) * (1 + 1 / k)
     error = reconstruction_error(x.mean(0), x_0)
@@ -179,7 +192,9 @@ def measure(name: str, folder: Path) -> dict:
     x_0, y = data.x_0, data.y
     grey = task.model in ("digits", "fashion-mnist")
     reference = mean_and_cov(classifier_features(data.train(), task.model)) if grey else None
-    answers = {method: [kept(name, data, method, k, folder) for k in range(count)] for method, count in task.methods.items()}
+    answers = {
+        method: [kept(name, data, method, k, folder) for k in range(count)] for method, count in task.methods.items()
+    }
     images = dict(baselines(task, data)) | {method: found[0] for method, found in answers.items()}
     for method, found in answers.items():
         if len(found) > 1:
@@ -202,7 +217,12 @@ def measure(name: str, folder: Path) -> dict:
         print(f"  {m:22} PSNR {row['psnr']['mean']:5.2f} ± {row['psnr']['half']:.2f}  SSIM {row['ssim']['mean']:.3f}  sharpness "
               f"{row['sharpness']:.2f}  distance {row.get('distance', 0):6.2f}  off {row['off']:.0e}", flush=True)  # fmt: skip
     for m, found in extra.items():
-        print(f"  {m}: spread / error", found["spread_over_error"], [round(c["psnr"]["mean"], 2) for c in found["curve"]], flush=True)
+        print(
+            f"  {m}: spread / error",
+            found["spread_over_error"],
+            [round(c["psnr"]["mean"], 2) for c in found["curve"]],
+            flush=True,
+        )
     picked = ((x_0[: SHOWN[task.model]] + 1) * 127.5).round().to(torch.uint8)
     shown = {"shape": list(picked.shape), "base64": base64.b64encode(picked.numpy().tobytes()).decode()}
     return {"model": task.model, "taken": task.about, "S": task.S,
@@ -253,7 +273,9 @@ def main() -> int:
         everything.setdefault("tasks", {})[name] = found
         with replacing(out) as temporary:
             text = json.dumps(everything, indent=1)
-            text = re.sub(r"\[[\s\d.,-]+\]", lambda numbers: " ".join(numbers[0].split()), text)  # lists of numbers on one line
+            text = re.sub(
+                r"\[[\s\d.,-]+\]", lambda numbers: " ".join(numbers[0].split()), text
+            )  # lists of numbers on one line
             temporary.write_text(text + "\n", encoding="utf8")
     print(f"written to {out}")
     return 0

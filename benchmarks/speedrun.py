@@ -45,7 +45,9 @@ MARKS = (1 / 8, 1 / 4, 1 / 2, 1)  # shares of the time at which --strip draws a 
 
 @dataclass(frozen=True)
 class Speedrun(Recipe):
-    """A recipe whose schedule may be shifted: ``shift`` is added to all log-SNRs (Hoogeboom et al. 2023, simple diffusion)."""
+    """A recipe whose schedule may be shifted: ``shift`` is added to all log-SNRs (Hoogeboom et al. 2023, simple
+    diffusion).
+    """
 
     shift: float = 0.0
 
@@ -282,12 +284,21 @@ def processor() -> str:
 def table(rows: list[dict]) -> str:
     """The ledger as text: for each data set the best first, by KID, or else by v-loss; what failed last."""
     form = "{:8}{:16}{:12}{:>5}{:>9}{:>10}{:>17}{:>8}{:>9}{:>10}  {}".format
-    lines = [form("on", "entry", "parent", "seed", "seconds", "images", "KID x 1000", "styles", "v-loss", "eps-loss", "")]
+    lines = [
+        form("on", "entry", "parent", "seed", "seconds", "images", "KID x 1000", "styles", "v-loss", "eps-loss", "")
+    ]
     for row in sorted(rows, key=lambda r: (r["on"], *(r["result"].get(k, math.inf) for k in ("kid", "v_loss")))):
         values = row["train"] | row["result"]
         if "kid" in values:
             values["distance"] = f"{1000 * values['kid']:.2f} +- {1000 * values['kid_standard_error']:.2f}"
-        digits = {"seconds": ".1f", "images": ",", "distance": "", "style_share": ".1%", "v_loss": ".4f", "eps_loss": ".5f"}
+        digits = {
+            "seconds": ".1f",
+            "images": ",",
+            "distance": "",
+            "style_share": ".1%",
+            "v_loss": ".4f",
+            "eps_loss": ".5f",
+        }
         shown = [format(values[key], digits[key]) if key in values else "" for key in digits]
         lines.append(form(row["on"], row["entry"], row["parent"] or "", row["seed"], *shown, values.get("failed", "")))
     return "\n".join(line.rstrip() for line in lines)
@@ -352,7 +363,13 @@ def measured(options: argparse.Namespace, rows: list[dict]) -> dict[str, Any]:
     options.runs.mkdir(parents=True, exist_ok=True)
     for path in (options.ledger, options.strip or options.ledger):
         check_writable(path)
-    key = {"on": on, "entry": name, "parent": options.parent or ENTRIES[name].parent, "seed": options.seed, "limit": seconds}
+    key = {
+        "on": on,
+        "entry": name,
+        "parent": options.parent or ENTRIES[name].parent,
+        "seed": options.seed,
+        "limit": seconds,
+    }
     if any(all(row[k] == v for k, v in key.items()) for row in rows):
         raise ValueError(f"{options.ledger} has that row already: delete it there to run {name} again")
     net = BASES[on][0].unet

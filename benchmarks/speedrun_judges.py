@@ -1,4 +1,6 @@
-"""What the two-core speed run judges by (speedrun.md): errors on held-out images by level, KID, and the share of asked-for classes."""
+"""What the two-core speed run judges by (speedrun.md): errors on held-out images by level, KID, and the share of
+asked-for classes.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,12 @@
-"""Chapter 15's measurements: what is lost on the way from sound to latent and back, and whether words and voices come out as asked.
+"""Chapter 15's measurements: what is lost on the way from sound to latent and back, and whether words and voices come
+out as asked.
 
     python benchmarks/spoken_digits.py [PIECE ...] [--data-dir DIR] [--model NAME]
 
-Pieces (by default those that the result lacks): autoencoder, phases, judges, spoken, changes. All recordings are held out, but for
-those that "recited" decodes; where clips go through sound (Griffin and Lim), every third of them does. Each piece is
-written to results/spoken_digits.json when it is done. Noise is a function of the seed, 0, and the clip's number.
+Pieces (by default those that the result lacks): autoencoder, phases, judges, spoken, changes. All recordings are held
+out, but for those that "recited" decodes; where clips go through sound (Griffin and Lim), every third of them does.
+Each piece is written to results/spoken_digits.json when it is done. Noise is a function of the seed, 0, and the clip's
+number.
 """
 
 from __future__ import annotations
@@ -21,7 +23,17 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 import ddim_edu
-from ddim_edu.apps.audio import RANGE_DB, fit, griffin_lim_path, log_mel, magnitude, read_wav, spectral_convergence, stft, to_sound
+from ddim_edu.apps.audio import (
+    RANGE_DB,
+    fit,
+    griffin_lim_path,
+    log_mel,
+    magnitude,
+    read_wav,
+    spectral_convergence,
+    stft,
+    to_sound,
+)
 from ddim_edu.apps.sound import Voices, listen
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.lab.checkpoint import load
@@ -84,7 +96,8 @@ def mean(values: Tensor) -> dict:
     return {"n": len(values), "mean": values.mean().item(), "se": (values.std() / len(values) ** 0.5).item()}
 
 
-# --- the pieces -----------------------------------------------------------------------------------------------------------------------
+# --- the pieces
+# -----------------------------------------------------------------------------------------------------------------------
 
 
 def autoencoder(b: Bench) -> dict:
@@ -105,20 +118,31 @@ def autoencoder(b: Bench) -> dict:
         "rmse_components": mean(rms(centred @ basis @ basis.T - centred)),
         "rmse_mean_picture": mean(rms(centred)),
         "decibels_per_unit": RANGE_DB / 2,
-        "latent_mean_std": {"training": [own.mean().item(), own.std().item()], "held out": [latents.mean().item(), latents.std().item()]},
+        "latent_mean_std": {
+            "training": [own.mean().item(), own.std().item()],
+            "held out": [latents.mean().item(), latents.std().item()],
+        },
         "round_trip": mean(rms(first.encode(first.decode(latents)) - latents)),
     }
 
 
 def phases(b: Bench) -> dict:
-    """Spectral convergence against turns, from the true magnitudes of a recording of every second class, and after the bands."""
-    files = [b.folder / "spoken-digits" / f"{w}_{s}_0.wav" for w in b.voices.words for s in b.voices.speakers[int(w) % 2 :: 2]]
+    """Spectral convergence against turns, from the true magnitudes of a recording of every second class, and after the
+    bands.
+    """
+    files = [
+        b.folder / "spoken-digits" / f"{w}_{s}_0.wav"
+        for w in b.voices.words
+        for s in b.voices.speakers[int(w) % 2 :: 2]
+    ]
     sounds = torch.stack([fit(read_wav(file)).sound for file in files])
     looks, found = (0, 1, 2, 5, 10, 20, 40, 60), {}
     for name, wanted in (("true magnitudes", stft(sounds).abs()), ("from 64 bands", magnitude(log_mel(sounds)))):
         for momentum in (0.0, 0.99):
             path = griffin_lim_path(wanted, looks[-1], momentum, generator_for(SEED, 3))
-            rows = [mean(spectral_convergence(x, wanted).double()) | {"turns": i} for i, x in enumerate(path) if i in looks]
+            rows = [
+                mean(spectral_convergence(x, wanted).double()) | {"turns": i} for i, x in enumerate(path) if i in looks
+            ]
             found[f"{name}, momentum {momentum:g}"] = rows
     return found
 
@@ -126,21 +150,31 @@ def phases(b: Bench) -> dict:
 def judges(b: Bench) -> dict:
     """The classifiers on recordings as they are, and on what the stages make of them."""
     coded = b.voices.autoencoder.decode(b.voices.autoencoder.encode(b.real))
-    ways = {"real": (b.real, b.labels), "real, through sound": b.again(b.real, b.labels), "autoencoder": (coded, b.labels)}
+    ways = {
+        "real": (b.real, b.labels),
+        "real, through sound": b.again(b.real, b.labels),
+        "autoencoder": (coded, b.labels),
+    }
     ways["autoencoder, through sound"] = b.again(coded, b.labels)
-    return {name: b.judge(*way) | {"rmse": mean(rms(way[0] - b.real[:: b.n // len(way[0])]))} for name, way in ways.items()}
+    return {
+        name: b.judge(*way) | {"rmse": mean(rms(way[0] - b.real[:: b.n // len(way[0])]))} for name, way in ways.items()
+    }
 
 
 def spoken(b: Bench) -> dict:
-    """New sounds, five of each class: right word and speaker, spread within a class, distance to the nearest training recording.
+    """New sounds, five of each class: right word and speaker, spread within a class, distance to the nearest training
+    recording.
 
-    Samples have passed the decoder, which blurs. What they are compared with has passed it too: "coded" are the held-out recordings,
-    encoded and decoded, and "recited" as many training recordings of the same classes, as a model would make that knew nothing else.
+    Samples have passed the decoder, which blurs. What they are compared with has passed it too: "coded" are the
+    held-out recordings, encoded and decoded, and "recited" as many training recordings of the same classes, as a model
+    would make that knew nothing else.
     """
     train, first, rows = b.data.floats(b.data.train), b.voices.autoencoder, []
 
     def spread(pictures: Tensor) -> dict:
-        within = [torch.pdist(pictures[b.labels == c].flatten(1).double()).mean() for c in range(int(b.labels.max()) + 1)]
+        within = [
+            torch.pdist(pictures[b.labels == c].flatten(1).double()).mean() for c in range(int(b.labels.max()) + 1)
+        ]
         each = torch.stack(within) / pictures[0].numel() ** 0.5
         return mean(each) | {"each": [round(value, 4) for value in each.tolist()]}
 
@@ -148,22 +182,40 @@ def spoken(b: Bench) -> dict:
         near = [rms(train[b.data.train_labels == label] - picture).min() for picture, label in zip(pictures, b.labels)]
         return mean(torch.stack(near))
 
-    for S, eta, scale in ((5, 0, 1), (10, 0, 1), (20, 0, 1), (50, 0, 1), (10, 1, 1), (50, 1, 1), (20, 0, 2), (20, 0, 4)):
+    for S, eta, scale in (
+        (5, 0, 1),
+        (10, 0, 1),
+        (20, 0, 1),
+        (50, 0, 1),
+        (10, 1, 1),
+        (50, 1, 1),
+        (20, 0, 2),
+        (20, 0, 4),
+    ):
         pictures = b.voices.speak(b.labels, b.n, S, scale=scale, eta=eta, generator=b.generators())
         row = {"S": S, "eta": eta, "scale": scale} | b.judge(pictures, b.labels)
         row |= {"spread": spread(pictures), "nearest": nearest(pictures)}
         if (S, eta, scale) == (50, 0, 1):
             row["through sound"] = b.judge(*b.again(pictures, b.labels))
         rows.append(row)
-        print(f"  S {S}, eta {eta}, scale {scale}: word {row['word']['share']:.3f}, speaker {row['speaker']['share']:.3f}", flush=True)
+        print(
+            f"  S {S}, eta {eta}, scale {scale}: word {row['word']['share']:.3f}, speaker {row['speaker']['share']:.3f}",
+            flush=True,
+        )
     own = [(b.data.train_labels == c).nonzero()[:, 0] for c in range(int(b.labels.max()) + 1)]
     taken = torch.stack([own[label][int((b.labels[:i] == label).sum())] for i, label in enumerate(b.labels)])
-    kinds = {"real": b.real, "coded": first.decode(first.encode(b.real)), "recited": first.decode(first.encode(train[taken]))}
+    kinds = {
+        "real": b.real,
+        "coded": first.decode(first.encode(b.real)),
+        "recited": first.decode(first.encode(train[taken])),
+    }
     return {"rows": rows} | {name: {"spread": spread(x), "nearest": nearest(x)} for name, x in kinds.items()}
 
 
 def changes(b: Bench) -> dict:
-    """Each held-out recording made into another word (five further on) and into another voice (the next), and into itself."""
+    """Each held-out recording made into another word (five further on) and into another voice (the next), and into
+    itself.
+    """
     words, speakers = len(b.voices.words), b.speakers
     word, speaker = b.labels // speakers, b.labels % speakers
     targets = {
@@ -178,7 +230,10 @@ def changes(b: Bench) -> dict:
         found = {"change": change, "way": way, "scale": scale, "S": S_CHANGES} | b.judge(pictures, targets[change])
         found["duration_correlation"] = torch.corrcoef(torch.stack([own, long]))[0, 1].item()
         found["distance_to_source"] = mean(rms(pictures - b.real))
-        print(f"  {change}, {way}, scale {scale:g}: both {found['both']['share']:.3f}, r {found['duration_correlation']:.2f}", flush=True)
+        print(
+            f"  {change}, {way}, scale {scale:g}: both {found['both']['share']:.3f}, r {found['duration_correlation']:.2f}",
+            flush=True,
+        )
         return found
 
     for change, target in targets.items():
@@ -215,7 +270,13 @@ def main() -> int:
             found = PIECES[name](bench)
         versions = {"python": platform.python_version(), "torch": torch.__version__, "ddim_edu": ddim_edu.__version__}
         model = bench.voices.model
-        about = {"model": args.model, "step": model.step, "seed": SEED, "threads": torch.get_num_threads(), "versions": versions}
+        about = {
+            "model": args.model,
+            "step": model.step,
+            "seed": SEED,
+            "threads": torch.get_num_threads(),
+            "versions": versions,
+        }
         everything[name] = found | {"about": about | {"seconds": round(time.perf_counter() - began)}}
         everything["command"] = "python benchmarks/spoken_digits.py"
         everything["recordings"] = "the 300 held out: numbers 0 to 4 of each of 60 classes"

@@ -24,14 +24,19 @@ def main() -> int:
     """
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help"):
-        print("usage: ddim-edu COMMAND ...\n\n" + "\n".join(f"  {command:13s}{text}" for command, text in COMMANDS.items()))
+        print(
+            "usage: ddim-edu COMMAND ...\n\n"
+            + "\n".join(f"  {command:13s}{text}" for command, text in COMMANDS.items())
+        )
         print("\nddim-edu COMMAND --help says more; python -m ddim_edu.COMMAND is the same.")
         return 0
     if name not in COMMANDS:
         print(f"error: there is no command {name!r} (known: {', '.join(COMMANDS)})", file=sys.stderr)
         return 2
     sys.argv = [f"ddim-edu {name}", *sys.argv[2:]]
-    runpy.run_module(f"ddim_edu.{name}", run_name="__main__", alter_sys=True)  # the types of options are looked up in __main__
+    runpy.run_module(
+        f"ddim_edu.{name}", run_name="__main__", alter_sys=True
+    )  # the types of options are looked up in __main__
     return 0
 
 

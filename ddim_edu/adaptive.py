@@ -1,9 +1,10 @@
-r"""The adaptive step: a complexity map, a step size and a loss, as one of the sources published them and mended (floor 3; chapter 8).
+r"""The adaptive step: a complexity map, a step size and a loss, as one of the sources published them and mended (floor
+3; chapter 8).
 
-The source adds to DDIM a weight for every pixel, high where a picture changes quickly. Its three formulas stand here as published:
-:func:`complexity`, :func:`adaptive_step_size`, :func:`adaptive_step_loss`. Chapter 8 shows why they can't do what is claimed of them.
-:func:`pixel_complexity` and :func:`mended_loss` do what they were meant to do. For steps that adapt to the error of the sampler itself,
-which none of these measures, see :mod:`ddim_edu.solvers`.
+The source adds to DDIM a weight for every pixel, high where a picture changes quickly. Its three formulas stand here as
+published: :func:`complexity`, :func:`adaptive_step_size`, :func:`adaptive_step_loss`. Chapter 8 shows why they can't do
+what is claimed of them. :func:`pixel_complexity` and :func:`mended_loss` do what they were meant to do. For steps that
+adapt to the error of the sampler itself, which none of these measures, see :mod:`ddim_edu.solvers`.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ MENDED_LAMBDA = 1.0  # of a pixel's weight, as much comes from its complexity as
 def complexity(x: Tensor) -> Tensor:
     r"""The published complexity map.
 
-    With the differences to the right and downwards, :math:`d_x = x * [[-1, 1], [0, 0]]` and :math:`d_y = x * [[-1, 0], [1, 0]]` in each
-    channel, and zeros around the picture,
+    With the differences to the right and downwards, :math:`d_x = x * [[-1, 1], [0, 0]]` and :math:`d_y = x * [[-1, 0],
+    [1, 0]]` in each channel, and zeros around the picture,
 
     .. math:: c = \frac{g}{\lVert g \rVert_2 + 10^{-8}}, \qquad g = \sqrt{d_x^2 + d_y^2},
 
-    where the norm is over **all** elements of the batch. So the map is a row and a column larger than the picture, at its entry (i, j)
-    compares pixel (i - 1, j - 1) with its right and lower neighbours, sees the frame of zeros as an edge, and shrinks as one over the
-    root of the number of its elements.
+    where the norm is over **all** elements of the batch. So the map is a row and a column larger than the picture, at
+    its entry (i, j) compares pixel (i - 1, j - 1) with its right and lower neighbours, sees the frame of zeros as an
+    edge, and shrinks as one over the root of the number of its elements.
 
     Args:
         x: ``(B, C, H, W)`` pictures.
@@ -55,7 +56,9 @@ def complexity(x: Tensor) -> Tensor:
     return size / (size.norm() + 1e-8)
 
 
-def adaptive_step_size(complexity: Tensor, base_step: float = 1.0, min_step: float = 0.0, max_step: float = 10.0) -> Tensor:
+def adaptive_step_size(
+    complexity: Tensor, base_step: float = 1.0, min_step: float = 0.0, max_step: float = 10.0
+) -> Tensor:
     r"""The published step size, :math:`\min(\max(b / c,\, s_{\min}),\, s_{\max})`, for every pixel.
 
     Where the complexity is 0 the quotient is infinite and the step is ``max_step``.
@@ -112,10 +115,11 @@ def adaptive_step_loss(eps_hat: Tensor, eps: Tensor, x: Tensor, lam: float = PUB
 def pixel_complexity(x: Tensor) -> Tensor:
     r"""How busy a picture is at each of its pixels, relative to the rest of it.
 
-    Central differences, :math:`d_x[i, j] = (x[i, j+1] - x[i, j-1]) / 2` and likewise down, with the outermost pixels repeated beyond the
-    border; then the root of the sum of their squares over both directions and all channels, divided by its mean over the picture. What
-    this mends of :func:`complexity`: the map lies on the pixels, the frame is no edge, its mean is 1 for each picture whatever its
-    size, its contrast and its neighbours in the batch, and all channels of a pixel weigh the same.
+    Central differences, :math:`d_x[i, j] = (x[i, j+1] - x[i, j-1]) / 2` and likewise down, with the outermost pixels
+    repeated beyond the border; then the root of the sum of their squares over both directions and all channels, divided
+    by its mean over the picture. What this mends of :func:`complexity`: the map lies on the pixels, the frame is no
+    edge, its mean is 1 for each picture whatever its size, its contrast and its neighbours in the batch, and all
+    channels of a pixel weigh the same.
 
     Args:
         x: ``(B, C, H, W)`` pictures.
@@ -143,17 +147,18 @@ def mended_loss(eps_hat: Tensor, eps: Tensor, x0_hat: Tensor, lam: float = MENDE
 
     .. math:: L = \operatorname{mean}\Bigl(\frac{1 + \lambda\, w}{1 + \lambda}\, (\hat\epsilon - \epsilon)^2\Bigr),
 
-    with the :func:`pixel_complexity` w of the network's own prediction of x_0. The weights have mean 1 in every picture, so L stays
-    on the scale of the MSE, and they are a function of what the network sees. Therefore the best prediction stays
-    :math:`E[\epsilon \mid x_t]`; with the complexity of the clean picture it would not, as noise and picture are dependent once x_t is
-    known (chapter 8).
+    with the :func:`pixel_complexity` w of the network's own prediction of x_0. The weights have mean 1 in every
+    picture, so L stays on the scale of the MSE, and they are a function of what the network sees. Therefore the best
+    prediction stays :math:`E[\epsilon \mid x_t]`; with the complexity of the clean picture it would not, as noise and
+    picture are dependent once x_t is known (chapter 8).
 
     Args:
         eps_hat: ``(B, C, H, W)`` predicted noise.
         eps: the noise, same shape.
-        x0_hat: the picture that complexity is taken from, same shape; no gradient goes through it. It must be a function of x_t alone:
-            :func:`ddim_edu.forward.unmix_x0` of x_t and ``eps_hat``.
-        lam: 0 is the plain MSE; at 1 (the default) half of the weight is complexity's; the larger, the more. At least 0.
+        x0_hat: the picture that complexity is taken from, same shape; no gradient goes through it. It must be a
+            function of x_t alone: :func:`ddim_edu.forward.unmix_x0` of x_t and ``eps_hat``.
+        lam: 0 is the plain MSE; at 1 (the default) half of the weight is complexity's; the larger, the more. At least
+            0.
 
     Returns:
         0-d.
@@ -213,4 +218,6 @@ def _check_loss(eps_hat: Tensor, eps: Tensor, x: Tensor, lam: float) -> None:
     if not 0 <= lam < math.inf:
         raise ValueError(f"lambda = {lam}: give a number that is at least 0")
     if not eps_hat.shape == eps.shape == x.shape:
-        raise ValueError(f"eps_hat {tuple(eps_hat.shape)}, eps {tuple(eps.shape)} and x {tuple(x.shape)} differ in shape")
+        raise ValueError(
+            f"eps_hat {tuple(eps_hat.shape)}, eps {tuple(eps.shape)} and x {tuple(x.shape)} differ in shape"
+        )

@@ -1,7 +1,7 @@
 """Command lines from dataclasses, with errors of one line (floor 5).
 
-tyro turns a dataclass into options, and the comments of its fields into the text of ``--help``. Its errors are boxes of several
-lines; here they become one line that says what to do instead.
+tyro turns a dataclass into options, and the comments of its fields into the text of ``--help``. Its errors are boxes of
+several lines; here they become one line that says what to do instead.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Measure a model: ``python -m ddim_edu.evaluate {fid,reconstruction,table1,table2} CHECKPOINT ... --out FILE.json`` (floor 6).
+"""Measure a model: ``python -m ddim_edu.evaluate {fid,reconstruction,table1,table2} CHECKPOINT ... --out FILE.json``
+(floor 6).
 
-``fid`` draws images and compares them with the training set; ``table1`` does it for a grid of eta and S, as the DDIM paper's Table 1.
-``reconstruction`` encodes and decodes held-out images; ``table2`` does it for the S of the paper's Table 2. ``images DATA`` measures a
-data set's own images, with no model: what a sampler would score that draws from the data. ``compare`` sets results side by side.
-Killed, each goes on where it was when it is called again. Exit codes: 0 done; 2 called wrongly (one line on stderr says what); 130
-stopped by Ctrl-C.
+``fid`` draws images and compares them with the training set; ``table1`` does it for a grid of eta and S, as the DDIM
+paper's Table 1. ``reconstruction`` encodes and decodes held-out images; ``table2`` does it for the S of the paper's
+Table 2. ``images DATA`` measures a data set's own images, with no model: what a sampler would score that draws from the
+data. ``compare`` sets results side by side. Killed, each goes on where it was when it is called again. Exit codes: 0
+done; 2 called wrongly (one line on stderr says what); 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ from ddim_edu.schedule import make_tau
 PROG = "python -m ddim_edu.evaluate"
 RECONSTRUCTION_STEPS = (10, 20, 50, 100, 200, 500, 1000)
 Spacing = Literal["leading", "linspace", "trailing", "quadratic", "quadratic-full"]
-Checkpoint_ = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")]
+Checkpoint_ = Annotated[
+    tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Machine:
     out: Path = Path("result.json")
     # Where data sets lie, or are downloaded to; $DDIM_EDU_DATA, or else the folder data, if not given.
     data_dir: Path | None = None
-    # Images in memory at a time; halved by itself when a GPU's memory is too small. 0 takes 1000 on a GPU and 250 elsewhere.
+    # Images in memory at a time; halved by itself when a GPU's memory is too small. 0 takes 1000 on a GPU and 250
+    # elsewhere.
     batch: int = 0
     # What to compute on: auto, cpu, cuda, cuda:1, mps.
     device: str = "auto"
@@ -70,13 +74,13 @@ class Common(Machine):
 class Against(Common):
     """What a comparison of sets of images takes."""
 
-    # How many images to draw; 0 takes 50,000 for FID and 5,000 for a small classifier's features. Fewer are marked as an estimate:
-    # a Frechet distance depends on the number of samples.
+    # How many images to draw; 0 takes 50,000 for FID and 5,000 for a small classifier's features. Fewer are marked as
+    # an estimate: a Frechet distance depends on the number of samples.
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 0
     # What is compared: the training images, the test images, or an .npz file with mu and sigma.
     reference: str = "train"
-    # By which features: inception (FID), or classifier, the small one that comes with the package for the model's data, or a
-    # classifier's file. auto: the classifier for digits and Fashion-MNIST, inception for all else.
+    # By which features: inception (FID), or classifier, the small one that comes with the package for the model's data,
+    # or a classifier's file. auto: the classifier for digits and Fashion-MNIST, inception for all else.
     features: str = "auto"
     # The weights of FID's network, in torch-fidelity's form (--features inception needs them).
     inception_weights: Path | None = None
@@ -141,7 +145,8 @@ class ReconstructionOptions(Common):
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 0
     # Which of the levels the steps visit. The default ends the way up, and starts the way down, at the highest.
     spacing: Spacing = "trailing"
-    # The highest level to use; 0 is the model's T. The last levels of the cosine schedule multiply a network's error: 990 avoids them.
+    # The highest level to use; 0 is the model's T. The last levels of the cosine schedule multiply a network's error:
+    # 990 avoids them.
     top: int = 0
     # Bound of the predicted image when decoding, or off, as in the paper.
     clip: float | Literal["off"] = "off"
@@ -151,12 +156,16 @@ class ReconstructionOptions(Common):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.n < 0 or self.top < 0 or not self.steps:
-            raise ValueError(f"n = {self.n}, top = {self.top}, steps = {self.steps}: give at least 0, and at least one S")
+            raise ValueError(
+                f"n = {self.n}, top = {self.top}, steps = {self.steps}: give at least 0, and at least one S"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
 class ImagesOptions(Machine):
-    """Compare the images of a data set, with no model, with the other part of the same data set or with saved statistics."""
+    """Compare the images of a data set, with no model, with the other part of the same data set or with saved
+    statistics.
+    """
 
     # A data set's name, such as cifar10, or a folder of images.
     data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA", help_behavior_hint="(required)")] = ""
@@ -166,8 +175,8 @@ class ImagesOptions(Machine):
     n: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["-n"])] = (0,)
     # What they are compared with: the part to train on, the test part, or an .npz file with mu and sigma.
     reference: str = "train"
-    # By which features: inception (FID), or classifier, the small one that comes with the package for this data, or a classifier's
-    # file. auto: the classifier for digits and Fashion-MNIST, inception for all else.
+    # By which features: inception (FID), or classifier, the small one that comes with the package for this data, or a
+    # classifier's file. auto: the classifier for digits and Fashion-MNIST, inception for all else.
     features: str = "auto"
     # The weights of FID's network, in torch-fidelity's form (--features inception needs them).
     inception_weights: Path | None = None
@@ -252,7 +261,10 @@ def fid(model: Checkpoint, options: FidOptions) -> None:
     sampler = Sampler(model, batch_of(options, model), options.precision)
     reference = pick_reference(model, options, features)
     if options.out.exists():
-        about = {"model": evaluation.model_about(model), "protocol": evaluation.protocol_of(sampler, sampling, features, reference)}
+        about = {
+            "model": evaluation.model_about(model),
+            "protocol": evaluation.protocol_of(sampler, sampling, features, reference),
+        }
         same_measurement(options.out, read_result(options.out), about)
     note_small_n(sampling.n, features)
     parts = parts_folder(options.out)
@@ -306,7 +318,9 @@ def table1(model: Checkpoint, options: Table1Options) -> None:
     parts = parts_folder(options.out)
     keys = ("spacing", "steps", "eta", "seed")
     asked = {tuple(getattr(cell, k) for k in keys) for cell in cells}
-    about["command"] = command_so_far(options.out, about["command"], {tuple(row[k] for k in keys) for row in found} <= asked)
+    about["command"] = command_so_far(
+        options.out, about["command"], {tuple(row[k] for k in keys) for row in found} <= asked
+    )
     with bar(len(cells) * cells[0].n, "table 1") as tick:
         for cell in cells:
             key = {k: getattr(cell, k) for k in keys}
@@ -367,7 +381,9 @@ def reconstruction(model: Checkpoint, options: ReconstructionOptions, kind: str 
     sampler = Sampler(model, batch_of(options, model), options.precision)
     left = [S for S in steps if S not in done]
     with bar(len(left) * len(images), "reconstructing") as tick:
-        rows = evaluation.reconstruct(sampler, images, left, spacing=options.spacing, top=top, clip=clip, about={"name": "test"}, tick=tick)
+        rows = evaluation.reconstruct(
+            sampler, images, left, spacing=options.spacing, top=top, clip=clip, about={"name": "test"}, tick=tick
+        )
         for row in rows:
             found = sorted([*found, {k: v for k, v in row.items() if k != "protocol"}], key=lambda r: r["steps"])
             if is_first_process():
@@ -407,7 +423,9 @@ def images(options: ImagesOptions) -> None:
         reference = evaluation.saved_reference(check_reference(options.reference), features)
     note_small_n(sizes[0], features)
     with bar(sizes[-1], options.part) as tick:
-        result = evaluation.measure_images(pixels, name, sizes, features, reference, folder, seed=options.seed, batch=batch, tick=tick)
+        result = evaluation.measure_images(
+            pixels, name, sizes, features, reference, folder, seed=options.seed, batch=batch, tick=tick
+        )
     if not is_first_process():
         return
     write(options.out, result | {"command": command})
@@ -462,7 +480,9 @@ def features_of(options: Against | ImagesOptions, data: str, device: torch.devic
         name = "classifier" if data in ("digits", "fashion-mnist") else "inception"
     if name == "inception":
         if options.inception_weights is None:
-            raise ValueError(f"FID needs the weights of its network: download {DOWNLOAD}, and name the file with --inception-weights")
+            raise ValueError(
+                f"FID needs the weights of its network: download {DOWNLOAD}, and name the file with --inception-weights"
+            )
         return inception(options.inception_weights, device)
     return small(data if name == "classifier" else name, device)
 
@@ -477,7 +497,9 @@ def pick_reference(model: Checkpoint, options: Against, features: Features) -> R
         return evaluation.saved_reference(check_reference(options.reference), features)
     images = evaluation.reference_images(model, options.reference, options.data_dir)
     with bar(len(images), "reference") as tick:
-        return evaluation.reference_of(images, f"{model.recipe['data']} {options.reference}", features, cache_of(options), tick=tick)
+        return evaluation.reference_of(
+            images, f"{model.recipe['data']} {options.reference}", features, cache_of(options), tick=tick
+        )
 
 
 def check_reference(name: str) -> str:
@@ -496,7 +518,9 @@ def cache_of(options: Against | ImagesOptions) -> Path:
     return (options.cache_dir or default_cache_dir()) / "features"
 
 
-def sampling_of(model: Checkpoint, options: Against, features: Features, steps: int, eta: float | str, spacing: str, seed: int) -> Sampling:
+def sampling_of(
+    model: Checkpoint, options: Against, features: Features, steps: int, eta: float | str, spacing: str, seed: int
+) -> Sampling:
     """The sampling of the options.
 
     Raises:
@@ -506,7 +530,9 @@ def sampling_of(model: Checkpoint, options: Against, features: Features, steps: 
         known = f"labels 0..{model.config.classes - 1}" if model.config.classes else "no classes"
         raise ValueError(f"label = {options.label}: {options.checkpoint} knows {known}")
     tau = make_tau(model.schedule.T, steps, spacing)
-    evaluation.ddim_path(model.model, torch.empty(0), model.schedule, tau, eta=eta)  # checks that eta fits; takes no step
+    evaluation.ddim_path(
+        model.model, torch.empty(0), model.schedule, tau, eta=eta
+    )  # checks that eta fits; takes no step
     clip = None if options.clip == "off" else options.clip
     label = options.label if model.config.classes else "any"
     return Sampling(options.n or features.usual_n, steps, eta, spacing, clip, seed, label)
@@ -521,13 +547,19 @@ def describe(result: dict[str, Any]) -> list[str]:
     """A result of ``fid`` in a few lines."""
     sampling, values = result["protocol"]["sampling"], result["result"]
     name = next(iter(values))
-    title = "FID" if name == "fid" else f"Frechet distance in the features of {result['protocol']['features']['name']} (not FID)"
+    title = (
+        "FID"
+        if name == "fid"
+        else f"Frechet distance in the features of {result['protocol']['features']['name']} (not FID)"
+    )
     mark = f" (an estimate from {sampling['n']:,} images)" if result["estimate"] else ""
     if "real" in sampling:
         how = f"images of {sampling['real']['name']} themselves"
     else:
         how = f"S = {sampling['steps']}, eta = {sampling['eta']}, {sampling['spacing']} spacing"
-    lines = [f"{title}: {values[name]:.4f}{mark}, {sampling['n']:,} images against {result['protocol']['reference']['name']}, {how}"]
+    lines = [
+        f"{title}: {values[name]:.4f}{mark}, {sampling['n']:,} images against {result['protocol']['reference']['name']}, {how}"
+    ]
     lines += [f"first {row['n']:,}: {row[name]:.4f}" for row in result.get("by_n", [])[:-1]]
     for key, word in (("kid", "KID"), ("kernel_distance", "kernel distance in the same features (not KID)")):
         if key in values:
@@ -554,7 +586,10 @@ def table_of_etas(rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
 
 def table_of_reconstructions(rows: list[dict[str, Any]], kind: str) -> str:
     """The rows as text."""
-    lines = [f"{'S':>6}{'error':>14}{'standard error':>18}{'median':>14}" + (f"{'paper, CIFAR-10':>20}" if kind == "table2" else "")]
+    lines = [
+        f"{'S':>6}{'error':>14}{'standard error':>18}{'median':>14}"
+        + (f"{'paper, CIFAR-10':>20}" if kind == "table2" else "")
+    ]
     for row in rows:
         line = f"{row['steps']:6}{row['error']:14.6f}{row['standard_error'] or float('nan'):18.6f}{row.get('median', float('nan')):14.6f}"
         lines.append(line + (f"{PAPER_TABLE2.get(row['steps'], ''):>20}" if kind == "table2" else ""))
@@ -583,7 +618,10 @@ def same_measurement(out: Path, before: dict[str, Any], about: dict[str, Any]) -
         ValueError: If it was measured otherwise: it is not replaced.
     """
     wanted = json.loads(json.dumps({"model": about["model"], "protocol": about["protocol"]}))
-    found = {"model": before.get("model"), "protocol": {k: v for k, v in before.get("protocol", {}).items() if k in wanted["protocol"]}}
+    found = {
+        "model": before.get("model"),
+        "protocol": {k: v for k, v in before.get("protocol", {}).items() if k in wanted["protocol"]},
+    }
     differs = evaluation.differences(found, wanted)
     if differs:
         raise ValueError(f"{out} was measured otherwise ({'; '.join(differs)}): choose another --out")
@@ -604,7 +642,9 @@ def check_out(out: Path, name: str) -> None:
         if found != kind:
             raise ValueError(f"{out} is a result of {found}, not of {name}: choose another --out")
     elif name in ("table1", "table2", "reconstruction") and out.with_suffix(".png").exists():
-        raise ValueError(f"{out.with_suffix('.png')}, where the picture of the table goes, exists: choose another --out")
+        raise ValueError(
+            f"{out.with_suffix('.png')}, where the picture of the table goes, exists: choose another --out"
+        )
 
 
 def command_so_far(out: Path, command: str, covers: bool) -> str:
@@ -661,7 +701,9 @@ def note_small_n(n: int, features: Features) -> None:
             stacklevel=2,
         )
     elif n < features.usual_n:
-        warnings.warn(f"{n:,} images instead of {features.usual_n:,}: an estimate, to be compared at equal n only", stacklevel=2)
+        warnings.warn(
+            f"{n:,} images instead of {features.usual_n:,}: an estimate, to be compared at equal n only", stacklevel=2
+        )
 
 
 def command_of(name: str, options: Common | ImagesOptions) -> str:
@@ -672,7 +714,10 @@ def command_of(name: str, options: Common | ImagesOptions) -> str:
         value = getattr(options, field.name)
         if field.name in MACHINE or value == getattr(default, field.name):
             continue
-        words += [f"--{field.name.replace('_', '-')}", *([str(v) for v in value] if isinstance(value, tuple) else [str(value)])]
+        words += [
+            f"--{field.name.replace('_', '-')}",
+            *([str(v) for v in value] if isinstance(value, tuple) else [str(value)]),
+        ]
     return " ".join(words)
 
 
@@ -684,7 +729,14 @@ def without_n(command: str) -> str:
 @contextmanager
 def bar(total: int, what: str) -> Any:
     """A progress bar with the time left; of several processes, the first shows it."""
-    with tqdm(total=total, unit="image", desc=what, dynamic_ncols=True, disable=None if is_first_process() else True, leave=False) as shown:
+    with tqdm(
+        total=total,
+        unit="image",
+        desc=what,
+        dynamic_ncols=True,
+        disable=None if is_first_process() else True,
+        leave=False,
+    ) as shown:
         yield lambda n: shown.update(min(n, shown.total - shown.n)) if shown.total else None
 
 

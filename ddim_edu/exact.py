@@ -1,9 +1,9 @@
 r"""Noise predictors in closed form (floor 3): the truth that networks and samplers are held against.
 
 The best noise predictor in mean square is
-:math:`\epsilon^*(x_t, t) = E[\epsilon \mid x_t] = -\sqrt{1 - \bar\alpha_t}\, \nabla \log q_t(x_t)`. Where the data is a Gaussian, a
-mixture of Gaussians or a finite set of points, q_t is a mixture of Gaussians and the gradient has a formula. The method ``eps`` of
-each class can stand wherever a network can.
+:math:`\epsilon^*(x_t, t) = E[\epsilon \mid x_t] = -\sqrt{1 - \bar\alpha_t}\, \nabla \log q_t(x_t)`. Where the data is a
+Gaussian, a mixture of Gaussians or a finite set of points, q_t is a mixture of Gaussians and the gradient has a
+formula. The method ``eps`` of each class can stand wherever a network can.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from ddim_edu.schedule import NoiseSchedule
 class GaussianMixture:
     r"""Data from a mixture of Gaussians, :math:`q(x_0) = \sum_k w_k\, \mathcal N(m_k, C_k)`.
 
-    Noise keeps it one: :math:`q_t = \sum_k w_k\, \mathcal N(\sqrt{\bar\alpha_t}\, m_k,\; \bar\alpha_t C_k + (1 - \bar\alpha_t) I)`.
+    Noise keeps it one: :math:`q_t = \sum_k w_k\, \mathcal N(\sqrt{\bar\alpha_t}\, m_k,\; \bar\alpha_t C_k + (1 -
+    \bar\alpha_t) I)`.
 
     Args:
         weights: ``(K,)`` positive; they are divided by their sum.
         means: ``(K, D)``.
-        covs: ``(K, D, D)`` covariances; or ``(K, D)`` variances of independent coordinates; or ``(K,)`` one variance for all
-            coordinates of a component; or a number for all. Zero variance is allowed: a point.
+        covs: ``(K, D, D)`` covariances; or ``(K, D)`` variances of independent coordinates; or ``(K,)`` one variance
+            for all coordinates of a component; or a number for all. Zero variance is allowed: a point.
         schedule: the noise schedule.
 
     Attributes:
@@ -35,8 +36,8 @@ class GaussianMixture:
         covs: ``(K, D, D)`` float64.
 
     Raises:
-        ValueError: if shapes don't fit, something is not finite, a weight is not positive, or a covariance is, beyond rounding, not
-            symmetric with eigenvalues >= 0.
+        ValueError: if shapes don't fit, something is not finite, a weight is not positive, or a covariance is, beyond
+            rounding, not symmetric with eigenvalues >= 0.
     """
 
     def __init__(self, weights: Tensor, means: Tensor, covs: Tensor | float, schedule: NoiseSchedule) -> None:
@@ -95,7 +96,8 @@ class GaussianMixture:
             ``(B,)`` float64.
 
         Raises:
-            ValueError: if a t is outside 0..T, the shapes don't fit, or t = 0 and a component is a point or flat, which has no density.
+            ValueError: if a t is outside 0..T, the shapes don't fit, or t = 0 and a component is a point or flat, which
+                has no density.
         """
         abar = self.schedule.abar(t, lowest=0)
         over_batch(abar, x)  # the check of their number
@@ -121,7 +123,8 @@ class GaussianMixture:
         return self.eps_at(x_t, self.schedule.abar(t))
 
     def eps_at(self, x: Tensor, abar: float | Tensor) -> Tensor:
-        r""":math:`\epsilon^*` between the levels too, where a level is named by its :math:`\bar\alpha`: what a solver of the ODE asks for.
+        r""":math:`\epsilon^*` between the levels too, where a level is named by its :math:`\bar\alpha`: what a solver
+        of the ODE asks for.
 
         Args:
             x: ``(B, D)``.
@@ -146,9 +149,7 @@ class GaussianMixture:
         abar = abar.reshape(-1, 1, 1)
         variances = abar * self._variances + (1 - abar)  # (B or 1, K, D)
         away = torch.einsum("kde,bkd->bke", self._axes, x[:, None] - abar.sqrt() * self.means)
-        log_parts = self.weights.log() - 0.5 * (
-            away**2 / variances + variances.log() + math.log(2 * math.pi)
-        ).sum(2)
+        log_parts = self.weights.log() - 0.5 * (away**2 / variances + variances.log() + math.log(2 * math.pi)).sum(2)
         return log_parts, torch.einsum("kde,bke->bkd", self._axes, -away / variances)
 
 
@@ -171,9 +172,11 @@ class Gaussian(GaussianMixture):
 
 
 class EmpiricalData:
-    r"""Data that is a finite set of points, each as likely: what a network would learn that fitted its training set perfectly.
+    r"""Data that is a finite set of points, each as likely: what a network would learn that fitted its training set
+    perfectly.
 
-    Its :math:`E[x_0 \mid x_t]` is an average of the points weighted by how near each, scaled by :math:`\sqrt{\bar\alpha_t}`, is to x_t.
+    Its :math:`E[x_0 \mid x_t]` is an average of the points weighted by how near each, scaled by
+    :math:`\sqrt{\bar\alpha_t}`, is to x_t.
 
     Args:
         x: ``(N, ...)`` the points: vectors, images, anything.

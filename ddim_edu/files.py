@@ -1,7 +1,7 @@
 """Files that are either whole or not there (floor 0).
 
-A file is written under another name in the same folder, flushed to the disk, then renamed over its final name. Whoever reads it,
-or comes back after a power cut, finds the old file or the new one, never half of one.
+A file is written under another name in the same folder, flushed to the disk, then renamed over its final name. Whoever
+reads it, or comes back after a power cut, finds the old file or the new one, never half of one.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
 def alone(folder: Path | str) -> Iterator[None]:
     """Let no second process that asks the same work in a folder meanwhile.
 
-    The lock is the operating system's: it goes with the process, however that ends, and leaves no file behind. A folder that
-    is not there is made, and goes again if nothing was put into it. Where the system or the disk knows no such locks, nothing is locked.
+    The lock is the operating system's: it goes with the process, however that ends, and leaves no file behind. A folder
+    that is not there is made, and goes again if nothing was put into it. Where the system or the disk knows no such
+    locks, nothing is locked.
 
     Args:
         folder: The folder. The one above it must exist.
@@ -76,7 +77,9 @@ def alone(folder: Path | str) -> Iterator[None]:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ValueError(f"another process is at work in {folder}: wait for its end, or choose another --out") from None
+                raise ValueError(
+                    f"another process is at work in {folder}: wait for its end, or choose another --out"
+                ) from None
             except OSError:
                 pass
         try:
@@ -105,7 +108,9 @@ def check_writable(path: Path | str) -> Path:
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name a file in it, such as {path / 'grid.png'}")
     if not path.parent.is_dir():
-        raise ValueError(f"there is no folder {path.parent} to write {path.name} into: make it first, or write elsewhere")
+        raise ValueError(
+            f"there is no folder {path.parent} to write {path.name} into: make it first, or write elsewhere"
+        )
     try:  # permission bits don't tell: a read-only disk, or being root, makes them lie
         with tempfile.TemporaryFile(dir=path.parent):
             pass

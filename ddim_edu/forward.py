@@ -1,10 +1,11 @@
 r"""The forward process: data to noise (floor 1; chapters 1 and 2).
 
-One line of algebra, :math:`x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon`, used three ways: :func:`mix` computes
-x_t, :func:`unmix_x0` solves it for x_0 and :func:`unmix_eps` for the noise. Posterior and sampler are built from these three.
+One line of algebra, :math:`x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon`, used three ways:
+:func:`mix` computes x_t, :func:`unmix_x0` solves it for x_0 and :func:`unmix_eps` for the noise. Posterior and sampler
+are built from these three.
 
-Here ``abar`` is a number, a 0-d tensor, or a ``(B,)`` tensor with a value for each member of the batch. Coefficients are computed in
-float64 and then given the type and device of x.
+Here ``abar`` is a number, a 0-d tensor, or a ``(B,)`` tensor with a value for each member of the batch. Coefficients
+are computed in float64 and then given the type and device of x.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from torch import Tensor
 from ddim_edu.schedule import NoiseSchedule
 
 EpsTheta = Callable[[Tensor, Tensor], Tensor]
-"""What every model is here, ``eps_theta(x_t, t) -> eps``, with x_t ``(B, ...)``, t ``(B,)`` int64 in 1..T, and eps of the shape of x_t."""
+"""What every model is here, ``eps_theta(x_t, t) -> eps``, with x_t ``(B, ...)``, t ``(B,)`` int64 in 1..T, and eps of
+the shape of x_t.
+"""
 
 Prediction = Literal["eps", "v", "x0"]
 """What a network may say, which is the noise, the velocity v of Salimans and Ho (2022), or the data."""
@@ -34,7 +37,8 @@ def predict(eps_theta: EpsTheta, x_t: Tensor, t: int | Tensor) -> Tensor:
         t: a level for all, or ``(B,)`` int64, one each.
 
     Raises:
-        ValueError: if the answer has not the shape of ``x_t``. Where it can be broadcast to it, nothing else would notice.
+        ValueError: if the answer has not the shape of ``x_t``. Where it can be broadcast to it, nothing else would
+            notice.
     """
     if not isinstance(t, Tensor):
         t = torch.full((len(x_t),), t, dtype=torch.int64, device=x_t.device)
@@ -45,7 +49,8 @@ def predict(eps_theta: EpsTheta, x_t: Tensor, t: int | Tensor) -> Tensor:
 
 
 def mix(x_0: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
-    r"""Signal and noise in the proportions of one level: :math:`\sqrt{\bar\alpha}\, x_0 + \sqrt{1 - \bar\alpha}\, \epsilon`.
+    r"""Signal and noise in the proportions of one level: :math:`\sqrt{\bar\alpha}\, x_0 + \sqrt{1 - \bar\alpha}\,
+    \epsilon`.
 
     Source: DDPM eq. 4; DDIM eq. 4 (whose alpha is our alpha-bar).
 
@@ -64,7 +69,8 @@ def mix(x_0: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
 
 
 def unmix_x0(x_t: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
-    r"""The data that gave x_t with noise eps: :math:`(x_t - \sqrt{1 - \bar\alpha}\, \epsilon)/\sqrt{\bar\alpha}` (DDIM eq. 9).
+    r"""The data that gave x_t with noise eps: :math:`(x_t - \sqrt{1 - \bar\alpha}\, \epsilon)/\sqrt{\bar\alpha}` (DDIM
+    eq. 9).
 
     Args:
         x_t: ``(B, ...)``.
@@ -129,7 +135,8 @@ def q_step(x_s: Tensor, t: int | Tensor, schedule: NoiseSchedule, noise: Tensor)
 
 
 def eps_to_score(eps: Tensor, abar: float | Tensor) -> Tensor:
-    r"""The score :math:`\nabla_x \log q_t(x_t) = -\epsilon^*(x_t)/\sqrt{1 - \bar\alpha}` that a noise prediction stands for.
+    r"""The score :math:`\nabla_x \log q_t(x_t) = -\epsilon^*(x_t)/\sqrt{1 - \bar\alpha}` that a noise prediction stands
+    for.
 
     Equations: eq:tweedie
     """
@@ -142,16 +149,20 @@ def score_to_eps(score: Tensor, abar: float | Tensor) -> Tensor:
 
 
 def eps_to_v(eps: Tensor, x_t: Tensor, abar: float | Tensor) -> Tensor:
-    r"""Velocity :math:`v = \sqrt{\bar\alpha}\, \epsilon - \sqrt{1 - \bar\alpha}\, x_0` (Salimans and Ho 2022) from eps and x_t.
+    r"""Velocity :math:`v = \sqrt{\bar\alpha}\, \epsilon - \sqrt{1 - \bar\alpha}\, x_0` (Salimans and Ho 2022) from eps
+    and x_t.
 
-    With :math:`\bar\alpha = \cos^2\phi`, x_t moves on an ellipse spanned by x_0 and eps, and v is its derivative in phi.
+    With :math:`\bar\alpha = \cos^2\phi`, x_t moves on an ellipse spanned by x_0 and eps, and v is its derivative in
+    phi.
     """
     signal, noise = _roots(abar, x_t, above=True)
     return (eps - noise * x_t) / signal  # x_0 eliminated with unmix_x0
 
 
 def v_to_eps(v: Tensor, x_t: Tensor, abar: float | Tensor) -> Tensor:
-    r"""The noise in x_t from its velocity: :math:`\sqrt{\bar\alpha}\, v + \sqrt{1 - \bar\alpha}\, x_t`; undoes :func:`eps_to_v`."""
+    r"""The noise in x_t from its velocity: :math:`\sqrt{\bar\alpha}\, v + \sqrt{1 - \bar\alpha}\, x_t`; undoes
+    :func:`eps_to_v`.
+    """
     signal, noise = _roots(abar, x_t)
     return signal * v + noise * x_t
 
@@ -200,8 +211,8 @@ def over_batch(coefficient: float | Tensor, x: Tensor) -> float | Tensor:
     """A coefficient made ready to multiply the batch x: its type and device, and singleton axes after the first.
 
     Args:
-        coefficient: a number, which stays one (no tensor is made, which is what keeps the sampler's own work small); or a tensor, 0-d or
-            ``(B,)`` with a value for each member of the batch.
+        coefficient: a number, which stays one (no tensor is made, which is what keeps the sampler's own work small); or
+            a tensor, 0-d or ``(B,)`` with a value for each member of the batch.
         x: ``(B, ...)``.
 
     Raises:
@@ -210,7 +221,9 @@ def over_batch(coefficient: float | Tensor, x: Tensor) -> float | Tensor:
     if not isinstance(coefficient, Tensor):
         return coefficient
     if coefficient.ndim > 1 and not (coefficient.ndim == x.ndim and coefficient.shape[1:].numel() == 1):
-        raise ValueError(f"levels of shape {tuple(coefficient.shape)} for a batch of {len(x)}; give one for all or one for each")
+        raise ValueError(
+            f"levels of shape {tuple(coefficient.shape)} for a batch of {len(x)}; give one for all or one for each"
+        )
     if coefficient.ndim == 1 and x.ndim > 0:
         if len(coefficient) not in (1, len(x)):
             raise ValueError(f"{len(coefficient)} levels for a batch of {len(x)}; give one for all or one for each")
@@ -233,8 +246,12 @@ def root(value: float | Tensor, x: Tensor) -> float | Tensor:
     return over_batch(value.sqrt() if isinstance(value, Tensor) else math.sqrt(value), x)
 
 
-def _roots(abar: float | Tensor, x: Tensor, *, above: bool = False, below: bool = False) -> tuple[float | Tensor, float | Tensor]:
-    """sqrt(abar) and sqrt(1 - abar), computed in float64, ready to multiply the batch x. ``above``: abar may not be 0; ``below``: nor 1."""
+def _roots(
+    abar: float | Tensor, x: Tensor, *, above: bool = False, below: bool = False
+) -> tuple[float | Tensor, float | Tensor]:
+    """sqrt(abar) and sqrt(1 - abar), computed in float64, ready to multiply the batch x. ``above``: abar may not be 0;
+    ``below``: nor 1.
+    """
     if not x.is_floating_point():
         raise ValueError(f"data of type {x.dtype}: give floating-point numbers, such as images in [-1, 1]")
     abar = in_float64(abar)
@@ -243,7 +260,9 @@ def _roots(abar: float | Tensor, x: Tensor, *, above: bool = False, below: bool 
         if not (0 <= abar <= 1) or (above and abar == 0) or (below and abar == 1):
             raise ValueError(f"abar = {abar} is outside {low}0, 1{high}")
     elif abar.device.type == "cpu":  # on a GPU the check would wait for the device at every call
-        inside = ((abar > 0) if above else (abar >= 0)) & ((abar < 1) if below else (abar <= 1))  # written so that nan is outside
+        inside = ((abar > 0) if above else (abar >= 0)) & (
+            (abar < 1) if below else (abar <= 1)
+        )  # written so that nan is outside
         if not bool(inside.all()):
             raise ValueError(f"abar = {abar[~inside].flatten()[0]:g} is outside {low}0, 1{high}")
     return root(abar, x), root(1 - abar, x)

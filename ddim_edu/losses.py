@@ -26,8 +26,8 @@ def draw_t(
         n: how many.
         T: number of levels.
         generator: where they come from; torch's own if None.
-        antithetic: draw half of them and take the mirror images T + 1 - t for the rest, as the official DDIM code does. Each t is still
-            uniform; low and high levels are balanced within a batch.
+        antithetic: draw half of them and take the mirror images T + 1 - t for the rest, as the official DDIM code does.
+            Each t is still uniform; low and high levels are balanced within a batch.
         device: where to put them.
 
     Returns:
@@ -78,7 +78,8 @@ def loss_simple(eps_theta: EpsTheta, x_0: Tensor, t: Tensor, eps: Tensor, schedu
 def loss_gamma(
     eps_theta: EpsTheta, x_0: Tensor, t: Tensor, eps: Tensor, schedule: NoiseSchedule, gamma: Tensor
 ) -> Tensor:
-    r"""The weighted :math:`L_\gamma` (DDIM eq. 5), as a mean: an unbiased estimate of :math:`L_\gamma / (T d)` for uniform t.
+    r"""The weighted :math:`L_\gamma` (DDIM eq. 5), as a mean: an unbiased estimate of :math:`L_\gamma / (T d)` for
+    uniform t.
 
     Args:
         eps_theta: the noise predictor.
@@ -104,10 +105,12 @@ def weight_at(gamma: Tensor, t: Tensor, like: Tensor) -> Tensor:
 
 
 def gamma_of_sigma(schedule: NoiseSchedule, sigma: Tensor) -> Tensor:
-    r"""The weights for which the variational objective :math:`J_\sigma` is :math:`L_\gamma` plus a constant (DDIM theorem 1).
+    r"""The weights for which the variational objective :math:`J_\sigma` is :math:`L_\gamma` plus a constant (DDIM
+    theorem 1).
 
-    Each term of :math:`J_\sigma` is a KL divergence between two Gaussians of equal variance :math:`\sigma_t^2`, whose means differ in the
-    x_0 they use. With :math:`k_t` what the mean of :math:`q_\sigma(x_{t-1} \mid x_t, x_0)` multiplies x_0 by,
+    Each term of :math:`J_\sigma` is a KL divergence between two Gaussians of equal variance :math:`\sigma_t^2`, whose
+    means differ in the x_0 they use. With :math:`k_t` what the mean of :math:`q_\sigma(x_{t-1} \mid x_t, x_0)`
+    multiplies x_0 by,
 
     .. math:: \gamma_t = \frac{k_t^2}{2 \sigma_t^2}\, \frac{1 - \bar\alpha_t}{\bar\alpha_t}, \qquad
               k_t = \sqrt{\bar\alpha_{t-1}} - \sqrt{1 - \bar\alpha_{t-1} - \sigma_t^2}\,
@@ -142,15 +145,17 @@ def gamma_of_sigma(schedule: NoiseSchedule, sigma: Tensor) -> Tensor:
 
 
 def gamma_of_prediction(schedule: NoiseSchedule, prediction: Prediction) -> Tensor:
-    r"""The weights for which :math:`L_\gamma`, a loss of the noise, is the plain squared error of what the network says.
+    r"""The weights for which :math:`L_\gamma`, a loss of the noise, is the plain squared error of what the network
+    says.
 
-    Given x_t, a prediction of v or of x_0 stands for one of the noise (:func:`ddim_edu.forward.said_to_eps`), and their errors are
-    multiples of each other: :math:`\hat v - v = (\hat\epsilon - \epsilon)/\sqrt{\bar\alpha_t}` and
+    Given x_t, a prediction of v or of x_0 stands for one of the noise (:func:`ddim_edu.forward.said_to_eps`), and their
+    errors are multiples of each other: :math:`\hat v - v = (\hat\epsilon - \epsilon)/\sqrt{\bar\alpha_t}` and
     :math:`\hat x_0 - x_0 = -\sqrt{(1 - \bar\alpha_t)/\bar\alpha_t}\, (\hat\epsilon - \epsilon)`. So
 
     .. math:: \gamma_t = 1, \qquad \gamma_t = \frac{1}{\bar\alpha_t}, \qquad \gamma_t = \frac{1 - \bar\alpha_t}{\bar\alpha_t}
 
-    for eps, v and x_0. (Salimans and Ho 2022, section 4, name the last two as weights of the error of x_0: SNR + 1 for v and 1 for x_0.)
+    for eps, v and x_0. (Salimans and Ho 2022, section 4, name the last two as weights of the error of x_0: SNR + 1 for
+    v and 1 for x_0.)
 
     Args:
         schedule: the noise schedule.
@@ -175,9 +180,9 @@ def min_snr_gamma(schedule: NoiseSchedule, cap: float = 5.0) -> Tensor:
     r"""The weights of min-SNR (Hang et al. 2023, *Efficient Diffusion Training via Min-SNR Weighting Strategy*):
     :math:`\gamma_t = \min(\operatorname{SNR}(t), c) / \operatorname{SNR}(t)`.
 
-    Nearly clean levels, whose SNR is above the cap c, count less; all others count 1. Give them to :func:`loss_gamma`. As that is a loss
-    of the noise, the weights are the same whatever the network says. (The paper weighs x_0's error by min(SNR, c), noise's by
-    min(SNR, c)/SNR, v's by min(SNR, c)/(SNR + 1): one loss in three coordinates.)
+    Nearly clean levels, whose SNR is above the cap c, count less; all others count 1. Give them to :func:`loss_gamma`.
+    As that is a loss of the noise, the weights are the same whatever the network says. (The paper weighs x_0's error by
+    min(SNR, c), noise's by min(SNR, c)/SNR, v's by min(SNR, c)/(SNR + 1): one loss in three coordinates.)
 
     Args:
         schedule: the noise schedule.

@@ -31,7 +31,13 @@ STYLE = {
 
 
 def figure(
-    ncols: int = 1, nrows: int = 1, *, height: float = 2.6, width: float = 7.0, sharex: bool = False, sharey: bool = False
+    ncols: int = 1,
+    nrows: int = 1,
+    *,
+    height: float = 2.6,
+    width: float = 7.0,
+    sharex: bool = False,
+    sharey: bool = False,
 ) -> tuple[Figure, Axes | np.ndarray]:
     """An empty figure in the book's style.
 
@@ -88,7 +94,8 @@ def table1_figure(table: Mapping[str, Any]) -> tuple[Figure, np.ndarray]:
     """A result of ``evaluate table1``: distance against S, a line for each eta, a panel for each spacing.
 
     Args:
-        table: The result, as :mod:`ddim_edu.evaluate` writes it. Of several seeds, the mean and the smallest and largest are drawn.
+        table: The result, as :mod:`ddim_edu.evaluate` writes it. Of several seeds, the mean and the smallest and
+            largest are drawn.
 
     Returns:
         The figure and its axes.
@@ -104,7 +111,10 @@ def table1_figure(table: Mapping[str, Any]) -> tuple[Figure, np.ndarray]:
                     cells.setdefault(row["steps"], []).append(row["value"])
             steps = sorted(cells)
             means = [float(np.mean(cells[S])) for S in steps]
-            reach = [[m - min(cells[S]) for S, m in zip(steps, means)], [max(cells[S]) - m for S, m in zip(steps, means)]]
+            reach = [
+                [m - min(cells[S]) for S, m in zip(steps, means)],
+                [max(cells[S]) - m for S, m in zip(steps, means)],
+            ]
             label = r"$\hat\sigma$" if eta == "hat" else rf"$\eta$ = {eta:g}"
             ax.errorbar(steps, means, yerr=reach, marker="o", markersize=4, capsize=2, label=label)
         ax.set(xscale="log", yscale="log", xlabel="steps S", title=f"{spacing} spacing")
@@ -118,7 +128,8 @@ def table1_figure(table: Mapping[str, Any]) -> tuple[Figure, np.ndarray]:
 
 
 def table2_figure(table: Mapping[str, Any]) -> tuple[Figure, Axes]:
-    """A result of ``evaluate reconstruction`` or ``table2``: error against S, with the paper's numbers where the result quotes them.
+    """A result of ``evaluate reconstruction`` or ``table2``: error against S, with the paper's numbers where the result
+    quotes them.
 
     Bars are two standard errors over the images; a second line is the median, where the result holds it.
 

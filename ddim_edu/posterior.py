@@ -1,8 +1,8 @@
 r"""Where x_s can have been, given x_t and x_0 (floor 2; chapters 3 and 4).
 
-All of these are Gaussians with independent coordinates, so each is a mean (a tensor) and one standard deviation. Levels are named
-by their :math:`\bar\alpha`: ``abar_t`` is the noisier end, ``abar_s`` the cleaner (``abar_t < abar_s``). Numbers, 0-d tensors or
-``(B,)`` tensors will do, as in :mod:`ddim_edu.forward`.
+All of these are Gaussians with independent coordinates, so each is a mean (a tensor) and one standard deviation. Levels
+are named by their :math:`\bar\alpha`: ``abar_t`` is the noisier end, ``abar_s`` the cleaner (``abar_t < abar_s``).
+Numbers, 0-d tensors or ``(B,)`` tensors will do, as in :mod:`ddim_edu.forward`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,14 @@ class Normal(NamedTuple):
     """``(B,)`` or 0-d, float64; the same for every coordinate."""
 
 
-def q_sigma(
-    x_t: Tensor, x_0: Tensor, abar_t: float | Tensor, abar_s: float | Tensor, sigma: float | Tensor
-) -> Normal:
+def q_sigma(x_t: Tensor, x_0: Tensor, abar_t: float | Tensor, abar_s: float | Tensor, sigma: float | Tensor) -> Normal:
     r"""The non-Markovian posterior :math:`q_\sigma(x_s \mid x_t, x_0)` (DDIM eq. 7).
 
     .. math:: \mathcal N\Bigl(\sqrt{\bar\alpha_s}\, x_0 + \sqrt{1 - \bar\alpha_s - \sigma^2}\;
               \frac{x_t - \sqrt{\bar\alpha_t}\, x_0}{\sqrt{1 - \bar\alpha_t}},\; \sigma^2 I\Bigr)
 
-    Put x_0 where it belongs at level s, add the noise found in x_t scaled down, and fill what is missing of the variance
-    :math:`1 - \bar\alpha_s` with fresh noise.
+    Put x_0 where it belongs at level s, add the noise found in x_t scaled down, and fill what is missing of the
+    variance :math:`1 - \bar\alpha_s` with fresh noise.
 
     Args:
         x_t: ``(B, ...)``.
@@ -53,8 +51,8 @@ def q_sigma(
 def place(x_0: Tensor, eps: Tensor, abar_s: float | Tensor, sigma: float | Tensor) -> Tensor:
     r"""Put data and found noise together at level s, leaving room for fresh noise of standard deviation sigma.
 
-    :math:`\sqrt{\bar\alpha_s}\, x_0 + \sqrt{1 - \bar\alpha_s - \sigma^2}\, \epsilon`: the mean of :func:`q_sigma` and the first two terms
-    of the sampler's step (DDIM eq. 12). With sigma = 0 it is :func:`ddim_edu.forward.mix`.
+    :math:`\sqrt{\bar\alpha_s}\, x_0 + \sqrt{1 - \bar\alpha_s - \sigma^2}\, \epsilon`: the mean of :func:`q_sigma` and
+    the first two terms of the sampler's step (DDIM eq. 12). With sigma = 0 it is :func:`ddim_edu.forward.mix`.
 
     Args:
         x_0: ``(B, ...)`` the data or its prediction.
@@ -74,11 +72,13 @@ def place(x_0: Tensor, eps: Tensor, abar_s: float | Tensor, sigma: float | Tenso
 def q_sigma_forward(
     x_s: Tensor, x_0: Tensor, abar_t: float | Tensor, abar_s: float | Tensor, sigma: float | Tensor
 ) -> Normal:
-    r"""The forward step :math:`q_\sigma(x_t \mid x_s, x_0)` that belongs to :func:`q_sigma`, by Bayes' rule (DDIM eq. 8).
+    r"""The forward step :math:`q_\sigma(x_t \mid x_s, x_0)` that belongs to :func:`q_sigma`, by Bayes' rule (DDIM eq.
+    8).
 
     .. math::
-       \mathcal N\Bigl(&\sqrt{\bar\alpha_t}\, x_0 + \frac{\sqrt{(1 - \bar\alpha_t)(1 - \bar\alpha_s - \sigma^2)}}{1 - \bar\alpha_s} \\
-       &\cdot (x_s - \sqrt{\bar\alpha_s}\, x_0),\; \frac{(1 - \bar\alpha_t)\, \sigma^2}{1 - \bar\alpha_s}\, I\Bigr)
+       \mathcal N\Bigl(&\sqrt{\bar\alpha_t}\, x_0 + \frac{\sqrt{(1 - \bar\alpha_t)(1 - \bar\alpha_s - \sigma^2)}}{1 -
+       \bar\alpha_s} \\ &\cdot (x_s - \sqrt{\bar\alpha_s}\, x_0),\; \frac{(1 - \bar\alpha_t)\, \sigma^2}{1 -
+       \bar\alpha_s}\, I\Bigr)
 
     It looks at x_0 as well as at x_s: the forward process of the family is not Markovian, but for one sigma (DDPM's).
 
@@ -105,13 +105,15 @@ def q_sigma_forward(
 def ddpm_posterior(x_t: Tensor, x_0: Tensor, abar_t: float | Tensor, abar_s: float | Tensor) -> Normal:
     r"""The posterior :math:`q(x_s \mid x_t, x_0)` of the Markov chain, in DDPM's own form (DDPM eq. 6 and 7).
 
-    With :math:`\alpha = \bar\alpha_t/\bar\alpha_s` (which is :math:`\alpha_t` for s = t - 1) and :math:`\beta = 1 - \alpha`:
+    With :math:`\alpha = \bar\alpha_t/\bar\alpha_s` (which is :math:`\alpha_t` for s = t - 1) and :math:`\beta = 1 -
+    \alpha`:
 
     .. math:: \mathcal N\Bigl(\frac{\sqrt{\bar\alpha_s}\, \beta}{1 - \bar\alpha_t}\, x_0
               + \frac{\sqrt{\alpha}\,(1 - \bar\alpha_s)}{1 - \bar\alpha_t}\, x_t,\;
               \frac{1 - \bar\alpha_s}{1 - \bar\alpha_t}\, \beta\, I\Bigr)
 
-    It equals :func:`q_sigma` with sigma at eta = 1; it is written out on its own so that the equality is a theorem with a test.
+    It equals :func:`q_sigma` with sigma at eta = 1; it is written out on its own so that the equality is a theorem with
+    a test.
 
     Args:
         x_t: ``(B, ...)``.
@@ -145,7 +147,12 @@ def _check_order(abar_t: Tensor, abar_s: Tensor) -> None:
 def _room_beside(sigma: float | Tensor, abar_s: float | Tensor) -> float | Tensor:
     """The variance 1 - abar_s - sigma^2 that fresh noise leaves to the noise found in x_t, in float64."""
     # What came in a shorter type is that much uncertain.
-    rounding = max([1e-12, *(4 * torch.finfo(v.dtype).eps for v in (sigma, abar_s) if isinstance(v, Tensor) and v.is_floating_point())])
+    rounding = max(
+        [
+            1e-12,
+            *(4 * torch.finfo(v.dtype).eps for v in (sigma, abar_s) if isinstance(v, Tensor) and v.is_floating_point()),
+        ]
+    )
     sigma, abar_s = in_float64(sigma), in_float64(abar_s)
     found = 1 - abar_s - sigma**2
     fits = (sigma >= 0) & (found > -rounding)

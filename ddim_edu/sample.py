@@ -37,14 +37,17 @@ class SampleOptions:
         ValueError: If a value is out of range.
     """
 
-    # A run folder, a checkpoint file, or the name of a shipped model; also a folder of diffusers, or a .pth of the official code.
-    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")] = ""
+    # A run folder, a checkpoint file, or the name of a shipped model; also a folder of diffusers, or a .pth of the
+    # official code.
+    checkpoint: Annotated[
+        tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")
+    ] = ""
     # Number of sampling steps S, from 1 to the model's T.
     steps: int = 20
     # 0 is DDIM (deterministic), 1 is DDPM, "hat" is DDPM with its larger noise.
     eta: float | Literal["hat"] = 0.0
-    # Which of the T levels the steps visit. The default asks the network at level T first, whose noise is what sampling starts from;
-    # leading is the official code's, and starts below T.
+    # Which of the T levels the steps visit. The default asks the network at level T first, whose noise is what sampling
+    # starts from; leading is the official code's, and starts below T.
     spacing: Literal["leading", "linspace", "trailing", "quadratic", "quadratic-full"] = "trailing"
     # How many images.
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
@@ -52,8 +55,9 @@ class SampleOptions:
     out: Path = Path("samples.png")
     # Image i of a seed is the same image whatever --n, --batch and the device are.
     seed: int = 0
-    # Keep the predicted image within [-clip, clip] at every step; "off" lets it go where it goes. Where the first step leaves from
-    # nearly pure noise (cosine schedule, spacings that start at T), samples need it; elsewhere it changes little.
+    # Keep the predicted image within [-clip, clip] at every step; "off" lets it go where it goes. Where the first step
+    # leaves from nearly pure noise (cosine schedule, spacings that start at T), samples need it; elsewhere it changes
+    # little.
     clip: float | Literal["off"] = 1.0
     # For models that know classes: the class to draw, or "turn" for each in turn, or "any" to leave it open.
     label: int | Literal["turn", "any"] = "turn"
@@ -63,7 +67,8 @@ class SampleOptions:
     image_size: int | None = None
     # What to compute on: auto, cpu, cuda, cuda:1, mps.
     device: str = "auto"
-    # Arithmetic of the network. auto: bf16 on GPUs that have it, and on processors with units for it where the network is large.
+    # Arithmetic of the network. auto: bf16 on GPUs that have it, and on processors with units for it where the network
+    # is large.
     precision: Literal["auto", "float32", "bf16"] = "auto"
 
     def __post_init__(self) -> None:
@@ -97,13 +102,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.checkpoint:
             raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} runs/digits")
         check_picture(options.out)
-        model = load(options.checkpoint, own_device(pick_device(options.device)), image_size=options.image_size).of_pictures()
+        model = load(
+            options.checkpoint, own_device(pick_device(options.device)), image_size=options.image_size
+        ).of_pictures()
         if isinstance(options.label, int) and not 0 <= options.label < model.config.classes:
             known = f"labels 0..{model.config.classes - 1}" if model.config.classes else "no classes"
             raise ValueError(f"label = {options.label}: {options.checkpoint} knows {known}")
         choose(options.precision, next(model.network.parameters()).device, model.network)
         tau = make_tau(model.schedule.T, options.steps, options.spacing)
-        ddim_path(model.model, torch.empty(0), model.schedule, tau, eta=options.eta)  # checks that eta fits; takes no step
+        ddim_path(
+            model.model, torch.empty(0), model.schedule, tau, eta=options.eta
+        )  # checks that eta fits; takes no step
     except (ValueError, OSError) as error:
         return fail(error)
     started = time.perf_counter()
@@ -144,7 +153,9 @@ def draw_images(model: Checkpoint, tau: Tensor, options: SampleOptions) -> Tenso
                 labels = torch.arange(start, stop, device=device) % model.config.classes
             shape = (stop - start, *model.image_shape)
             eps_theta = in_precision(model.eps_theta(labels), precision)
-            images = draw(eps_theta, shape, model.schedule, tau, eta=options.eta, generator=generators, device=device, clip=clip)
+            images = draw(
+                eps_theta, shape, model.schedule, tau, eta=options.eta, generator=generators, device=device, clip=clip
+            )
             parts.append((start, images.cpu()))
             bar.update((stop - start) * process_count())
     return torch.cat([images for _, images in sorted(gather(parts, device), key=lambda part: part[0])])

@@ -1,7 +1,7 @@
 r"""The one sampler: every eta, every sub-sequence of steps, and inversion (floor 3; chapters 5 to 7).
 
-DDPM, DDIM and all between them are one loop over one step, :func:`ddim_step`. Applications reach into it at two places only: they wrap
-``eps_theta`` (guidance, labels) or pass ``edit_x0`` (clipping, restoration).
+DDPM, DDIM and all between them are one loop over one step, :func:`ddim_step`. Applications reach into it at two places
+only: they wrap ``eps_theta`` (guidance, labels) or pass ``edit_x0`` (clipping, restoration).
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def ddim_step(
     .. math:: x_s = \sqrt{\bar\alpha_s}\, \frac{x_t - \sqrt{1 - \bar\alpha_t}\, \epsilon}{\sqrt{\bar\alpha_t}}
               + \sqrt{1 - \bar\alpha_s - \sigma^2}\; \epsilon + \sigma z
 
-    That is :func:`ddim_edu.posterior.q_sigma` with the prediction of x_0 in the place of x_0. With sigma = 0 it runs in both
-    directions: s > t is a step of the inversion.
+    That is :func:`ddim_edu.posterior.q_sigma` with the prediction of x_0 in the place of x_0. With sigma = 0 it runs in
+    both directions: s > t is a step of the inversion.
 
     Args:
         x_t: ``(B, ...)``.
@@ -96,10 +96,10 @@ def ddim_path(
         x_T: ``(B, ...)`` the start.
         schedule: the noise schedule that ``eps_theta`` was trained with.
         tau: ``(S+1,)`` strictly increasing levels from 0; see :func:`ddim_edu.schedule.make_tau`.
-        eta: 0 is DDIM, 1 is DDPM, between and above as DDIM eq. 16; ``"hat"`` is DDPM's larger noise: the mean of eta = 1 with
-            noise :meth:`~ddim_edu.schedule.NoiseSchedule.sigma_hat`, none at the last step.
-        generator: where fresh noise comes from; a sequence of B generators gives each member of the batch its own, so that a sample
-            does not depend on the batch it was drawn in. Not used at eta = 0.
+        eta: 0 is DDIM, 1 is DDPM, between and above as DDIM eq. 16; ``"hat"`` is DDPM's larger noise: the mean of eta =
+            1 with noise :meth:`~ddim_edu.schedule.NoiseSchedule.sigma_hat`, none at the last step.
+        generator: where fresh noise comes from; a sequence of B generators gives each member of the batch its own, so
+            that a sample does not depend on the batch it was drawn in. Not used at eta = 0.
         clip: if given, predicted data is clamped to [-clip, clip] and the predicted noise recomputed to agree with it.
         edit_x0: if given, ``edit_x0(x0_hat, t)`` replaces the predicted data (after clipping), and the noise likewise.
 
@@ -120,7 +120,9 @@ def ddim_path(
     room = (1 - on_cpu.alpha_bar[s_all]).sqrt()
     if bool((sigma > room * (1 + 1e-9)).any()):
         most = eta * (room / sigma)[sigma > 0].min().item()
-        raise ValueError(f"eta = {eta} asks for more fresh noise than a level holds; with these steps it can be at most {most:.4g}")
+        raise ValueError(
+            f"eta = {eta} asks for more fresh noise than a level holds; with these steps it can be at most {most:.4g}"
+        )
     abar, sigmas, sigma_hats = on_cpu.alpha_bar.tolist(), sigma.tolist(), sigma_hat.tolist()
 
     def walk(x_t: Tensor) -> Iterator[Step]:
@@ -189,10 +191,11 @@ def sample(
 def invert(eps_theta: EpsTheta, x_0: Tensor, schedule: NoiseSchedule, tau: Tensor | Sequence[int]) -> Tensor:
     r"""Encode data as the x_T that the deterministic sampler would decode to it (DDIM sections 4.3 and 5.4).
 
-    The same step with sigma = 0, upwards. The noise is predicted at the level being left, so that this is Euler's method for the
-    same ODE; at t = 0, where a network knows no level, it is asked for level 1. Inverting and sampling with the same tau returns to the
-    start up to an error that falls with the step size (chapter 7). On the cosine schedule let tau end some levels below T: the
-    last of its steps in the ODE's clock is longer than all others together, and a network's error is multiplied by its length.
+    The same step with sigma = 0, upwards. The noise is predicted at the level being left, so that this is Euler's
+    method for the same ODE; at t = 0, where a network knows no level, it is asked for level 1. Inverting and sampling
+    with the same tau returns to the start up to an error that falls with the step size (chapter 7). On the cosine
+    schedule let tau end some levels below T: the last of its steps in the ODE's clock is longer than all others
+    together, and a network's error is multiplied by its length.
 
     Args:
         eps_theta: the noise predictor.
@@ -204,7 +207,8 @@ def invert(eps_theta: EpsTheta, x_0: Tensor, schedule: NoiseSchedule, tau: Tenso
         ``(B, ...)`` x at level ``tau[-1]``.
 
     Warns:
-        UserWarning: with the remedy, where tau's last step in the clock is more than 20 times as long as all others together.
+        UserWarning: with the remedy, where tau's last step in the clock is more than 20 times as long as all others
+            together.
 
     Equations: eq:clock-step
     """
@@ -222,15 +226,16 @@ def _warn_of_the_last_step(schedule: NoiseSchedule, levels: list[int]) -> None:
     """Say so where an inversion ends in one huge step of the clock, whose error no other step can be as large as."""
     clock = schedule.nsr.tolist()
     before, top = levels[-2:]
-    # Data has size 1, and so has the clock where signal and noise are of one size: a first step up to there is not huge.
+    # Data has size 1, and so has the clock where signal and noise are of one size: a first step up to there is not
+    # huge.
     limit = 20 * max(clock[before], 1.0)
     if clock[top] - clock[before] > limit:
         good = top - max(1, schedule.T // 100)
         warnings.warn(
             f"the last step of this inversion, from level {before} to {top}, takes the clock sqrt((1 - abar)/abar) from "
-                f"{clock[before]:.3g} "
+            f"{clock[before]:.3g} "
             f"to {clock[top]:.3g}, and its error is as large as it is long: let tau end lower, as in make_tau({good}, S), or "
-                f"take more steps",
+            f"take more steps",
             stacklevel=4,  # past torch's no_grad, to the line that called invert
         )
 
@@ -238,7 +243,8 @@ def _warn_of_the_last_step(schedule: NoiseSchedule, levels: list[int]) -> None:
 def generator_for(seed: int, *key: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A random generator that is a function of the seed and a few more whole numbers, such as (stream, step).
 
-    What is drawn from it depends on nothing that was drawn before, so that work can be stopped, resumed, split and batched at will.
+    What is drawn from it depends on nothing that was drawn before, so that work can be stopped, resumed, split and
+    batched at will.
 
     Args:
         seed: at least 0.
@@ -273,7 +279,8 @@ def image_generators(seed: int, start: int, stop: int, device: torch.device | st
 
 
 def draw(like: Tensor, generator: Generators = None) -> Tensor:
-    """Standard normal noise with the shape, type and device of ``like``, from one generator or from one for each member.
+    """Standard normal noise with the shape, type and device of ``like``, from one generator or from one for each
+    member.
 
     Raises:
         ValueError: if there are not as many generators as members of the batch.
@@ -286,7 +293,9 @@ def draw(like: Tensor, generator: Generators = None) -> Tensor:
 
 
 def _noise_of_steps(like: Tensor, generator: Generators) -> Iterator[Tensor]:
-    """Fresh noise for one step after another. Where each member has its own generator, 16 steps are drawn at a time: calls are dear."""
+    """Fresh noise for one step after another. Where each member has its own generator, 16 steps are drawn at a time:
+    calls are dear.
+    """
     while generator is None or isinstance(generator, torch.Generator):
         yield draw(like, generator)
     while True:

@@ -1,7 +1,8 @@
 r"""Noise schedules and the steps that a sampler takes on them (floor 0; chapters 1 and 6).
 
-A schedule is one array: :math:`\bar\alpha_t` for t = 0..T, where index 0 is the data (:math:`\bar\alpha_0 = 1`). All else is a
-function of it. Everything here is float64: coefficients are computed once and cost nothing, and errors in them don't average out.
+A schedule is one array: :math:`\bar\alpha_t` for t = 0..T, where index 0 is the data (:math:`\bar\alpha_0 = 1`). All
+else is a function of it. Everything here is float64: coefficients are computed once and cost nothing, and errors in
+them don't average out.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class NoiseSchedule:
             beta: ``(T,)`` numbers, each strictly between 0 and 1. ``beta[0]`` is :math:`\beta_1`.
 
         Raises:
-            ValueError: if ``beta`` is empty, not one-dimensional, or holds a number outside (0, 1), or if alpha-bar, in float64, does not
-                fall at every level or reaches 0.
+            ValueError: if ``beta`` is empty, not one-dimensional, or holds a number outside (0, 1), or if alpha-bar, in
+                float64, does not fall at every level or reaches 0.
         """
         beta = torch.as_tensor(beta, dtype=torch.float64)
         if beta.ndim != 1 or len(beta) == 0:
@@ -59,17 +60,22 @@ class NoiseSchedule:
         bad = ~((beta > 0) & (beta < 1))  # written so that nan is bad too
         if bad.any():
             t = int(bad.nonzero()[0, 0])
-            raise ValueError(f"beta_{t + 1} = {beta[t]:g} is outside (0, 1); every beta must lie strictly between 0 and 1")
+            raise ValueError(
+                f"beta_{t + 1} = {beta[t]:g} is outside (0, 1); every beta must lie strictly between 0 and 1"
+            )
         schedule = cls(torch.cat([beta.new_zeros(1), beta]))
         lost = ~((schedule.alpha_bar.diff() < 0) & (schedule.alpha_bar[1:] > 0))
         if lost.any():
             t = int(lost.nonzero()[0, 0]) + 1
-            raise ValueError(f"alpha_bar_{t} = {schedule.alpha_bar[t]:g}: in float64, alpha_bar must fall at every level and stay above 0")
+            raise ValueError(
+                f"alpha_bar_{t} = {schedule.alpha_bar[t]:g}: in float64, alpha_bar must fall at every level and stay above 0"
+            )
         return schedule
 
     @classmethod
     def linear(cls, T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> NoiseSchedule:
-        """Beta rises in equal steps from ``beta_start`` to ``beta_end``: DDPM's schedule, section 4, and this book's default.
+        """Beta rises in equal steps from ``beta_start`` to ``beta_end``: DDPM's schedule, section 4, and this book's
+        default.
 
         The two ends were chosen for T = 1000. With fewer levels the same ends leave signal in x_T; see chapter 1.
         """
@@ -86,9 +92,11 @@ class NoiseSchedule:
 
     @classmethod
     def cosine(cls, T: int = 1000, offset: float = 0.008, beta_max: float = 0.999) -> NoiseSchedule:
-        r""":math:`\bar\alpha_t` follows a squared cosine (Nichol and Dhariwal 2021, eq. 17), with beta cut at ``beta_max``.
+        r""":math:`\bar\alpha_t` follows a squared cosine (Nichol and Dhariwal 2021, eq. 17), with beta cut at
+        ``beta_max``.
 
-        The cut matters at the last step only, where the cosine would reach :math:`\bar\alpha_T = 0` and division by it fails.
+        The cut matters at the last step only, where the cosine would reach :math:`\bar\alpha_T = 0` and division by it
+        fails.
         """
         u = torch.arange(_levels(T) + 1, dtype=torch.float64) / T
         f = torch.cos((u + offset) / (1 + offset) * math.pi / 2) ** 2
@@ -101,7 +109,8 @@ class NoiseSchedule:
 
     @property
     def alpha_step(self) -> Tensor:
-        r"""``(T+1,)`` what one step keeps of the variance, DDPM's :math:`\alpha_t = 1 - \beta_t = \bar\alpha_t / \bar\alpha_{t-1}`.
+        r"""``(T+1,)`` what one step keeps of the variance, DDPM's :math:`\alpha_t = 1 - \beta_t = \bar\alpha_t /
+        \bar\alpha_{t-1}`.
 
         Equations: eq:alpha-bar
         """
@@ -117,7 +126,9 @@ class NoiseSchedule:
 
     @cached_property
     def nsr(self) -> Tensor:
-        r"""``(T+1,)`` :math:`\sqrt{(1 - \bar\alpha_t)/\bar\alpha_t}`, the ODE's clock (DDIM eq. 14; sigma in EDM); 0 at t = 0."""
+        r"""``(T+1,)`` :math:`\sqrt{(1 - \bar\alpha_t)/\bar\alpha_t}`, the ODE's clock (DDIM eq. 14; sigma in EDM); 0 at
+        t = 0.
+        """
         return ((1 - self.alpha_bar) / self.alpha_bar).sqrt()
 
     def sigma(self, t: int | Tensor, s: int | Tensor, eta: float) -> Tensor:
@@ -163,7 +174,8 @@ class NoiseSchedule:
             lowest: the smallest t allowed, 1 (a noisy level, what a network is called with) or 0 (the data too).
 
         Raises:
-            ValueError: if t is not of an integer type, or outside ``lowest``..T. (On a GPU the second is not looked at.)
+            ValueError: if t is not of an integer type, or outside ``lowest``..T. (On a GPU the second is not looked
+                at.)
         """
         t = torch.as_tensor(t)
         if t.is_floating_point() or t.dtype == torch.bool:
@@ -191,19 +203,19 @@ def check_eta(eta: float) -> float:
 def make_tau(T: int, S: int, spacing: str = "trailing") -> Tensor:
     r"""The sub-sequence :math:`\tau` of levels that a sampler with S steps visits (DDIM, section 4.2 and appendix D.2).
 
-    The sampler goes from ``tau[S]`` down to ``tau[0] == 0``. Exactly S distinct steps, for every S in 1..T: where rounding would
-    repeat a level, the repeat moves up to the next free one (and, at the top, those below it make room).
+    The sampler goes from ``tau[S]`` down to ``tau[0] == 0``. Exactly S distinct steps, for every S in 1..T: where
+    rounding would repeat a level, the repeat moves up to the next free one (and, at the top, those below it make room).
 
     Args:
         T: number of levels of the schedule.
         S: number of steps, 1..T.
         spacing: where the steps are.
 
-            - ``"trailing"``, the default: T, T - T/S, T - 2T/S, ... rounded. Sampling hands the network pure noise first, and level T is
-              where training showed it what is nearest to that (Lin, Liu, Li and Yang 2024).
-            - ``"leading"``: 1, 1 + k, 1 + 2k, ... with k = T // S, as in the official code and in diffusers. Starts below T, where
-              training saw data under the noise: at 901 for T = 1000, S = 10, and with S = 1 at level 1, where nothing but the data is
-              expected. (Nor can ``"quadratic"`` make anything of noise in one step.)
+            - ``"trailing"``, the default: T, T - T/S, T - 2T/S, ... rounded. Sampling hands the network pure noise
+              first, and level T is where training showed it what is nearest to that (Lin, Liu, Li and Yang 2024).
+            - ``"leading"``: 1, 1 + k, 1 + 2k, ... with k = T // S, as in the official code and in diffusers. Starts
+              below T, where training saw data under the noise: at 901 for T = 1000, S = 10, and with S = 1 at level 1,
+              where nothing but the data is expected. (Nor can ``"quadratic"`` make anything of noise in one step.)
             - ``"linspace"``: equal steps from 1 to T, both included. S = 1 gives T.
             - ``"quadratic"``: the official code's, dense near the data, up to 0.8 T where S leaves room.
             - ``"quadratic-full"``: the same shape up to T.

@@ -1,9 +1,9 @@
 r"""Other solvers of the sampler's differential equation (floor 3; chapters 7 and 8).
 
 A deterministic DDIM step is Euler's method for :math:`d\bar x/d\nu = \epsilon_\theta`, with the rescaled state
-:math:`\bar x = x/\sqrt{\bar\alpha}` and the clock :math:`\nu = \sqrt{(1-\bar\alpha)/\bar\alpha}` (chapter 7). Here are methods of
-order 2 on the same callable, and steps whose length is chosen by an estimate of their error. All are deterministic, and all visit
-whole levels, so that any trained network will do.
+:math:`\bar x = x/\sqrt{\bar\alpha}` and the clock :math:`\nu = \sqrt{(1-\bar\alpha)/\bar\alpha}` (chapter 7). Here are
+methods of order 2 on the same callable, and steps whose length is chosen by an estimate of their error. All are
+deterministic, and all visit whole levels, so that any trained network will do.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ def heun_path(
 ) -> Iterator[tuple[int, Tensor]]:
     r"""Heun's method in the clock of DDIM, one step at a time.
 
-    A DDIM step from t to s finds where to ask for the noise a second time; then the step is made again from x_t with the mean of the two:
-    :math:`\bar x_s = \bar x_t + (\nu_s - \nu_t)\, \tfrac12 (\epsilon_t + \epsilon_s)`. The last step, to the data, is plain DDIM: no
-    network knows level 0. This is the sampler of Karras et al. 2022 (Algorithm 1) on the levels of tau.
+    A DDIM step from t to s finds where to ask for the noise a second time; then the step is made again from x_t with
+    the mean of the two: :math:`\bar x_s = \bar x_t + (\nu_s - \nu_t)\, \tfrac12 (\epsilon_t + \epsilon_s)`. The last
+    step, to the data, is plain DDIM: no network knows level 0. This is the sampler of Karras et al. 2022 (Algorithm 1)
+    on the levels of tau.
 
     Args:
         eps_theta: the noise predictor.
         x_T: ``(B, ...)`` the start.
         schedule: the noise schedule that ``eps_theta`` was trained with.
         tau: ``(S+1,)`` strictly increasing levels from 0; see :func:`ddim_edu.schedule.make_tau`.
-        reuse: False calls the network twice a step, 2S - 1 times in all. True takes the noise that was predicted at the end of a step (at
-            the point of the DDIM step, which is near the corrected one) for the beginning of the next: S calls, and still order 2.
+        reuse: False calls the network twice a step, 2S - 1 times in all. True takes the noise that was predicted at the
+            end of a step (at the point of the DDIM step, which is near the corrected one) for the beginning of the
+            next: S calls, and still order 2.
 
     Yields:
         The level s reached, and x_s ``(B, ...)``.
@@ -68,9 +70,9 @@ def dpm_solver_2m_path(
 ) -> Iterator[tuple[int, Tensor]]:
     r"""DPM-Solver++(2M) of Lu et al. 2022 (Algorithm 2), one step at a time: order 2 with one call a step.
 
-    A step of DDIM whose predicted data is carried on, along the line through this and the last prediction, to the middle of the step.
-    Where that is, is counted in :math:`-\ln \nu`, half the logarithm of the SNR. The first step has no last prediction, and the step to the
-    data no middle (it is infinitely long): both are plain DDIM.
+    A step of DDIM whose predicted data is carried on, along the line through this and the last prediction, to the
+    middle of the step. Where that is, is counted in :math:`-\ln \nu`, half the logarithm of the SNR. The first step has
+    no last prediction, and the step to the data no middle (it is infinitely long): both are plain DDIM.
 
     Args:
         eps_theta: the noise predictor.
@@ -127,10 +129,12 @@ class AdaptiveRun:
 
     Attributes:
         x_0: ``(B, ...)``.
-        calls: ``(B,)`` int64, how often the network was asked about each image: once at the start and once for each step tried.
+        calls: ``(B,)`` int64, how often the network was asked about each image: once at the start and once for each
+            step tried.
         image: ``(N,)`` int64, whose step it was.
         t: ``(N,)`` int64, the level left.
-        s: ``(N,)`` int64, the level tried, at least 1. The move from level 1 to the data needs no call and is not listed.
+        s: ``(N,)`` int64, the level tried, at least 1. The move from level 1 to the data needs no call and is not
+            listed.
         error: ``(N,)`` float64, the estimated error of the step in units of the tolerance.
         kept: ``(N,)`` bool, whether the step was made: ``error <= 1``, or no shorter step existed.
     """
@@ -185,29 +189,31 @@ def adaptive_ddim(
 ) -> AdaptiveRun:
     r"""DDIM with steps as long as an estimate of their error allows.
 
-    A step from t to s is tried as DDIM's, and the network is asked at its end. Heun's step from the same two predictions is an order
-    better, so the difference of the two, :math:`\tfrac12 \sqrt{\bar\alpha_s}\, (\nu_s - \nu_t)(\epsilon_s - \epsilon_t)`, estimates DDIM's
-    error. It is taken in the units of x_s, where every level has about the same size, and divided by
-    ``atol + rtol * max(|x_t|, |x_s|)``; its root mean square over the elements is the step's ``error``. Up to 1 the step is kept;
-    otherwise a shorter one is tried from the same x_t.
+    A step from t to s is tried as DDIM's, and the network is asked at its end. Heun's step from the same two
+    predictions is an order better, so the difference of the two, :math:`\tfrac12 \sqrt{\bar\alpha_s}\, (\nu_s -
+    \nu_t)(\epsilon_s - \epsilon_t)`, estimates DDIM's error. It is taken in the units of x_s, where every level has
+    about the same size, and divided by ``atol + rtol * max(|x_t|, |x_s|)``; its root mean square over the elements is
+    the step's ``error``. Up to 1 the step is kept; otherwise a shorter one is tried from the same x_t.
 
-    The next length is the last times ``safety / sqrt(error)``, since a DDIM step errs by the square of its length. Lengths are angles,
-    :math:`\arctan \nu`: there the step's error on standard normal data is the same at every level (half the angle squared), while in
-    :math:`\nu` lengths range over orders of magnitude. The angle reached is rounded to the nearest level, at least one below t. A step of
-    a single level is always kept.
+    The next length is the last times ``safety / sqrt(error)``, since a DDIM step errs by the square of its length.
+    Lengths are angles, :math:`\arctan \nu`: there the step's error on standard normal data is the same at every level
+    (half the angle squared), while in :math:`\nu` lengths range over orders of magnitude. The angle reached is rounded
+    to the nearest level, at least one below t. A step of a single level is always kept.
 
     Each step tried costs one call, whether it is kept or not: the prediction at the end of a kept step begins the next.
 
     Args:
-        eps_theta: the noise predictor. With ``per_image`` it is called with the images that are not finished, each at a level of its own.
+        eps_theta: the noise predictor. With ``per_image`` it is called with the images that are not finished, each at a
+            level of its own.
         x_T: ``(B, ...)`` the start.
         schedule: the noise schedule that ``eps_theta`` was trained with.
         atol: error allowed in each step, in units of x_t. Positive.
         rtol: error allowed in proportion to x_t, element by element. At least 0.
-        order: 1 keeps DDIM's step: with what :meth:`AdaptiveRun.tau` returns, :func:`~ddim_edu.sampler.ddim_path` makes the same x_0. 2
-            keeps Heun's instead (local extrapolation) as :func:`heun_path` does with ``reuse``; it costs the same.
-        per_image: True chooses steps for each image alone, so that a result does not depend on its batch. False takes the root mean
-            square of the error over the batch and the same steps for all.
+        order: 1 keeps DDIM's step: with what :meth:`AdaptiveRun.tau` returns, :func:`~ddim_edu.sampler.ddim_path` makes
+            the same x_0. 2 keeps Heun's instead (local extrapolation) as :func:`heun_path` does with ``reuse``; it
+            costs the same.
+        per_image: True chooses steps for each image alone, so that a result does not depend on its batch. False takes
+            the root mean square of the error over the batch and the same steps for all.
         t_start: level of ``x_T``; the schedule's T if None.
         first: length of the first step tried, an angle.
         safety: factor on the length that the estimate allows, below 1.
@@ -294,7 +300,9 @@ def _check_adaptive(
         raise ValueError(f"rtol = {rtol} is not a finite number >= 0")
     if order not in (1, 2):
         raise ValueError(f"order = {order}; use 1 to keep DDIM's step, 2 to keep Heun's")
-    if t_start is not None and (isinstance(t_start, bool) or not isinstance(t_start, int) or not 1 <= t_start <= schedule.T):
+    if t_start is not None and (
+        isinstance(t_start, bool) or not isinstance(t_start, int) or not 1 <= t_start <= schedule.T
+    ):
         raise ValueError(f"t_start = {t_start} is not a level in 1..{schedule.T}")
     if not 0 < first < math.inf:
         raise ValueError(f"first = {first} is not an angle > 0")

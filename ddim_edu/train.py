@@ -1,6 +1,7 @@
 """Train a model: ``python -m ddim_edu.train [RECIPE] [--field value ...] [--resume RUN]`` (floor 6).
 
-Exit codes: 0 done; 2 called wrongly, or the loss blew up (one line on stderr says what); 130 stopped by Ctrl-C, checkpoint written.
+Exit codes: 0 done; 2 called wrongly, or the loss blew up (one line on stderr says what); 130 stopped by Ctrl-C,
+checkpoint written.
 """
 
 from __future__ import annotations
@@ -44,9 +45,12 @@ class TrainOptions:
     data_dir: Path | None = None
     # A tracker of accelerate's to log to besides log.csv, such as tensorboard (see it with: tensorboard --logdir RUN).
     tracker: str | None = None
-    # CPU threads; 0 tries out which number is fastest, and again when the machine gets busy. A fixed number repeats a run bit for bit.
+    # CPU threads; 0 tries out which number is fastest, and again when the machine gets busy. A fixed number repeats a
+    # run bit for bit.
     threads: int = 0
-    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = dataclasses.field(default=RECIPES[DEFAULT], metadata={"flat": True})
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = dataclasses.field(
+        default=RECIPES[DEFAULT], metadata={"flat": True}
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,7 +89,9 @@ def run_in(folder: Path, options: TrainOptions, device: torch.device) -> int:
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        return fail(f"not even the network and its data fit into the memory of {options.device}: lower --unet.ch, or train elsewhere")
+        return fail(
+            f"not even the network and its data fit into the memory of {options.device}: lower --unet.ch, or train elsewhere"
+        )
     try:
         return train(trainer, options.threads)
     except KeyboardInterrupt:  # the second one, or one before the first step
@@ -144,7 +150,9 @@ def claim_folder(name: str, out: Path | None) -> Path:
                 if not Path("runs").is_dir():
                     raise
     except OSError as error:
-        raise ValueError(f"can't write the run folder {error.filename} ({error.strerror}): choose another --out") from None
+        raise ValueError(
+            f"can't write the run folder {error.filename} ({error.strerror}): choose another --out"
+        ) from None
     raise AssertionError("count() does not end")
 
 
@@ -168,7 +176,14 @@ def train(trainer: Trainer, threads: int = 0) -> int:
     started, heldout, loss = time.perf_counter(), None, float("nan")
     threads_before = torch.get_num_threads()
     between = 0.1 if sys.stderr.isatty() else 10.0  # seconds; in a file every refresh is a line
-    bar = tqdm(total=recipe.steps, initial=trainer.step, unit="step", mininterval=between, dynamic_ncols=True, disable=not trainer.writes)
+    bar = tqdm(
+        total=recipe.steps,
+        initial=trainer.step,
+        unit="step",
+        mininterval=between,
+        dynamic_ncols=True,
+        disable=not trainer.writes,
+    )
     try:
         with bar, stop_signals() as stopped:
             if threads:
@@ -183,7 +198,9 @@ def train(trainer: Trainer, threads: int = 0) -> int:
                     bar.set_postfix_str(f"loss {loss:.4f}, {record.images_per_s:,.0f} images/s", refresh=False)
                 if record.heldout_loss is not None:
                     heldout = record.heldout_loss
-                    bar.write(f"step {record.step:,}/{recipe.steps:,}: loss {loss:.4f}, held-out {heldout:.4f}, {record.grid}")
+                    bar.write(
+                        f"step {record.step:,}/{recipe.steps:,}: loss {loss:.4f}, held-out {heldout:.4f}, {record.grid}"
+                    )
                     sys.stdout.flush()
                 if trainer.agree(bool(stopped)):
                     stopped = stopped or [signal.SIGINT]
@@ -212,7 +229,9 @@ def train(trainer: Trainer, threads: int = 0) -> int:
     print(f"samples     {folder / 'samples.png'}")
     print(f"checkpoint  {folder / checkpoint.NAME}")
     if recipe.autoencoder is None:
-        print(f"next        python -m ddim_edu.sample {folder} --steps {min(20, recipe.T)} --eta 0 -n 64 --out grid.png")
+        print(
+            f"next        python -m ddim_edu.sample {folder} --steps {min(20, recipe.T)} --eta 0 -n 64 --out grid.png"
+        )
     else:
         print(f"next        python -m ddim_edu.apps sound {folder} -n 10 --out result.wav")
     return 0

@@ -1,7 +1,8 @@
 r"""The same process in the conventions of other libraries (floor 4): ``python -m ddim_edu.translate``.
 
-A :class:`Process` is what all of them have in common: levels 0..T of a schedule, the levels visited, eta, what the network predicts, and
-what happens to the predicted x_0. Each function below writes one down as a library does; :func:`from_diffusers` reads one back.
+A :class:`Process` is what all of them have in common: levels 0..T of a schedule, the levels visited, eta, what the
+network predicts, and what happens to the predicted x_0. Each function below writes one down as a library does;
+:func:`from_diffusers` reads one back.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ def to_diffusers(p: Process) -> dict:
     """diffusers: the arguments of ``DDIMScheduler`` and of ``step``; timesteps count levels from 0.
 
     Raises:
-        ValueError: if it can't be had there: its ``step`` computes the next level as t - T//S, and so only grids of that stride are walked.
+        ValueError: if it can't be had there: its ``step`` computes the next level as t - T//S, and so only grids of
+            that stride are walked.
     """
     name, start, end = _IN_DIFFUSERS[p.schedule]
     levels, stride = p.tau[1:], p.T // p.S
@@ -106,7 +108,7 @@ def to_diffusers(p: Process) -> dict:
     if p.spacing not in ("leading", "trailing") or not walked:
         raise ValueError(
             f"diffusers' step goes from t to t - T//S = t - {stride}, which is not what {p.spacing} with S = {p.S} lists; use "
-                f"leading, or an S that divides T"
+            f"leading, or an S that divides T"
         )
     scheduler = {
         "num_train_timesteps": p.T, "beta_schedule": name,
@@ -122,7 +124,9 @@ def to_diffusers(p: Process) -> dict:
 
 
 def to_edm(p: Process) -> dict:
-    """k-diffusion and EDM: noise levels sigma = sqrt((1 - abar)/abar), falling to 0, of x/sqrt(abar). Euler's method is eta = 0."""
+    """k-diffusion and EDM: noise levels sigma = sqrt((1 - abar)/abar), falling to 0, of x/sqrt(abar). Euler's method is
+    eta = 0.
+    """
     return {"sigmas": [p.noise.nsr[t].item() for t in p.tau[::-1]], "x": "x_t sqrt(1 + sigma^2)",
             "eta": p.eta, "sampler": "sample_euler" if p.eta == 0 else "sample_euler_ancestral"}  # fmt: skip
 
@@ -150,7 +154,9 @@ def to_azula(p: Process) -> dict:
 
 
 def to_flow(p: Process) -> dict:
-    """Flow matching: x = (1 - u) x_0 + u eps, u from 1 at noise to 0 at the data: u = sqrt(1 - abar)/(sqrt(abar) + sqrt(1 - abar))."""
+    """Flow matching: x = (1 - u) x_0 + u eps, u from 1 at noise to 0 at the data: u = sqrt(1 - abar)/(sqrt(abar) +
+    sqrt(1 - abar)).
+    """
     roots = [(p.noise.alpha_bar[t].sqrt().item(), (1 - p.noise.alpha_bar[t]).sqrt().item()) for t in p.tau[::-1]]
     return {"u": [n / (s + n) for s, n in roots], "x": "x_t/(sqrt(abar) + sqrt(1 - abar))", "eta": p.eta}
 
@@ -166,7 +172,9 @@ LIBRARIES: Mapping[str, Callable[[Process], dict]] = {
 }  # fmt: skip
 
 
-def from_diffusers(config: Mapping[str, object], S: int, eta: float = 0.0, use_clipped_model_output: bool = False) -> Process:
+def from_diffusers(
+    config: Mapping[str, object], S: int, eta: float = 0.0, use_clipped_model_output: bool = False
+) -> Process:
     """The process of a diffusers scheduler with usual settings, in this book's terms.
 
     Args:
@@ -180,7 +188,9 @@ def from_diffusers(config: Mapping[str, object], S: int, eta: float = 0.0, use_c
     """
     known = {value: name for name, value in _IN_DIFFUSERS.items()}
     name = config.get("beta_schedule", "linear")
-    ends = (None, None) if name == "squaredcos_cap_v2" else (config.get("beta_start", 1e-4), config.get("beta_end", 0.02))
+    ends = (
+        (None, None) if name == "squaredcos_cap_v2" else (config.get("beta_start", 1e-4), config.get("beta_end", 0.02))
+    )
     for key, usual in (
         ("steps_offset", 0),
         ("set_alpha_to_one", True),
@@ -191,7 +201,9 @@ def from_diffusers(config: Mapping[str, object], S: int, eta: float = 0.0, use_c
         if config.get(key, usual) != usual:
             raise ValueError(f"{key} = {config[key]}: this book has {usual}")
     if (name, *ends) not in known:
-        raise ValueError(f"beta_schedule {name} from {ends[0]} to {ends[1]}: give its betas to NoiseSchedule.from_betas")
+        raise ValueError(
+            f"beta_schedule {name} from {ends[0]} to {ends[1]}: give its betas to NoiseSchedule.from_betas"
+        )
     if config.get("clip_sample", True) and not use_clipped_model_output:
         raise ValueError("clip_sample without use_clipped_model_output: this book recomputes eps wherever it clips")
     process = Process(known[name, *ends], config.get("num_train_timesteps", 1000), S, config.get("timestep_spacing", "leading"), eta,
@@ -211,7 +223,9 @@ ROWS = [
 
 
 def table() -> str:
-    """The table of notation.md: levels, states, and the linear T = 1000, S = 10, leading, in numbers that the functions give."""
+    """The table of notation.md: levels, states, and the linear T = 1000, S = 10, leading, in numbers that the functions
+    give.
+    """
     ddim, ddpm = Process(S=10), Process(S=10, eta=1.0)
     head = ["", "this book", "diffusers", "EDM, k-diffusion", "smalldiffusion", "azula", "flow matching", "log-SNR"]
     first = [f"{ddim.tau[-1]}", f"{to_diffusers(ddim)['timesteps'][0]}", f"{to_edm(ddim)['sigmas'][0]:.4g}",
@@ -221,7 +235,13 @@ def table() -> str:
     etas = ["`eta` = 0, 1", "`eta` = 0, 1", "Euler; Euler ancestral", f"(gam, mu) = ({small['gam']:g}, {small['mu']:g}), "
         f"({large['gam']:g}, {large['mu']:g})",
             f"`eta` = {to_azula(ddim)['eta']:g}, {to_azula(ddpm)['eta']:g} (squared)", "Euler in $\\sigma$; –", "–"]  # fmt: skip
-    rows = [head, ["---"] * len(head), *(list(row) for row in ROWS), ["first of ten, leading", *first], [r"$\eta$ = 0, 1", *etas]]
+    rows = [
+        head,
+        ["---"] * len(head),
+        *(list(row) for row in ROWS),
+        ["first of ten, leading", *first],
+        [r"$\eta$ = 0, 1", *etas],
+    ]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
@@ -233,9 +253,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"{message} (--help explains)")
 
     parser = Parser(
-        prog="python -m ddim_edu.translate", description="The same sampling process, written as a library writes it, as JSON."
+        prog="python -m ddim_edu.translate",
+        description="The same sampling process, written as a library writes it, as JSON.",
     )
-    parser.add_argument("library", choices=[*LIBRARIES, "table"], help="whose words; table prints that of the book's page on notation")
+    parser.add_argument(
+        "library", choices=[*LIBRARIES, "table"], help="whose words; table prints that of the book's page on notation"
+    )
     parser.add_argument("--schedule", choices=list(SCHEDULES), default="linear")
     parser.add_argument("-T", type=int, default=1000, help="number of levels")
     parser.add_argument("--steps", type=int, default=50, help="S")

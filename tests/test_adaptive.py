@@ -28,7 +28,9 @@ def normal(*shape, seed=0):
 
 
 def complexity_by_hand(x):
-    """Every difference written out, in numpy: entry (i, j) looks at the padded picture's rows i, i + 1 and columns j, j + 1."""
+    """Every difference written out, in numpy: entry (i, j) looks at the padded picture's rows i, i + 1 and columns j, j
+    + 1.
+    """
     B, C, H, W = x.shape
     framed = np.zeros((B, C, H + 2, W + 2))
     framed[:, :, 1:-1, 1:-1] = x
@@ -84,7 +86,9 @@ def test_published_lambda_is_a_tenth_by_default():
 def test_published_complexity_shrinks_with_the_number_of_elements():
     x = normal(1, 3, 8, 8)
     for n in (4, 100):
-        torch.testing.assert_close(complexity(x.expand(n, -1, -1, -1))[:1], complexity(x) / math.sqrt(n), rtol=1e-6, atol=0)
+        torch.testing.assert_close(
+            complexity(x.expand(n, -1, -1, -1))[:1], complexity(x) / math.sqrt(n), rtol=1e-6, atol=0
+        )
 
 
 def test_published_on_constant_pictures():
@@ -168,7 +172,8 @@ def test_mended_loss_is_on_the_scale_of_the_mse():
         assert mended_loss(eps_hat, eps, x, lam).item() == pytest.approx(1, abs=0.04)
 
 
-# Two pictures, one flat and one busy, and an x_t between: what was mixed in is one of two noises, with known probabilities.
+# Two pictures, one flat and one busy, and an x_t between: what was mixed in is one of two noises, with known
+# probabilities.
 PICTURES = torch.tensor([[0.1, 0.1, 0.1, 0.1], [0.9, -0.7, 0.8, -0.9]], dtype=torch.float64).view(2, 1, 2, 2)
 
 
@@ -192,8 +197,8 @@ def losses_of(kind, eps_hat, x_t, abar):
 
 @pytest.mark.parametrize("kind, unbiased", [("mse", True), ("mended", True), ("clean", False), ("published", False)])
 def test_where_the_optimum_lies(kind, unbiased):
-    """At E[eps | x_t] the slope of the expected loss is 0 for the MSE and for the mended loss; the published one is minimised elsewhere,
-    and so is a squared error whose weight looks at the clean picture.
+    """At E[eps | x_t] the slope of the expected loss is 0 for the MSE and for the mended loss; the published one is
+    minimised elsewhere, and so is a squared error whose weight looks at the clean picture.
 
     Equations: eq:weighted-optimum
     """

@@ -31,7 +31,13 @@ def normal(*shape, seed=0):
 # ---------------------------------------------------------------- operators
 
 KNOWN = torch.rand(6, 6, generator=generator(1)) < 0.4
-OPERATORS = {"mask": Mask(KNOWN), "pool 2": AveragePool(2), "pool 3": AveragePool(3), "grey": Grey(), "thirds": Grey((1, 1, 1))}
+OPERATORS = {
+    "mask": Mask(KNOWN),
+    "pool 2": AveragePool(2),
+    "pool 3": AveragePool(3),
+    "grey": Grey(),
+    "thirds": Grey((1, 1, 1)),
+}
 
 
 @pytest.fixture(params=OPERATORS)
@@ -43,7 +49,11 @@ def test_operators_are_linear_with_a_moore_penrose_inverse(operator):
     """All four of Penrose's conditions, on the matrix that the operator is."""
     basis = torch.eye(3 * 36, dtype=torch.float64).view(-1, 3, 6, 6)
     A = operator.forward(basis).flatten(1).T
-    A_plus = operator.pseudo_inverse(torch.eye(len(A), dtype=torch.float64).view(-1, *operator.forward(basis).shape[1:])).flatten(1).T
+    A_plus = (
+        operator.pseudo_inverse(torch.eye(len(A), dtype=torch.float64).view(-1, *operator.forward(basis).shape[1:]))
+        .flatten(1)
+        .T
+    )
     x = normal(2, 3, 6, 6)
     assert torch.allclose(operator.forward(x).flatten(1).T, A @ x.flatten(1).T)
     assert torch.allclose(A @ A_plus @ A, A, atol=1e-12) and torch.allclose(A_plus @ A @ A_plus, A_plus, atol=1e-12)
@@ -80,7 +90,9 @@ def test_what_the_operators_mean():
     rgb = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
     assert Grey().forward(rgb).item() == pytest.approx(BT601[0]) and sum(BT601) == pytest.approx(1)
     assert Grey().show(Grey().forward(rgb)).flatten().tolist() == pytest.approx([BT601[0]] * 3)
-    assert Grey().forward(torch.full((1, 3, 2, 2), 0.7)).flatten().tolist() == pytest.approx([0.7] * 4)  # grey stays what it is
+    assert Grey().forward(torch.full((1, 3, 2, 2), 0.7)).flatten().tolist() == pytest.approx(
+        [0.7] * 4
+    )  # grey stays what it is
 
 
 @pytest.mark.parametrize(
@@ -126,7 +138,9 @@ PLANE = GaussianMixture([0.5, 0.3, 0.2], [[-1.0, -0.6], [1.0, -0.4], [0.2, 1.1]]
 
 
 def predicted(y, tau, eta, travel, jump):
-    """Mean and covariance of what restore gives for PAIR with its first coordinate known: all steps are affine, so no sampling."""
+    """Mean and covariance of what restore gives for PAIR with its first coordinate known: all steps are affine, so no
+    sampling.
+    """
     abar, C, eye = LINEAR.alpha_bar, PAIR.covs[0], torch.eye(2, dtype=torch.float64)
     free, fixed = torch.diag(torch.tensor([0.0, 1.0], dtype=torch.float64)), torch.tensor([y, 0.0], dtype=torch.float64)
     mean, cov = torch.zeros(2, dtype=torch.float64), eye
@@ -139,7 +153,9 @@ def predicted(y, tau, eta, travel, jump):
             for i in range(top, end, -1):
                 t, s = tau[i], tau[i - 1]
                 sigma = LINEAR.sigma(t, s, eta)
-                X = free @ (abar[t].sqrt() * C @ torch.linalg.inv(abar[t] * C + (1 - abar[t]) * eye))  # x0_hat = X x + fixed
+                X = free @ (
+                    abar[t].sqrt() * C @ torch.linalg.inv(abar[t] * C + (1 - abar[t]) * eye)
+                )  # x0_hat = X x + fixed
                 on_eps = (1 - abar[s] - sigma**2).clamp(min=0).sqrt() / (1 - abar[t]).sqrt()
                 M = (abar[s].sqrt() - on_eps * abar[t].sqrt()) * X + on_eps * eye
                 mean = M @ mean + (abar[s].sqrt() - on_eps * abar[t].sqrt()) * fixed
@@ -159,7 +175,9 @@ def test_restored_samples_follow_the_affine_recursion(eta, travel, jump):
 
 
 def test_the_bias_is_there_and_time_travel_lessens_it():
-    """The posterior has mean 1.2 and variance 0.36; the recursion above, which the samples follow, says what restore has."""
+    """The posterior has mean 1.2 and variance 0.36; the recursion above, which the samples follow, says what restore
+    has.
+    """
     truth = RHO * 1.5
     for eta, first in ((0.0, 0.51), (1.0, 0.72)):
         means = [predicted(1.5, TAU, eta, travel, 5)[0][1].item() for travel in (1, 2, 3, 5, 10)]
@@ -169,7 +187,9 @@ def test_the_bias_is_there_and_time_travel_lessens_it():
 
 @pytest.mark.parametrize("eta, travel", [(0.0, 1), (0.0, 2), (1.0, 1)])
 def test_the_bias_has_a_closed_form_in_the_limit_of_short_steps(eta, travel):
-    """Chapter 13: the share of the truth that the mean reaches depends on eta and travel by kappa = travel (1 + eta^2) / 2 only."""
+    """Chapter 13: the share of the truth that the mean reaches depends on eta and travel by kappa = travel (1 + eta^2)
+    / 2 only.
+    """
     kappa, w = travel * (1 + eta**2) / 2, torch.linspace(0, 1, 100_001, dtype=torch.float64)
     integral = torch.trapezoid(w**kappa * (1 - (RHO * w) ** 2) ** (-kappa / 2 - 1), w).item()
     share = kappa * (1 - RHO**2) ** (kappa / 2) * integral
@@ -247,7 +267,9 @@ def test_without_travel_it_is_the_sampler_with_one_hook():
         dtype=torch.float64,
         edit_x0=lambda x, t: FIRST.correct(x, FIRST.forward(y)),
     )
-    assert torch.allclose(restore(PAIR.eps, FIRST, FIRST.forward(y), LINEAR, TAU, generator=generator(7), jump=50), plain, atol=1e-12)
+    assert torch.allclose(
+        restore(PAIR.eps, FIRST, FIRST.forward(y), LINEAR, TAU, generator=generator(7), jump=50), plain, atol=1e-12
+    )
 
 
 def test_an_answer_depends_on_its_own_generator_only():
@@ -277,7 +299,8 @@ def test_for_a_mask_at_eta_0_restoring_is_replacing_with_the_noise_of_x_T():
 
     x = torch.where(FIRST.known, y, decode(seen, eps, LINEAR, TAU))
     assert torch.allclose(restore(PAIR.eps, FIRST, y, LINEAR, TAU, eta=0.0, generator=generator(11)), x, atol=5e-2)
-    # Not to rounding: at level T restore has noise alone at the known pixels, and the loop sqrt(abar_T) y = 0.006 y more.
+    # Not to rounding: at level T restore has noise alone at the known pixels, and the loop sqrt(abar_T) y = 0.006 y
+    # more.
 
 
 # ---------------------------------------------------------------- interpolation
@@ -342,7 +365,9 @@ def test_slerp_of_nearly_parallel_vectors_is_the_line():
 def test_a_fraction_for_each_member():
     a, b, u = normal(3, 4), normal(3, 4, seed=1), torch.tensor([0.1, 0.5, 0.7])
     for go in (slerp, lerp):
-        assert torch.allclose(go(a, b, u), torch.cat([go(a[i : i + 1], b[i : i + 1], float(u[i])) for i in range(3)]), atol=1e-7)
+        assert torch.allclose(
+            go(a, b, u), torch.cat([go(a[i : i + 1], b[i : i + 1], float(u[i])) for i in range(3)]), atol=1e-7
+        )
 
 
 def test_square_and_triangle_have_their_corners_and_sides():
@@ -351,12 +376,16 @@ def test_square_and_triangle_have_their_corners_and_sides():
     assert grid.shape == (4, 4, 3, 5)
     for place, corner in (((0, 0), a), ((0, 3), b), ((3, 0), c), ((3, 3), d)):
         assert torch.allclose(grid[place], corner)
-    assert torch.allclose(grid[0, 1], slerp(a[None], b[None], 1 / 3)[0]) and torch.allclose(grid[2, 0], slerp(a[None], c[None], 2 / 3)[0])
+    assert torch.allclose(grid[0, 1], slerp(a[None], b[None], 1 / 3)[0]) and torch.allclose(
+        grid[2, 0], slerp(a[None], c[None], 2 / 3)[0]
+    )
     found = triangle(a, b, c, 4)
     assert found.shape == (10, 3, 5)
     for place, corner in ((0, a), (6, b), (9, c)):
         assert torch.allclose(found[place], corner)
-    assert torch.allclose(found[1], slerp(a[None], b[None], 1 / 3)[0]) and torch.allclose(found[8], slerp(b[None], c[None], 2 / 3)[0])
+    assert torch.allclose(found[1], slerp(a[None], b[None], 1 / 3)[0]) and torch.allclose(
+        found[8], slerp(b[None], c[None], 2 / 3)[0]
+    )
 
 
 def test_between_two_images_lie_their_reconstructions_at_the_ends():
@@ -380,7 +409,8 @@ def test_decoding_is_a_function_of_the_latent_unless_eta():
         sample(PLANE.eps, (3, 2), LINEAR, TAU, generator=generator(5)),
     )
     assert not torch.allclose(
-        decode(PLANE.eps, x_T, LINEAR, TAU, eta=1.0, generator=g), decode(PLANE.eps, x_T, LINEAR, TAU, eta=1.0, generator=g)
+        decode(PLANE.eps, x_T, LINEAR, TAU, eta=1.0, generator=g),
+        decode(PLANE.eps, x_T, LINEAR, TAU, eta=1.0, generator=g),
     )
 
 
@@ -439,13 +469,20 @@ def test_of_class_is_the_mixture_without_the_others():
         inside.means, PLANE.means[[0, 2]]
     )
     x = normal(5, 2)
-    posterior = PLANE.weights[1] * of_class(PLANE, 1).log_prob(x, 400).exp() + (1 - PLANE.weights[1]) * inside.log_prob(x, 400).exp()
+    posterior = (
+        PLANE.weights[1] * of_class(PLANE, 1).log_prob(x, 400).exp()
+        + (1 - PLANE.weights[1]) * inside.log_prob(x, 400).exp()
+    )
     assert torch.allclose(posterior.log(), PLANE.log_prob(x, 400))
 
 
 def test_tilted_is_the_density_it_says():
     plain, full = Tilted(ONE, 1, 0.0), Tilted(ONE, 1, 1.0)
-    assert plain.mean == pytest.approx(0, abs=1e-6) and plain.variance == pytest.approx(1 + 0.35, rel=1e-6) and plain.below(0) > 0.4
+    assert (
+        plain.mean == pytest.approx(0, abs=1e-6)
+        and plain.variance == pytest.approx(1 + 0.35, rel=1e-6)
+        and plain.below(0) > 0.4
+    )
     assert full.mean == pytest.approx(1, abs=1e-6) and full.variance == pytest.approx(0.2, rel=1e-6)
     assert full.below(1.0) == pytest.approx(0.5, abs=1e-3)
     # Two Gaussians of one mean: the precisions add up.
@@ -459,7 +496,9 @@ def test_guidance_does_not_sample_the_tilted_distribution():
     inside = of_class(ONE, 1)
     for scale in (1.0, 3.0):
         truth = Tilted(ONE, 1, scale)
-        x = sample(guided(inside.eps, ONE.eps, scale), (n, 1), LINEAR, tau, generator=generator(1), dtype=torch.float64)[:, 0]
+        x = sample(
+            guided(inside.eps, ONE.eps, scale), (n, 1), LINEAR, tau, generator=generator(1), dtype=torch.float64
+        )[:, 0]
         off = (x.mean() - truth.mean) / math.sqrt(truth.variance / n)  # in standard errors
         ratio = x.var() / truth.variance
         if scale == 1:
@@ -470,7 +509,9 @@ def test_guidance_does_not_sample_the_tilted_distribution():
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 2.0, 4.0])
 def test_guided_variance_between_two_gaussians(scale):
-    """The deterministic sampler ends at v^(1-s) v_c^s, the tilted density has the harmonic mean: for s = 2, 0.5 and 2/3 of v_c."""
+    """The deterministic sampler ends at v^(1-s) v_c^s, the tilted density has the harmonic mean: for s = 2, 0.5 and 2/3
+    of v_c.
+    """
     v, v_c = 2.0, 1.0
     everything, inside = Gaussian(torch.zeros(1), v, LINEAR), Gaussian(torch.zeros(1), v_c, LINEAR)
     x_T = normal(50, 1, seed=2)
@@ -514,7 +555,9 @@ def test_noising_less_keeps_more():
 
 
 def test_renoised_data_is_data_again():
-    """From q_t of its own data the sampler leads back to the data: with the exact predictor the distribution does not change."""
+    """From q_t of its own data the sampler leads back to the data: with the exact predictor the distribution does not
+    change.
+    """
     x_0 = PAIR.sample(4000, generator(6))
     found = renoise(PAIR.eps, x_0, LINEAR, make_tau(1000, 200, "trailing"), 0.5, generator=generator(7))
     assert torch.allclose(found.T.cov(), PAIR.covs[0], atol=0.08) and not torch.allclose(found, x_0, atol=0.1)
@@ -533,7 +576,9 @@ def test_translation_between_gaussians_is_the_map_in_closed_form():
     assert abs(half.mean() - x_0.mean()) < abs(found.mean() - x_0.mean())
     cosine = NoiseSchedule.cosine()
     top = make_tau(990, 495, "trailing")
-    found = translate(one.eps, Gaussian(torch.tensor([1.0]), 0.05, cosine).eps, x_0, LINEAR, top, decoder_schedule=cosine)
+    found = translate(
+        one.eps, Gaussian(torch.tensor([1.0]), 0.05, cosine).eps, x_0, LINEAR, top, decoder_schedule=cosine
+    )
     assert torch.allclose(found, 1.0 + math.sqrt(0.05 / 0.3) * (x_0 + 0.5), atol=0.05)
 
 
@@ -542,7 +587,10 @@ def test_translation_on_the_line_keeps_the_order_and_the_shares():
 
     Equations: eq:bridge-line
     """
-    one, other = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], LINEAR), Gaussian(torch.tensor([0.2]), 0.5, LINEAR)
+    one, other = (
+        GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], LINEAR),
+        Gaussian(torch.tensor([0.2]), 0.5, LINEAR),
+    )
     x_0 = one.sample(300, generator(10))
     found = translate(one.eps, other.eps, x_0, LINEAR, make_tau(1000, 300, "trailing"))
     assert (found[x_0[:, 0].argsort()].diff(dim=0) > 0).all()
@@ -567,7 +615,10 @@ def test_translation_between_gaussians_that_do_not_commute():
 
 def test_translation_to_the_same_is_reconstruction():
     x_0 = PLANE.sample(200, generator(9))
-    errors = [(translate(PLANE.eps, PLANE.eps, x_0, LINEAR, make_tau(1000, S, "trailing")) - x_0).abs().median() for S in (25, 100)]
+    errors = [
+        (translate(PLANE.eps, PLANE.eps, x_0, LINEAR, make_tau(1000, S, "trailing")) - x_0).abs().median()
+        for S in (25, 100)
+    ]
     assert errors[1] < 0.4 * errors[0] and errors[1] < 0.03
 
 
@@ -605,7 +656,10 @@ def test_what_cannot_be_meant_is_refused(call, words):
 
 def test_an_edit_of_strength_0_is_a_copy():
     x = torch.zeros(2, 3)
-    for copy in (renoise(lambda x, t: x, x, LINEAR, [0, 500], 0.0), translate(lambda x, t: x, lambda x, t: x, x, LINEAR, [0, 500], 0.0)):
+    for copy in (
+        renoise(lambda x, t: x, x, LINEAR, [0, 500], 0.0),
+        translate(lambda x, t: x, lambda x, t: x, x, LINEAR, [0, 500], 0.0),
+    ):
         assert torch.equal(copy, x) and copy.data_ptr() != x.data_ptr()
 
 

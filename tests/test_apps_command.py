@@ -60,7 +60,14 @@ def elsewhere(tmp_path, monkeypatch):
     """Each test in a folder of its own, with some image files."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    for name, shape in (("a", (8, 8)), ("b", (8, 8)), ("wide", (20, 30)), ("small", (4, 4)), ("colour", (8, 8, 3)), ("other", (8, 8, 3))):
+    for name, shape in (
+        ("a", (8, 8)),
+        ("b", (8, 8)),
+        ("wide", (20, 30)),
+        ("small", (4, 4)),
+        ("colour", (8, 8, 3)),
+        ("other", (8, 8, 3)),
+    ):
         Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(f"{name}.png")
     mask = np.zeros((8, 8), np.uint8)
     for name, white in (("black", slice(0)), ("white", slice(None)), ("mask", slice(2, 5))):
@@ -116,7 +123,9 @@ def test_each_application_writes_its_picture(models, capsys, line, columns, rows
 
 
 def test_what_the_rows_hold(models):
-    """Input above; then the input where it is known and grey elsewhere; then answers that agree where it is known, and differ elsewhere."""
+    """Input above; then the input where it is known and grey elsewhere; then answers that agree where it is known, and
+    differ elsewhere.
+    """
     assert run(models, "inpaint GREY --images a.png --mask left --answers 2 --steps 6 --out big.png") == 0
     given, degraded, one, two = (tile(row, 0, "big.png") for row in range(4))
     for shown in (degraded, one, two):  # bicubic enlarging reaches two pixels far
@@ -265,8 +274,15 @@ def test_ctrl_c_leaves_no_picture(models, monkeypatch):
 
 
 def test_the_real_command():
-    process = subprocess.run([sys.executable, "-m", "ddim_edu.apps", "inpiant"], capture_output=True, text=True, timeout=120)
-    assert process.returncode == 2 and process.stdout == "" and process.stderr.startswith("error: ") and process.stderr.count("\n") == 1
+    process = subprocess.run(
+        [sys.executable, "-m", "ddim_edu.apps", "inpiant"], capture_output=True, text=True, timeout=120
+    )
+    assert (
+        process.returncode == 2
+        and process.stdout == ""
+        and process.stderr.startswith("error: ")
+        and process.stderr.count("\n") == 1
+    )
 
 
 # ---------------------------------------------------------------- the shipped digits
@@ -275,18 +291,27 @@ def test_the_real_command():
 @pytest.fixture(scope="module")
 def shipped():
     data, model = digits(), load("digits")
-    return model, data.floats(data.heldout[:30]), data.heldout_labels[:30], make_tau(990, 20, "trailing"), load_classifier("digits").model
+    return (
+        model,
+        data.floats(data.heldout[:30]),
+        data.heldout_labels[:30],
+        make_tau(990, 20, "trailing"),
+        load_classifier("digits").model,
+    )
 
 
 def test_digits_restored_are_better_than_what_is_given(shipped):
-    """By little: a sample of what may be there errs by twice the variance of it, the mean of all that may be by once. Measured: 2.5 dB
-    for the mask."""
+    """By little: a sample of what may be there errs by twice the variance of it, the mean of all that may be by once.
+    Measured: 2.5 dB for the mask.
+    """
     model, images, _, tau, _ = shipped
     centre = torch.ones(8, 8, dtype=torch.bool)
     centre[2:6, 2:6] = False
     for operator in (Mask(centre), AveragePool(2)):
         y = operator.forward(images)
-        found = restore(model.model, operator, y, model.schedule, tau, generator=image_generators(0, 0, 30), travel=2, clip=1.0)
+        found = restore(
+            model.model, operator, y, model.schedule, tau, generator=image_generators(0, 0, 30), travel=2, clip=1.0
+        )
         assert (operator.forward(found) - y).abs().max() < 1e-4
         assert psnr(found.clamp(-1, 1), images).mean() > psnr(operator.show(y), images).mean() + 1
 

@@ -63,7 +63,8 @@ def refused(call, *words):
 
 
 @pytest.mark.parametrize(
-    "dtype, scale, offset", [(np.int16, 2**15, 0), (np.int32, 2**31, 0), (np.uint8, 2**7, 128), (np.float32, 1, 0), (np.float64, 1, 0)]
+    "dtype, scale, offset",
+    [(np.int16, 2**15, 0), (np.int32, 2**31, 0), (np.uint8, 2**7, 128), (np.float32, 1, 0), (np.float64, 1, 0)],
 )
 def test_samples_of_every_type_are_brought_to_the_same_range(tmp_path, dtype, scale, offset):
     wanted = np.array([0, 0.5, -0.5, 0.25, -1])
@@ -159,7 +160,9 @@ def test_the_transform_is_scipys():
     x = noise(LENGTH)
     ours = stft(x[None])[0]
     assert ours.shape == (WINDOW // 2 + 1, FRAMES)
-    theirs = ShortTimeFFT(hann(WINDOW, sym=False), HOP, RATE, scale_to=None, phase_shift=None).stft(x.numpy(), p0=0, p1=FRAMES)
+    theirs = ShortTimeFFT(hann(WINDOW, sym=False), HOP, RATE, scale_to=None, phase_shift=None).stft(
+        x.numpy(), p0=0, p1=FRAMES
+    )
     # Theirs puts a frame's phases at its first sample, as ours does.
     np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-9)
 
@@ -181,7 +184,9 @@ def test_there_and_back():
 
 def test_the_norm_counts_both_halves():
     x = noise(2, LENGTH)
-    frames = torch.nn.functional.pad(x, (WINDOW // 2, WINDOW // 2)).unfold(1, WINDOW, HOP) * torch.hann_window(WINDOW, dtype=x.dtype)
+    frames = torch.nn.functional.pad(x, (WINDOW // 2, WINDOW // 2)).unfold(1, WINDOW, HOP) * torch.hann_window(
+        WINDOW, dtype=x.dtype
+    )
     torch.testing.assert_close(norm(stft(x)), torch.fft.fft(frames).abs().square().sum((1, 2)).sqrt())
 
 
@@ -233,7 +238,9 @@ def test_the_fast_one_ends_nearer():
     wanted = stft(sum(tone(f, 1.1)[None, :LENGTH] * noise(1, LENGTH, seed=f).cumsum(1) for f in (300, 1100))).abs()
     ends = []
     for momentum in (0.0, 0.99):
-        ends.append(spectral_convergence(griffin_lim(wanted, 60, momentum, torch.Generator().manual_seed(0)), wanted).item())
+        ends.append(
+            spectral_convergence(griffin_lim(wanted, 60, momentum, torch.Generator().manual_seed(0)), wanted).item()
+        )
     assert ends[1] < 0.9 * ends[0]
 
 
@@ -295,7 +302,9 @@ def test_magnitudes_have_the_bands_that_were_asked_for():
 
 
 def test_to_sound_has_the_picture_and_repeats():
-    picture = log_mel(sum(tone(f, 1.1)[None, :LENGTH] for f in (300, 1100)) * torch.hann_window(LENGTH, dtype=torch.float64))
+    picture = log_mel(
+        sum(tone(f, 1.1)[None, :LENGTH] for f in (300, 1100)) * torch.hann_window(LENGTH, dtype=torch.float64)
+    )
     found = to_sound(picture, generator=torch.Generator().manual_seed(0))
     assert found.abs().max().item() == pytest.approx(0.9)
     assert (log_mel(found) - picture).abs().mean() < 0.05

@@ -1,4 +1,6 @@
-"""The book's own machinery: nothing loads from the network, no chapter and no public function is left out, execution repeats."""
+"""The book's own machinery: nothing loads from the network, no chapter and no public function is left out, execution
+repeats.
+"""
 
 from __future__ import annotations
 
@@ -51,9 +53,10 @@ def site(tmp_path):
     (tmp_path / "local.css").write_text("body { background: url(dot.png) } /* url(https://a.example/old.png) */")
     (tmp_path / "index.html").write_text(
         """<!DOCTYPE html><html><head><link rel="canonical" href="https://a.example/">
-        <link rel="stylesheet" href="local.css?v=3"><script>if (x) { location.href = "https://a.example/" }</script></head>
-        <body><a href="https://a.example/paper.pdf">a paper</a><p>src="https://a.example/x.js" in the text</p>
-        <img src="data:image/png;base64,AAAA"></body></html>"""
+        <link rel="stylesheet" href="local.css?v=3"><script>if (x) { location.href = "https://a.example/"
+        }</script></head> <body><a href="https://a.example/paper.pdf">a paper</a><p>src="https://a.example/x.js" in the
+        text</p> <img src="data:image/png;base64,AAAA"></body></html>
+        """
     )
     return tmp_path
 
@@ -154,7 +157,9 @@ def test_the_contents_name_every_chapter_and_every_page():
     chapters = [name.removeprefix("chapters/") for name in named if name.startswith("chapters/")]
     assert chapters == sorted(path.stem for path in (ROOT / "chapters").glob("*.py"))
     assert chapters == sorted(path.stem for path in (ROOT / "chapters").glob("*.ipynb"))
-    pages = {path.relative_to(BOOK).with_suffix("").as_posix() for path in BOOK.rglob("*.md") if "chapters" not in path.parts}
+    pages = {
+        path.relative_to(BOOK).with_suffix("").as_posix() for path in BOOK.rglob("*.md") if "chapters" not in path.parts
+    }
     assert {name for name in named if not name.startswith("chapters/")} == pages
 
 
@@ -233,11 +238,16 @@ def test_an_edited_text_keeps_the_outputs_and_an_edited_cell_does_not(tmp_path, 
     assert execute.main([str(py)]) == 0
     printed = nbformat.read(ipynb, 4).cells[2].outputs[0].text
     py.write_text(
-        clock.replace("# # A title", "# # Another\n#\n# text").replace('["hide-input"]', '["hide-cell"]') + "\n# %% [markdown]\n# End\n"
+        clock.replace("# # A title", "# # Another\n#\n# text").replace('["hide-input"]', '["hide-cell"]')
+        + "\n# %% [markdown]\n# End\n"
     )
     assert execute.main([str(py)]) == 0 and capsys.readouterr().out.endswith("outputs kept\n")
     cells = nbformat.read(ipynb, 4).cells
-    assert cells[0].source == "# Another\n\ntext" and cells[3].source == "End" and cells[2].metadata["tags"] == ["hide-cell"]
+    assert (
+        cells[0].source == "# Another\n\ntext"
+        and cells[3].source == "End"
+        and cells[2].metadata["tags"] == ["hide-cell"]
+    )
     assert cells[2].outputs[0].text == printed and execute.is_current(py, ipynb)
 
     py.write_text(py.read_text().replace("x = 2", "x = 3"))
@@ -304,7 +314,9 @@ def own_doc(value) -> str:
 
 def test_what_is_attached_to_a_formula_stays_with_it():
     text, math = nodes.Text, lambda: nodes.math("", "x")
-    line = nodes.paragraph("", "", text("so ("), math(), text("), and "), math(), text("-axis, "), math(), text(" alone"), math())
+    line = nodes.paragraph(
+        "", "", text("so ("), math(), text("), and "), math(), text("-axis, "), math(), text(" alone"), math()
+    )
     document = new_document("page")
     document += line
     before = line.astext()
@@ -323,7 +335,9 @@ def chapters() -> list[Path]:
 @pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
 def test_a_chapter_says_which_modules_it_opens(path):
     document = new_document("page")
-    (sentence,) = re.findall(rf"^# ({chapter_head.OPENS} .*(?:\n# \S.*)*)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    (sentence,) = re.findall(
+        rf"^# ({chapter_head.OPENS} .*(?:\n# \S.*)*)", path.read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
     for i, part in enumerate(re.split(r"\{py:mod\}`([^`]*)`", sentence)):
         document += nodes.literal(part, part) if i % 2 else nodes.Text(part)
     paragraph = nodes.paragraph("", "", *[node.deepcopy() for node in document.children])
@@ -342,7 +356,8 @@ def test_every_chapter_was_timed():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.2, "1 second"), (1.4, "1 second"), (11.8, "12 seconds"), (16.0, "15 seconds"), (33.0, "35 seconds")]
+    ("seconds", "said"),
+    [(0.2, "1 second"), (1.4, "1 second"), (11.8, "12 seconds"), (16.0, "15 seconds"), (33.0, "35 seconds")],
 )
 def test_durations_are_said_coarsely(seconds, said):
     assert chapter_head.duration(seconds) == said
@@ -394,7 +409,10 @@ def test_icons_that_no_page_shows_leave_the_script():
 
 
 def test_the_font_of_icons_keeps_what_style_sheets_draw():
-    assert icons_prune.signs('.a::before { content: "\\f107" } .b { content: "\uf0f3"; width: "\\0041" }') == {0xF107, 0xF0F3}
+    assert icons_prune.signs('.a::before { content: "\\f107" } .b { content: "\uf0f3"; width: "\\0041" }') == {
+        0xF107,
+        0xF0F3,
+    }
 
 
 @pytest.mark.parametrize(
@@ -404,7 +422,10 @@ def test_the_font_of_icons_keeps_what_style_sheets_draw():
         ("#top > .gone { a: b }", ""),
         ("@media print { .gone { a: b } .card { c: d } }", "@media print {.card{c: d}}"),
         ("@media print { .gone { a: b } }", ""),
-        ("p:not(.gone), :is(.gone, .card) a, [class~=gone] { a: b }", "p:not(.gone),:is(.gone, .card) a,[class~=gone]{a: b}"),
+        (
+            "p:not(.gone), :is(.gone, .card) a, [class~=gone] { a: b }",
+            "p:not(.gone),:is(.gone, .card) a,[class~=gone]{a: b}",
+        ),
         ("@font-face { font-family: x }", "@font-face { font-family: x }"),
         (".sd-\\+x { a: b }", ""),
     ],
@@ -425,9 +446,17 @@ def test_classes_are_looked_for_in_pages_and_in_scripts(tmp_path):
 
 def test_a_link_shows_whole_sentences_without_formulas():
     document = new_document("page")
-    term = nodes.raw("", '<span class="term"><a href="x">a loss</a><span class="meaning">A number.</span></span>', format="html")
+    term = nodes.raw(
+        "", '<span class="term"><a href="x">a loss</a><span class="meaning">A number.</span></span>', format="html"
+    )
     first, second = nodes.paragraph(), nodes.paragraph("", f"Does it? {'X' * 300}. It does!")
-    first += [nodes.Text("Of "), nodes.math("", "x_0"), nodes.Text(" much is left. Why\nnot "), term, nodes.Text("? And")]
+    first += [
+        nodes.Text("Of "),
+        nodes.math("", "x_0"),
+        nodes.Text(" much is left. Why\nnot "),
+        term,
+        nodes.Text("? And"),
+    ]
     document += [first, second]
     assert link_preview.preview(document) == "Why not a loss? Does it?"
     assert link_preview.preview(new_document("empty")) == ""
@@ -463,7 +492,10 @@ def test_the_style_sheet_closes_every_brace():
     [
         ("fig, ax = figure()\nax.plot(x, y);", True),
         ("table1_figure(table)[0];", True),
-        ("fig, axes = figure(2)\naxes[0].plot(x)\naxes[1].imshow(picture);", False),  # a negative of it would be another picture
+        (
+            "fig, axes = figure(2)\naxes[0].plot(x)\naxes[1].imshow(picture);",
+            False,
+        ),  # a negative of it would be another picture
         ("image_row(images);", False),
         ("print(3)", False),
     ],

@@ -1,7 +1,8 @@
-"""What holds for every chapter: its two files agree, it ran, it reads as a chapter should, and its exercises' solutions are right.
+"""What holds for every chapter: its two files agree, it ran, it reads as a chapter should, and its exercises' solutions
+are right.
 
-A solution's code is the ```python block that the reader sees inside the {solution} directive. It runs here on its own, in a
-fresh namespace, so it must import what it uses and assert what it claims.
+A solution's code is the ```python block that the reader sees inside the {solution} directive. It runs here on its own,
+in a fresh namespace, so it must import what it uses and assert what it claims.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def fences(markdown: str) -> Iterator[Directive]:
 
 
 def prose(markdown: str) -> str:
-    """What one reads on the way: no mathematics, labels, code, exercises or solutions, but remarks, theorems and proofs."""
+    """What one reads on the way: no mathematics, labels, code, exercises or solutions, but remarks, theorems and
+    proofs.
+    """
     for block in fences(markdown):
         kept = prose(block.body) if block.name in REMARKS or block.name.startswith("prf:") else ""
         markdown = markdown.replace(f"{block.argument}\n{block.body}", f"\n{kept}", 1)
@@ -79,7 +82,9 @@ def code_blocks(solution: Directive) -> list[str]:
 
 def claims_something(code: str) -> bool:
     """Whether the code has an assert that could fail."""
-    return any(isinstance(node, ast.Assert) and not isinstance(node.test, ast.Constant) for node in ast.walk(ast.parse(code)))
+    return any(
+        isinstance(node, ast.Assert) and not isinstance(node.test, ast.Constant) for node in ast.walk(ast.parse(code))
+    )
 
 
 def all_solutions() -> list:
@@ -147,7 +152,9 @@ def test_every_picture_has_a_text_in_its_place(notebook):
     for cell in code_cells(notebook):
         pictures = pictures_of(cell)
         if pictures:
-            assert cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "").strip(), f"no image.alt:\n{cell.source}"
+            assert cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "").strip(), (
+                f"no image.alt:\n{cell.source}"
+            )
     for alt in re.findall(r"!\[([^\]]*)\]\(", text_of(notebook)):
         assert alt.strip(), "a markdown image without alt text"
     for directive in fences(text_of(notebook)):
@@ -177,7 +184,9 @@ def test_every_exercise_has_a_solution(notebook):
     solutions = [block.argument for block in blocks if block.name == "solution"]
     assert len(exercises) >= 3 and len(set(exercises)) == len(exercises)
     assert solutions == exercises, "a solution follows each exercise, in the same order"
-    assert all(option(block.body, "class") == "dropdown" for block in blocks if block.name == "solution"), "fold solutions"
+    assert all(option(block.body, "class") == "dropdown" for block in blocks if block.name == "solution"), (
+        "fold solutions"
+    )
     assert any(code_blocks(block) for block in blocks if block.name == "solution"), "no solution has code to run"
 
 

@@ -16,7 +16,9 @@ from ddim_edu.lab.checkpoint import CheckpointError, load, pick_device, save
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.schedule import NoiseSchedule
 
-CONFIG = UNetConfig(image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,), dropout=0.3, groups=4)
+CONFIG = UNetConfig(
+    image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,), dropout=0.3, groups=4
+)
 
 
 @pytest.fixture
@@ -158,4 +160,7 @@ def test_loading_draws_no_random_number(saved):
 def test_loading_does_not_load_the_compiler():
     """It takes two seconds, which every command would begin with."""
     code = "import sys; from ddim_edu.lab.checkpoint import load; load('digits'); print('torch._dynamo' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )

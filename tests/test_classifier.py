@@ -53,13 +53,16 @@ def test_it_is_what_its_docstring_says():
     net = Classifier(CONFIG)
     with torch.no_grad():
         for p in net.state_dict().values():
-            p.copy_(torch.rand(p.shape) + 0.5 if p.is_floating_point() and p.ndim == 1 else p)  # norms that do something
+            p.copy_(
+                torch.rand(p.shape) + 0.5 if p.is_floating_point() and p.ndim == 1 else p
+            )  # norms that do something
     w = net.eval().state_dict()
     h = x = noise(11, 2, 7, 7)
 
     def norm(z, name):
         mean, var, weight, bias = (
-            w[f"{name}.{part}"].view(-1, *[1] * (z.ndim - 2)) for part in ("running_mean", "running_var", "weight", "bias")
+            w[f"{name}.{part}"].view(-1, *[1] * (z.ndim - 2))
+            for part in ("running_mean", "running_var", "weight", "bias")
         )
         return (z - mean) / (var + 1e-5).sqrt() * weight + bias
 
@@ -69,7 +72,9 @@ def test_it_is_what_its_docstring_says():
     features = F.silu(norm(h.flatten(1) @ w["to_features.0.weight"].T, "to_features.1"))
     torch.testing.assert_close(net.features(x), features)
     torch.testing.assert_close(net(x), features @ w["to_logits.weight"].T + w["to_logits.bias"])
-    assert features.shape == (11, CONFIG.feature_size) and net(x).shape == (11, CONFIG.classes) and features.std() > 0.01
+    assert (
+        features.shape == (11, CONFIG.feature_size) and net(x).shape == (11, CONFIG.classes) and features.std() > 0.01
+    )
 
 
 def test_dropout_is_for_training_only():
@@ -109,7 +114,12 @@ def test_configurations_that_make_no_network(field, value):
 
 def test_a_classifier_rebuilds_from_its_file_alone(saved):
     loaded = load_classifier(saved)
-    assert loaded.model.config == CONFIG and loaded.data == "made up" and loaded.accuracy == 0.25 and loaded.training == {"lr": 0.5}
+    assert (
+        loaded.model.config == CONFIG
+        and loaded.data == "made up"
+        and loaded.accuracy == 0.25
+        and loaded.training == {"lr": 0.5}
+    )
     assert not loaded.model.training and not any(p.requires_grad for p in loaded.model.parameters())
     torch.manual_seed(0)
     for name, value in Classifier(CONFIG).state_dict().items():
@@ -163,7 +173,11 @@ def test_a_classifier_is_no_diffusion_model():
 def test_shipped(name, least):
     file = load_classifier(name)
     assert file.path.stat().st_size < 600_000
-    assert file.data == name and file.model.config.feature_size == 64 and file.model.config.dropout == RECIPES[name].dropout
+    assert (
+        file.data == name
+        and file.model.config.feature_size == 64
+        and file.model.config.dropout == RECIPES[name].dropout
+    )
     assert {**file.training, "channels": tuple(file.training["channels"])} == vars(RECIPES[name])
     assert file.accuracy >= least
     docs = " ".join(classifiers.__doc__.split())
@@ -210,7 +224,11 @@ def test_images_are_shifted_by_whole_pixels():
 
 
 def test_the_command_makes_the_same_file_twice(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(train_classifier.RECIPES, "digits", ClassifierRecipe("digits", epochs=3, batch=64, channels=(8, 16), mirror=True))
+    monkeypatch.setitem(
+        train_classifier.RECIPES,
+        "digits",
+        ClassifierRecipe("digits", epochs=3, batch=64, channels=(8, 16), mirror=True),
+    )
     files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
     threads = torch.get_num_threads()
     try:
@@ -244,6 +262,8 @@ def test_help(capsys):
     assert not stop.value.code and "fashion-mnist" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("field, value", [("epochs", 0), ("batch", 1), ("shift", -1), ("lr", 0.0), ("weight_decay", -1.0), ("threads", 0)])
+@pytest.mark.parametrize(
+    "field, value", [("epochs", 0), ("batch", 1), ("shift", -1), ("lr", 0.0), ("weight_decay", -1.0), ("threads", 0)]
+)
 def test_recipes_that_train_nothing(field, value):
     one_line(lambda: ClassifierRecipe(**{**vars(RECIPES["digits"]), field: value}), field)

@@ -69,7 +69,9 @@ def test_errors_are_one_line(words, message, encoding, monkeypatch, capsys):
         read(*words.split())
     text = str(error.value)
     assert message in text and "\n" not in text
-    assert not any(c in text for c in "│╭╰─") and "--help" not in text.replace("(--help lists all)", "").replace("see --help", "")
+    assert not any(c in text for c in "│╭╰─") and "--help" not in text.replace("(--help lists all)", "").replace(
+        "see --help", ""
+    )
     assert capsys.readouterr().err == ""
 
 

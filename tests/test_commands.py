@@ -61,7 +61,14 @@ def refused(capsys, main, arguments, *says):
 
 
 def test_training_leaves_a_run_folder(run):
-    assert {p.name for p in run.iterdir()} == {"checkpoint.safetensors", "config.json", "log.csv", "samples", "samples.png", "state.pt"}
+    assert {p.name for p in run.iterdir()} == {
+        "checkpoint.safetensors",
+        "config.json",
+        "log.csv",
+        "samples",
+        "samples.png",
+        "state.pt",
+    }
     assert {p.name for p in (run / "samples").iterdir()} == {"step_2.png", "step_4.png"}
     recipe = read_recipe(run)
     assert (recipe.T, recipe.unet.ch_mult, recipe.lr) == (40, (1, 2), RECIPES["digits"].lr)
@@ -175,7 +182,10 @@ def test_help_shows_options_and_defaults(capsys, command):
 
 
 def test_sampling_writes_the_picture_it_was_asked_for(capsys, run):
-    assert sample.main([str(run), "--steps", "5", "--eta", "0", "--spacing", "quadratic", "-n", "5", "--out", "a.png"]) == 0
+    assert (
+        sample.main([str(run), "--steps", "5", "--eta", "0", "--spacing", "quadratic", "-n", "5", "--out", "a.png"])
+        == 0
+    )
     printed = capsys.readouterr().out
     for word in ("a.png", "5 images", "S = 5", "eta = 0", "quadratic", "images/s", "5 network calls"):
         assert word in printed
@@ -207,12 +217,16 @@ def test_sampling_starts_at_level_T(levels, run):
 def test_the_grids_of_training_start_at_level_T(levels):
     assert train.main([*TINY, "--batch", "16", "--out", "here"]) == 0
     grids = [one[0] for one in levels if len(one) == 1]
-    assert grids[-40:] == 2 * list(range(40, 0, -2))  # 20 steps after every second of four; before them, trials of what fits
+    assert grids[-40:] == 2 * list(
+        range(40, 0, -2)
+    )  # 20 steps after every second of four; before them, trials of what fits
 
 
 def test_an_image_depends_on_seed_and_index_only(run):
     def images(*more):
-        options = sample.parse(sample.SampleOptions(), [str(run), "--steps", "4", "--eta", "1", *more], prog="", description="")
+        options = sample.parse(
+            sample.SampleOptions(), [str(run), "--steps", "4", "--eta", "1", *more], prog="", description=""
+        )
         model = load(run)
         return sample.draw_images(model, torch.tensor([0, 10, 20, 30, 40]), options)
 
@@ -269,7 +283,9 @@ def test_sampling_refuses_what_is_no_checkpoint(capsys, run):
 
 
 def python(*arguments, **options):
-    return subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
 
 
 def test_exit_codes_of_the_real_commands():
@@ -281,7 +297,18 @@ def test_exit_codes_of_the_real_commands():
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as a signal")
 def test_ctrl_c_keeps_what_was_done(tmp_path):
-    process = python("ddim_edu.train", *TINY, "--steps", "100000", "--save-every", "100000", "--sample-every", "100000", "--out", "run")
+    process = python(
+        "ddim_edu.train",
+        *TINY,
+        "--steps",
+        "100000",
+        "--save-every",
+        "100000",
+        "--sample-every",
+        "100000",
+        "--out",
+        "run",
+    )
     log, deadline = tmp_path / "run" / "log.csv", time.monotonic() + 120
     while not log.exists() or log.read_text().count("\n") < 4:
         assert process.poll() is None and time.monotonic() < deadline
@@ -300,7 +327,19 @@ def test_ctrl_c_keeps_what_was_done(tmp_path):
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     """SIGKILL at some moment; what the resumed run ends with is what a run that was left alone ends with."""
     # Checkpoints at every second step: the kill falls into the writing of one as likely as not.
-    arguments = [*TINY, "--steps", "40", "--sample-every", "20", "--threads", "1", "--unet.dropout", "0.1", "--device", "cpu"]
+    arguments = [
+        *TINY,
+        "--steps",
+        "40",
+        "--sample-every",
+        "20",
+        "--threads",
+        "1",
+        "--unet.dropout",
+        "0.1",
+        "--device",
+        "cpu",
+    ]
     process = python("ddim_edu.train", *arguments, "--out", "killed")
     checkpoint, deadline = tmp_path / "killed" / "state.pt", time.monotonic() + 120
     while not checkpoint.exists():
@@ -315,7 +354,10 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     assert train.main([*arguments, "--out", "whole"]) == 0
     killed, whole = (load(name).network.state_dict() for name in ("killed", "whole"))
     assert all(torch.equal(killed[name], value) for name, value in whole.items())
-    logs = [[line.split(",")[:4] for line in (tmp_path / name / "log.csv").read_text().splitlines()] for name in ("killed", "whole")]
+    logs = [
+        [line.split(",")[:4] for line in (tmp_path / name / "log.csv").read_text().splitlines()]
+        for name in ("killed", "whole")
+    ]
     assert logs[0] == logs[1]
 
 
@@ -341,7 +383,12 @@ def test_out_of_memory_says_what_to_lower(capsys, monkeypatch):
     monkeypatch.setattr("ddim_edu.lab.trainer.Trainer._train_step", out_of_memory)
     assert train.main([*TINY, "--out", "run", "--threads", "1"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("error: out of memory") and "--accumulate" in last and "--precision bf16" in last and "batch = 8" in last
+    assert (
+        last.startswith("error: out of memory")
+        and "--accumulate" in last
+        and "--precision bf16" in last
+        and "batch = 8" in last
+    )
 
 
 def test_a_gpu_that_is_not_there(capsys):
@@ -356,7 +403,10 @@ def test_a_class_can_be_asked_for(capsys, run):
     capsys.readouterr()
     refused(capsys, sample.main, ["plain", "--label", "1"], "label = 1", "no classes")
     refused(capsys, sample.main, [str(run), "--label", "10"], "label = 10", "0..9")
-    model, generator = load(run), torch.Generator().manual_seed(0)  # four steps of training have not told the classes apart
+    model, generator = (
+        load(run),
+        torch.Generator().manual_seed(0),
+    )  # four steps of training have not told the classes apart
     weights = {name: torch.randn(w.shape, generator=generator) * 0.1 for name, w in model.network.state_dict().items()}
     save_model("random.safetensors", weights, model.config, model.schedule)
     pictures = []

@@ -35,8 +35,9 @@ def test_against_scipy():
 
 
 def test_the_interval_covers_as_often_as_it_says():
-    """4,000 experiments of five values: 95% of the intervals hold the truth, within four standard errors. The normal's 1.96 would
-    give 88%."""
+    """4,000 experiments of five values: 95% of the intervals hold the truth, within four standard errors. The normal's
+    1.96 would give 88%.
+    """
     rng = np.random.default_rng(1)
     inside = np.mean([abs(s.mean) < s.half for s in map(summary, rng.normal(size=(4000, 5)))])
     assert abs(inside - 0.95) < 4 * (0.95 * 0.05 / 4000) ** 0.5

@@ -22,7 +22,8 @@ from ddim_edu.schedule import SPACINGS, NoiseSchedule, make_tau
 
 ROOT = Path(__file__).parent.parent
 
-# Different lines that make the same function: sqrt(abar_t) x_0 is (x_t - ...) undivided and so on; a negative root that is clamped is 0.
+# Different lines that make the same function: sqrt(abar_t) x_0 is (x_t - ...) undivided and so on; a negative root that
+# is clamped is 0.
 SAME = [
     {"signal-at-t", "x0-divides-at-s"},
     {"s-is-t", "x0-at-s"},  # without fresh noise
@@ -42,9 +43,13 @@ def test_the_catalogue_is_large_and_each_entry_tells_a_story():
         assert mistake.change and mistake.yours and mistake.right and mistake.where and mistake.picture
 
 
-# Every mistake is named in its own kind. A step's mistakes are looked for in samplers by the same search: a few of each sort will do there.
+# Every mistake is named in its own kind. A step's mistakes are looked for in samplers by the same search: a few of each
+# sort will do there.
 ALONE = [
-    (kind, m) for kind in ("step", "sigma", "tau", "schedule", "invert") for m in of_kind(kind) if kind != "step" or "sigma" not in m.kinds
+    (kind, m)
+    for kind in ("step", "sigma", "tau", "schedule", "invert")
+    for m in of_kind(kind)
+    if kind != "step" or "sigma" not in m.kinds
 ]
 ALONE += [("sampler", m) for m in of_kind("sampler") if "step" not in m.kinds and "tau" not in m.kinds]
 FEW = """direction-sigma sigma-no-root x0-sign last-step-abar-1 index-minus-one clip-without-eps noise-at-the-end v-read-as-eps
@@ -61,7 +66,8 @@ def test_every_mistake_is_named(kind, mistake):
         assert mistake.where in verdict.explanation or verdict.mistake != mistake.id
 
 
-# -- what is right raises no alarm -------------------------------------------------------------------------------------------------------
+# -- what is right raises no alarm
+# -------------------------------------------------------------------------------------------------------
 
 
 def schedule_of(alpha_bar):
@@ -114,7 +120,9 @@ def unheard(factor=1.0, shared=False):
         tau = [round(T * (S - i) / S) for i in range(S + 1)]
         for t, s in zip(tau, tau[1:]):
             noise = HIDDEN.standard_normal(x.shape[1:] if shared else x.shape)
-            x = package_step(x, eps_theta(x, torch.full((len(x),), t)), t, s, eta, factor * torch.from_numpy(noise), alpha_bar)
+            x = package_step(
+                x, eps_theta(x, torch.full((len(x),), t)), t, s, eta, factor * torch.from_numpy(noise), alpha_bar
+            )
         return x
 
     return sampler
@@ -123,7 +131,9 @@ def unheard(factor=1.0, shared=False):
 def diffusers_sampler(eps_theta, x, S, eta, alpha_bar, **options):
     from diffusers import DDIMScheduler
 
-    scheduler = DDIMScheduler(len(alpha_bar) - 1, trained_betas=(1 - alpha_bar[1:] / alpha_bar[:-1]).numpy(), clip_sample=False, **options)
+    scheduler = DDIMScheduler(
+        len(alpha_bar) - 1, trained_betas=(1 - alpha_bar[1:] / alpha_bar[:-1]).numpy(), clip_sample=False, **options
+    )
     scheduler.set_timesteps(S)
     for t in scheduler.timesteps:
         x = scheduler.step(eps_theta(x, torch.full((len(x),), int(t) + 1)), t, x, eta=eta).prev_sample
@@ -146,7 +156,9 @@ def gam_mu_step(x, eps, sig, sig_next, mu, z):
 
 
 def mu_of(sig, sig_next, eta):
-    """The mu of one step that is DDIM's eta: 0 (the same as 1) at eta = 0, 1/2 at eta = 1, and another for each step between."""
+    """The mu of one step that is DDIM's eta: 0 (the same as 1) at eta = 0, 1/2 at eta = 1, and another for each step
+    between.
+    """
     if eta == 0 or sig_next == 0:
         return 0.0
     sig_low = sig_next * (1 - eta**2 * (1 - (sig_next / sig) ** 2)).sqrt()
@@ -209,7 +221,9 @@ def numpy_step(x, eps, t, s, eta, z, a):
     if not all(isinstance(given, np.ndarray) for given in (x, eps, z, a)):
         raise TypeError("numpy arrays only")
     sigma = eta * np.sqrt((1 - a[s]) / (1 - a[t]) * (1 - a[t] / a[s]))
-    return np.sqrt(a[s]) * (x - np.sqrt(1 - a[t]) * eps) / np.sqrt(a[t]) + np.sqrt(1 - a[s] - sigma**2) * eps + sigma * z
+    return (
+        np.sqrt(a[s]) * (x - np.sqrt(1 - a[t]) * eps) / np.sqrt(a[t]) + np.sqrt(1 - a[s] - sigma**2) * eps + sigma * z
+    )
 
 
 def numpy_sampler(step):
@@ -224,7 +238,11 @@ def numpy_sampler(step):
 
 RIGHT = [
     ("step", package_step, "right"),
-    ("step", lambda x, e, t, s, eta, z, a: package_step(x.float(), e.float(), t, s, eta, z.float(), a.float()), "right"),
+    (
+        "step",
+        lambda x, e, t, s, eta, z, a: package_step(x.float(), e.float(), t, s, eta, z.float(), a.float()),
+        "right",
+    ),
     ("sampler", twelve_lines, "right"),
     ("sampler", in_float32, "right"),
     ("step", smalldiffusion_step, "right"),
@@ -237,11 +255,18 @@ RIGHT = [
     ("sampler", numpy_sampler(numpy_step), "right"),
     ("sampler", unheard(), "right"),
     ("sampler", diffusers_sampler, "convention"),
-    *(("sampler", package_sampler(spacing), "convention" if spacing in ("leading", "quadratic") else "right") for spacing in SPACINGS),
+    *(
+        ("sampler", package_sampler(spacing), "convention" if spacing in ("leading", "quadratic") else "right")
+        for spacing in SPACINGS
+    ),
     ("invert", package_invert, "right"),
     ("sigma", lambda t, s, eta, a: schedule_of(a).sigma(t, s, eta), "right"),
     *(
-        ("tau", lambda T, S, spacing=spacing: make_tau(T, S, spacing), "convention" if spacing in ("leading", "quadratic") else "right")
+        (
+            "tau",
+            lambda T, S, spacing=spacing: make_tau(T, S, spacing),
+            "convention" if spacing in ("leading", "quadratic") else "right",
+        )
         for spacing in SPACINGS
     ),
     ("schedule", lambda T: NoiseSchedule.linear(T).alpha_bar, "right"),
@@ -263,7 +288,8 @@ def test_no_false_alarm(kind, function, expected):
     assert_conforms(function, kind)
 
 
-# -- bugs seen in public, reproduced from their descriptions ------------------------------------------------------------------------------
+# -- bugs seen in public, reproduced from their descriptions
+# ------------------------------------------------------------------------------
 
 
 def loop(tau=None, asked=lambda t, s, i: t, step=package_step):
@@ -311,7 +337,8 @@ SEEN = [
     # what a review of a course notebook found, and what the notebook had before (jsboige/CoursIA 16158)
     ("step", step_with(along=lambda a_t, a_s, eta, std: std**2), "direction-sigma"),
     ("step", step_with(sigma=lambda a_t, a_s, eta: eta * (1 - a_t).sqrt()), "sigma-all-of-t"),
-    # the list of earlier alphas starts at alphas_cumprod[0] (lllyasviel/ControlNet 587, Stability-AI/stablediffusion 345)
+    # the list of earlier alphas starts at alphas_cumprod[0] (lllyasviel/ControlNet 587, Stability-AI/stablediffusion
+    # 345)
     ("step", step_with(end=1), "last-step-abar-1"),
     ("scheduler", diffusers_object(set_alpha_to_one=False), "last-step-abar-1"),
     # encode() shows the network the index of the step (Stability-AI/stablediffusion 226 and 231)
@@ -333,7 +360,8 @@ SEEN = [
     ("step", x0_for_eps, "x0-read-as-eps-half+"),
     # every (T//S)-th index: another number of steps than asked (the official code; labml)
     ("tau", lambda T, S: range(1, T + 1, T // S), "grid-too-many"),
-    # an offset of 1 at S = T asks beyond the table (CompVis/latent-diffusion 136, huggingface/diffusers 10003, invoke-ai/InvokeAI 415)
+    # an offset of 1 at S = T asks beyond the table (CompVis/latent-diffusion 136, huggingface/diffusers 10003,
+    # invoke-ai/InvokeAI 415)
     ("tau", lambda T, S: np.arange(S) * (T // S) + 2, "grid-beyond-T"),
     # a level comes twice (huggingface/diffusers 8730)
     ("sampler", loop(tau=lambda T, S: [T, T - T // S, *(T - i * (T // S) for i in range(1, S - 1)), 0], step=step_with()), "grid-repeats"),
@@ -352,7 +380,9 @@ SEEN = [
 def test_bugs_seen_in_public_are_named(kind, function, name):
     verdict = check(function, kind)
     assert verdict.verdict == "wrong"
-    assert verdict.mistake == name or (name.endswith("+") and verdict.mistake and name[:-1] in verdict.mistake), verdict.text()
+    assert verdict.mistake == name or (name.endswith("+") and verdict.mistake and name[:-1] in verdict.mistake), (
+        verdict.text()
+    )
     with pytest.raises(AssertionError, match="WRONG"):
         assert_conforms(function, kind)
 
@@ -380,7 +410,11 @@ def test_jax_arrays():
             raise TypeError("jax arrays only")
         jnp = jax.numpy
         sigma = eta * jnp.sqrt((1 - a[s]) / (1 - a[t]) * (1 - a[t] / a[s]))
-        return jnp.sqrt(a[s]) * (x - jnp.sqrt(1 - a[t]) * eps) / jnp.sqrt(a[t]) + jnp.sqrt(1 - a[s] - sigma**2) * eps + sigma * z
+        return (
+            jnp.sqrt(a[s]) * (x - jnp.sqrt(1 - a[t]) * eps) / jnp.sqrt(a[t])
+            + jnp.sqrt(1 - a[s] - sigma**2) * eps
+            + sigma * z
+        )
 
     assert check(step, "step").verdict == check(step, "step", "jax").verdict == "right"
 
@@ -404,13 +438,19 @@ def test_noise_that_cannot_be_overheard_is_judged_by_its_moments():
 
 def test_a_walk_that_does_not_converge_is_seen():
     verdict = check(lambda net, x, S, eta, a: twelve_lines(net, x, 13 if 20 < S < 100 else S, eta, a), "sampler")
-    assert verdict.verdict == "wrong" and not verdict.oracles["order"]["passed"] and "a ratio of 1.00" in verdict.explanation
+    assert (
+        verdict.verdict == "wrong"
+        and not verdict.oracles["order"]["passed"]
+        and "a ratio of 1.00" in verdict.explanation
+    )
 
 
 def test_moments_of_many_samples_are_seen():
     def sampler(eps_theta, x, S, eta, a):
         factor = 0.9 if len(x) > 100 else 1.0
-        return loop(step=lambda x, e, t, s, eta, z, a: package_step(x, e, t, s, eta, factor * z, a))(eps_theta, x, S, eta, a)
+        return loop(step=lambda x, e, t, s, eta, z, a: package_step(x, e, t, s, eta, factor * z, a))(
+            eps_theta, x, S, eta, a
+        )
 
     verdict = check(sampler, "sampler")
     assert verdict.verdict == "wrong" and not verdict.oracles["moments at eta = 1"]["passed"], verdict.text()
@@ -440,7 +480,8 @@ def test_where_no_mistake_fits_the_failing_case_can_be_pasted(capsys):
     assert math.isclose(ours, right, rel_tol=1e-8) and math.isclose(yours, 1.01 * right, rel_tol=1e-8)
 
 
-# -- the command ---------------------------------------------------------------------------------------------------------------------------
+# -- the command
+# ---------------------------------------------------------------------------------------------------------------------------
 
 FILE = """
 def right(x_t, eps, t, s, eta, noise, alpha_bar):
@@ -490,7 +531,11 @@ def test_the_command_answers_with_its_exit_code_and_json(mine, tmp_path, capsys)
     capsys.readouterr()
     main([f"{mine}:wrong", "--kind", "step"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "x_0 sqrt(abar_s) + sigma eps + sigma z" in said and "eq. 12" in said and "never leaves the predicted x_0" in said
+    assert (
+        "x_0 sqrt(abar_s) + sigma eps + sigma z" in said
+        and "eq. 12" in said
+        and "never leaves the predicted x_0" in said
+    )
 
 
 @pytest.mark.parametrize(
@@ -512,17 +557,37 @@ def test_a_wrong_call_is_one_line_and_2(mine, capsys, arguments, says):
 
 
 def test_the_kit_as_a_process(mine):
-    done = subprocess.run([sys.executable, "-m", "ddim_edu.conformance", f"{mine}:wrong", "--kind", "step"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ddim_edu.conformance", f"{mine}:wrong", "--kind", "step"],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1 and "[direction-sigma]" in done.stdout and not done.stderr
 
 
 def test_the_fixture_in_a_project_of_its_own(mine, tmp_path):
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["ddim_edu.conformance.pytest_plugin"]\n', encoding="utf8")
-    tests = "import mine\n" + "".join(f"def test_{n}(conforms):\n    conforms(mine.{n}, 'step')\n" for n in ("right", "wrong"))
+    tests = "import mine\n" + "".join(
+        f"def test_{n}(conforms):\n    conforms(mine.{n}, 'step')\n" for n in ("right", "wrong")
+    )
     (tmp_path / "test_mine.py").write_text(tests, encoding="utf8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "test_mine.py"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert done.returncode == 1 and "1 failed, 1 passed" in done.stdout and "[direction-sigma]" in done.stdout, done.stdout + done.stderr
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        "test_mine.py",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 1 and "1 failed, 1 passed" in done.stdout and "[direction-sigma]" in done.stdout, (
+        done.stdout + done.stderr
+    )
 
 
 def test_what_is_wrong_is_seen_in_the_table_too():
@@ -546,4 +611,6 @@ def test_what_is_wrong_is_seen_in_the_table_too():
         return x
 
     verdict = check(once, "sampler")
-    assert verdict.mistake == "noise-reused" and [name for name, o in verdict.oracles.items() if not o["passed"]] == ["fresh noise"]
+    assert verdict.mistake == "noise-reused" and [name for name, o in verdict.oracles.items() if not o["passed"]] == [
+        "fresh noise"
+    ]

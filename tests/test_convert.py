@@ -21,13 +21,17 @@ from ddim_edu.lab.convert import (
 from ddim_edu.nets.unet import UNet, UNetConfig
 
 SHAPES = {
-    "attention twice, colour": dict(image_size=16, image_channels=3, ch_mult=(1, 2, 2), num_res_blocks=2, attn_resolutions=(16, 8)),
+    "attention twice, colour": dict(
+        image_size=16, image_channels=3, ch_mult=(1, 2, 2), num_res_blocks=2, attn_resolutions=(16, 8)
+    ),
     "one width, grey": dict(image_size=8, image_channels=1, ch_mult=(1, 1), num_res_blocks=1, attn_resolutions=()),
     "attention lowest": dict(image_size=8, image_channels=1, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,)),
     "one level": dict(image_size=7, image_channels=3, ch_mult=(1,), num_res_blocks=2, attn_resolutions=(7,)),
 }
 shapes = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-precisions = pytest.mark.parametrize("dtype, close", [(torch.float32, 1e-5), (torch.float64, 1e-9)], ids=["float32", "float64"])
+precisions = pytest.mark.parametrize(
+    "dtype, close", [(torch.float32, 1e-5), (torch.float64, 1e-9)], ids=["float32", "float64"]
+)
 
 
 class Official(nn.Module):
@@ -51,7 +55,8 @@ class Official(nn.Module):
             if not last:
                 down["downsample"] = nn.ModuleDict({"conv": nn.Conv2d(width, width, 3, stride=2)})
             self.down.append(down)
-            # What comes from below, and then what this level made, joined with the skips: this level's and, at the end, the finer one's.
+            # What comes from below, and then what this level made, joined with the skips: this level's and, at the end,
+            # the finer one's.
             below = width if last else widths[level + 1]
             inputs = [below, *[width] * config.num_res_blocks]
             skips = [*[width] * config.num_res_blocks, before[level]]
@@ -63,15 +68,20 @@ class Official(nn.Module):
             self.up.append(up)
         c = widths[-1]
         self.mid = nn.ModuleDict(
-            {"block_1": OfficialBlock(c, c, 4 * ch), "attn_1": OfficialAttention(c), "block_2": OfficialBlock(c, c, 4 * ch)}
+            {
+                "block_1": OfficialBlock(c, c, 4 * ch),
+                "attn_1": OfficialAttention(c),
+                "block_2": OfficialBlock(c, c, 4 * ch),
+            }
         )
         self.norm_out = nn.GroupNorm(32, widths[0], eps=1e-6)
         self.conv_out = nn.Conv2d(widths[0], config.image_channels, 3, padding=1)
 
     def forward(self, x, t):
         half = self.config.ch // 2
-        # The official code divides first, which moves the float32 frequencies by up to 1e-6 of their size and the sines at t = 1000 by
-        # up to 3e-5. In float64, where the comparison is to 1e-9, this multiplies first, as our network and diffusers do.
+        # The official code divides first, which moves the float32 frequencies by up to 1e-6 of their size and the sines
+        # at t = 1000 by up to 3e-5. In float64, where the comparison is to 1e-9, this multiplies first, as our network
+        # and diffusers do.
         i, log = torch.arange(half, dtype=torch.float32), math.log(10000)
         w = torch.exp(i * -(log / (half - 1)) if x.dtype == torch.float32 else -log * i / (half - 1))
         angles = t.float()[:, None] * w[None]
@@ -227,7 +237,9 @@ def test_the_published_configuration_and_the_old_names_of_attention():
     assert old.keys() != today.keys()
     config, state = from_diffusers(published, old)
     assert config == UNetConfig(dropout=0.0)
-    assert {name: value.shape for name, value in state.items()} == {name: value.shape for name, value in weights.items()}
+    assert {name: value.shape for name, value in state.items()} == {
+        name: value.shape for name, value in weights.items()
+    }
 
 
 def test_old_names_carry_the_same_weights():
@@ -245,13 +257,17 @@ def test_old_names_carry_the_same_weights():
 def test_weights_saved_from_data_parallel():
     config = official(SHAPES["one level"])
     state = randomised(Official(config)).state_dict()
-    assert_equal_states(from_official(config, {f"module.{name}": value for name, value in state.items()}), from_official(config, state))
+    assert_equal_states(
+        from_official(config, {f"module.{name}": value for name, value in state.items()}), from_official(config, state)
+    )
 
 
 @pytest.mark.parametrize("ch", [8, 9])
 @precisions
 def test_shifted_weights_see_another_level(ch, dtype, close):
-    """t there is t - 1 here. The embedding's angles are float32 in every precision, so the comparison is at 1e-5 in both."""
+    """t there is t - 1 here. The embedding's angles are float32 in every precision, so the comparison is at 1e-5 in
+    both.
+    """
     config = UNetConfig(**SHAPES["attention lowest"], ch=ch, dropout=0.0, groups=1)
     net = randomised(UNet(config), dtype)
     x, t = batch(config, dtype)
@@ -306,7 +322,9 @@ def test_the_shift_is_the_addition_theorem():
     ids=lambda change: "-".join(map(str, next(iter(change.items())))),
 )
 def test_what_our_network_cannot_be_is_refused_by_name(change):
-    arguments, state = to_diffusers(small(SHAPES["attention lowest"]), UNet(small(SHAPES["attention lowest"])).state_dict())
+    arguments, state = to_diffusers(
+        small(SHAPES["attention lowest"]), UNet(small(SHAPES["attention lowest"])).state_dict()
+    )
     with pytest.raises(ValueError, match=next(iter(change))) as error:
         from_diffusers({**arguments, **change}, state)
     assert "\n" not in str(error.value)
@@ -315,7 +333,14 @@ def test_what_our_network_cannot_be_is_refused_by_name(change):
 def test_a_field_left_to_another_default_is_refused():
     config = small(SHAPES["attention lowest"])
     arguments, state = to_diffusers(config, UNet(config).state_dict())
-    for field in ("attention_head_dim", "downsample_padding", "flip_sin_to_cos", "freq_shift", "norm_eps", "block_out_channels"):
+    for field in (
+        "attention_head_dim",
+        "downsample_padding",
+        "flip_sin_to_cos",
+        "freq_shift",
+        "norm_eps",
+        "block_out_channels",
+    ):
         with pytest.raises(ValueError, match=field):
             from_diffusers({name: value for name, value in arguments.items() if name != field}, state)
 
@@ -323,7 +348,13 @@ def test_a_field_left_to_another_default_is_refused():
 def test_other_words_for_the_same_network():
     config = small(SHAPES["attention lowest"])
     arguments, state = to_diffusers(config, UNet(config).state_dict())
-    same = {"act_fn": "swish", "attention_head_dim": 16, "attn_norm_num_groups": 4, "time_embedding_dim": 32, "sample_size": [8, 8]}
+    same = {
+        "act_fn": "swish",
+        "attention_head_dim": 16,
+        "attn_norm_num_groups": 4,
+        "time_embedding_dim": 32,
+        "sample_size": [8, 8],
+    }
     assert from_diffusers({**arguments, **same}, state)[0] == config
 
 
@@ -407,7 +438,9 @@ def test_what_the_official_training_saves():
         official_config({"a": torch.zeros(1)})
 
 
-@pytest.mark.parametrize("size, mult, level", [(32, (1, 2, 2, 2), 1), (64, (1, 2, 2, 2, 4), 2), (256, (1, 1, 2, 2, 4, 4), 4)])
+@pytest.mark.parametrize(
+    "size, mult, level", [(32, (1, 2, 2, 2), 1), (64, (1, 2, 2, 2, 4), 2), (256, (1, 1, 2, 2, 4, 4), 4)]
+)
 def test_the_size_of_images_of_the_official_configurations(size, mult, level):
     config = UNetConfig(image_size=size, ch=32, ch_mult=mult, num_res_blocks=2, attn_resolutions=(16,), dropout=0.0)
     assert size // 2**level == 16

@@ -145,7 +145,9 @@ def test_large_images_keep_their_size(tmp_path):
     assert Image.open(tmp_path / "grid.png").size == (2 * 66 + 2, 2 * 66 + 2)
 
 
-@pytest.mark.parametrize("name, says", [("grid.txt", "grid.txt"), ("grid", ".png"), ("no/grid.png", "no folder"), (".", "picture")])
+@pytest.mark.parametrize(
+    "name, says", [("grid.txt", "grid.txt"), ("grid", ".png"), ("no/grid.png", "no folder"), (".", "picture")]
+)
 def test_pictures_that_cannot_be_written(tmp_path, name, says):
     with pytest.raises(ValueError) as error:
         check_picture(tmp_path / name)
@@ -262,7 +264,9 @@ def test_every_kind_of_image_becomes_8_bits_of_colour_or_grey(tmp_path, image, n
     tolerance = 4 if name.endswith((".jpg", ".webp")) else 1
     expected = np.broadcast_to(np.reshape(colour, (3, 1, 1)), (3, 8, 8))
     np.testing.assert_allclose(read_image(tmp_path / name, size=8).astype(int), expected, atol=tolerance - 1)
-    np.testing.assert_allclose(read_image(tmp_path / name, size=8, channels=1).astype(int), np.full((1, 8, 8), grey), atol=tolerance)
+    np.testing.assert_allclose(
+        read_image(tmp_path / name, size=8, channels=1).astype(int), np.full((1, 8, 8), grey), atol=tolerance
+    )
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
@@ -321,8 +325,12 @@ def test_the_square_is_cut_from_the_middle(tmp_path):
 
 def test_the_celeba_crop_is_the_official_codes(tmp_path):
     pixels = write(tmp_path / "a.png", height=218, width=178)
-    assert np.array_equal(read_image(tmp_path / "a.png", size=128, crop="celeba"), pixels[:, 121 - 64 : 121 + 64, 89 - 64 : 89 + 64])
-    with Image.open(tmp_path / "a.png") as image:  # the official code, in words: crop(top 57, left 25, 128 x 128), then Resize(64)
+    assert np.array_equal(
+        read_image(tmp_path / "a.png", size=128, crop="celeba"), pixels[:, 121 - 64 : 121 + 64, 89 - 64 : 89 + 64]
+    )
+    with Image.open(
+        tmp_path / "a.png"
+    ) as image:  # the official code, in words: crop(top 57, left 25, 128 x 128), then Resize(64)
         expected = np.asarray(TF.resize(TF.crop(image, 57, 25, 128, 128), 64)).transpose(2, 0, 1)
     assert np.array_equal(read_image(tmp_path / "a.png", size=64, crop="celeba"), expected)
     write(tmp_path / "b.png", height=64, width=64)
@@ -350,7 +358,9 @@ def test_a_flat_folder(tmp_path):
 
 def test_at_most_10000_are_held_out(monkeypatch):
     monkeypatch.setattr(folder_module, "HELDOUT_MOST", 4)
-    monkeypatch.setattr(folder_module, "_walk", lambda folder: [folder_module._File(f"{i:04d}.png", 1, 1) for i in range(999)])
+    monkeypatch.setattr(
+        folder_module, "_walk", lambda folder: [folder_module._File(f"{i:04d}.png", 1, 1) for i in range(999)]
+    )
     listing = folder_module._list(Path("."))
     assert [file.name for file in listing.files[listing.n_train :]] == ["0000.png", "0250.png", "0500.png", "0750.png"]
     assert len(listing.files) == 999 and len({file.name for file in listing.files}) == 999
@@ -359,7 +369,9 @@ def test_at_most_10000_are_held_out(monkeypatch):
 def test_a_folder_of_classes(tmp_path):
     for k, name in enumerate(["dog", "cat", "Ant"]):
         for i in range(40):
-            write(tmp_path / name / "deeper" / f"{i}.png", 100 * k + i) if i % 2 else write(tmp_path / name / f"{i}.png", 100 * k + i)
+            write(tmp_path / name / "deeper" / f"{i}.png", 100 * k + i) if i % 2 else write(
+                tmp_path / name / f"{i}.png", 100 * k + i
+            )
     data = load_data(str(tmp_path), size=8)
     assert data.classes == ("Ant", "cat", "dog")
     assert torch.bincount(torch.cat([data.train_labels, data.heldout_labels])).tolist() == [40, 40, 40]
@@ -446,7 +458,9 @@ def test_celeba_hq_layout(tmp_path):
     for i in range(3):
         write(tmp_path / f"{i:05d}.png", i, height=256, width=256)
     data = load_data(tmp_path, size=256)
-    assert data.train.shape == (2, 3, 256, 256) and np.array_equal(data.train[0].numpy(), noise(1, 256, 256).transpose(2, 0, 1))
+    assert data.train.shape == (2, 3, 256, 256) and np.array_equal(
+        data.train[0].numpy(), noise(1, 256, 256).transpose(2, 0, 1)
+    )
 
 
 def test_celeba_layout(tmp_path):
@@ -454,7 +468,9 @@ def test_celeba_layout(tmp_path):
         write(tmp_path / "img_align_celeba" / f"{i:06d}.png", i, height=218, width=178)
     data = load_data(tmp_path, size=64, crop="celeba")
     assert data.train.shape == (2, 3, 64, 64) and data.heldout.shape == (1, 3, 64, 64)
-    assert np.array_equal(data.train[1], read_image(tmp_path / "img_align_celeba" / "000003.png", size=64, crop="celeba"))
+    assert np.array_equal(
+        data.train[1], read_image(tmp_path / "img_align_celeba" / "000003.png", size=64, crop="celeba")
+    )
     write(tmp_path / "img_align_celeba" / "odd.png")
     with pytest.raises(ValueError, match="odd.png .8 x 8 pixels, where crop"):
         load_data(tmp_path, size=64, crop="celeba")
@@ -506,13 +522,17 @@ def test_unreadable_images_are_named_and_never_dropped_silently(tmp_path, cache,
     (tmp_path / "07.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "08.png").write_bytes(b"")
     (tmp_path / "09.jpg").write_text("not an image")
-    Image.fromarray(noise(0, 64, 64)).save(tmp_path / "50.png", format="jpeg")  # another content than its name says: fine
+    Image.fromarray(noise(0, 64, 64)).save(
+        tmp_path / "50.png", format="jpeg"
+    )  # another content than its name says: fine
     whole = (tmp_path / "50.png").read_bytes()
     (tmp_path / "51.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError) as error:
         load_data(tmp_path, size=8)
     said = one_line(error)
-    assert "4 of 61 images" in said and "07.png (" in said and "08.png (empty)" in said and "09.jpg (not an image" in said
+    assert (
+        "4 of 61 images" in said and "07.png (" in said and "08.png (empty)" in said and "09.jpg (not an image" in said
+    )
     assert "51.png" not in said and "max_bad = 0.07" in said
     [listed] = cache.glob("*.bad.txt")
     assert str(listed) in said
@@ -566,7 +586,9 @@ def test_a_file_that_could_not_be_read_for_a_while(tmp_path, monkeypatch):
 def decoded(monkeypatch):
     """Names of the files that have been decoded."""
     names, decode = [], folder_module._Cache._decode
-    monkeypatch.setattr(folder_module._Cache, "_decode", lambda self, file: names.append(file.name) or decode(self, file))
+    monkeypatch.setattr(
+        folder_module._Cache, "_decode", lambda self, file: names.append(file.name) or decode(self, file)
+    )
     return names
 
 
@@ -730,7 +752,11 @@ def test_a_large_set_is_mapped(tmp_path, monkeypatch):
         assert same(mapped, small)
         indices = torch.tensor([4, 0, 0, 2])
         batch = mapped.batch(indices, "cpu")
-    assert batch.dtype == torch.uint8 and torch.equal(batch, small.train[indices]) and torch.equal(small.batch(indices), batch)
+    assert (
+        batch.dtype == torch.uint8
+        and torch.equal(batch, small.train[indices])
+        and torch.equal(small.batch(indices), batch)
+    )
     batch.zero_()  # a batch is the caller's own
     assert same(mapped, small)
 
@@ -795,7 +821,9 @@ def small_fashion(monkeypatch, tmp_path):
     monkeypatch.setattr(data_module, "DEBIAN_FASHION_MNIST", tmp_path / "debian")
 
 
-@pytest.mark.parametrize("place", ["data", "data/fashion-mnist", "data/FashionMNIST", "data/FashionMNIST/raw", "debian"])
+@pytest.mark.parametrize(
+    "place", ["data", "data/fashion-mnist", "data/FashionMNIST", "data/FashionMNIST/raw", "debian"]
+)
 @pytest.mark.parametrize("zipped", [True, False])
 def test_fashion_mnist_is_found(tmp_path, small_fashion, place, zipped):
     images = fashion_files(tmp_path / place, zipped)
@@ -861,7 +889,12 @@ def cifar_folder(folder):
     """Three images a class to train on and one held out."""
     for k, name in enumerate(CIFAR_CLASSES):
         for i in range(4):
-            write(folder / "cifar10" / ("test" if i == 3 else "train") / name / f"{i}.png", 10 * k + i, height=32, width=32)
+            write(
+                folder / "cifar10" / ("test" if i == 3 else "train") / name / f"{i}.png",
+                10 * k + i,
+                height=32,
+                width=32,
+            )
 
 
 def cifar_batches(folder, monkeypatch):
@@ -914,12 +947,19 @@ def test_digits_come_in_one_form(options):
 # ---- the real things, where they are at hand
 
 
-@pytest.mark.skipif(not data_module.DEBIAN_FASHION_MNIST.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
+@pytest.mark.skipif(
+    not data_module.DEBIAN_FASHION_MNIST.is_dir(), reason="needs Debian's package dataset-fashion-mnist"
+)
 def test_the_real_fashion_mnist(tmp_path):
     data = load_data("fashion-mnist", data_dir=tmp_path)
     assert data.train.shape == (60_000, 1, 28, 28) and data.heldout.shape == (10_000, 1, 28, 28)
-    assert torch.bincount(data.train_labels).tolist() == [6000] * 10 and torch.bincount(data.heldout_labels).tolist() == [1000] * 10
-    assert data.train.float().mean() / 255 == pytest.approx(0.2860, abs=1e-4)  # the value that everybody normalises with
+    assert (
+        torch.bincount(data.train_labels).tolist() == [6000] * 10
+        and torch.bincount(data.heldout_labels).tolist() == [1000] * 10
+    )
+    assert data.train.float().mean() / 255 == pytest.approx(
+        0.2860, abs=1e-4
+    )  # the value that everybody normalises with
 
 
 @pytest.mark.skipif(not (SHARED / "cifar10-test.zip").is_file(), reason="needs ../shared/data/cifar10-test.zip")
@@ -929,6 +969,9 @@ def test_real_cifar10_images(tmp_path):
         for name in [n for k in CIFAR_CLASSES for n in [n for n in names if f"/{k}/" in n and n.endswith(".webp")][:4]]:
             archive.extract(name, tmp_path)
     data = load_data(tmp_path / "cifar10" / "test", size=32)
-    assert data.classes == CIFAR_CLASSES and torch.bincount(torch.cat([data.heldout_labels, data.train_labels])).tolist() == [4] * 10
+    assert (
+        data.classes == CIFAR_CLASSES
+        and torch.bincount(torch.cat([data.heldout_labels, data.train_labels])).tolist() == [4] * 10
+    )
     with Image.open(tmp_path / "cifar10" / "test" / "airplane" / "0001.webp") as image:
         assert np.array_equal(data.train[0].permute(1, 2, 0), np.asarray(image))

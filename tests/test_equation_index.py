@@ -55,7 +55,9 @@ CELL = "x = 2\n# checks eq:two\nassert x == 2"
 def book(folder: Path, text=TEXT, cell=CELL, code=CODE, tests=TESTS) -> Path:
     """A book of one chapter, one module and one file of tests."""
     new = nbformat.v4
-    notebook = new.new_notebook(cells=[new.new_markdown_cell(text), new.new_markdown_cell(FENCED), new.new_code_cell(cell)])
+    notebook = new.new_notebook(
+        cells=[new.new_markdown_cell(text), new.new_markdown_cell(FENCED), new.new_code_cell(cell)]
+    )
     for name, content in (
         ("chapters/01_x.ipynb", nbformat.writes(notebook)),
         ("ddim_edu/lab/numbers.py", code),
@@ -75,7 +77,10 @@ def test_the_book_has_no_gap():
 def test_code_tests_and_cells_are_found(tmp_path):
     found = index.scan(book(tmp_path))
     assert found.problems == [] and found.titles == {"01_x": "A title"}
-    assert [(e.label, e.tex, e.chapter) for e in found.equations] == [("eq:one", "x = 1", "01_x"), ("eq:two", "x = 2", "01_x")]
+    assert [(e.label, e.tex, e.chapter) for e in found.equations] == [
+        ("eq:one", "x = 1", "01_x"),
+        ("eq:two", "x = 2", "01_x"),
+    ]
     assert [(tag.label, tag.kind, tag.name) for tag in found.tags] == [
         ("eq:two", "cell", "A part with $x$"),
         ("eq:one", "code", "one"),
@@ -89,7 +94,10 @@ def test_the_page_names_them(tmp_path):
     page = index.markdown(index.scan(book(tmp_path)))
     assert page == index.markdown(index.scan(tmp_path))
     assert "## Chapter 1: A title" in page and "{eq}`eq:one` `eq:one`\n:   $$\n    x = 1\n    $$" in page
-    assert "Code: {py:obj}`lab.numbers.one <ddim_edu.lab.numbers.one>`, {py:obj}`lab.numbers.Two.go <ddim_edu.lab.numbers.Two.go>`" in page
+    assert (
+        "Code: {py:obj}`lab.numbers.one <ddim_edu.lab.numbers.one>`, {py:obj}`lab.numbers.Two.go <ddim_edu.lab.numbers.Two.go>`"
+        in page
+    )
     assert "Tests: `test_numbers.py::test_one`\n" in page
     assert "Tests: {doc}`the chapter’s own cell </chapters/01_x>` under “A part with $x$”\n" in page
 
@@ -106,14 +114,35 @@ def test_a_cell_is_code_where_the_package_has_none(tmp_path):
         ({"code": '"""Nothing."""'}, "chapters/01_x: eq:one has no code"),
         ({"tests": ""}, "chapters/01_x: eq:one has no test"),
         ({"cell": "x = 2"}, "chapters/01_x: eq:two has no test"),
-        ({"tests": TESTS.replace("eq:one", "eq:one, eq:gone")}, "tests/test_numbers.py: 'test_one' is tagged eq:gone, but no"),
-        ({"code": CODE.replace("eq:two", "eq:two, eq:gone")}, "ddim_edu/lab/numbers.py: 'Two.go' is tagged eq:gone, but no"),
-        ({"cell": CELL.replace("eq:two", "eq:two, eq:gone")}, "chapters/01_x.ipynb: 'A part with $x$' is tagged eq:gone, but no"),
-        ({"cell": "# checks eq:two\nprint('assert')"}, "chapters/01_x.ipynb: a cell says '# checks eq:two' but asserts nothing"),
-        ({"cell": "# checks eq:two\nassert True"}, "chapters/01_x.ipynb: a cell says '# checks eq:two' but asserts nothing"),
-        ({"cell": CELL.replace("eq:two", "eq:two and three")}, "chapters/01_x.ipynb: 'eq:two and three' in a tag is not eq:name"),
+        (
+            {"tests": TESTS.replace("eq:one", "eq:one, eq:gone")},
+            "tests/test_numbers.py: 'test_one' is tagged eq:gone, but no",
+        ),
+        (
+            {"code": CODE.replace("eq:two", "eq:two, eq:gone")},
+            "ddim_edu/lab/numbers.py: 'Two.go' is tagged eq:gone, but no",
+        ),
+        (
+            {"cell": CELL.replace("eq:two", "eq:two, eq:gone")},
+            "chapters/01_x.ipynb: 'A part with $x$' is tagged eq:gone, but no",
+        ),
+        (
+            {"cell": "# checks eq:two\nprint('assert')"},
+            "chapters/01_x.ipynb: a cell says '# checks eq:two' but asserts nothing",
+        ),
+        (
+            {"cell": "# checks eq:two\nassert True"},
+            "chapters/01_x.ipynb: a cell says '# checks eq:two' but asserts nothing",
+        ),
+        (
+            {"cell": CELL.replace("eq:two", "eq:two and three")},
+            "chapters/01_x.ipynb: 'eq:two and three' in a tag is not eq:name",
+        ),
         ({"code": CODE.replace("eq:two", "12")}, "ddim_edu/lab/numbers.py: Two.go: '12' in a tag is not eq:name"),
-        ({"tests": TESTS + TESTS.replace("test_one", "helper")}, "tests/test_numbers.py: helper is tagged, but pytest does not run it"),
+        (
+            {"tests": TESTS + TESTS.replace("test_one", "helper")},
+            "tests/test_numbers.py: helper is tagged, but pytest does not run it",
+        ),
         ({"text": TEXT + "\n\n$$ z $$ (eq:one)"}, "eq:one: two equations have this label"),
     ],
 )
@@ -151,7 +180,11 @@ def test_problems_are_warnings_of_every_build(tmp_path, caplog):
 
         @staticmethod
         def get_domain(name):
-            return type("Domain", (), {"equations": {"eq:one": ("chapters/01_x", 1), "missed": ("chapters/01_x", 2), "own": ("notes", 3)}})
+            return type(
+                "Domain",
+                (),
+                {"equations": {"eq:one": ("chapters/01_x", 1), "missed": ("chapters/01_x", 2), "own": ("notes", 3)}},
+            )
 
     for _ in range(2):
         caplog.clear()

@@ -16,7 +16,16 @@ from ddim_edu import evaluate
 from ddim_edu.files import alone
 from ddim_edu.lab import evaluation
 from ddim_edu.lab.checkpoint import load, save
-from ddim_edu.lab.evaluation import Sampler, Sampling, differences, fit_power, measure, reconstruct, reference_images, reference_of
+from ddim_edu.lab.evaluation import (
+    Sampler,
+    Sampling,
+    differences,
+    fit_power,
+    measure,
+    reconstruct,
+    reference_images,
+    reference_of,
+)
 from ddim_edu.lab.features import (
     Features,
     Parts,
@@ -90,7 +99,9 @@ def test_both_frechet_distances_are_one_formula():
     mixing = torch.randn(20, 20, generator=g)
     a = statistics_of(torch.randn(500, 20, generator=g) @ mixing)
     b = statistics_of(torch.randn(500, 20, generator=g) @ mixing.T + 0.3)
-    found = [evaluation.distance(a, b, Features(name, "", 20, 0, lambda x: x)) for name in ("inception", "classifier-x")]
+    found = [
+        evaluation.distance(a, b, Features(name, "", 20, 0, lambda x: x)) for name in ("inception", "classifier-x")
+    ]
     assert found[0] == pytest.approx(found[1], rel=1e-6) and found[0] > 1
 
 
@@ -100,7 +111,13 @@ def test_the_images_are_those_of_the_sampler(tiny):
     sampling = Sampling(n=20, steps=3, eta=0.5, seed=7)
     labels = torch.arange(5, 12) % 10
     x = sample(
-        model.eps_theta(labels), (7, 1, 8, 8), model.schedule, make_tau(50, 3), eta=0.5, clip=1.0, generator=image_generators(7, 5, 12)
+        model.eps_theta(labels),
+        (7, 1, 8, 8),
+        model.schedule,
+        make_tau(50, 3),
+        eta=0.5,
+        clip=1.0,
+        generator=image_generators(7, 5, 12),
     )
     for batch in (3, 100):
         difference = Sampler(model, batch).images(sampling, 5, 12).int() - to_uint8(x).int()
@@ -212,7 +229,9 @@ def test_a_killed_command_goes_on(tiny, tmp_path, monkeypatch):
         fid_of(tiny, tmp_path / "r.json")
     assert not (tmp_path / "r.json").exists() and (tmp_path / "r.json.parts").is_dir()
     monkeypatch.setattr(Sampler, "images", real)
-    assert run("fid", tiny, "--out", tmp_path / "r.json", "--device", "cpu", "--steps", 4, "-n", 150) == 2  # another protocol
+    assert (
+        run("fid", tiny, "--out", tmp_path / "r.json", "--device", "cpu", "--steps", 4, "-n", 150) == 2
+    )  # another protocol
     result = fid_of(tiny, tmp_path / "r.json")
     assert result["cost"]["images_drawn"] == 70 and result["result"] == whole["result"]
 
@@ -225,14 +244,27 @@ def test_one_result_is_measured_by_one_command(tiny, tmp_path, capsys):
             capsys.readouterr()
             assert run(name, tiny, "--out", out, "--device", "cpu", "--steps", 2, "-n", 20) == 2
             printed = capsys.readouterr()
-            assert printed.out == "" and printed.err.startswith("error: another process is at work in") and printed.err.count("\n") == 1
+            assert (
+                printed.out == ""
+                and printed.err.startswith("error: another process is at work in")
+                and printed.err.count("\n") == 1
+            )
         assert run("fid", tiny, "--out", tmp_path / "other.json", "--device", "cpu", "--steps", 2, "-n", 20) == 0
 
 
 def test_several_processes_find_the_same(tiny, tmp_path):
     one = fid_of(tiny, tmp_path / "one.json")
     words = ["fid", tiny, "--out", tmp_path / "two.json", "--device", "cpu", "--steps", 3, "-n", 150, "--batch", 64]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "ddim_edu.evaluate"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "ddim_edu.evaluate",
+    ]
     root = Path(__file__).parent.parent
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     code = "import sys, ddim_edu.lab.features as f, ddim_edu.evaluate as e; f.Parts.SIZE = 40; sys.exit(e.main())"
@@ -267,7 +299,10 @@ def test_table1_goes_on_cell_by_cell(tiny, tmp_path, monkeypatch, capsys):
     assert run(*words) == 0
     rows = json.loads(out.read_text())["rows"]
     assert len(rows) == 16 and len(measured) == 11 and not set(first) & set(measured)
-    assert json.loads(out.read_text())["command"].startswith("python -m ddim_edu.evaluate table1") and "&&" not in out.read_text()
+    assert (
+        json.loads(out.read_text())["command"].startswith("python -m ddim_edu.evaluate table1")
+        and "&&" not in out.read_text()
+    )
     assert {(r["spacing"], r["steps"], r["eta"], r["seed"]) for r in rows} == {*first, *measured}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.json", "t.png"]
     lone = Sampling(n=70, steps=3, eta="hat", spacing="quadratic", seed=1)
@@ -296,7 +331,10 @@ def test_table2_shows_the_paper_beside(tiny, tmp_path, capsys):
     first, second = after["command"].split(" && ")  # neither makes all rows
     assert first == before["command"] and "--steps 5 20" in second
     assert run(*words, "--steps", 5, 10, 20) == 0
-    assert json.loads(out.read_text())["command"].count("--steps 5 10 20") == 1 and "&&" not in json.loads(out.read_text())["command"]
+    assert (
+        json.loads(out.read_text())["command"].count("--steps 5 10 20") == 1
+        and "&&" not in json.loads(out.read_text())["command"]
+    )
     assert (tmp_path / "t.png").stat().st_size > 1000
 
 
@@ -377,7 +415,10 @@ def test_images_compare_with_samples(tiny, tmp_path, capsys):
     capsys.readouterr()
     assert run("compare", tmp_path / "a.json", tmp_path / "b.json") == 0
     captured = capsys.readouterr()
-    assert "images of digits test themselves" in captured.out and "sampling.real.name: None against digits test" in captured.err
+    assert (
+        "images of digits test themselves" in captured.out
+        and "sampling.real.name: None against digits test" in captured.err
+    )
 
 
 ROOT = Path(__file__).parent.parent
@@ -391,20 +432,29 @@ def test_committed_tables_are_of_the_models_that_are_shipped(path):
     assert result["model"]["sha256"] == sha256_of(shipped / f"{result['model']['checkpoint']}.safetensors")
     features = result["protocol"].get("features")
     if features:
-        assert features["sha256"] == sha256_of(shipped / "classifiers" / f"{features['name'].removeprefix('classifier-')}.safetensors")
+        assert features["sha256"] == sha256_of(
+            shipped / "classifiers" / f"{features['name'].removeprefix('classifier-')}.safetensors"
+        )
     assert all(f" --{word} " in result["command"] for word in ("out", "steps"))
 
 
 def test_committed_fid_of_real_images_is_the_known_one():
     result = evaluate.read_result(ROOT / "results" / "fid_cifar10_train_test.json")
     values = {row["n"]: row["fid"] for row in result["by_n"]}
-    assert values[1000] == pytest.approx(30.946, abs=1e-2) and list(values.values()) == sorted(values.values(), reverse=True)
+    assert values[1000] == pytest.approx(30.946, abs=1e-2) and list(values.values()) == sorted(
+        values.values(), reverse=True
+    )
     assert values.get(10_000, 3.1508) == pytest.approx(3.1508, abs=5e-4)  # all test images against all training images
 
 
 def test_quoted_numbers_are_those_of_the_page_of_sources():
     quoted = json.loads((ROOT / "results" / "quoted.json").read_text())
-    page = (ROOT / "book" / "sources.md").read_text(encoding="utf-8").replace("\u2013", "-").partition("## Quoted results")[2]
+    page = (
+        (ROOT / "book" / "sources.md")
+        .read_text(encoding="utf-8")
+        .replace("\u2013", "-")
+        .partition("## Quoted results")[2]
+    )
     for row in quoted["sources"]:
         assert f"| {row['model']} | {row['fid']:.2f} | {row['loss']} |" in page
     assert len(quoted["sources"]) == 4
@@ -432,16 +482,20 @@ def test_reference_features_are_computed_once(tiny, classifier, tmp_path):
 
 
 def test_inception_is_torch_fidelitys(tmp_path):
-    """With random weights, kept in half precision as the file for carrying is: the same features as torch-fidelity's own loading.
+    """With random weights, kept in half precision as the file for carrying is: the same features as torch-fidelity's
+    own loading.
 
-    Ours have their normalisations fused into the convolutions, so these must not be those of a fresh network, which do nothing.
+    Ours have their normalisations fused into the convolutions, so these must not be those of a fresh network, which do
+    nothing.
     """
     module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
     from ddim_edu.lab.features import _without_loading
 
     torch.manual_seed(0)
     blank = _without_loading(module.FeatureExtractorInceptionV3)
-    state = {name: value.half().float() if value.is_floating_point() else value for name, value in blank.state_dict().items()}
+    state = {
+        name: value.half().float() if value.is_floating_point() else value for name, value in blank.state_dict().items()
+    }
     for name, value in state.items():
         if ".bn." in name and value.is_floating_point():
             value.copy_((value + 0.3 * torch.rand(value.shape)).half())
@@ -464,8 +518,14 @@ def test_inception_is_torch_fidelitys(tmp_path):
         (("fid",), "which model?"),
         (("fid", "nowhere"), "there is no checkpoint nowhere"),
         (("fid", "{tiny}", "--features", "inception"), "FID needs the weights of its network: download https://"),
-        (("fid", "{tiny}", "--features", "inception", "--inception-weights", "no.pth"), "there are no Inception weights at no.pth"),
-        (("fid", "{tiny}", "--features", "inception", "--inception-weights", "{tiny}"), "holds no weights of torch-fidelity's"),
+        (
+            ("fid", "{tiny}", "--features", "inception", "--inception-weights", "no.pth"),
+            "there are no Inception weights at no.pth",
+        ),
+        (
+            ("fid", "{tiny}", "--features", "inception", "--inception-weights", "{tiny}"),
+            "holds no weights of torch-fidelity's",
+        ),
         (("fid", "{tiny}", "--features", "nothing"), "there is no classifier nothing"),
         (("fid", "{tiny}", "--reference", "both"), "give train, test, or an .npz file"),
         (("fid", "{tiny}", "--reference", "no.npz"), "there are no statistics at no.npz"),
@@ -494,7 +554,9 @@ def test_one_line_for_what_is_wrong(words, message, tiny, tmp_path, monkeypatch,
     (tmp_path / "bad.npz").write_text("nothing of the kind")
     write_statistics(tmp_path / "other.npz", Statistics(np.zeros(3), np.eye(3), 10))
     names = {"tiny": tiny, "bad": tmp_path / "bad.npz", "other": tmp_path / "other.npz"}
-    assert run(*[w.format(**names) for w in words], *(["--device", "cpu"] if words and words[0] != "compare" else [])) == 2
+    assert (
+        run(*[w.format(**names) for w in words], *(["--device", "cpu"] if words and words[0] != "compare" else [])) == 2
+    )
     error = capsys.readouterr().err
     assert message in error and error.startswith("error: ") and error.count("\n") == 1
 

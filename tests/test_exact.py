@@ -46,7 +46,9 @@ def test_mixture_takes_a_level_for_each_point():
     assert torch.allclose(gm.log_prob(x, t)[1], gm.log_prob(x[1:2], 400)[0])
 
 
-@pytest.mark.parametrize("make", [mixture, lambda: EmpiricalData(mixture().sample(6, torch.Generator().manual_seed(6)), LINEAR)])
+@pytest.mark.parametrize(
+    "make", [mixture, lambda: EmpiricalData(mixture().sample(6, torch.Generator().manual_seed(6)), LINEAR)]
+)
 def test_eps_at_is_eps_at_the_levels(make):
     exact, x = make(), torch.randn(5, 3, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     t = torch.tensor([1, 2, 400, 999, 1000])
@@ -113,7 +115,10 @@ def test_eps_is_the_conditional_mean_of_the_noise(t):
 
 
 def test_gaussian_eps_is_linear():
-    mean, cov = torch.tensor([0.5, -1.0], dtype=torch.float64), torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
+    mean, cov = (
+        torch.tensor([0.5, -1.0], dtype=torch.float64),
+        torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=torch.float64),
+    )
     exact, x, t = Gaussian(mean, cov, LINEAR), torch.randn(9, 2, dtype=torch.float64), 321
     abar = LINEAR.alpha_bar[t]
     inverse = torch.linalg.inv(abar * cov + (1 - abar) * torch.eye(2, dtype=torch.float64))
@@ -186,7 +191,10 @@ def test_empirical_data_keeps_image_shape_and_type():
         (lambda: Gaussian(torch.zeros(2), -1.0, LINEAR), "eigenvalues"),
         (lambda: EmpiricalData(torch.zeros(0, 2), LINEAR), "N >= 1"),
         (lambda: EmpiricalData(torch.zeros(3, 2), LINEAR).eps(torch.zeros(1, 4), 5), "(1, 4)"),
-        (lambda: EmpiricalData(torch.zeros(3, 1, 4, 5), LINEAR).eps(torch.zeros(2, 1, 5, 4), 5), "(1, 4, 5)"),  # as many numbers
+        (
+            lambda: EmpiricalData(torch.zeros(3, 1, 4, 5), LINEAR).eps(torch.zeros(2, 1, 5, 4), 5),
+            "(1, 4, 5)",
+        ),  # as many numbers
         (lambda: mixture().eps(torch.zeros(2, 3, dtype=torch.int64), 5), "int64"),
         (lambda: mixture().log_prob(torch.zeros(2, 3), torch.tensor([1, 2, 3])), "3 levels"),
         (lambda: GaussianMixture([1, 1], [[0.0], [1.0]], 0.0, LINEAR).log_prob(torch.zeros(1, 1)), "density"),

@@ -1,9 +1,9 @@
 """For every exercise: right answers pass in different forms, and typical mistakes get the hint that fits them.
 
-Forms: ints and floats, fractions and decimals, SymPy's numbers, NumPy's and PyTorch's of both precisions, lists, tuples,
-arrays, columns and dicts; where a function is asked for, different ways to write it, and results of different forms.
-Mistakes: s and t swapped, a variance for a standard deviation, off by one level, an alpha for a product of them, a wrong
-sign, a factor of 2. The table is in the folder exercise_answers.
+Forms: ints and floats, fractions and decimals, SymPy's numbers, NumPy's and PyTorch's of both precisions, lists,
+tuples, arrays, columns and dicts; where a function is asked for, different ways to write it, and results of different
+forms. Mistakes: s and t swapped, a variance for a standard deviation, off by one level, an alpha for a product of them,
+a wrong sign, a factor of 2. The table is in the folder exercise_answers.
 """
 
 from __future__ import annotations

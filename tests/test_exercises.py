@@ -1,6 +1,8 @@
-"""The checks of the exercises: each refuses its typical mistakes, none gives its answer away, and registry and chapters agree.
+"""The checks of the exercises: each refuses its typical mistakes, none gives its answer away, and registry and chapters
+agree.
 
-That right answers pass is tested with the chapters: every folded solution ends in its check, and tests/test_chapters.py runs it.
+That right answers pass is tested with the chapters: every folded solution ends in its check, and tests/test_chapters.py
+runs it.
 """
 
 from __future__ import annotations
@@ -107,7 +109,8 @@ def ddpm_variance(r, s):
     return (r - r ** (2 - 2 * s)) / ((2 * s - 1) * (r - 1))
 
 
-# Label, a wrong answer, and words of the feedback that only this mistake gets: a row cannot pass because something else is wrong with it.
+# Label, a wrong answer, and words of the feedback that only this mistake gets: a row cannot pass because something else
+# is wrong with it.
 WRONG = [
     ("ex-forward-no-shrink", 10.05, "added noise alone"),
     ("ex-forward-no-shrink", 11.05**0.5, "square root of what is asked for"),
@@ -137,8 +140,16 @@ WRONG = [
     ("ex-variance-covariance", lambda t, s: (t / s) ** 0.5 * (1 - s), "This is the covariance"),
     ("ex-variance-covariance", lambda t, s: snr(t) / snr(s), "standard deviations or by variances"),
     ("ex-variance-covariance", lambda t, s: (snr(s) / snr(t)) ** 0.5, "A correlation is at most 1"),
-    ("ex-variance-wanted-snr", lambda schedule, w: int((schedule.snr[1:].log() - w.log()).abs().argmin()), "off by one everywhere"),
-    ("ex-variance-wanted-snr", lambda schedule, w: 1 + int((schedule.snr[1:] - w).abs().argmin()), "nearest on a linear scale"),
+    (
+        "ex-variance-wanted-snr",
+        lambda schedule, w: int((schedule.snr[1:].log() - w.log()).abs().argmin()),
+        "off by one everywhere",
+    ),
+    (
+        "ex-variance-wanted-snr",
+        lambda schedule, w: 1 + int((schedule.snr[1:] - w).abs().argmin()),
+        "nearest on a linear scale",
+    ),
     ("ex-variance-wanted-snr", lambda schedule, w: 7, "a level nearer to the wanted one exists"),
     ("ex-variance-shape", (1.0, 1.0), "noise of the shape (B, C, H, W)"),
     ("ex-variance-shape", (2e-5, 1.0), "the two are swapped"),
@@ -151,8 +162,16 @@ WRONG = [
     ("ex-reverse-gap", [[0.9, 0.9], [0.6, 0.8], [0.5, 0.7]], "Look at the second column"),
     ("ex-reverse-gap", [[0.4, 0.3], [0.2, 0.1], [0.1, 0.05]], "Look at the first column"),
     ("ex-reverse-v", lambda net, schedule: net, "It returned v itself"),
-    ("ex-reverse-v", lambda net, sch: lambda x, t: -over(sch, t, x) * x - sch.abar(t).sqrt()[:, None] * net(x, t), "wrong sign"),
-    ("ex-reverse-v", lambda net, sch: lambda x, t: sch.abar(t).sqrt()[:, None] * x - over(sch, t, x) * net(x, t), "the predicted data"),
+    (
+        "ex-reverse-v",
+        lambda net, sch: lambda x, t: -over(sch, t, x) * x - sch.abar(t).sqrt()[:, None] * net(x, t),
+        "wrong sign",
+    ),
+    (
+        "ex-reverse-v",
+        lambda net, sch: lambda x, t: sch.abar(t).sqrt()[:, None] * x - over(sch, t, x) * net(x, t),
+        "the predicted data",
+    ),
     ("ex-reverse-v", lambda net, sch: lambda x, t: x + net(x, t), "eliminate x_0"),
     ("ex-reverse-root", (1.0, 0.0), "this is the right walk"),
     ("ex-reverse-root", (3.0, -8.0), "which of the two walks"),
@@ -162,7 +181,11 @@ WRONG = [
     ("ex-family-distance", lambda f, n: f**n, "follows the fresh noise"),
     ("ex-family-distance", lambda f, n: (1 - f**2) ** 0.5, "This is one step"),
     ("ex-family-minus", lambda x, x_0, t, s, sigma: place(x_0, unmix_eps(x, x_0, t), s, sigma), "chapter's own mean"),
-    ("ex-family-minus", lambda x, x_0, t, s, sigma: place(x_0, -unmix_eps(x, x_0, t), s, 0 * sigma), "room that fresh noise needs"),
+    (
+        "ex-family-minus",
+        lambda x, x_0, t, s, sigma: place(x_0, -unmix_eps(x, x_0, t), s, 0 * sigma),
+        "room that fresh noise needs",
+    ),
     (
         "ex-family-minus",
         lambda x, x_0, t, s, o: s**0.5 * x_0 - (1 - s - o).clamp(min=0) ** 0.5 * unmix_eps(x, x_0, t),
@@ -214,7 +237,11 @@ WRONG = [
     ("ex-ode-lost-variance", lambda v, nu: product(v, nu) ** 2, "x-bar does not"),
     ("ex-ode-lost-variance", lambda v, nu: product(v, nu) * (1 + nu[-1] ** 2), "change the variance"),
     ("ex-ode-lost-variance", lambda v, nu: v - product(v, nu) ** 2 * (1 + nu[-1] ** 2), "This is what is lost"),
-    ("ex-ode-record", lambda x_t, x_s, eps, t, s, sigma: x_s - ddim_step(x_t, eps, t, s, sigma, 0 * x_t), "This is sigma times z."),
+    (
+        "ex-ode-record",
+        lambda x_t, x_s, eps, t, s, sigma: x_s - ddim_step(x_t, eps, t, s, sigma, 0 * x_t),
+        "This is sigma times z.",
+    ),
     ("ex-ode-record", lambda x_t, x_s, eps, t, s, sigma: (x_s - ddim_step(x_t, eps, t, s)) / sigma, "the mean of DDIM"),
     ("ex-ode-record", lambda x_t, x_s, eps, t, s, sigma: (x_s - x_t) / sigma, "it has to arrive at x_s"),
     ("ex-ode-equal-steps", (0.02, 0.7, 0.02), "first two are swapped"),
@@ -273,9 +300,17 @@ WRONG = [
     ("ex-training-tell", 5_000, "Begin with the standard deviation"),
     ("ex-measuring-commute", lambda a, b, x, y: ((a - b) ** 2 + (x - y) ** 2).sum(), "Eigenvalues are variances"),
     ("ex-measuring-commute", lambda a, b, x, y: ((x**0.5 - y**0.5) ** 2).sum(), "What do the means add"),
-    ("ex-measuring-commute", lambda a, b, x, y: ((a - b) ** 2 + x + y).sum() - 2 * (x * y).sum() ** 0.5, "not the root of a sum"),
+    (
+        "ex-measuring-commute",
+        lambda a, b, x, y: ((a - b) ** 2 + x + y).sum() - 2 * (x * y).sum() ** 0.5,
+        "not the root of a sum",
+    ),
     ("ex-measuring-commute", lambda a, b, x, y: ((a - b) ** 2 + (x**0.5 - y**0.5) ** 2).mean(), "not means"),
-    ("ex-measuring-commute", lambda a, b, x, y: ((a - b) ** 2 + (x**0.5 - y**0.5) ** 2).sum() ** 0.5, "square root of what"),
+    (
+        "ex-measuring-commute",
+        lambda a, b, x, y: ((a - b) ** 2 + (x**0.5 - y**0.5) ** 2).sum() ** 0.5,
+        "square root of what",
+    ),
     ("ex-measuring-bias", lambda sigma, N: (sigma**2 / (2 * N), sigma**2 / N), "The two are swapped"),
     ("ex-measuring-bias", lambda sigma, N: (sigma**2 / N, 2 * sigma**4 / N), "variance of the variance"),
     ("ex-measuring-bias", lambda sigma, N: (0.0, 1.5 * sigma**2 / N), "The mean is estimated"),
@@ -314,9 +349,17 @@ WRONG = [
         stacked(lambda one, two, y: y, forward=lambda one, two, x: 2 * two.forward(one.forward(x))),
         "one after the other",
     ),
-    ("ex-restoration-both", stacked(lambda one, two, y: one.pseudo_inverse(two.pseudo_inverse(y)) / 4), "Which factors"),
+    (
+        "ex-restoration-both",
+        stacked(lambda one, two, y: one.pseudo_inverse(two.pseudo_inverse(y)) / 4),
+        "Which factors",
+    ),
     ("ex-restoration-both", stacked(lambda one, two, y: one.show(two.pseudo_inverse(y))), "not the smallest picture"),
-    ("ex-restoration-both", stacked(lambda one, two, y: one.pseudo_inverse(two.pseudo_inverse(y)) ** 2), "In which order"),
+    (
+        "ex-restoration-both",
+        stacked(lambda one, two, y: one.pseudo_inverse(two.pseudo_inverse(y)) ** 2),
+        "In which order",
+    ),
     ("ex-restoration-weak", (18, 9), "follows the pull further in one walk"),
     ("ex-restoration-weak", (10, 20), "1 - 1/kappa is not the share"),
     ("ex-restoration-weak", (18, 18), "What is it here"),
@@ -384,7 +427,9 @@ def test_every_exercise_has_a_mistake_in_the_table():
     assert {label for label, _, _ in WRONG} == set(registry())
 
 
-@pytest.mark.parametrize(("label", "answer"), [row[:2] for row in WRONG], ids=[f"{row[0]}-{i}" for i, row in enumerate(WRONG)])
+@pytest.mark.parametrize(
+    ("label", "answer"), [row[:2] for row in WRONG], ids=[f"{row[0]}-{i}" for i, row in enumerate(WRONG)]
+)
 def test_the_feedback_does_not_say_the_answer(label, answer, monkeypatch):
     truths, compare = [], core.close
 
@@ -447,7 +492,9 @@ def test_an_unknown_label_leads_to_the_known_ones(label, words, capsys):
 
 def test_a_right_answer_is_told_what_it_shows(capsys):
     verdict = check("ex-forward-forget", lambda v, a: 1 + a * (v - 1))
-    assert verdict and capsys.readouterr().out.startswith("ex-forward-forget: right. The distance of the variance from 1")
+    assert verdict and capsys.readouterr().out.startswith(
+        "ex-forward-forget: right. The distance of the variance from 1"
+    )
     assert verdict._ipython_display_() is None  # a cell that ends in check(...) says it once
 
 
@@ -481,7 +528,13 @@ def test_a_function_may_work_in_place():
 def test_numbers_of_all_kinds_are_taken():
     import numpy as np
 
-    for answer in (11.05, np.float32(11.05), torch.tensor(11.05), torch.tensor([11.05], requires_grad=True), np.array(11.05)):
+    for answer in (
+        11.05,
+        np.float32(11.05),
+        torch.tensor(11.05),
+        torch.tensor([11.05], requires_grad=True),
+        np.array(11.05),
+    ):
         assert check("ex-forward-no-shrink", answer)
     assert check("ex-forward-forget", lambda v, a: np.float64(1 + float(a) * (float(v) - 1)))
     assert check("ex-variance-shape", {"within": 2.3e-5, "across": torch.tensor(1.0)})
@@ -546,7 +599,11 @@ assert check("ex-one", f)
     ("old", "new", "problem"),
     [
         ("", "", None),
-        ("15 minutes", "20 minutes", "says ('derive', 'two stars', 20) below its title, the registry ('derive', 'two stars', 15)"),
+        (
+            "15 minutes",
+            "20 minutes",
+            "says ('derive', 'two stars', 20) below its title, the registry ('derive', 'two stars', 15)",
+        ),
         ("two stars", "three stars", "three stars"),
         ("*Derive · two stars · 15 minutes*\n", "", "says ('', '', 0)"),
         ("} Derive: one", "} Code: one", "should begin with 'Derive: '"),
@@ -560,7 +617,9 @@ def test_a_disagreement_is_a_problem_of_one_line(tmp_path, old, new, problem):
 
     (tmp_path / "chapters").mkdir()
     cells = [nbformat.v4.new_markdown_cell(TEXT.replace(old, new) if old else TEXT)]
-    (tmp_path / "chapters" / "01_x.ipynb").write_text(nbformat.writes(nbformat.v4.new_notebook(cells=cells)), encoding="utf-8")
+    (tmp_path / "chapters" / "01_x.ipynb").write_text(
+        nbformat.writes(nbformat.v4.new_notebook(cells=cells)), encoding="utf-8"
+    )
     entry = core.Exercise("ex-one", 1, "derive", 2, 15, "levels", "Established.", print)
     found = exercise_list.problems(exercise_list.scan(tmp_path), {"ex-one": entry})
     assert (found == []) if problem is None else any(problem in line for line in found), found

@@ -17,7 +17,19 @@ import torch
 from ddim_edu.lab import data as data_module
 from ddim_edu.lab import faces
 from ddim_edu.lab.data import load_data
-from ddim_edu.lab.faces import ATTRIBUTES, HELDOUT_FROM, STYLES, attributes, described, draw, edited, encoded, read_faces, render, values
+from ddim_edu.lab.faces import (
+    ATTRIBUTES,
+    HELDOUT_FROM,
+    STYLES,
+    attributes,
+    described,
+    draw,
+    edited,
+    encoded,
+    read_faces,
+    render,
+    values,
+)
 
 drawn = pytest.mark.skipif(
     any(not importlib.util.find_spec(name) for name in ("dicebear", "dicebear_styles", "resvg_py")),
@@ -72,7 +84,10 @@ def test_styles_take_turns_and_attributes_have_their_probabilities():
             n = len(names) - (probability < 1)
             expected = np.array(([1 - probability] if probability < 1 else []) + [probability / n] * n)
             found = np.bincount(rows[:, column], minlength=len(names)) / len(rows)
-            assert np.all(np.abs(found - expected) < 4.5 * np.sqrt(expected * (1 - expected) / len(rows))), (name, attribute)
+            assert np.all(np.abs(found - expected) < 4.5 * np.sqrt(expected * (1 - expected) / len(rows))), (
+                name,
+                attribute,
+            )
 
 
 def test_attributes_are_independent_of_each_other_and_of_their_neighbours():
@@ -187,35 +202,60 @@ def test_nothing_of_a_face_is_left_to_chance():
         assert Avatar(style, given | {"seed": "another"}).to_json()["options"] == chosen
         for name, part in STYLES[described(row)["style"]].parts.items():
             assert chosen.get(f"{part.component}Variant", "none") == described(row)[name]
-        assert chosen["rotate"] == 0 and chosen["flip"] == "none" and chosen["backgroundColor"] == [f"#{given['backgroundColor']}"]
+        assert (
+            chosen["rotate"] == 0
+            and chosen["flip"] == "none"
+            and chosen["backgroundColor"] == [f"#{given['backgroundColor']}"]
+        )
 
 
 @drawn
 @pytest.mark.parametrize("style", STYLES)
 def test_every_value_of_every_attribute_is_seen(style):
-    """From a face, each attribute set to each other value: the drawing changes. Values of one attribute make different drawings."""
-    start = face(style, beard="none", hair={"open-peeps": "mohawk", "micah": "full", "toon-head": "bun", "personas": "long"}[style])
+    """From a face, each attribute set to each other value: the drawing changes. Values of one attribute make different
+    drawings.
+    """
+    start = face(
+        style,
+        beard="none",
+        hair={"open-peeps": "mohawk", "micah": "full", "toon-head": "bun", "personas": "long"}[style],
+    )
     for attribute in ATTRIBUTES[1:]:
-        rows = [edited(start, {attribute: v}) for v in values(style, attribute) if (attribute, v) != ("hair colour", "none")]
+        rows = [
+            edited(start, {attribute: v}) for v in values(style, attribute) if (attribute, v) != ("hair colour", "none")
+        ]
         assert len({drawing(row) for row in rows}) == len(rows)
     pixels = render(start, 32)
-    for attribute in ("background", "skin", "hair", "hair colour", "clothes colour", "mouth" if style != "open-peeps" else "expression"):
+    for attribute in (
+        "background",
+        "skin",
+        "hair",
+        "hair colour",
+        "clothes colour",
+        "mouth" if style != "open-peeps" else "expression",
+    ):
         now = described(start)[attribute]
         new = edited(start, {attribute: next(v for v in values(style, attribute) if v not in (now, "none"))})
         assert not np.array_equal(render(new, 32), pixels)
-        assert np.array_equal(render(edited(new, {attribute: now, "hair colour": described(start)["hair colour"]}), 32), pixels)
+        assert np.array_equal(
+            render(edited(new, {attribute: now, "hair colour": described(start)["hair colour"]}), 32), pixels
+        )
 
 
 @drawn
 @pytest.mark.parametrize("style", STYLES)
 def test_a_hair_colour_shows_where_the_table_says_so(style):
-    """The table's sets of hair that is black or shows none agree with the style file, for every hair with and without a beard."""
+    """The table's sets of hair that is black or shows none agree with the style file, for every hair with and without a
+    beard.
+    """
     base = described(face(style))
     for hair in values(style, "hair"):
         for beard in values(style, "beard"):
             words = base | {"hair": hair, "beard": beard, "hair colour": "pink"}
             shows = described(faces._plain(style, faces._row(words)[None])[0])["hair colour"] == "pink"
-            pink, blue = (drawing(faces._row(words | {"hair colour": colour})) for colour in ("pink", "blue"))  # unchecked
+            pink, blue = (
+                drawing(faces._row(words | {"hair colour": colour})) for colour in ("pink", "blue")
+            )  # unchecked
             assert (pink != blue) == shows, (hair, beard)
 
 
@@ -228,14 +268,20 @@ def test_licences_are_those_of_the_package():
         assert (style.title, style.source) == (meta.source().name(), meta.source().url())
         assert style.licence in ("CC0 1.0", "CC BY 4.0")
         line = faces.credits(name)
-        assert all(words in line for words in (style.title, style.source, style.creator, style.licence, style.licence_url))
-        assert style.title in README and style.creator in README and style.licence_url in README and style.source in README
+        assert all(
+            words in line for words in (style.title, style.source, style.creator, style.licence, style.licence_url)
+        )
+        assert (
+            style.title in README and style.creator in README and style.licence_url in README and style.source in README
+        )
 
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf8")
 
 
-@pytest.mark.parametrize("size, channels, words", [(8, 3, "16 to 256"), (257, 3, "16 to 256"), (32, 2, "1 .grey. or 3")])
+@pytest.mark.parametrize(
+    "size, channels, words", [(8, 3, "16 to 256"), (257, 3, "16 to 256"), (32, 2, "1 .grey. or 3")]
+)
 def test_sizes_that_can_not_be_had(size, channels, words):
     with pytest.raises(ValueError, match=words) as error:
         load_data("faces", size=size, channels=channels)
@@ -266,9 +312,14 @@ def count(monkeypatch):
 @drawn
 def test_the_data_set(few, count):
     data = load_data("faces")
-    assert data.train.shape == (20, 3, 32, 32) and data.heldout.shape == (8, 3, 32, 32) and data.train.dtype == torch.uint8
+    assert (
+        data.train.shape == (20, 3, 32, 32) and data.heldout.shape == (8, 3, 32, 32) and data.train.dtype == torch.uint8
+    )
     assert data.classes == tuple(STYLES) and data.top == 255
-    assert torch.bincount(data.train_labels).tolist() == [5] * K and torch.bincount(data.heldout_labels).tolist() == [2] * K
+    assert (
+        torch.bincount(data.train_labels).tolist() == [5] * K
+        and torch.bincount(data.heldout_labels).tolist() == [2] * K
+    )
     assert data.heldout_labels[:K].tolist() == list(range(K)) and data.train_labels.dtype == torch.int64
     assert np.array_equal(data.train_attributes, attributes(np.arange(20)))
     assert np.array_equal(data.heldout_attributes, attributes(HELDOUT_FROM + np.arange(8)))

@@ -59,7 +59,9 @@ def violations(name, source):
         if top in ONLY_HERE and name not in ONLY_HERE[top]:
             found.append(f"{name} imports {top}")
         inner = target.removeprefix("ddim_edu.")
-        neighbours = name.split(".")[0] == inner.split(".")[0] in ("nets", "apps", "exercises", "conformance")  # files of one room
+        neighbours = (
+            name.split(".")[0] == inner.split(".")[0] in ("nets", "apps", "exercises", "conformance")
+        )  # files of one room
         if top != "ddim_edu" or floor(inner) is None or neighbours:
             continue
         if floor(inner) >= floor(name):

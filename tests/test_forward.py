@@ -124,12 +124,18 @@ def test_a_level_that_is_no_share(abar):
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: q_sample(torch.full((2, 2), 200, dtype=torch.uint8), 1, LINEAR, torch.zeros(2, 2)), "uint8"),  # not images of zeros
+        (
+            lambda: q_sample(torch.full((2, 2), 200, dtype=torch.uint8), 1, LINEAR, torch.zeros(2, 2)),
+            "uint8",
+        ),  # not images of zeros
         (lambda: mix(torch.ones(2, 2), torch.ones(2, 2), torch.tensor(1.5)), "abar = 1.5"),
         (lambda: mix(torch.ones(2, 2), torch.ones(2, 2), torch.tensor([0.5, float("nan")])), "nan"),
         (lambda: unmix_x0(torch.ones(2, 2), torch.ones(2, 2), 0.0), "(0, 1]"),
         (lambda: unmix_eps(torch.ones(2, 2), torch.ones(2, 2), torch.tensor(1.0)), "[0, 1)"),
-        (lambda: q_sample(torch.ones(2, 2), torch.tensor([[1, 1000]]), LINEAR, torch.zeros(2, 2)), "(1, 2)"),  # not a level a coordinate
+        (
+            lambda: q_sample(torch.ones(2, 2), torch.tensor([[1, 1000]]), LINEAR, torch.zeros(2, 2)),
+            "(1, 2)",
+        ),  # not a level a coordinate
     ],
 )
 def test_what_would_pass_unseen_is_refused(call, words):

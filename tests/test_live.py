@@ -52,12 +52,16 @@ load = cache(load)
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'"
+    )
     program = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if program is None:
         pytest.skip("no Chromium on this machine, so the live page is not tried; apt install chromium")
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-quic"])
+        found = driver.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
+        )
         yield found
         found.close()
 
@@ -65,7 +69,9 @@ def browser():
 def is_current(site: Path) -> bool:
     """Whether a built book holds this page as it is now."""
     page, kept = site / "live.html", ROOT / "_build" / "onnx"
-    if not page.is_file() or page.stat().st_mtime < max(path.stat().st_mtime for path in (BOOK / "live.md", ROOT / "_config.yml")):
+    if not page.is_file() or page.stat().st_mtime < max(
+        path.stat().st_mtime for path in (BOOK / "live.md", ROOT / "_config.yml")
+    ):
         return False
     same = {name: (LIVE / name).read_text(encoding="utf-8") for name in live_page.OWN}
     same |= {f"{name}.js": live_page.network_script(BOOK, name, kept) for name in MODELS}
@@ -97,7 +103,9 @@ class Visit:
         self.asked: list[str] = []
         self.errors: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("console", lambda message: message.type in ("error", "warning") and self.errors.append(message.text))
+        self.page.on(
+            "console", lambda message: message.type in ("error", "warning") and self.errors.append(message.text)
+        )
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(address)
 
@@ -162,11 +170,21 @@ def page(browser, address):
 
 def test_tau_is_make_tau(page):
     numbers = [*range(1, 101), 128, 250, 333, 500, 750, 999, 1000]
-    ours = {f"{T} {S} {spacing}": make_tau(T, S, spacing).tolist() for T in (900, 1000) for S in numbers if S <= T for spacing in SPACINGS}
-    theirs = page.evaluate("keys => keys.map(k => { const [T, S, how] = k.split(' '); return DDIM.makeTau(+T, +S, how); })", list(ours))
+    ours = {
+        f"{T} {S} {spacing}": make_tau(T, S, spacing).tolist()
+        for T in (900, 1000)
+        for S in numbers
+        if S <= T
+        for spacing in SPACINGS
+    }
+    theirs = page.evaluate(
+        "keys => keys.map(k => { const [T, S, how] = k.split(' '); return DDIM.makeTau(+T, +S, how); })", list(ours)
+    )
     assert theirs == list(ours.values())
     assert page.evaluate("DDIM.SPACINGS") == list(SPACINGS)
-    assert page.evaluate("[1, 7, 20].map(S => DDIM.makeTau(1000, S))") == [make_tau(1000, S).tolist() for S in (1, 7, 20)]
+    assert page.evaluate("[1, 7, 20].map(S => DDIM.makeTau(1000, S))") == [
+        make_tau(1000, S).tolist() for S in (1, 7, 20)
+    ]
 
 
 def test_slerp_and_the_angle(page):
@@ -187,7 +205,9 @@ def test_the_noise_is_normal_and_a_function_of_the_seed(page):
         assert abs((many**power).mean() - expected) < 5 * math.sqrt(variance / len(many))
     assert abs((many[1:] * many[:-1]).mean()) < 5 / math.sqrt(len(many))
     streams = torch.tensor(page.evaluate("Array.from({length: 200}, (_, seed) => [...DDIM.normals(seed)(64)])"))
-    assert streams.corrcoef().fill_diagonal_(0).abs().max() < 0.65  # 20,000 pairs of seeds, each with a standard deviation of 1/8
+    assert (
+        streams.corrcoef().fill_diagonal_(0).abs().max() < 0.65
+    )  # 20,000 pairs of seeds, each with a standard deviation of 1/8
     assert page.evaluate("DDIM.normals(7)(5).join() === DDIM.normals(7)(9).slice(0, 5).join()")
 
 
@@ -208,21 +228,36 @@ PATHS = [
 def test_a_whole_trajectory_is_that_of_ddim_edu(page, name, S, spacing, top, eta, label, scale, clip):
     """All states and all predicted pictures, on the same x_T and the same noises.
 
-    At T = 1000 the cosine schedule holds the picture under 20,000 times as much noise, and the prediction of x_0 from there multiplies the
-    rounding of the network by this number: torch in float32 is up to 5e-3 from torch in float64 too. The last row shows that this
-    passes; the other rows start where float32 means something, at the latest at level 990 (64 times as much noise).
+    At T = 1000 the cosine schedule holds the picture under 20,000 times as much noise, and the prediction of x_0 from
+    there multiplies the rounding of the network by this number: torch in float32 is up to 5e-3 from torch in float64
+    too. The last row shows that this passes; the other rows start where float32 means something, at the latest at level
+    990 (64 times as much noise).
     """
     model = load(name)
     tau = make_tau(top, S, spacing)
     x_T = torch.randn(1, *model.image_shape, generator=torch.Generator().manual_seed(S))
     generator = torch.Generator().manual_seed(1)
     noises = [draw(x_T, generator).flatten().tolist() for _ in range(S - 1)] if eta else []  # none at the last step
-    job = {"x": x_T.flatten().tolist(), "tau": tau.tolist(), "eta": eta, "label": label, "scale": scale, "clip": clip, "noises": noises}
+    job = {
+        "x": x_T.flatten().tolist(),
+        "tau": tau.tolist(),
+        "eta": eta,
+        "label": label,
+        "scale": scale,
+        "clip": clip,
+        "noises": noises,
+    }
     found = page.evaluate("([name, job]) => run(name, job)", [name, job])
     eps_theta = model.eps_theta() if label is None else guided(model.eps_theta(label), model.eps_theta(), scale)
     with torch.no_grad():
-        steps = list(ddim_path(eps_theta, x_T, model.schedule, tau, eta=eta, generator=torch.Generator().manual_seed(1), clip=clip))
-    assert found["left"] == 0 and [(one["t"], one["s"]) for one in found["seen"]] == [(step.t, step.s) for step in steps]
+        steps = list(
+            ddim_path(
+                eps_theta, x_T, model.schedule, tau, eta=eta, generator=torch.Generator().manual_seed(1), clip=clip
+            )
+        )
+    assert found["left"] == 0 and [(one["t"], one["s"]) for one in found["seen"]] == [
+        (step.t, step.s) for step in steps
+    ]
     for one, step in zip(found["seen"], steps):
         ours = {"xt": step.x_t, "x0": step.x0_hat, "xs": step.x_s}
         off = {which: (torch.tensor(one[which]) - state.flatten()).abs().max().item() for which, state in ours.items()}
@@ -269,18 +304,24 @@ def test_the_page_draws_threes_without_an_error_or_the_network(visit):
     one = visit()
     page = one.page
     before = {url for url in one.asked if urlsplit(url).scheme == "file"}
-    assert not any("/live/" + name in url for url in before for name in ("runtime.js", *(f"{name}.js" for name in MODELS)))
+    assert not any(
+        "/live/" + name in url for url in before for name in ("runtime.js", *(f"{name}.js" for name in MODELS))
+    )
     sizes = {url: Path(unquote(urlsplit(url).path)).stat().st_size for url in before}
     shared = ("/_static/", "/searchindex.js")  # every page of the book loads these
     assert sum(size for url, size in sizes.items() if not any(part in url for part in shared)) < 200_000
 
-    page.evaluate("document.querySelector('[data-live=watch]').addEventListener('sampled', e => (window.samples ??= []).push(e.detail))")
+    page.evaluate(
+        "document.querySelector('[data-live=watch]').addEventListener('sampled', e => (window.samples ??= []).push(e.detail))"
+    )
     one.start()
     # Two seconds on a quiet machine with two cores; a busy one gets more time.
     assert float(page.locator("[data-live=start]").get_attribute("data-first")) < 30_000
     assert page.get_by_label("Class", exact=True).input_value() == "3"
     assert page.get_by_label("Spacing of the steps", exact=True).input_value() == "trailing"
-    assert page.inner_text(".live-film > div:first-child").strip() == "t = 1000"  # the network is asked at level T first
+    assert (
+        page.inner_text(".live-film > div:first-child").strip() == "t = 1000"
+    )  # the network is asked at level T first
     for seed in range(10):
         one.set("Seed of the noise", str(seed))
         page.wait_for_function("seed => window.samples?.at(-1)?.seed === seed", arg=seed)
@@ -290,7 +331,9 @@ def test_the_page_draws_threes_without_an_error_or_the_network(visit):
     for panel in ("compare", "between", "draw"):
         assert one.done(panel)
     one.set("Network", "fashion-mnist")
-    page.wait_for_function("document.querySelector('[aria-label=\"Settings of the sampler\"]').textContent.includes('ankle boot')")
+    page.wait_for_function(
+        "document.querySelector('[aria-label=\"Settings of the sampler\"]').textContent.includes('ankle boot')"
+    )
     one.done("draw")
     one.done("watch")
     assert "class dress" in page.inner_text("[data-live=watch] .live-status")
@@ -325,7 +368,17 @@ def test_by_keyboard_alone(visit):
             "(e => e.closest('[data-live]') ? [e.ariaLabel ?? e.labels?.[0]?.textContent ?? e.textContent] : [])(document.activeElement)"
         )
         page.keyboard.press("Tab")
-    wanted = ["Network", "Class", "Seed of the noise", "New seed", "Spacing of the steps", "Steps S", "Noise η", "Guidance scale", "Step"]
+    wanted = [
+        "Network",
+        "Class",
+        "Seed of the noise",
+        "New seed",
+        "Spacing of the steps",
+        "Steps S",
+        "Noise η",
+        "Guidance scale",
+        "Step",
+    ]
     wanted += ["▶ Run again", "Place on the way", "Along", "Second seed"]
     assert reached[: len(wanted)] == wanted
     assert reached[len(wanted)].startswith("Drawing board") and reached[len(wanted) + 3] == "Steps up, and down"
@@ -404,7 +457,9 @@ def test_the_exported_file_keeps_the_float16_of_the_checkpoint(tmp_path, capsys)
     assert export_onnx.main(["digits", "--out", str(tmp_path)]) == 0
     assert "digits.onnx: 0.6" in capsys.readouterr().out
     graph = onnx.load(tmp_path / "digits.onnx").graph
-    assert [value.name for value in graph.input] == ["x", "t", "label"] and [value.name for value in graph.output] == ["eps"]
+    assert [value.name for value in graph.input] == ["x", "t", "label"] and [value.name for value in graph.output] == [
+        "eps"
+    ]
     assert {value.type.tensor_type.shape.dim[0].dim_param for value in [*graph.input, *graph.output]} == {"B"}
     halves = sum(math.prod(weight.dims) for weight in graph.initializer if weight.data_type == onnx.TensorProto.FLOAT16)
     assert halves > 0.99 * sum(weight.numel() for weight in load("digits").model.parameters())
@@ -425,7 +480,9 @@ def test_the_network_scripts_are_made_once(tmp_path):
 
 def test_the_files_of_onnx_runtime_are_those_that_were_written_down():
     folder = LIVE / "onnxruntime-web"
-    written = dict(reversed(line.split()) for line in (folder / "README.txt").read_text().partition("sha256\n")[2].splitlines())
+    written = dict(
+        reversed(line.split()) for line in (folder / "README.txt").read_text().partition("sha256\n")[2].splitlines()
+    )
     for path in (folder / "ort.wasm.bundle.min.mjs", folder / "ort-wasm-simd-threaded.wasm.gz"):
         assert hashlib.sha256(path.read_bytes()).hexdigest() == written[path.name]
         assert path.stat().st_size < 20e6

@@ -24,7 +24,9 @@ def test_t_is_uniform_over_1_to_T(antithetic):
 @pytest.mark.parametrize("antithetic", [False, True])
 @pytest.mark.parametrize("seed", range(5))
 def test_training_asks_the_network_at_level_T_too(antithetic, seed):
-    """The level at which sampling starts, and level 1: both are met within a few thousand draws, in batches as training takes them."""
+    """The level at which sampling starts, and level 1: both are met within a few thousand draws, in batches as training
+    takes them.
+    """
     g = torch.Generator().manual_seed(seed)
     t = torch.cat([draw_t(64, 1000, generator=g, antithetic=antithetic) for _ in range(125)])
     assert {1, 1000} <= set(t.tolist()) <= set(range(1, 1001))  # of 8,000 draws, both by chance but for 7 in 10,000
@@ -36,7 +38,8 @@ def test_antithetic_levels_are_mirror_images():
 
 
 def test_mirrored_levels_cancel_in_a_batch():
-    """Of what is linear in t, with correlation -1 between a level and its image, only the two levels without a partner are left.
+    """Of what is linear in t, with correlation -1 between a level and its image, only the two levels without a partner
+    are left.
 
     Equations: eq:mirrored
     """
@@ -95,7 +98,8 @@ def test_loss_gamma_weighs_by_level():
 
 @pytest.mark.parametrize("eta", [0.2, 0.7, 1.0])
 def test_gamma_of_sigma_turns_eps_error_into_the_kl_divergence(eta):
-    """KL between q_sigma with the true x_0 and with the x_0 that a wrong eps implies, against gamma_t |eps - eps_hat|^2.
+    """KL between q_sigma with the true x_0 and with the x_0 that a wrong eps implies, against gamma_t |eps -
+    eps_hat|^2.
 
     Equations: eq:gamma-of-sigma, eq:kl-to-mse
     """

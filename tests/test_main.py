@@ -11,7 +11,9 @@ from ddim_edu.__main__ import COMMANDS
 
 def ddim_edu(*words):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, "-m", "ddim_edu", *words], capture_output=True, text=True, timeout=300, env=environment)
+    return subprocess.run(
+        [sys.executable, "-m", "ddim_edu", *words], capture_output=True, text=True, timeout=300, env=environment
+    )
 
 
 def test_it_lists_its_commands_and_refuses_others():

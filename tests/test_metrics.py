@@ -1,4 +1,6 @@
-"""Distances between sets of images against closed forms and independent implementations, and whether they grow when images get worse."""
+"""Distances between sets of images against closed forms and independent implementations, and whether they grow when
+images get worse.
+"""
 
 import math
 import warnings
@@ -100,7 +102,9 @@ def test_diagonal_covariances():
     v1, v2 = normal(20).square(), normal(20, seed=1).square()
     v1[:3] = 0
     mu = torch.zeros(20)
-    assert frechet_distance(mu, v1.diag(), mu, v2.diag()) == pytest.approx((v1.sqrt() - v2.sqrt()).square().sum().item(), rel=1e-12)
+    assert frechet_distance(mu, v1.diag(), mu, v2.diag()) == pytest.approx(
+        (v1.sqrt() - v2.sqrt()).square().sum().item(), rel=1e-12
+    )
 
 
 def test_covariances_that_commute():
@@ -126,7 +130,8 @@ def test_covariances_that_do_not_commute_against_scipy(f):
 
 
 def test_singular_covariances():
-    # C2 = A C1 A with the symmetric map A: the best plan moves x to A x, at a cost of tr((A - 1) C1 (A - 1)) (Dowson and Landau).
+    # C2 = A C1 A with the symmetric map A: the best plan moves x to A x, at a cost of tr((A - 1) C1 (A - 1)) (Dowson
+    # and Landau).
     f, mu = 40, torch.zeros(40)
     c1, a = covariance(f, rank=5), covariance(f, seed=1)
     expected = torch.trace((a - torch.eye(f)) @ c1 @ (a - torch.eye(f))).item()
@@ -183,7 +188,9 @@ def test_bias_of_sample_statistics():
     b = values.sum() + (pairs.sum() + pairs.diag().sum()) / 2
     root = torch.linalg.cholesky(cov).T
     for n in (300, 1200):
-        found = torch.tensor([frechet_distance(*mean_and_cov(normal(n, 5, seed=s) @ root + mu), mu, cov) for s in range(300)])
+        found = torch.tensor(
+            [frechet_distance(*mean_and_cov(normal(n, 5, seed=s) @ root + mu), mu, cov) for s in range(300)]
+        )
         assert abs(found.mean() - b / n) < 4 * found.std() / 300**0.5
     assert b > 1.2 * values.sum()  # without the covariance's part the check would fail
 
@@ -192,7 +199,11 @@ def test_statistics_that_are_none():
     mu, cov = torch.zeros(3), torch.eye(3)
     one_line(lambda: frechet_distance(mu, cov, torch.zeros(4), torch.eye(4)), "(3,)", "(4,)")
     one_line(lambda: frechet_distance(mu, cov, mu, torch.eye(4)), "cov2", "(4, 4)")
-    one_line(lambda: frechet_distance(mu, cov, mu, torch.tensor([[1.0, 0.5, 0], [0, 1, 0], [0, 0, 1]])), "cov2", "not symmetric")
+    one_line(
+        lambda: frechet_distance(mu, cov, mu, torch.tensor([[1.0, 0.5, 0], [0, 1, 0], [0, 0, 1]])),
+        "cov2",
+        "not symmetric",
+    )
     one_line(lambda: frechet_distance(mu, -cov, mu, cov), "cov1", "eigenvalue -1")
     one_line(lambda: frechet_distance(mu / 0, cov, mu, cov), "mean", "not finite")
     one_line(lambda: frechet_distance(mu, cov / 0, mu, cov), "cov1", "not finite")
@@ -232,7 +243,13 @@ def test_kid_is_unbiased_and_its_error_honest():
     mean_k = lambda p, q: sum(math.comb(3, i) * p[i] * q[i] for i in range(4))  # noqa: E731
     truth = mean_k(moments_x, moments_x) + mean_k(moments_y, moments_y) - 2 * mean_k(moments_x, moments_y)
     runs = [
-        kid(normal(200, 1, seed=2 * s), normal(200, 1, seed=2 * s + 1) + m, subsets=40, subset_size=50, generator=seeded(s))
+        kid(
+            normal(200, 1, seed=2 * s),
+            normal(200, 1, seed=2 * s + 1) + m,
+            subsets=40,
+            subset_size=50,
+            generator=seeded(s),
+        )
         for s in range(80)
     ]
     means, errors = np.array(runs).T
@@ -245,7 +262,8 @@ def test_kid_is_unbiased_and_its_error_honest():
 
 def test_kid_of_one_distribution_is_zero_on_average():
     runs = [
-        kid(normal(100, 4, seed=2 * s), normal(100, 4, seed=2 * s + 1), subsets=20, subset_size=50, generator=seeded(s)) for s in range(60)
+        kid(normal(100, 4, seed=2 * s), normal(100, 4, seed=2 * s + 1), subsets=20, subset_size=50, generator=seeded(s))
+        for s in range(60)
     ]
     means, errors = np.array(runs).T
     assert abs(means.mean()) < 4 * means.std(ddof=1) / math.sqrt(60) and means.min() < 0 < means.max()
@@ -386,7 +404,9 @@ def test_sharpness_is_the_mean_squared_laplacian():
     unit = ((x + 1) / 2).numpy()
     kernel = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
     for image, found in zip(unit, sharpness(x)):
-        values = [(kernel * c[i - 1 : i + 2, j - 1 : j + 2]).sum() for c in image for i in range(1, 4) for j in range(1, 5)]
+        values = [
+            (kernel * c[i - 1 : i + 2, j - 1 : j + 2]).sum() for c in image for i in range(1, 4) for j in range(1, 5)
+        ]
         assert found.item() == pytest.approx(np.mean(np.square(values)), rel=1e-12)
 
 
@@ -456,11 +476,15 @@ def test_the_distance_rises_with_dropped_classes(yardstick):
 def test_the_distance_rises_with_other_data_mixed_in(yardstick):
     distance, x, _ = yardstick
     other = x.flip(0).transpose(2, 3)  # lying on their sides
-    rises([distance(torch.cat([x[n:], other[:n]])) for n in (len(x) * torch.tensor([0, 0.1, 0.25, 0.5, 1.0])).long()], 10)
+    rises(
+        [distance(torch.cat([x[n:], other[:n]])) for n in (len(x) * torch.tensor([0, 0.1, 0.25, 0.5, 1.0])).long()], 10
+    )
 
 
 def test_the_distance_of_samples_from_a_worse_model_rises_too(yardstick):
-    """Images of the mean and covariance of the data, in pixels: right in every second moment, and yet not clothes or digits."""
+    """Images of the mean and covariance of the data, in pixels: right in every second moment, and yet not clothes or
+    digits.
+    """
     distance, x, _ = yardstick
     flat = x.flatten(1).double()
     mean, cov = flat.mean(0), flat.T.cov()
@@ -475,13 +499,17 @@ def test_a_reference_of_images_is_as_good_as_its_statistics():
     x, reference = data.floats(data.heldout), data.floats(data.train)
     classifier = load_classifier("digits")
     by_images = classifier_distance(x, reference, "digits")
-    by_statistics = classifier_distance(x, mean_and_cov(classifier_features(reference, classifier)), classifier, batch=64)
+    by_statistics = classifier_distance(
+        x, mean_and_cov(classifier_features(reference, classifier)), classifier, batch=64
+    )
     assert by_images == pytest.approx(by_statistics, rel=1e-5) and by_images > 0.1
     assert classifier_distance(reference, reference, "digits") == pytest.approx(0, abs=1e-9)
 
 
 def test_images_held_out_are_no_further_than_as_many_trained_on():
-    """Otherwise the classifier would tell images that it has learnt by heart from others, and the distance would measure that."""
+    """Otherwise the classifier would tell images that it has learnt by heart from others, and the distance would
+    measure that.
+    """
     data = load_data("digits")
     classifier = load_classifier("digits")
     reference = mean_and_cov(classifier_features(data.floats(data.train), classifier))

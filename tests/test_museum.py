@@ -1,4 +1,6 @@
-"""The museum of real bugs: the page says what the kit says today, of bugs that have a source, with figures that are there."""
+"""The museum of real bugs: the page says what the kit says today, of bugs that have a source, with figures that are
+there.
+"""
 
 from __future__ import annotations
 

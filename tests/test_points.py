@@ -104,7 +104,9 @@ def test_every_coordinate_sees_every_coordinate():
 
 
 def test_learns_the_exact_predictor():
-    """Two peaks on a line: after two seconds of training the loss's excess over the best possible is small at every level."""
+    """Two peaks on a line: after two seconds of training the loss's excess over the best possible is small at every
+    level.
+    """
     schedule = NoiseSchedule.linear(T=100, beta_start=1e-3, beta_end=0.2)
     peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
     generator = torch.Generator().manual_seed(0)
@@ -133,7 +135,12 @@ def test_learns_the_exact_predictor():
 
 @pytest.mark.parametrize(
     "arguments, says",
-    [({"dim": 0}, "dim = 0"), ({"width": 0}, "width = 0"), ({"depth": 0}, "depth = 0"), ({"time_dim": 3}, "time_dim = 3")],
+    [
+        ({"dim": 0}, "dim = 0"),
+        ({"width": 0}, "width = 0"),
+        ({"depth": 0}, "depth = 0"),
+        ({"time_dim": 3}, "time_dim = 3"),
+    ],
 )
 def test_a_size_that_is_too_small_is_refused(arguments, says):
     with pytest.raises(ValueError) as error:

@@ -1,4 +1,6 @@
-"""The non-Markovian family. Coefficients are read off by putting 0 and 1 in, so that nothing here is a random comparison."""
+"""The non-Markovian family. Coefficients are read off by putting 0 and 1 in, so that nothing here is a random
+comparison.
+"""
 
 import math
 import random
@@ -68,7 +70,9 @@ def test_ddpms_posterior_is_the_chain_conditioned():
         for s in range(1, t):
             gain = cov[s, t] / cov[t, t]
             expected = (gain, W[s, 0] - gain * W[t, 0])
-            got = coefficients(lambda x, y, t=t, s=s: ddpm_posterior(x, y, schedule.alpha_bar[t], schedule.alpha_bar[s]).mean)
+            got = coefficients(
+                lambda x, y, t=t, s=s: ddpm_posterior(x, y, schedule.alpha_bar[t], schedule.alpha_bar[s]).mean
+            )
             assert got == pytest.approx([float(e) for e in expected], rel=1e-10)
             std = ddpm_posterior(ONE, ONE, schedule.alpha_bar[t], schedule.alpha_bar[s]).std
             assert math.isclose(std**2, cov[s, s] - gain * cov[s, t], rel_tol=1e-10)
@@ -109,7 +113,9 @@ def test_forward_is_markov_at_eta_1_only():
         assert (abs(on_x0) < 1e-10) == markov
         if markov:
             assert math.isclose(on_xs, (1 - schedule.beta[t]).sqrt(), rel_tol=1e-10)
-            assert math.isclose(q_sigma_forward(ONE, ONE, abar_t, abar_s, sigma).std ** 2, schedule.beta[t], rel_tol=1e-10)
+            assert math.isclose(
+                q_sigma_forward(ONE, ONE, abar_t, abar_s, sigma).std ** 2, schedule.beta[t], rel_tol=1e-10
+            )
     assert q_sigma_forward(ONE, ONE, abar_t, abar_s, 0.0).std == 0  # given x_0 and x_s, for s >= 1
 
 
@@ -123,7 +129,11 @@ def test_levels_per_image_equal_one_at_a_time():
         whole = function(x_t, x_0, schedule.alpha_bar[t], schedule.alpha_bar[s], *extra)
         for b in range(3):
             part = function(
-                x_t[b : b + 1], x_0[b : b + 1], schedule.alpha_bar[t[b]], schedule.alpha_bar[s[b]], *(e[b] for e in extra)
+                x_t[b : b + 1],
+                x_0[b : b + 1],
+                schedule.alpha_bar[t[b]],
+                schedule.alpha_bar[s[b]],
+                *(e[b] for e in extra),
             )
             assert torch.equal(whole.mean[b], part.mean[0]) and whole.std[b] == part.std
 
@@ -131,7 +141,11 @@ def test_levels_per_image_equal_one_at_a_time():
 @pytest.mark.parametrize("sigma", [-0.1, 0.7072, 5.0, float("nan"), torch.tensor([0.1, 0.9])])
 def test_sigma_that_does_not_fit(sigma):
     x = torch.zeros(2, 1)
-    for call in (lambda: place(x, x, 0.5, sigma), lambda: q_sigma(x, x, 0.2, 0.5, sigma), lambda: q_sigma_forward(x, x, 0.2, 0.5, sigma)):
+    for call in (
+        lambda: place(x, x, 0.5, sigma),
+        lambda: q_sigma(x, x, 0.2, 0.5, sigma),
+        lambda: q_sigma_forward(x, x, 0.2, 0.5, sigma),
+    ):
         with pytest.raises(ValueError, match="sigma = .* is outside"):
             call()
 
@@ -144,7 +158,11 @@ def test_sigma_may_fill_the_whole_room():
 def test_numbers_and_tensors_give_the_same_and_float32_levels_lose_nothing_more():
     g = torch.Generator().manual_seed(3)
     x_0, eps = (torch.randn(4, 2, generator=g, dtype=torch.float64) for _ in range(2))
-    for make in (float, lambda v: torch.tensor(v, dtype=torch.float64), lambda v: torch.full((4,), v, dtype=torch.float64)):
+    for make in (
+        float,
+        lambda v: torch.tensor(v, dtype=torch.float64),
+        lambda v: torch.full((4,), v, dtype=torch.float64),
+    ):
         assert torch.allclose(place(x_0, eps, make(0.6), make(0.3)), 0.6**0.5 * x_0 + 0.31**0.5 * eps, rtol=1e-14)
     nearly_one = torch.tensor(0.9999, dtype=torch.float32)
     expected = place(x_0, eps, nearly_one.item(), 0.0)  # the difference 1 - abar is taken in float64

@@ -22,7 +22,9 @@ from ddim_edu.schedule import NoiseSchedule, make_tau
 
 LINEAR, COSINE = NoiseSchedule.linear(), NoiseSchedule.cosine()
 OTHERS = ("v", "x0")
-NET = UNetConfig(image_size=8, image_channels=1, ch=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=(), groups=4, classes=10)
+NET = UNetConfig(
+    image_size=8, image_channels=1, ch=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=(), groups=4, classes=10
+)
 TINY = replace(RECIPES["digits"], unet=NET, batch=16, steps=8, warmup=2, log_every=2, sample_every=8, save_every=4)
 
 
@@ -55,7 +57,9 @@ def test_what_is_said_does_not_change_the_samples(prediction, schedule, eta):
     how = {"eta": eta, "dtype": torch.float64}
     ours = sample(data.eps, (500, 2), schedule, tau, generator=torch.Generator().manual_seed(0), **how)
     network = as_eps(saying(data, prediction), prediction, schedule)
-    assert torch.allclose(sample(network, (500, 2), schedule, tau, generator=torch.Generator().manual_seed(0), **how), ours, atol=1e-8)
+    assert torch.allclose(
+        sample(network, (500, 2), schedule, tau, generator=torch.Generator().manual_seed(0), **how), ours, atol=1e-8
+    )
 
 
 def test_and_in_float32_to_1e_5_where_the_schedule_is_mild():
@@ -82,7 +86,9 @@ def test_the_order_of_convergence_is_that_of_eps():
 
 @pytest.mark.parametrize(("t", "most"), [(1000, 1e-2), (900, 1e-4), (500, 1e-5)])
 def test_the_picture_by_way_of_eps_is_vs_own(t, most):
-    """x_0 = sqrt(abar) x_t - sqrt(1 - abar) v. By way of eps, float32's rounding is multiplied by nu, 20,291 at level T."""
+    """x_0 = sqrt(abar) x_t - sqrt(1 - abar) v. By way of eps, float32's rounding is multiplied by nu, 20,291 at level
+    T.
+    """
     abar = COSINE.alpha_bar[t].item()
     x_0, eps = normal(64, 3, 8, 8).clamp(-1, 1).float(), normal(64, 3, 8, 8, seed=1).float()
     x_t = mix(x_0, eps, abar)
@@ -140,7 +146,9 @@ def test_for_eps_the_own_weights_are_those_of_l_simple():
     x_0, eps, t = normal(50, 3), normal(50, 3, seed=1), torch.arange(1, 1001, 20)
     gamma = gamma_of_prediction(LINEAR, "eps")
     zero = torch.zeros_like
-    assert loss_gamma(lambda x, t: zero(x), x_0, t, eps, LINEAR, gamma) == loss_simple(lambda x, t: zero(x), x_0, t, eps, LINEAR)
+    assert loss_gamma(lambda x, t: zero(x), x_0, t, eps, LINEAR, gamma) == loss_simple(
+        lambda x, t: zero(x), x_0, t, eps, LINEAR
+    )
 
 
 # ---------------------------------------------------------------- recipes, runs and files
@@ -170,7 +178,19 @@ def test_training_minimises_what_the_recipe_says(tmp_path, prediction):
 
 
 def test_a_run_with_v_learns_samples_and_resumes(tmp_path, capsys):
-    words = ["digits", "--prediction", "v", "--steps", "60", "--sample-every", "30", "--save-every", "30", "--log-every", "10"]
+    words = [
+        "digits",
+        "--prediction",
+        "v",
+        "--steps",
+        "60",
+        "--sample-every",
+        "30",
+        "--save-every",
+        "30",
+        "--log-every",
+        "10",
+    ]
     words += ["--unet.ch", "8", "--unet.groups", "4", "--threads", "1"]
     assert train_command.main([*words, "--out", str(tmp_path / "v")]) == 0
     model = load(tmp_path / "v")
@@ -242,7 +262,9 @@ def test_a_file_that_says_nothing_is_of_eps(tmp_path):
 
 @pytest.mark.parametrize("prediction", ["eps", *OTHERS])
 def test_the_exported_network_gives_eps_whatever_was_trained(tmp_path, prediction):
-    """The page's sampler asks for noise; the conversion is in the file, in float32, at both ends of the cosine schedule."""
+    """The page's sampler asks for noise; the conversion is in the file, in float32, at both ends of the cosine
+    schedule.
+    """
     onnx = pytest.importorskip("onnx")
     from onnx.reference import ReferenceEvaluator
 

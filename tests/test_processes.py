@@ -13,16 +13,28 @@ from PIL import Image
 from ddim_edu import sample, train
 from ddim_edu.lab.checkpoint import load
 
-NET = "--unet.ch 8 --unet.groups 4 --unet.ch-mult 1 2 --unet.num-res-blocks 1 --unet.attn-resolutions 4 --unet.classes 10"
+NET = (
+    "--unet.ch 8 --unet.groups 4 --unet.ch-mult 1 2 --unet.num-res-blocks 1 --unet.attn-resolutions 4 --unet.classes 10"
+)
 # A learning rate that is small but moves; float32 sums in another order then stay within 1e-5 for these few steps.
 RUN = f"digits {NET} --batch 16 --T 40 --steps 6 --log-every 1 --sample-every 3 --save-every 3 --lr 1e-3 --flip".split()
 
-pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without torch.distributed")
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_available(), reason="torch was built without torch.distributed"
+)
 
 
 def torchrun(*arguments, processes=2):
     """Run a module in several processes on this machine's CPU, and return what they printed together."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={processes}",
+        "-m",
+        *arguments,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
 
@@ -32,7 +44,9 @@ def folders(tmp_path_factory):
     """The same run by one process, by one process in two parts, and by two processes."""
     root = tmp_path_factory.mktemp("processes")
     assert train.main([*RUN, "--out", str(root / "one"), "--device", "cpu", "--threads", "1"]) == 0
-    assert train.main([*RUN, "--out", str(root / "parts"), "--device", "cpu", "--threads", "1", "--accumulate", "2"]) == 0
+    assert (
+        train.main([*RUN, "--out", str(root / "parts"), "--device", "cpu", "--threads", "1", "--accumulate", "2"]) == 0
+    )
     done = torchrun("ddim_edu.train", *RUN, "--out", str(root / "two"), "--device", "cpu", "--threads", "1")
     assert done.returncode == 0, done.stderr
     return root, done

@@ -90,7 +90,11 @@ def test_learning_rate_rises_then_falls():
 
 @pytest.mark.parametrize(
     "name, make",
-    [("linear", NoiseSchedule.linear), ("scaled-linear", NoiseSchedule.scaled_linear), ("cosine", NoiseSchedule.cosine)],
+    [
+        ("linear", NoiseSchedule.linear),
+        ("scaled-linear", NoiseSchedule.scaled_linear),
+        ("cosine", NoiseSchedule.cosine),
+    ],
 )
 def test_the_schedule_by_its_name(name, make):
     schedule = Recipe(schedule=name, T=30).noise_schedule()
@@ -116,7 +120,13 @@ def test_the_papers_settings():
     """DDPM's appendix B and the official DDIM configurations."""
     for name in ("cifar10-128", "cifar10-64", "celeba-64", "celeba-hq-256"):
         recipe = RECIPES[name]
-        assert (recipe.schedule, recipe.T, recipe.grad_clip, recipe.ema, recipe.flip) == ("linear", 1000, 1.0, 0.9999, True)
+        assert (recipe.schedule, recipe.T, recipe.grad_clip, recipe.ema, recipe.flip) == (
+            "linear",
+            1000,
+            1.0,
+            0.9999,
+            True,
+        )
         assert recipe.unet.num_res_blocks == 2 and recipe.unet.attn_resolutions == (16,) and recipe.unet.groups == 32
     cifar = RECIPES["cifar10-128"]
     assert (cifar.batch, cifar.lr, cifar.steps, cifar.unet.dropout) == (128, 2e-4, 800_000, 0.1)

@@ -1,10 +1,12 @@
 """Files in results/ are not only numbers that chapters read: where it takes seconds, one cell of a file is measured.
 
-An assert in a chapter that reads a file guards the prose; the tests here guard the file. The protocol is the file's own,
-and so is the code: the functions of the benchmark that wrote it. ``MEASURED``, ``ELSEWHERE``, ``NOT_MEASURED`` name all.
+An assert in a chapter that reads a file guards the prose; the tests here guard the file. The protocol is the file's
+own, and so is the code: the functions of the benchmark that wrote it. ``MEASURED``, ``ELSEWHERE``, ``NOT_MEASURED``
+name all.
 
-Tolerances: what is drawn in float32 comes back to some digits only, as another number of threads or another machine rounds
-otherwise and the walk magnifies it; where a count can change, one picture on the edge of a class may. Float64 has 1e-6.
+Tolerances: what is drawn in float32 comes back to some digits only, as another number of threads or another machine
+rounds otherwise and the walk magnifies it; where a count can change, one picture on the edge of a class may. Float64
+has 1e-6.
 """
 
 from __future__ import annotations
@@ -161,8 +163,8 @@ def test_a_cell_of_table1_fashion_mnist_and_its_floor():
 def test_a_row_of_table2_fashion_mnist():
     """Ten steps up and ten down for the file's 40 clothes, without clipping.
 
-    The last levels magnify rounding: weights moved by 2e-7 of themselves moved the mean by up to 17% and the median by 11%
-    from the file, in three tries. The row of twenty steps is 40% lower.
+    The last levels magnify rounding: weights moved by 2e-7 of themselves moved the mean by up to 17% and the median by
+    11% from the file, in three tries. The row of twenty steps is 40% lower.
     """
     try:
         images = real_images("fashion-mnist", "test")[:40]
@@ -210,7 +212,9 @@ def test_edits_of_conditioning(by):
 
 
 def test_latents_of_interpolation():
-    """The size of 40 digits' latents by 20 steps, beside a Gaussian's; and half-way between pixels, the classifier's view."""
+    """The size of 40 digits' latents by 20 steps, beside a Gaussian's; and half-way between pixels, the classifier's
+    view.
+    """
     b, file = benchmark("interpolation"), stored("interpolation")["models"]["digits"]["real"]
     lab = b.Lab("digits")
     tau = b.make_tau(b.REAL, 20, "trailing")
@@ -229,7 +233,8 @@ def test_latents_of_interpolation():
 
 
 def test_answers_and_guesses_of_restoration():
-    """Four digits' first answers, which do not depend on how many are asked for; and what needs no network, for all 200.
+    """Four digits' first answers, which do not depend on how many are asked for; and what needs no network, for all
+    200.
 
     A clipped walk of 50 steps with fresh noise magnifies little: 0.05 dB, as the benchmark's own check allows.
     """
@@ -247,7 +252,9 @@ def test_answers_and_guesses_of_restoration():
 
 
 def test_a_row_of_spoken_digits():
-    """300 sounds in five steps, five of each class as the held-out recordings are: no recording is needed to judge them."""
+    """300 sounds in five steps, five of each class as the held-out recordings are: no recording is needed to judge
+    them.
+    """
     b, row = benchmark("spoken_digits"), cell(stored("spoken_digits")["spoken"], S=5, eta=0, scale=1)
     bench = b.Bench.__new__(b.Bench)  # without the recordings
     bench.voices = b.Voices(load("spoken-digits"))

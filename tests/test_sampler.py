@@ -10,7 +10,9 @@ from ddim_edu.sampler import ddim_path, ddim_step, draw, image_generators, inver
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 LINEAR = NoiseSchedule.linear()
-MIXTURE = GaussianMixture([0.3, 0.7], [[-1.0, 0.5], [1.0, -0.25]], [[[0.05, 0.02], [0.02, 0.04]], [[0.1, 0.0], [0.0, 0.02]]], LINEAR)
+MIXTURE = GaussianMixture(
+    [0.3, 0.7], [[-1.0, 0.5], [1.0, -0.25]], [[[0.05, 0.02], [0.02, 0.04]], [[0.1, 0.0], [0.0, 0.02]]], LINEAR
+)
 
 
 def generator(seed=0):
@@ -39,7 +41,8 @@ def test_a_step_with_the_true_noise_is_the_posterior():
     assert torch.allclose(ddim_step(x_t, eps, abar_t, abar_s, sigma, z), posterior.mean + posterior.std * z, atol=1e-12)
 
 
-# --- against diffusers' scheduler, an independent implementation ---------------------------------------------------------------
+# --- against diffusers' scheduler, an independent implementation
+# ---------------------------------------------------------------
 
 
 def a_model(x, t):
@@ -55,7 +58,11 @@ def a_model(x, t):
 def test_whole_trajectories_equal_diffusers(eta, clip, S, beta_schedule):
     diffusers = pytest.importorskip("diffusers")
     their = diffusers.DDIMScheduler(
-        num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, beta_schedule=beta_schedule, clip_sample=clip is not None
+        num_train_timesteps=1000,
+        beta_start=1e-4,
+        beta_end=0.02,
+        beta_schedule=beta_schedule,
+        clip_sample=clip is not None,
     )
     their.set_timesteps(S)
     their.alphas_cumprod = their.alphas_cumprod.double()
@@ -66,14 +73,24 @@ def test_whole_trajectories_equal_diffusers(eta, clip, S, beta_schedule):
     }[beta_schedule]()
     assert torch.allclose(ours.alpha_bar[1:], their.alphas_cumprod, rtol=3e-5)  # theirs is a float32 product
     # Take their rounded alpha-bar, so that what is compared is the sampler alone.
-    ours = NoiseSchedule.from_betas(1 - their.alphas_cumprod / torch.cat([torch.ones(1).double(), their.alphas_cumprod[:-1]]))
+    ours = NoiseSchedule.from_betas(
+        1 - their.alphas_cumprod / torch.cat([torch.ones(1).double(), their.alphas_cumprod[:-1]])
+    )
 
     x = normal(2, 3, 4, 4, seed=7)
     noise = generator(8)
-    their_x, path = x, ddim_path(a_model, x, ours, make_tau(1000, S, "leading"), eta=eta, generator=generator(8), clip=clip)
+    their_x, path = (
+        x,
+        ddim_path(a_model, x, ours, make_tau(1000, S, "leading"), eta=eta, generator=generator(8), clip=clip),
+    )
     for step, their_t in zip(path, their.timesteps, strict=True):
         out = their.step(
-            a_model(their_x, their_t + 1), their_t, their_x, eta=eta, generator=noise, use_clipped_model_output=clip is not None
+            a_model(their_x, their_t + 1),
+            their_t,
+            their_x,
+            eta=eta,
+            generator=noise,
+            use_clipped_model_output=clip is not None,
         )
         assert step.t == their_t + 1
         if eta > 0 and step.s == 0:  # diffusers draws a noise that it multiplies by zero
@@ -95,7 +112,8 @@ def test_one_step_equals_diffusers_without_the_recomputed_noise():
     assert torch.allclose(ddim_step(x, eps, their.alphas_cumprod[500], their.alphas_cumprod[450]), out, rtol=1e-10)
 
 
-# --- against the truth -----------------------------------------------------------------------------------------------------------
+# --- against the truth
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_sigma_hat_is_ddpms_ancestral_step():
@@ -140,7 +158,10 @@ def test_ddim_converges_at_first_order_to_the_closed_form(spacing):
     Equations: eq:gaussian-flow, eq:clock-step
     """
     schedule = NoiseSchedule.linear(T=16000, beta_start=1e-4 / 16, beta_end=0.02 / 16)
-    mean, cov = torch.tensor([0.5, -0.3], dtype=torch.float64), torch.tensor([[0.5, 0.2], [0.2, 0.3]], dtype=torch.float64)
+    mean, cov = (
+        torch.tensor([0.5, -0.3], dtype=torch.float64),
+        torch.tensor([[0.5, 0.2], [0.2, 0.3]], dtype=torch.float64),
+    )
     exact = Gaussian(mean, cov, schedule)
     x_T = normal(64, 2, seed=15)
     truth = gaussian_flow(x_T, schedule.alpha_bar[-1], mean, cov)
@@ -193,7 +214,9 @@ def test_invert_then_sample_returns_the_start_at_first_order():
         x_T = invert(MIXTURE.eps, x_0, LINEAR, tau)
         *_, last = ddim_path(MIXTURE.eps, x_T, LINEAR, tau)
         errors.append((last.x_s - x_0).abs().mean().item())
-    assert errors[-1] < 0.01 and 0.7 < math.log2(errors[0] / errors[1]) and 0.7 < math.log2(errors[1] / errors[2]), errors
+    assert errors[-1] < 0.01 and 0.7 < math.log2(errors[0] / errors[1]) and 0.7 < math.log2(errors[1] / errors[2]), (
+        errors
+    )
     assert abs(x_T.mean()) < 0.25 and abs(x_T.std() - 1) < 0.15  # what it is encoded as looks like x_T
 
 
@@ -215,7 +238,8 @@ def test_one_inversion_step_up_and_down_with_the_same_noise_is_exact():
     assert torch.allclose(ddim_step(up, eps, 0.1, 0.9), x, atol=1e-13)
 
 
-# --- the hooks and the noise -----------------------------------------------------------------------------------------------------
+# --- the hooks and the noise
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_each_step_reads_one_from_the_other():
@@ -241,7 +265,9 @@ def test_the_network_is_called_once_a_step_at_the_levels_of_tau():
 
 @pytest.mark.parametrize("S", [1, 7, 10, 20, 300])
 def test_the_default_asks_the_network_at_level_T_first(S):
-    """Where its x_T is what was drawn; the official code's spacing first asks below T, what the network knows of data under noise."""
+    """Where its x_T is what was drawn; the official code's spacing first asks below T, what the network knows of data
+    under noise.
+    """
     seen = []
 
     def model(x, t):
@@ -276,7 +302,15 @@ def test_an_image_does_not_depend_on_its_batch(eta):
     tau = make_tau(1000, 8)
 
     def draw_range(start, stop):
-        return sample(a_model, (stop - start, 3), LINEAR, tau, eta=eta, generator=image_generators(3, start, stop), dtype=torch.float64)
+        return sample(
+            a_model,
+            (stop - start, 3),
+            LINEAR,
+            tau,
+            eta=eta,
+            generator=image_generators(3, start, stop),
+            dtype=torch.float64,
+        )
 
     whole = draw_range(0, 10)
     assert torch.equal(whole, torch.cat([draw_range(0, 4), draw_range(4, 10)]))
@@ -285,10 +319,14 @@ def test_an_image_does_not_depend_on_its_batch(eta):
 
 @pytest.mark.parametrize("one_each", [False, True])
 def test_every_step_gets_fresh_standard_noise(one_each):
-    """Read back from the states: where the model predicts 0, x_s = sqrt(abar_s / abar_t) x_t + sigma z. 40 steps: several blocks."""
+    """Read back from the states: where the model predicts 0, x_s = sqrt(abar_s / abar_t) x_t + sigma z. 40 steps:
+    several blocks.
+    """
     source = image_generators(0, 0, 50) if one_each else generator()
     found = []
-    for step in ddim_path(lambda x, t: torch.zeros_like(x), normal(50, 4), LINEAR, make_tau(1000, 40), eta=1.0, generator=source):
+    for step in ddim_path(
+        lambda x, t: torch.zeros_like(x), normal(50, 4), LINEAR, make_tau(1000, 40), eta=1.0, generator=source
+    ):
         if step.s > 0:
             kept = (LINEAR.alpha_bar[step.s] / LINEAR.alpha_bar[step.t]).sqrt()
             found.append((step.x_s - kept * step.x_t) / LINEAR.sigma(step.t, step.s, 1.0))
@@ -328,16 +366,19 @@ def test_the_largest_eta_that_the_message_names_is_allowed():
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: (ddim_path(a_model, X, LINEAR, [0, 5], eta=-0.5)), "eta = -0.5"),
-        (lambda: (ddim_path(a_model, X, LINEAR, [0, 5], eta="big")), "eta = big"),
-        (lambda: (ddim_path(a_model, X, LINEAR, [1, 5])), "from 0"),
-        (lambda: (ddim_path(a_model, X, LINEAR, [0, 5, 5])), "rise strictly"),
-        (lambda: (ddim_path(a_model, X, LINEAR, [0])), "make_tau"),
-        (lambda: (ddim_path(a_model, X, LINEAR, [0, 1001])), "1001"),
-        (lambda: (ddim_path(a_model, X, LINEAR, [0, 5], clip=-1)), "clip = -1"),
-        (lambda: (ddim_path(a_model, X, LINEAR, [0, 500, 1000], eta=3.0)), "eta = 3.0 asks for more"),
+        (lambda: ddim_path(a_model, X, LINEAR, [0, 5], eta=-0.5), "eta = -0.5"),
+        (lambda: ddim_path(a_model, X, LINEAR, [0, 5], eta="big"), "eta = big"),
+        (lambda: ddim_path(a_model, X, LINEAR, [1, 5]), "from 0"),
+        (lambda: ddim_path(a_model, X, LINEAR, [0, 5, 5]), "rise strictly"),
+        (lambda: ddim_path(a_model, X, LINEAR, [0]), "make_tau"),
+        (lambda: ddim_path(a_model, X, LINEAR, [0, 1001]), "1001"),
+        (lambda: ddim_path(a_model, X, LINEAR, [0, 5], clip=-1), "clip = -1"),
+        (lambda: ddim_path(a_model, X, LINEAR, [0, 500, 1000], eta=3.0), "eta = 3.0 asks for more"),
         (lambda: ddim_step(X, X, 0.2, 0.5, 0.1), "needs noise"),
-        (lambda: sample(a_model, (2, 2), LINEAR, [0, 5], generator=image_generators(0, 0, 3)), "3 generators for a batch of 2"),
+        (
+            lambda: sample(a_model, (2, 2), LINEAR, [0, 5], generator=image_generators(0, 0, 3)),
+            "3 generators for a batch of 2",
+        ),
         (lambda: image_generators(-1, 0, 1), "seed = -1"),
         (lambda: invert(a_model, X, LINEAR, [0, 2000]), "2000"),
     ],
@@ -367,7 +408,12 @@ def test_inversion_says_that_its_last_step_is_too_long(schedule, tau, says):
     assert top < tau[-1]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        invert(data.eps, torch.ones(3, 1, dtype=torch.float64), schedule, make_tau(top, min(top, max(len(tau) - 1, 5)), "trailing"))
+        invert(
+            data.eps,
+            torch.ones(3, 1, dtype=torch.float64),
+            schedule,
+            make_tau(top, min(top, max(len(tau) - 1, 5)), "trailing"),
+        )
 
 
 @pytest.mark.parametrize(

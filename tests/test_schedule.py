@@ -116,7 +116,11 @@ def test_quadratic_is_the_official_formula_with_repeats_mended():
 
 def test_the_default_is_trailing_and_says_so_first():
     for S in (1, 10, 300):
-        assert make_tau(1000, S).tolist() == make_tau(1000, S, "trailing").tolist() != make_tau(1000, S, "leading").tolist()
+        assert (
+            make_tau(1000, S).tolist()
+            == make_tau(1000, S, "trailing").tolist()
+            != make_tau(1000, S, "leading").tolist()
+        )
     assert make_tau(1000, 10)[-1] == 1000 and make_tau(1000, 10, "leading")[-1] == 901
     named = re.findall(r'``"([a-z-]+)"``', make_tau.__doc__)
     assert named[0] == "trailing" and set(named) == set(SPACINGS)

@@ -1,7 +1,7 @@
 """The built book in a real browser, page by page from file://: `make browser`, after `make book`.
 
-Not part of a bare `pytest`, which builds no book: the tests here run where $SITE names the folder of a built site. A machine without
-playwright or without a Chromium skips them and says so.
+Not part of a bare `pytest`, which builds no book: the tests here run where $SITE names the folder of a built site. A
+machine without playwright or without a Chromium skips them and says so.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 SITE = os.environ.get("SITE")
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
 
 if not SITE:
     pytest.skip("no built book: SITE=_build/html pytest tests/test_site.py, or make browser", allow_module_level=True)
@@ -27,7 +29,11 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 ROOT = Path(SITE).resolve()
 # What Sphinx makes for search engines and machines; nobody reads a source page with the keyboard.
-PAGES = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.rglob("*.html") if not {"_static", "_modules"} & set(p.relative_to(ROOT).parts))
+PAGES = sorted(
+    p.relative_to(ROOT).as_posix()
+    for p in ROOT.rglob("*.html")
+    if not {"_static", "_modules"} & set(p.relative_to(ROOT).parts)
+)
 PHONE, DESKTOP = {"width": 375, "height": 800}, {"width": 1280, "height": 900}
 # One window for all pages: what a page adds to the browser is small beside its start.
 HEAVIEST = 1_500_000  # bytes of a page with all that it loads
@@ -37,7 +43,9 @@ TIMEOUT = 120_000  # milliseconds; on a busy machine everything takes longer
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-quic"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
+        )
         yield browser
         browser.close()
 
@@ -82,7 +90,9 @@ def open_page(browser):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_loads_from_a_folder(open_page, name):
-    """No error of ours, no network, all mathematics typeset, with its commas, not heavy, not wider than a phone, nothing serious by axe."""
+    """No error of ours, no network, all mathematics typeset, with its commas, not heavy, not wider than a phone,
+    nothing serious by axe.
+    """
     tab = open_page(name, PHONE)
     assert not tab.errors
     assert {urlsplit(url).scheme for url in tab.requests} <= {"file", "data", "blob"}
@@ -92,8 +102,16 @@ def test_a_page_loads_from_a_folder(open_page, name):
     assert typeset >= written and tab.page.locator(".katex-error").count() == 0
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert tab.page.evaluate(TORN) == []
-    found = axe.Axe().run(tab.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).response["violations"]
-    grave = [f"{v['id']}: {v['nodes'][0]['html'][:160]} ({len(v['nodes'])})" for v in found if v["impact"] in ("serious", "critical")]
+    found = (
+        axe.Axe()
+        .run(tab.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
+        .response["violations"]
+    )
+    grave = [
+        f"{v['id']}: {v['nodes'][0]['html'][:160]} ({len(v['nodes'])})"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]
     assert not grave
 
 
@@ -103,7 +121,11 @@ def test_the_dark_page_too(open_page, name):
     assert tab.page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert not tab.errors  # before axe, which asks for the style sheets in a way that file:// forbids
     found = axe.Axe().run(tab.page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]
-    grave = [f"{v['id']}: {v['nodes'][0]['html'][:160]} ({len(v['nodes'])})" for v in found if v["impact"] in ("serious", "critical")]
+    grave = [
+        f"{v['id']}: {v['nodes'][0]['html'][:160]} ({len(v['nodes'])})"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]
     assert not grave
 
 
@@ -188,6 +210,11 @@ def test_in_the_dark_plots_are_turned_over_and_pictures_are_not(open_page):
 
 def test_next_leads_through_the_book_in_order(open_page):
     """Each part's page stands before the chapters of the part."""
-    order = {"index": "mathematics", "parts/mathematics": "01_forward", "chapters/08_adaptive": "models", "chapters/11_measuring": "use"}
+    order = {
+        "index": "mathematics",
+        "parts/mathematics": "01_forward",
+        "chapters/08_adaptive": "models",
+        "chapters/11_measuring": "use",
+    }
     for name, after in order.items():
         assert after in open_page(f"{name}.html").page.locator("a.right-next").get_attribute("href")

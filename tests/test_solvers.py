@@ -11,7 +11,9 @@ from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.solvers import adaptive_ddim, dpm_solver_2m, dpm_solver_2m_path, heun, heun_path
 
 LINEAR = NoiseSchedule.linear()
-FINE = NoiseSchedule.linear(T=16000, beta_start=1e-4 / 16, beta_end=0.02 / 16)  # levels so close that rounding to them hardly counts
+FINE = NoiseSchedule.linear(
+    T=16000, beta_start=1e-4 / 16, beta_end=0.02 / 16
+)  # levels so close that rounding to them hardly counts
 MEAN, COV = torch.tensor([0.5, -0.3], dtype=torch.float64), torch.tensor([[0.5, 0.2], [0.2, 0.3]], dtype=torch.float64)
 PLANE = GaussianMixture([0.5, 0.3, 0.2], [[-1.0, -0.6], [1.0, -0.4], [0.2, 1.1]], 0.03, LINEAR)
 
@@ -21,7 +23,9 @@ def normal(*shape, seed=0):
 
 
 def gaussian_flow(x_t, abar_t, abar_s=1.0):
-    """Closed-form solution of the ODE between two levels, for the data N(MEAN, COV): whiten at the one, colour at the other."""
+    """Closed-form solution of the ODE between two levels, for the data N(MEAN, COV): whiten at the one, colour at the
+    other.
+    """
     variances, axes = torch.linalg.eigh(COV)
     z = ((x_t - abar_t**0.5 * MEAN) @ axes) / (abar_t * variances + 1 - abar_t).sqrt()
     return abar_s**0.5 * MEAN + (z * (abar_s * variances + 1 - abar_s).sqrt()) @ axes.T
@@ -37,7 +41,8 @@ def rms(x):
     return x.double().flatten(1).square().mean(1).sqrt()
 
 
-# --- fixed steps -----------------------------------------------------------------------------------------------------------------
+# --- fixed steps
+# -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -127,12 +132,15 @@ def test_dpm_solver_2m_equals_diffusers():
     assert s == 0
 
 
-# --- error-controlled steps ------------------------------------------------------------------------------------------------------
+# --- error-controlled steps
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", [1, 2])
 def test_the_error_follows_the_tolerance(order):
-    """Order p takes n ~ tol^(-1/2) steps, each wrong by about tol^((p+1)/2): the end is wrong by tol^(p/2), against the closed form."""
+    """Order p takes n ~ tol^(-1/2) steps, each wrong by about tol^((p+1)/2): the end is wrong by tol^(p/2), against the
+    closed form.
+    """
     exact, x, errors, calls = Gaussian(MEAN, COV, FINE), normal(50, 2, seed=5), [], []
     for atol in (0.008, 0.002, 0.0005):
         run = adaptive_ddim(exact.eps, x, FINE, atol=atol, order=order, t_start=12000)
@@ -151,7 +159,9 @@ def test_the_error_of_a_mixture_falls_with_the_tolerance():
     found = {order: [] for order in (1, 2)}
     for order in found:
         for atol in (0.2, 0.05, 0.0125):
-            found[order].append(rms(adaptive_ddim(PLANE.eps, x, LINEAR, atol=atol, order=order).x_0 - truth).median().item())
+            found[order].append(
+                rms(adaptive_ddim(PLANE.eps, x, LINEAR, atol=atol, order=order).x_0 - truth).median().item()
+            )
     assert found[1][0] > 1.5 * found[1][1] > 2.2 * found[1][2], found
     assert found[2][0] > 2.0 * found[2][1] > 4.0 * found[2][2] and found[2][2] < 0.5 * found[1][2], found
 
@@ -197,7 +207,9 @@ def test_every_error_is_half_the_change_of_the_noise_times_the_way():
         x_t, t, eps_t = at[i]
         assert (int(run.t[n]), int(run.s[n])) == (t, s)
         way = (LINEAR.nsr[s] - LINEAR.nsr[t]) * LINEAR.alpha_bar[s].sqrt()
-        error = (0.5 * way * (eps_s - eps_t) / (atol + rtol * torch.maximum(x_t.abs(), x_s.abs()))).square().mean().sqrt()
+        error = (
+            (0.5 * way * (eps_s - eps_t) / (atol + rtol * torch.maximum(x_t.abs(), x_s.abs()))).square().mean().sqrt()
+        )
         assert torch.isclose(run.error[n], error, rtol=1e-9) and bool(run.kept[n]) == bool(error <= 1 or t - s == 1)
         kept_and_not.add(bool(run.kept[n]))
         if run.kept[n]:

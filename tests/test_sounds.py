@@ -104,7 +104,11 @@ def test_an_archive_holds_the_same(recordings, tmp_path):
         for file in recordings.iterdir():
             archive.write(file, f"inner/{file.name}")
     one, other = read_sounds(recordings), read_sounds(tmp_path / "all.zip")
-    assert np.array_equal(one.pixels, other.pixels) and np.array_equal(one.labels, other.labels) and one.classes == other.classes
+    assert (
+        np.array_equal(one.pixels, other.pixels)
+        and np.array_equal(one.labels, other.labels)
+        and one.classes == other.classes
+    )
 
 
 def test_a_folder_without_such_names_has_one_class(tmp_path):
@@ -156,7 +160,9 @@ def test_classes_by_one_part_of_their_names(recordings):
     data = load_data(recordings)
     words, speakers = by_part(data, 0), by_part(data, 1)
     assert words.classes == ("no", "yes") and speakers.classes == ("ann", "bob")
-    assert torch.equal(words.train_labels, data.train_labels // 2) and torch.equal(speakers.heldout_labels, data.heldout_labels % 2)
+    assert torch.equal(words.train_labels, data.train_labels // 2) and torch.equal(
+        speakers.heldout_labels, data.heldout_labels % 2
+    )
     one_line(lambda: by_part(data, 2), "no part 2")
 
 
@@ -214,7 +220,9 @@ def test_a_saved_autoencoder_comes_back(first, tmp_path):
     x = torch.rand(3, 1, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(back.encode(x), net.encode(x), atol=0.01, rtol=0.01)  # weights are kept in float16
-    torch.testing.assert_close(back.decode(back.encode(x), batch=2), back.decode(back.encode(x, batch=1)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        back.decode(back.encode(x), batch=2), back.decode(back.encode(x, batch=1)), atol=1e-4, rtol=0
+    )
     assert back.decode(50 * torch.randn(1, 2, 8, 8)).abs().max() <= 1
     assert not any(p.requires_grad for p in back.model.parameters())
 
@@ -227,8 +235,14 @@ def test_files_that_are_no_autoencoder(first, tmp_path):
     one_line(lambda: load_autoencoder(tmp_path / "other.safetensors"), "names no model")
     with safe_open(first, framework="pt") as file:
         about = json.loads(file.metadata()["ddim_edu"])
-    for change, word in (({"kind": "unet"}, "holds a 'unet'"), ({"format": 9}, "format 9"), ({"config": {}}, "does not fit together")):
-        save_file(load_file(first), tmp_path / "changed.safetensors", metadata={"ddim_edu": json.dumps({**about, **change})})
+    for change, word in (
+        ({"kind": "unet"}, "holds a 'unet'"),
+        ({"format": 9}, "format 9"),
+        ({"config": {}}, "does not fit together"),
+    ):
+        save_file(
+            load_file(first), tmp_path / "changed.safetensors", metadata={"ddim_edu": json.dumps({**about, **change})}
+        )
         one_line(lambda: load_autoencoder(tmp_path / "changed.safetensors"), word)
 
 
@@ -238,7 +252,11 @@ def test_the_command_that_trains_it(recordings, tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().out
     assert f"{out}: " in said and "20 held-out pictures" in said
     assert load_autoencoder(out).classes == CLASSES
-    for words, expected in (([], "on what?"), ([str(recordings)], "where to?"), (["nowhere", "--out", str(out)], "there is no data set")):
+    for words, expected in (
+        ([], "on what?"),
+        ([str(recordings)], "where to?"),
+        (["nowhere", "--out", str(out)], "there is no data set"),
+    ):
         assert train_autoencoder.main(words) == 2
         error = capsys.readouterr().err
         assert expected in error and error.count("\n") == 1
@@ -263,7 +281,9 @@ def test_training_on_latents(recordings, first, tmp_path):
     data = load_data(recordings)
     latents = encoded(data, load_autoencoder(first))
     assert isinstance(latents, LatentData) and latents.train.shape == (12, 2, 8, 8)
-    assert torch.equal(latents.floats(latents.train), latents.train) and torch.equal(latents.train_labels, data.train_labels)
+    assert torch.equal(latents.floats(latents.train), latents.train) and torch.equal(
+        latents.train_labels, data.train_labels
+    )
     assert latents.pictures(latents.heldout).shape == (20, 1, 64, 64)
     recipe = dataclasses.replace(
         RECIPES["spoken-digits"],
@@ -283,12 +303,21 @@ def test_training_on_latents(recordings, first, tmp_path):
     assert records[-1].grid.is_file() and np.isfinite(records[-1].heldout_loss)
     made = load(tmp_path)
     assert made.recipe["autoencoder"] == str(first) and made.image_shape == (2, 8, 8)
-    one_line(lambda: Trainer.start(dataclasses.replace(recipe, autoencoder="nothing"), tmp_path), "there is no autoencoder")
-    one_line(lambda: Trainer.start(dataclasses.replace(recipe, unet=UNetConfig(8, 3, 8, (1,), 1, (), groups=4)), tmp_path), "don't fit")
+    one_line(
+        lambda: Trainer.start(dataclasses.replace(recipe, autoencoder="nothing"), tmp_path), "there is no autoencoder"
+    )
+    one_line(
+        lambda: Trainer.start(dataclasses.replace(recipe, unet=UNetConfig(8, 3, 8, (1,), 1, (), groups=4)), tmp_path),
+        "don't fit",
+    )
 
 
 def test_what_needs_pictures_says_so(model, tmp_path, capsys):
-    for main, words, out in ((sample.main, [], "a.png"), (command.main, ["reconstruct"], "a.png"), (evaluate.main, ["table2"], "a.json")):
+    for main, words, out in (
+        (sample.main, [], "a.png"),
+        (command.main, ["reconstruct"], "a.png"),
+        (evaluate.main, ["table2"], "a.json"),
+    ):
         assert main([*words, str(model), "--out", str(tmp_path / out)]) == 2
         assert "makes latents of sounds, not pictures" in capsys.readouterr().err
 
@@ -300,7 +329,9 @@ def test_speaking_is_sampling_then_decoding(model):
     found = voices.speak(labels, 2, 5, generator=torch.Generator().manual_seed(0))
     tau = make_tau(59, 5, "trailing")
     own = load(model)
-    z = draw(own.eps_theta(labels), (2, 2, 8, 8), own.schedule, tau, generator=torch.Generator().manual_seed(0), clip=4.0)
+    z = draw(
+        own.eps_theta(labels), (2, 2, 8, 8), own.schedule, tau, generator=torch.Generator().manual_seed(0), clip=4.0
+    )
     assert torch.equal(found, voices.autoencoder.decode(z))
     assert found.shape == (2, 1, 64, FRAMES)
 
@@ -309,7 +340,13 @@ def test_changing_is_translating(model, recordings):
     voices, own = Voices(load(model)), load(model)
     picture = log_mel(fit(read_wav(recordings / "no_ann_0.wav")).sound[None])
     found = voices.change(picture, 0, 2, 5)
-    z = translate(own.eps_theta(0), own.eps_theta(2), voices.autoencoder.encode(picture), own.schedule, make_tau(54, 5, "trailing"))
+    z = translate(
+        own.eps_theta(0),
+        own.eps_theta(2),
+        voices.autoencoder.encode(picture),
+        own.schedule,
+        make_tau(54, 5, "trailing"),
+    )
     assert torch.equal(found, voices.autoencoder.decode(z))
     coded = voices.autoencoder.decode(voices.autoencoder.encode(picture))
     assert torch.equal(voices.change(picture, 0, 2, 5, strength=0.0), coded)

@@ -1,4 +1,6 @@
-"""The two-core speed run: every entry is a recipe and one change, a rehearsal writes a row, and the pieces do what they say."""
+"""The two-core speed run: every entry is a recipe and one change, a rehearsal writes a row, and the pieces do what they
+say.
+"""
 
 import json
 import math
@@ -78,7 +80,9 @@ def test_muon_moves_the_network_itself():
         p.grad = torch.randn_like(p)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = speedrun.Muon(model, 0.01)
-    assert sum(p.numel() for part in optimizer.parts for p in part.param_groups[0]["params"]) == sum(p.numel() for p in model.parameters())
+    assert sum(p.numel() for part in optimizer.parts for p in part.param_groups[0]["params"]) == sum(
+        p.numel() for p in model.parameters()
+    )
     optimizer.param_groups[0]["lr"] = 0.5  # what the trainer sets
     optimizer.step()
     moved = {name: (p.detach() - before[name]) for name, p in model.named_parameters()}
@@ -161,12 +165,17 @@ def test_rehearsal(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(speedrun.ENTRIES, "horizons", replace(speedrun.ENTRIES["horizons"], parent="muon"))
     monkeypatch.setitem(speedrun.ENTRIES, "warm-start", replace(speedrun.ENTRIES["warm-start"], parent="horizons"))
     strip = tmp_path / "strip.png"
-    assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--seconds", "1", "--strip", str(strip)) == 0
+    assert (
+        run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--seconds", "1", "--strip", str(strip))
+        == 0
+    )
     (row,) = json.loads((tmp_path / "ledger.json").read_text())
     assert row["entry"] == "space-to-depth" and row["parent"] == "warm-start" and row["on"] == "digits"
     assert row["hooks"].keys() == set(speedrun.HOOKS) and "prediction eps -> v" in row["changes"]
     assert row["train"]["seconds"] >= 1 and row["train"]["images"] == 64 * row["train"]["steps"] > 0
-    assert len(row["result"]["of_averages"]) == 6 and min(row["result"]["of_averages"].values()) == row["result"]["v_loss"]
+    assert (
+        len(row["result"]["of_averages"]) == 6 and min(row["result"]["of_averages"].values()) == row["result"]["v_loss"]
+    )
     assert len(row["result"]["v_loss_by_level"]) == 10 and 0 <= row["result"]["style_share"] <= 1
     assert strip.exists()
     capsys.readouterr()
@@ -205,7 +214,9 @@ def test_learning_rate_follows_the_time(tmp_path, monkeypatch, ticks):
 
 
 def test_a_run_that_blows_up_is_a_row(tmp_path, monkeypatch, capsys, ticks):
-    monkeypatch.setitem(speedrun.ENTRIES, "broken", speedrun.Entry("eps", "far too fast", {"lr": 1e30, "grad_clip": 1e30, "warmup": 1}))
+    monkeypatch.setitem(
+        speedrun.ENTRIES, "broken", speedrun.Entry("eps", "far too fast", {"lr": 1e30, "grad_clip": 1e30, "warmup": 1})
+    )
     assert run(tmp_path, "broken", "--tiny", "--seconds", "20") == 0
     (row,) = json.loads((tmp_path / "ledger.json").read_text())
     assert "near step" in row["result"]["failed"] and row["train"] == {}
@@ -216,8 +227,17 @@ def test_a_run_that_blows_up_is_a_row(tmp_path, monkeypatch, capsys, ticks):
 
 def test_table(tmp_path, capsys):
     def row(entry, kid, v):
-        result = {"v_loss": v, "eps_loss": 0.02, "style_share": 0.9} | ({"kid": kid, "kid_standard_error": 0.001} if kid else {})
-        return {"on": "faces", "entry": entry, "parent": None, "seed": 0, "train": {"seconds": 720.1, "images": 99_000}, "result": result}
+        result = {"v_loss": v, "eps_loss": 0.02, "style_share": 0.9} | (
+            {"kid": kid, "kid_standard_error": 0.001} if kid else {}
+        )
+        return {
+            "on": "faces",
+            "entry": entry,
+            "parent": None,
+            "seed": 0,
+            "train": {"seconds": 720.1, "images": 99_000},
+            "result": result,
+        }
 
     (tmp_path / "ledger.json").write_text(json.dumps([row("a", None, 0.1), row("b", 0.03, 0.2), row("c", 0.02, 0.3)]))
     assert run(tmp_path, "--table") == 0

@@ -18,7 +18,9 @@ from ddim_edu.lab.trainer import LOG, STATE, NonFiniteLoss, Threads, Trainer, ch
 from ddim_edu.losses import loss_gamma
 from ddim_edu.nets.unet import UNet, UNetConfig
 
-NET = UNetConfig(image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), dropout=0.2, groups=4)
+NET = UNetConfig(
+    image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), dropout=0.2, groups=4
+)
 RECIPE = replace(RECIPES["digits"], prediction="eps", unet=NET, batch=16, steps=12, warmup=2, lr=3e-3, T=50)
 RECIPE = replace(RECIPE, log_every=3, sample_every=12, save_every=4)
 
@@ -122,7 +124,9 @@ def test_another_seed_is_another_run(whole, tmp_path):
 
 
 def test_training_learns(tmp_path):
-    recipe = replace(RECIPE, unet=replace(NET, dropout=0.0), steps=60, batch=64, lr=1e-2, T=1000, sample_every=60, save_every=60)
+    recipe = replace(
+        RECIPE, unet=replace(NET, dropout=0.0), steps=60, batch=64, lr=1e-2, T=1000, sample_every=60, save_every=60
+    )
     trainer = start(tmp_path / "run", recipe)
     before = trainer.heldout_loss()
     assert before == pytest.approx(1.0, abs=0.02)  # a new network predicts 0, and the noise has variance 1
@@ -166,7 +170,8 @@ def test_what_the_average_makes_of_independent_weights():
 
 
 def test_how_much_of_each_step_is_left_in_the_average():
-    """While the decay rises the first weights fade as a quotient of factorials; once it is constant, weights fade by it.
+    """While the decay rises the first weights fade as a quotient of factorials; once it is constant, weights fade by
+    it.
 
     Equations: eq:ema-weights, eq:ema-rise
     """
@@ -209,7 +214,10 @@ def test_a_learning_rate_that_is_far_too_high_ends_in_one_error(tmp_path):
 
 
 def test_data_that_does_not_fit_the_network(tmp_path):
-    for net, says in ((replace(NET, image_channels=3), "image_channels = 3"), (replace(NET, image_size=16), "image_size = 16")):
+    for net, says in (
+        (replace(NET, image_channels=3), "image_channels = 3"),
+        (replace(NET, image_size=16), "image_size = 16"),
+    ):
         with pytest.raises(ValueError, match=says):
             start(tmp_path / says, replace(RECIPE, unet=net))
 
@@ -259,7 +267,9 @@ def seen_labels(tmp_path, monkeypatch, recipe, n=1):
     """The labels that the network was given in the first n steps, in order of the images."""
     trainer, seen = start(tmp_path / "run", recipe), []
     forward = trainer.model.forward
-    monkeypatch.setattr(trainer.model, "forward", lambda x_t, t, labels: (seen.append(labels.clone()), forward(x_t, t, labels))[1])
+    monkeypatch.setattr(
+        trainer.model, "forward", lambda x_t, t, labels: (seen.append(labels.clone()), forward(x_t, t, labels))[1]
+    )
     for _ in range(n):
         trainer._train_step()
         trainer.step += 1
@@ -312,9 +322,14 @@ def test_half_of_the_images_are_mirrored(tmp_path, monkeypatch):
 @pytest.mark.parametrize("lam", [None, 0.5])
 @pytest.mark.parametrize("kind", ["published", "mended"])
 def test_the_adaptive_step_in_training(kind, lam, tmp_path):
-    """The first loss is that of a network whose last layer is zero, eps_hat = 0, for which both can be computed from the data alone."""
+    """The first loss is that of a network whose last layer is zero, eps_hat = 0, for which both can be computed from
+    the data alone.
+    """
     recipe = replace(RECIPE, steps=2, loss=kind, lam=lam)
-    (first, _), (plain, _) = steps(start(tmp_path / kind, recipe)), steps(start(tmp_path / "mse", replace(RECIPE, steps=2)))
+    (first, _), (plain, _) = (
+        steps(start(tmp_path / kind, recipe)),
+        steps(start(tmp_path / "mse", replace(RECIPE, steps=2))),
+    )
     term = first.loss - plain.loss
     if kind == "published":  # at most lambda times the mean of c, which is below 1 / sqrt(16 * 9 * 9), times |eps|
         assert 0 < term < (0.1 if lam is None else lam) / 36
@@ -332,7 +347,9 @@ def test_min_snr_weights_the_loss(tmp_path):
     assert 0.2 < weighted / uniform < 0.95
 
 
-@pytest.mark.parametrize("change", [{"optimizer": "adamw", "weight_decay": 0.5}, {"precision": "bf16"}, {"compile": "on"}])
+@pytest.mark.parametrize(
+    "change", [{"optimizer": "adamw", "weight_decay": 0.5}, {"precision": "bf16"}, {"compile": "on"}]
+)
 def test_other_ways_to_train(tmp_path, change):
     if "compile" in change and shutil.which("c++") is None:
         pytest.skip("torch.compile needs a compiler here")
@@ -442,10 +459,16 @@ def test_trying_out_threads_leaves_the_run_as_it_is(tmp_path, threads_restored):
 def test_bf16_is_chosen_by_processor_size_and_trial(monkeypatch, tmp_path):
     cpu, large, small = torch.device("cpu"), UNet(replace(NET, ch=160)), UNet(NET)
     assert sum(w.numel() for w in large.parameters()) > precision.SMALL
-    for units, speedup, plain, tried in ((True, 1.6, "bf16", "bf16"), (True, 1.05, "bf16", "float32"), (False, 1.6, "float32", "float32")):
+    for units, speedup, plain, tried in (
+        (True, 1.6, "bf16", "bf16"),
+        (True, 1.05, "bf16", "float32"),
+        (False, 1.6, "float32", "float32"),
+    ):
         monkeypatch.setattr(precision, "has_bf16_units", lambda units=units: units)
         monkeypatch.setattr(precision, "speedup", lambda network, speedup=speedup: speedup)
-        assert precision.choose("auto", cpu, large) == plain and precision.choose("auto", cpu, large, trial=True) == tried
+        assert (
+            precision.choose("auto", cpu, large) == plain and precision.choose("auto", cpu, large, trial=True) == tried
+        )
         assert precision.choose("auto", cpu, small, trial=True) == "float32"
         assert precision.choose("bf16", cpu, small) == "bf16" and precision.choose("float32", cpu, large) == "float32"
     with pytest.raises(ValueError, match="precision = fp16 needs a GPU") as error:
@@ -454,7 +477,11 @@ def test_bf16_is_chosen_by_processor_size_and_trial(monkeypatch, tmp_path):
 
 
 def test_processors_say_what_they_have(tmp_path):
-    lines = {"flags\t\t: fpu avx512_bf16 amx_tile": True, "Features\t: fp asimd bf16 i8mm": True, "flags : avx512f": False}
+    lines = {
+        "flags\t\t: fpu avx512_bf16 amx_tile": True,
+        "Features\t: fp asimd bf16 i8mm": True,
+        "flags : avx512f": False,
+    }
     for line, there in lines.items():
         (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nmodel name\t: bf16\n{line}\n")
         assert precision.has_bf16_units.__wrapped__(tmp_path / "cpuinfo") == there
@@ -530,7 +557,9 @@ def test_the_held_out_images_are_a_fair_sample_of_a_sorted_folder(tmp_path, monk
     monkeypatch.setattr(trainer_module, "HELDOUT_MOST", 50)
     trainer = start(tmp_path / "a", replace(RECIPE, unet=replace(NET, classes=10)))
     order = trainer.data.heldout_labels.argsort(stable=True)
-    trainer.data = replace(trainer.data, heldout=trainer.data.heldout[order], heldout_labels=trainer.data.heldout_labels[order])
+    trainer.data = replace(
+        trainer.data, heldout=trainer.data.heldout[order], heldout_labels=trainer.data.heldout_labels[order]
+    )
     x, _, _, given = trainer._fixed_draws()
     assert given.bincount(minlength=10).tolist() == [5 * trainer_module.HELDOUT_DRAWS] * 10
     images = trainer.data.floats(trainer.data.heldout)

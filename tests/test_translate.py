@@ -32,13 +32,17 @@ def start(n=16):
 
 
 def ours(p, data, x):
-    *_, last = ddim_path(data.eps, x, p.noise, p.tau, eta=p.eta, clip=p.clip, generator=torch.Generator().manual_seed(1))
+    *_, last = ddim_path(
+        data.eps, x, p.noise, p.tau, eta=p.eta, clip=p.clip, generator=torch.Generator().manual_seed(1)
+    )
     return last.x_s
 
 
 @pytest.mark.parametrize("schedule", ["linear", "scaled-linear", "cosine"])
 @pytest.mark.parametrize("S, spacing", [(10, "leading"), (7, "leading"), (20, "trailing")])
-@pytest.mark.parametrize("predicts, eta, clip", [("eps", 0.0, None), ("v", 0.0, None), ("x0", 0.0, 1.0), ("eps", 0.7, 1.0)])
+@pytest.mark.parametrize(
+    "predicts, eta, clip", [("eps", 0.0, None), ("v", 0.0, None), ("x0", 0.0, 1.0), ("eps", 0.7, 1.0)]
+)
 def test_diffusers_draws_the_same(schedule, S, spacing, predicts, eta, clip):
     from diffusers import DDIMScheduler
 
@@ -72,7 +76,9 @@ def test_euler_in_edms_sigma_is_eta_0():
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_smalldiffusions_family_and_azulas_eta(eta):
-    """smalldiffusion: sig_p = (sig'/sig^mu)^(1/(1-mu)) is kept and sqrt(sig'^2 - sig_p^2) is fresh. azula: (sqrt of eta) times DDPM's."""
+    """smalldiffusion: sig_p = (sig'/sig^mu)^(1/(1-mu)) is kept and sqrt(sig'^2 - sig_p^2) is fresh. azula: (sqrt of
+    eta) times DDPM's.
+    """
     p = Process(S=10, spacing="trailing", eta=eta)
     theirs = to_smalldiffusion(p)
     azula = to_azula(p)
@@ -98,7 +104,10 @@ def test_flow_matching_and_log_snr():
     assert torch.allclose(y, ours(p, data, x), atol=1e-9)
     log_snr = to_logsnr(p)["log_snr"]
     assert log_snr[-1] == float("inf") and all(a < b for a, b in pairwise(log_snr))
-    assert all(n == pytest.approx(-0.5 * s) for n, s in zip((torch.tensor(to_edm(p)["sigmas"][:-1]).log().tolist()), log_snr[:-1]))
+    assert all(
+        n == pytest.approx(-0.5 * s)
+        for n, s in zip((torch.tensor(to_edm(p)["sigmas"][:-1]).log().tolist()), log_snr[:-1])
+    )
 
 
 @pytest.mark.parametrize("library", sorted(LIBRARIES))

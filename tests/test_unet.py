@@ -9,7 +9,9 @@ import torch
 from ddim_edu.lab.convert import to_diffusers
 from ddim_edu.nets.unet import Attention, ResBlock, UNet, UNetConfig, time_embedding
 
-TINY = UNetConfig(image_size=8, image_channels=2, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,), dropout=0.0, groups=4)
+TINY = UNetConfig(
+    image_size=8, image_channels=2, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(4,), dropout=0.0, groups=4
+)
 
 
 def parameters(config):
@@ -29,7 +31,9 @@ def randomised(config, seed=0):
 
 def batch(config, n=3, seed=1):
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(n, config.image_channels, config.image_size, config.image_size, generator=generator, dtype=torch.float64)
+    x = torch.randn(
+        n, config.image_channels, config.image_size, config.image_size, generator=generator, dtype=torch.float64
+    )
     return x, torch.randint(1, 1001, (n,), generator=generator)
 
 
@@ -142,7 +146,8 @@ def test_every_parameter_learns():
         optimizer.zero_grad()
         (net(x, t) - x).square().mean().backward()
         optimizer.step()
-    # (By tensor: the keys' third of an attention's bias never learns, since softmax doesn't see a constant added to all scores.)
+    # (By tensor: the keys' third of an attention's bias never learns, since softmax doesn't see a constant added to all
+    # scores.)
     asleep = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert asleep == []
 
@@ -185,8 +190,18 @@ def test_evaluation_is_deterministic_and_dropout_is_for_training():
     "config",
     [
         UNetConfig(image_size=7, image_channels=1, ch=4, ch_mult=(2,), num_res_blocks=1, attn_resolutions=(), groups=1),
-        UNetConfig(image_size=8, image_channels=1, ch=9, ch_mult=(1, 3), num_res_blocks=1, attn_resolutions=(8,), groups=3),
-        UNetConfig(image_size=16, image_channels=3, ch=8, ch_mult=(2, 1, 3, 1, 1), num_res_blocks=2, attn_resolutions=(1, 16), groups=8),
+        UNetConfig(
+            image_size=8, image_channels=1, ch=9, ch_mult=(1, 3), num_res_blocks=1, attn_resolutions=(8,), groups=3
+        ),
+        UNetConfig(
+            image_size=16,
+            image_channels=3,
+            ch=8,
+            ch_mult=(2, 1, 3, 1, 1),
+            num_res_blocks=2,
+            attn_resolutions=(1, 16),
+            groups=8,
+        ),
     ],
     ids=["one level, odd side", "odd channels", "down to one pixel"],
 )
@@ -246,7 +261,15 @@ def test_inputs_that_do_not_fit_are_refused():
 # ---- classes
 
 LABELLED = UNetConfig(
-    image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), dropout=0.0, groups=4, classes=3
+    image_size=8,
+    image_channels=1,
+    ch=8,
+    ch_mult=(1, 2),
+    num_res_blocks=1,
+    attn_resolutions=(),
+    dropout=0.0,
+    groups=4,
+    classes=3,
 )
 
 
@@ -299,7 +322,9 @@ def test_labels_that_do_not_fit(labelled):
 @pytest.mark.parametrize("wrong", [{"ch": 32.0}, {"classes": 2.5}, {"classes": True}])
 def test_sizes_are_whole_numbers(wrong):
     with pytest.raises(ValueError, match="whole number"):
-        UNetConfig(**{"image_size": 8, "image_channels": 1, "ch": 32, "ch_mult": (1, 2), "attn_resolutions": (), **wrong})
+        UNetConfig(
+            **{"image_size": 8, "image_channels": 1, "ch": 32, "ch_mult": (1, 2), "attn_resolutions": (), **wrong}
+        )
 
 
 def test_labels_outside_the_classes_are_named():

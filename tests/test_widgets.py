@@ -1,6 +1,8 @@
-"""The pictures that move: their mathematics against the package, what the text says of them, and how they behave in a browser.
+"""The pictures that move: their mathematics against the package, what the text says of them, and how they behave in a
+browser.
 
-The numbers need node, the behaviour Playwright and a Chromium; where one of these is missing, its tests are skipped and say so.
+The numbers need node, the behaviour Playwright and a Chromium; where one of these is missing, its tests are skipped and
+say so.
 """
 
 from __future__ import annotations
@@ -70,7 +72,9 @@ def test_every_widget_stands_in_its_chapter_with_words_in_its_place():
         text = re.sub(r"^# ?", "", source.read_text(encoding="utf-8"), flags=re.MULTILINE)
         for name, words in containers(text).items():
             found[name] = source.stem
-            assert len(words.split()) > 10 and "{numref}`fig-" in words, f"{name}: say what is missed and which figure shows it"
+            assert len(words.split()) > 10 and "{numref}`fig-" in words, (
+                f"{name}: say what is missed and which figure shows it"
+            )
         assert text.count("data-explore") == len(containers(text))
     assert found == CHAPTERS
 
@@ -118,10 +122,17 @@ def make_questions() -> dict:
         ):
             x = torch.randn(4, dim, generator=g, dtype=torch.float64)
             fresh = torch.Generator().manual_seed(S)
-            noise = [torch.randn(4, dim, generator=fresh, dtype=torch.float64).tolist() for _ in range(S - 1)] if eta else None
+            noise = (
+                [torch.randn(4, dim, generator=fresh, dtype=torch.float64).tolist() for _ in range(S - 1)]
+                if eta
+                else None
+            )
             tau = make_tau(1000, S, spacing).tolist()
             walks.append({"mix": mix, "schedule": schedule, "x": x.tolist(), "tau": tau, "eta": eta, "noise": noise})
-    points = {1: torch.linspace(-4, 4, 41, dtype=torch.float64)[:, None], 2: 2 * torch.randn(30, 2, generator=g, dtype=torch.float64)}
+    points = {
+        1: torch.linspace(-4, 4, 41, dtype=torch.float64)[:, None],
+        2: 2 * torch.randn(30, 2, generator=g, dtype=torch.float64),
+    }
     x, e, z = torch.randn(3, 4, generator=g, dtype=torch.float64).tolist()
     return {
         "sizes": SIZES,
@@ -151,7 +162,11 @@ def answers(asked) -> dict:
     if node is None:
         pytest.skip("node is not installed: the scripts' mathematics cannot be run")
     run = subprocess.run(
-        [node, "-e", ASK, str(STATIC / "explore_math.js")], input=json.dumps(asked), capture_output=True, text=True, timeout=120
+        [node, "-e", ASK, str(STATIC / "explore_math.js")],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
@@ -269,8 +284,14 @@ def test_ddpm_wanders_and_few_steps_end_too_close_to_the_centres():
 
 
 def test_expensive_steps_stay_on_the_clock_and_move_in_t():
-    """Half of what the steps cost, each taken alone, lies below a level: another one for each schedule, at nearly the same nu."""
-    fine, share, half = torch.linspace(-6, 6, 4001, dtype=torch.float64), (torch.arange(40, dtype=torch.float64) + 0.5) / 40, {}
+    """Half of what the steps cost, each taken alone, lies below a level: another one for each schedule, at nearly the
+    same nu.
+    """
+    fine, share, half = (
+        torch.linspace(-6, 6, 4001, dtype=torch.float64),
+        (torch.arange(40, dtype=torch.float64) + 0.5) / 40,
+        {},
+    )
     for schedule in (NoiseSchedule.linear(), NoiseSchedule.cosine()):
         mix, abar = mixture(LINE, schedule), schedule.alpha_bar
         for spacing in ("trailing", "quadratic"):
@@ -311,7 +332,9 @@ PAGE = """<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset=
 
 @pytest.fixture(scope="module")
 def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no browser to try the widgets in")
+    api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: no browser to try the widgets in"
+    )
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with api.sync_playwright() as playwright:
         try:
@@ -363,7 +386,10 @@ def changed(page, before: str) -> str:
 def test_a_widget_answers_to_mouse_and_keyboard(show, name):
     page = show(name)
     assert not page.get_by_text(f"Words for {name}.").is_visible()
-    assert page.locator(".explore-picture").get_attribute("role") == "img" and page.locator(".explore-picture path").count() > 5
+    assert (
+        page.locator(".explore-picture").get_attribute("role") == "img"
+        and page.locator(".explore-picture path").count() > 5
+    )
     assert "nan" not in page.locator(".explore-picture").inner_html().lower()
     assert "NaN" not in words(page) and "undefined" not in words(page)
     for slider in page.locator("input[type=range]").all():
@@ -380,7 +406,9 @@ def test_a_widget_answers_to_mouse_and_keyboard(show, name):
         assert slider.get_attribute("aria-valuetext") not in (told, None)
         assert slider.locator("xpath=following-sibling::span").inner_text() == slider.get_attribute("aria-valuetext")
         assert "nan" not in page.locator(".explore-picture").inner_html().lower()
-        page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + box["height"] / 2)  # at an end the others may not matter
+        page.mouse.click(
+            box["x"] + 0.5 * box["width"], box["y"] + box["height"] / 2
+        )  # at an end the others may not matter
     for choice in page.locator("select").all():
         before = words(page)
         choice.focus()

@@ -1,9 +1,9 @@
 """Under each chapter's title: how long it takes, and where it stands in the package.
 
-The reading time is an estimate from the page itself: prose at 150 words a minute, half a minute for a displayed formula and a quarter
-of one for a cell of code. The running time was measured: ``python book/_tools/time_chapters.py`` writes it to
-results/chapter_times.json. The files that a chapter opens are read off its sentence "The chapter opens ...", so that the map cannot say
-something else than the text.
+The reading time is an estimate from the page itself: prose at 150 words a minute, half a minute for a displayed formula
+and a quarter of one for a cell of code. The running time was measured: ``python book/_tools/time_chapters.py`` writes
+it to results/chapter_times.json. The files that a chapter opens are read off its sentence "The chapter opens ...", so
+that the map cannot say something else than the text.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ def minutes_to_read(doctree: nodes.document) -> int:
 
 def _within(node: nodes.Node, *classes: str) -> bool:
     while node is not None:
-        if isinstance(node, nodes.Element) and set(classes) & {*node.get("classes", ()), type(node).__name__.removesuffix("_node")}:
+        if isinstance(node, nodes.Element) and set(classes) & {
+            *node.get("classes", ()),
+            type(node).__name__.removesuffix("_node"),
+        }:
             return True
         node = node.parent
     return False
@@ -73,13 +76,17 @@ def add(app, doctree, docname: str) -> None:
         here = ' class="here"' if those else ""
         label = html.escape(", ".join(those) or floor)
         chips[floor] = f"<li{here}><a{place}><code>{label}</code></a></li>"
-    times = json.loads((Path(app.srcdir).parent / "results" / "chapter_times.json").read_text(encoding="utf-8"))["chapters"]
+    times = json.loads((Path(app.srcdir).parent / "results" / "chapter_times.json").read_text(encoding="utf-8"))[
+        "chapters"
+    ]
     stem = docname.removeprefix("chapters/")
     facts = [f"about {minutes_to_read(doctree)} minutes to read"]
     if stem in times:
         facts.append(f"{duration(times[stem]['cpu_seconds'])} to run")
     else:
-        log.warning(f"results/chapter_times.json has no {stem}: python book/_tools/time_chapters.py chapters/{stem}.ipynb")
+        log.warning(
+            f"results/chapter_times.json has no {stem}: python book/_tools/time_chapters.py chapters/{stem}.ipynb"
+        )
     exercises = sum(type(node).__name__ in ("exercise_node", "exercise_enumerable_node") for node in doctree.findall())
     facts.append(f"{exercises} exercises")
     text = (

@@ -1,8 +1,9 @@
 """Keep the style rules that the pages can use.
 
-The theme's style sheet is all of Bootstrap, 400 kB on every page, and four fifths of its rules are for classes that no page of the book
-has. Here a rule leaves if it names a class or an id that stands in no page and in no script. What it asks of attributes, of elements, or
-inside ``:is()`` and ``:not()``, is not looked at: a rule too many costs some bytes, a rule too few would be seen.
+The theme's style sheet is all of Bootstrap, 400 kB on every page, and four fifths of its rules are for classes that no
+page of the book has. Here a rule leaves if it names a class or an id that stands in no page and in no script. What it
+asks of attributes, of elements, or inside ``:is()`` and ``:not()``, is not looked at: a rule too many costs some bytes,
+a rule too few would be seen.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ WORD = re.compile(r"[A-Za-z_][\w-]*")
 
 def words(site: Path) -> set[str]:
     """Every word of every page and script, and so every class that a page has or a script may give."""
-    pages = [*site.rglob("*.html"), *(p for p in site.rglob("*.js") if p.name != "searchindex.js" and p.stat().st_size < DATA)]
+    pages = [
+        *site.rglob("*.html"),
+        *(p for p in site.rglob("*.js") if p.name != "searchindex.js" and p.stat().st_size < DATA),
+    ]
     return {word for path in pages for word in WORD.findall(path.read_text(encoding="utf-8", errors="replace"))}
 
 
@@ -72,9 +76,14 @@ def prune(app, exception) -> None:
     for path in sorted(site.joinpath("_static").rglob("*.css")):
         text = path.read_text(encoding="utf-8")
         if len(text) > LARGE and path.parent.name != "katex":  # whose script makes its classes as it goes
-            path.write_text(pruned(tinycss2.parse_stylesheet(text, skip_comments=True, skip_whitespace=True), known), encoding="utf-8")
+            path.write_text(
+                pruned(tinycss2.parse_stylesheet(text, skip_comments=True, skip_whitespace=True), known),
+                encoding="utf-8",
+            )
 
 
 def setup(app):
-    app.connect("build-finished", prune, priority=800)  # after all is copied, and before the icons: style sheets say which are shown
+    app.connect(
+        "build-finished", prune, priority=800
+    )  # after all is copied, and before the icons: style sheets say which are shown
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,13 +2,16 @@
 
 Three kinds of tags are read, from the files' text alone (nothing is imported or run):
 
-- a line ``Equations: eq:one, eq:two`` in the docstring of a function, class or method of the package: it implements these;
+- a line ``Equations: eq:one, eq:two`` in the docstring of a function, class or method of the package: it implements
+  these;
 - the same line in the docstring of a test function: it tests them;
-- a comment ``# checks eq:one, eq:two`` in a chapter's code cell that has an assert: nbval runs the cell, so it tests them. Where the
-  package has no function for an equation, a step of a derivation say, the cell's own code is the code too.
+- a comment ``# checks eq:one, eq:two`` in a chapter's code cell that has an assert: nbval runs the cell, so it tests
+  them. Where the package has no function for an equation, a step of a derivation say, the cell's own code is the code
+  too.
 
-An equation without code or without a test, a tag for an equation that does not exist and a tagged cell without an assert are warnings,
-at every build. ``python book/_ext/equation_index.py`` prints the index, so that one sees what is still to be tagged.
+An equation without code or without a test, a tag for an equation that does not exist and a tagged cell without an
+assert are warnings, at every build. ``python book/_ext/equation_index.py`` prints the index, so that one sees what is
+still to be tagged.
 """
 
 from __future__ import annotations
@@ -71,16 +74,22 @@ def scan(root: Path, chapters: Iterable[str] | None = None) -> Index:
             read_docstrings(path, kind, root, index)
 
     labels = [equation.label for equation in index.equations]
-    index.problems += [f"{label}: two equations have this label" for label in sorted(set(labels)) if labels.count(label) > 1]
+    index.problems += [
+        f"{label}: two equations have this label" for label in sorted(set(labels)) if labels.count(label) > 1
+    ]
     for tag in index.tags:
         if tag.label not in labels:
             index.problems.append(f"{tag.file}: {tag.name!r} is tagged {tag.label}, but no equation has this label")
     for label, _, chapter in index.equations:
         cells = index.of(label, "cell")
         if not index.of(label, "code") and not any(Path(cell.file).stem == chapter for cell in cells):
-            index.problems.append(f"chapters/{chapter}: {label} has no code; tag a docstring of the package, or check it in a cell")
+            index.problems.append(
+                f"chapters/{chapter}: {label} has no code; tag a docstring of the package, or check it in a cell"
+            )
         if not index.of(label, "test") and not cells:
-            index.problems.append(f"chapters/{chapter}: {label} has no test; write '# checks {label}' in a cell, or tag a test")
+            index.problems.append(
+                f"chapters/{chapter}: {label} has no test; write '# checks {label}' in a cell, or tag a test"
+            )
     return index
 
 
@@ -89,14 +98,18 @@ def read_chapter(path: Path, index: Index) -> None:
     file, heading = f"chapters/{path.name}", ""
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "markdown":
-            index.equations.extend(Equation(label, tex.strip(), path.stem) for tex, label in EQUATION.findall(cell.source) if label)
+            index.equations.extend(
+                Equation(label, tex.strip(), path.stem) for tex, label in EQUATION.findall(cell.source) if label
+            )
             for heading in HEADING.findall(FENCE.sub("", cell.source)):
                 index.titles.setdefault(path.stem, heading)
         elif cell.cell_type == "code" and (written := CELL_TAG.findall(cell.source)):
             index.tags.extend(Tag(label, "cell", file, heading) for label in labels_in(written, file, index))
             asserts = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Assert)]
             if all(isinstance(node.test, ast.Constant) for node in asserts):
-                index.problems.append(f"{file}: a cell says '# checks {written[0]}' but asserts nothing that could fail")
+                index.problems.append(
+                    f"{file}: a cell says '# checks {written[0]}' but asserts nothing that could fail"
+                )
 
 
 def read_docstrings(path: Path, kind: str, root: Path, index: Index) -> None:
@@ -152,7 +165,9 @@ def markdown(index: Index) -> str:
 
 
 def read(app, env, added, changed, removed) -> list[str]:
-    """Scan, and have the page made anew: it depends on files that Sphinx does not watch, so this happens at every build."""
+    """Scan, and have the page made anew: it depends on files that Sphinx does not watch, so this happens at every
+    build.
+    """
     stems = [name.removeprefix("chapters/") for name in env.found_docs if name.startswith("chapters/")]
     app.equation_index = scan(Path(app.srcdir).parent, sorted(stems))
     for problem in app.equation_index.problems:

@@ -1,9 +1,9 @@
 """The teacher's page: the exercises of the chapters by chapter and by skill, with links, kind, difficulty and minutes.
 
-Titles are read from the chapters, all else from the registry of :mod:`ddim_edu.exercises`. Where the two disagree there is a warning at
-every build: an exercise without a check, a check without an exercise, other minutes below the title than in the registry, a solution that
-does not end in its check. Chapters without any check are left out, so that a chapter can be written before its checks are.
-``python book/_ext/exercise_list.py`` prints the page's lists.
+Titles are read from the chapters, all else from the registry of :mod:`ddim_edu.exercises`. Where the two disagree there
+is a warning at every build: an exercise without a check, a check without an exercise, other minutes below the title
+than in the registry, a solution that does not end in its check. Chapters without any check are left out, so that a
+chapter can be written before its checks are. ``python book/_ext/exercise_list.py`` prints the page's lists.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from sphinx.util import logging
 
 PAGE = "teaching"
 MARK = "<!-- the exercises -->"  # in the page, where the lists go
-EXERCISE = re.compile(r"^```\{exercise\} *(?P<title>[^\n]*)\n:label: *(?P<label>\S+)\n(?P<body>.*?)^```", flags=re.DOTALL | re.MULTILINE)
+EXERCISE = re.compile(
+    r"^```\{exercise\} *(?P<title>[^\n]*)\n:label: *(?P<label>\S+)\n(?P<body>.*?)^```", flags=re.DOTALL | re.MULTILINE
+)
 META = re.compile(r"\A\*(?P<kind>\w+) · (?P<stars>[\w ]+) · (?P<minutes>\d+) minutes\*$", flags=re.MULTILINE)
 SOLUTION = re.compile(r"^````\{solution\} *(?P<label>\S+)\n(?P<body>.*?)^````", flags=re.DOTALL | re.MULTILINE)
 TITLE = re.compile(r"^# +(.+?) *$", flags=re.MULTILINE)
@@ -56,7 +58,9 @@ def read_chapter(path: Path) -> Chapter:
         call = f'check("{label}",'
         line = (meta["kind"].lower(), meta["stars"], int(meta["minutes"])) if meta else ("", "", 0)
         checked = f"assert {call}" in solutions.get(label, "")
-        exercises.append(Written(label, int(path.stem[:2]), found["title"].strip(), *line, call in found["body"], checked))
+        exercises.append(
+            Written(label, int(path.stem[:2]), found["title"].strip(), *line, call in found["body"], checked)
+        )
     return Chapter(path.stem, TITLE.search(text)[1], exercises)
 
 
@@ -82,16 +86,24 @@ def problems(chapters: list[Chapter], registry: dict) -> list[str]:
                 continue
             registered = entry.kind, STARS[entry.stars - 1], entry.minutes
             if registered != (it.kind, it.stars, it.minutes):
-                found.append(f"{where} says {(it.kind, it.stars, it.minutes)} below its title, the registry {registered}")
+                found.append(
+                    f"{where} says {(it.kind, it.stars, it.minutes)} below its title, the registry {registered}"
+                )
             if not it.title.startswith(f"{entry.kind.capitalize()}: "):
-                found.append(f"{where} has the title {it.title!r}, which should begin with '{entry.kind.capitalize()}: '")
+                found.append(
+                    f"{where} has the title {it.title!r}, which should begin with '{entry.kind.capitalize()}: '"
+                )
             if not it.hands_in:
                 found.append(f'{where} does not say how to hand the answer in, check("{it.label}", ...)')
             if not it.checked:
                 found.append(f'{where}: its solution has no assert check("{it.label}", ...)')
         order = [label for label, entry in registry.items() if entry.chapter == number]
         written = [it.label for it in exercises]
-        found += [f"chapters/{stem}: {label} is in the registry, but not in the chapter" for label in order if label not in written]
+        found += [
+            f"chapters/{stem}: {label} is in the registry, but not in the chapter"
+            for label in order
+            if label not in written
+        ]
         if sorted(order) == sorted(written) and order != written:
             found.append(f"chapters/{stem}: the registry has its exercises in another order, {', '.join(order)}")
     return found
@@ -101,7 +113,12 @@ def markdown(chapters: list[Chapter], registry: dict) -> str:
     """The lists: a table for each chapter, then the same exercises by skill, easier ones first."""
     from ddim_edu.exercises.core import KINDS, SKILLS, STARS
 
-    titles = {it.label: it.title.partition(": ")[2] for chapter in chapters for it in chapter.exercises if it.label in registry}
+    titles = {
+        it.label: it.title.partition(": ")[2]
+        for chapter in chapters
+        for it in chapter.exercises
+        if it.label in registry
+    }
     known = [entry for label, entry in registry.items() if label in titles]
 
     def link(entry) -> str:
@@ -114,17 +131,26 @@ def markdown(chapters: list[Chapter], registry: dict) -> str:
         here = [registry[it.label] for it in exercises if it.label in registry]
         if here:
             minutes = sum(entry.minutes for entry in here)
-            lines += [f"### {int(stem[:2])} · {title}\n", f"{{doc}}`To the chapter </chapters/{stem}>`; {minutes} minutes in all.\n"]
+            lines += [
+                f"### {int(stem[:2])} · {title}\n",
+                f"{{doc}}`To the chapter </chapters/{stem}>`; {minutes} minutes in all.\n",
+            ]
             lines += ["| exercise | skill | kind | stars | min |", "|---|---|---|---|---:|"]
             for e in here:
-                lines.append(f"| {link(e)} | {SKILLS[e.skill]} | {e.kind} | {STARS[e.stars - 1].split()[0]} | {e.minutes} |")
+                lines.append(
+                    f"| {link(e)} | {SKILLS[e.skill]} | {e.kind} | {STARS[e.stars - 1].split()[0]} | {e.minutes} |"
+                )
             lines.append("")
     lines.append("## By skill\n")
     for skill, title in SKILLS.items():
-        here = sorted((entry for entry in known if entry.skill == skill), key=lambda entry: (entry.stars, entry.chapter))
+        here = sorted(
+            (entry for entry in known if entry.skill == skill), key=lambda entry: (entry.stars, entry.chapter)
+        )
         if here:
             lines += [f"### {title}\n", "| exercise | chapter | kind | stars | min |", "|---|---:|---|---|---:|"]
-            lines += [f"| {link(e)} | {e.chapter} | {e.kind} | {STARS[e.stars - 1].split()[0]} | {e.minutes} |" for e in here]
+            lines += [
+                f"| {link(e)} | {e.chapter} | {e.kind} | {STARS[e.stars - 1].split()[0]} | {e.minutes} |" for e in here
+            ]
             lines.append("")
     return "\n".join(lines)
 
@@ -133,7 +159,9 @@ def markdown(chapters: list[Chapter], registry: dict) -> str:
 
 
 def read(app, env, added, changed, removed) -> list[str]:
-    """Scan, and have the page made anew: it depends on files that Sphinx does not watch, so this happens at every build."""
+    """Scan, and have the page made anew: it depends on files that Sphinx does not watch, so this happens at every
+    build.
+    """
     from ddim_edu.exercises import registry
 
     stems = [name.removeprefix("chapters/") for name in env.found_docs if name.startswith("chapters/")]

@@ -1,7 +1,8 @@
-"""The first use of a glossary's word in each chapter leads to the glossary, and shows the meaning on hover and on focus.
+"""The first use of a glossary's word in each chapter leads to the glossary, and shows the meaning on hover and on
+focus.
 
-Nothing is written in the chapters for this: after they are read, the first occurrence of each term in a paragraph is made into a link.
-Headings, captions, code, formulas, links and folded solutions are left alone.
+Nothing is written in the chapters for this: after they are read, the first occurrence of each term in a paragraph is
+made into a link. Headings, captions, code, formulas, links and folded solutions are left alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,16 @@ from docutils import nodes
 
 PAGE = "glossary"
 ALONE = {"score"}  # not in the plural: "it scores 1" is another word
-KEEP_OUT = (nodes.title, nodes.caption, nodes.literal, nodes.literal_block, nodes.math, nodes.reference, nodes.table, nodes.strong)
+KEEP_OUT = (
+    nodes.title,
+    nodes.caption,
+    nodes.literal,
+    nodes.literal_block,
+    nodes.math,
+    nodes.reference,
+    nodes.table,
+    nodes.strong,
+)
 
 
 def terms(env) -> dict[str, tuple[str, str]]:

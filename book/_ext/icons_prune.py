@@ -1,8 +1,8 @@
 """Keep the icons that the pages use.
 
-The theme loads all two thousand icons of Font Awesome on every page, 1.5 MB of script, and shows about fifteen. Here the others leave the
-script. The same icons come as fonts too, for what style sheets draw: these keep the signs that the sheets name. Source maps, which only a
-debugger asks for, leave the site.
+The theme loads all two thousand icons of Font Awesome on every page, 1.5 MB of script, and shows about fifteen. Here
+the others leave the script. The same icons come as fonts too, for what style sheets draw: these keep the signs that the
+sheets name. Source maps, which only a debugger asks for, leave the site.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from sphinx.util import logging
 
 SCRIPT = Path("_static", "scripts", "fontawesome.js")
 # One icon, as the script writes it: "arrow-up":[384,512,[8593],"f062","M214 ..."]
-ICON = re.compile(r'("?)([a-z0-9][a-z0-9-]*)\1:(\[\d+,\d+,(\[[^\]]*\]),"[0-9a-f]+",(?:"[^"]*"|\["[^"]*","[^"]*"\])\]),?')
+ICON = re.compile(
+    r'("?)([a-z0-9][a-z0-9-]*)\1:(\[\d+,\d+,(\[[^\]]*\]),"[0-9a-f]+",(?:"[^"]*"|\["[^"]*","[^"]*"\])\]),?'
+)
 USED = re.compile(r"\bfa-([a-z0-9][a-z0-9-]*)")
 
 log = logging.getLogger(__name__)
@@ -23,7 +25,10 @@ log = logging.getLogger(__name__)
 
 def shown(site: Path) -> set[str]:
     """The names that stand in pages and scripts: all icons in use, and some classes that are no icons."""
-    files = [*site.rglob("*.html"), *(p for p in site.rglob("*.js") if p.name != SCRIPT.name and p.stat().st_size < 1e6)]
+    files = [
+        *site.rglob("*.html"),
+        *(p for p in site.rglob("*.js") if p.name != SCRIPT.name and p.stat().st_size < 1e6),
+    ]
     return {name for path in files for name in USED.findall(path.read_text(encoding="utf-8", errors="replace"))}
 
 

@@ -1,7 +1,8 @@
 """Formulas are set by KaTeX, whose files lie in book/katex, so that no page needs a network.
 
-It is a quarter of MathJax in size and sets a chapter's formulas in a few hundredths of a second, before one begins to read. A page gets
-the TeX as text; ``katex_math.js`` sets it when the page is there. Without scripts, the TeX itself is what one reads.
+It is a quarter of MathJax in size and sets a chapter's formulas in a few hundredths of a second, before one begins to
+read. A page gets the TeX as text; ``katex_math.js`` sets it when the page is there. Without scripts, the TeX itself is
+what one reads.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def inline(self, node: nodes.math) -> None:
 
 
 def display(self, node: nodes.math_block) -> None:
-    """The formula, and before it the number if it has one; lines that end in a double backslash are aligned at their ``&``."""
+    """The formula, and before it the number if it has one; lines that end in a double backslash are aligned at their
+    ``&``.
+    """
     self.body.append(self.starttag(node, "div", CLASS="math notranslate nohighlight"))
     if node["number"]:
         self.body.append(f'<span class="eqno">({get_node_equation_number(self, node)})')

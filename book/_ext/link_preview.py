@@ -1,7 +1,8 @@
 """What a search engine, or a message with a link, says of a page.
 
-For a chapter, what its card on the first page says; for other pages, their first sentences that hold no formula. sphinxext-opengraph
-would take the first words as they come, with the TeX of their formulas, cut in the middle of a word.
+For a chapter, what its card on the first page says; for other pages, their first sentences that hold no formula.
+sphinxext-opengraph would take the first words as they come, with the TeX of their formulas, cut in the middle of a
+word.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What the page that samples in the browser needs beside it, in the built site's folder ``live``.
 
-The page's own scripts are copied. What is large becomes scripts too, since a page from file:// can load nothing else: ``runtime.js``
-holds ONNX Runtime, and NAME.js a network with its schedule and its classes. The page asks for them on a click.
-Networks are exported anew when their weights or the exporter have changed; ``_build/onnx`` keeps what was made.
+The page's own scripts are copied. What is large becomes scripts too, since a page from file:// can load nothing else:
+``runtime.js`` holds ONNX Runtime, and NAME.js a network with its schedule and its classes. The page asks for them on a
+click. Networks are exported anew when their weights or the exporter have changed; ``_build/onnx`` keeps what was made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,18 @@ PAGE = "live"
 OWN = ("ddim.js", "network.js", "page.js", "page.css")
 CLASSES = {
     "digits": [str(digit) for digit in range(10)],
-    "fashion-mnist": ["T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"],
+    "fashion-mnist": [
+        "T-shirt",
+        "trousers",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    ],
 }
 
 log = logging.getLogger(__name__)
@@ -47,7 +58,11 @@ def network_script(book: Path, name: str, kept: Path) -> str:
     if not path.is_file():
         saved = checkpoint.load(name)
         assert len(CLASSES[name]) == saved.config.classes
-        about = {"side": saved.config.image_size, "classes": CLASSES[name], "alphaBar": saved.schedule.alpha_bar.tolist()}
+        about = {
+            "side": saved.config.image_size,
+            "classes": CLASSES[name],
+            "alphaBar": saved.schedule.alpha_bar.tolist(),
+        }
         made = script(name, **about, onnx=text_of(onnx_export.export(saved)))
         kept.mkdir(parents=True, exist_ok=True)
         for old in kept.glob(f"{name}-*.js"):
@@ -57,7 +72,9 @@ def network_script(book: Path, name: str, kept: Path) -> str:
 
 
 def runtime_script(folder: Path) -> str:
-    """The script of ONNX Runtime. Its bundle names a source map that is not there; without that line no browser asks for it."""
+    """The script of ONNX Runtime. Its bundle names a source map that is not there; without that line no browser asks
+    for it.
+    """
     bundle = (folder / "ort.wasm.bundle.min.mjs").read_text(encoding="utf-8").partition("\n//# sourceMappingURL=")[0]
     return script("runtime", module=bundle, wasm=text_of((folder / "ort-wasm-simd-threaded.wasm.gz").read_bytes()))
 

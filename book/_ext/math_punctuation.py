@@ -1,7 +1,7 @@
 """Keep a full stop with the formula before it.
 
-Browsers may break a line on either side of an inline formula, also where a comma follows without a blank. Here the formula and
-what is attached to it become one unbreakable piece.
+Browsers may break a line on either side of an inline formula, also where a comma follows without a blank. Here the
+formula and what is attached to it become one unbreakable piece.
 """
 
 from __future__ import annotations

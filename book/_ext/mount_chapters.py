@@ -1,8 +1,8 @@
 """Show ../chapters to Sphinx as book/chapters.
 
-JupyterLab and nbval want the chapters in a folder of their own, and Sphinx reads nothing outside book/. So each build links
-them in, or copies them where links are not allowed (Windows without developer mode). The link is not committed: git on
-Windows would check it out as a text file.
+JupyterLab and nbval want the chapters in a folder of their own, and Sphinx reads nothing outside book/. So each build
+links them in, or copies them where links are not allowed (Windows without developer mode). The link is not committed:
+git on Windows would check it out as a text file.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python book/_tools/check_offline.py _build/html
 
-Reads what a browser would act on by itself: loading attributes and <link> in the pages, url() and @import in style sheets, and
-in scripts the calls that fetch a literal address. Links that a reader may click are left alone.
+Reads what a browser would act on by itself: loading attributes and <link> in the pages, url() and @import in style
+sheets, and in scripts the calls that fetch a literal address. Links that a reader may click are left alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,19 @@ from urllib.parse import unquote, urlsplit
 # the attributes that load when the page is shown, for any tag but the ones in LINKS
 LOADING = ("src", "srcset", "poster", "data", "background", "imagesrcset", "archive", "manifest", "ping")
 LINKS = ("a", "area", "base", "form")  # their href is followed on a click only
-QUIET_RELS = {"alternate", "author", "canonical", "help", "index", "genindex", "license", "next", "prev", "search", "up"}
+QUIET_RELS = {
+    "alternate",
+    "author",
+    "canonical",
+    "help",
+    "index",
+    "genindex",
+    "license",
+    "next",
+    "prev",
+    "search",
+    "up",
+}
 REMOTE = r"(?:https?:|wss?:|ftp:)?//"
 IS_REMOTE = re.compile(rf"\s*{REMOTE}", re.IGNORECASE)
 
@@ -49,7 +61,9 @@ def in_script(text: str) -> Iterator[str]:
 
 
 class Page(HTMLParser):
-    """Collects, from one page, the remote loads as ``(line, what)`` and the local files that it loads as ``(line, address)``."""
+    """Collects, from one page, the remote loads as ``(line, what)`` and the local files that it loads as ``(line,
+    address)``.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -144,7 +158,10 @@ def check(site: Path) -> tuple[int, list[str]]:
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if len(arguments) != 1 or not Path(arguments[0]).is_dir():
-        print(f"give the folder of a built site, such as _build/html (got {' '.join(arguments) or 'nothing'})", file=sys.stderr)
+        print(
+            f"give the folder of a built site, such as _build/html (got {' '.join(arguments) or 'nothing'})",
+            file=sys.stderr,
+        )
         return 2
     pages, faults = check(Path(arguments[0]))
     if not pages:

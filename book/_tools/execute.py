@@ -1,10 +1,12 @@
-"""Run chapters and store what they print: chapters/NN_slug.py (what one edits) -> NN_slug.ipynb (what is read and shipped).
+"""Run chapters and store what they print: chapters/NN_slug.py (what one edits) -> NN_slug.ipynb (what is read and
+shipped).
 
     python book/_tools/execute.py                           every chapter whose two files differ
     python book/_tools/execute.py --force chapters/01_forward.py    this one, whether they differ or not
 
-Where only the text or the tags of cells were edited, the outputs are kept and nothing is run. Use --force after a change in ddim_edu that
-alters what a chapter prints. Running twice gives the same bytes: no timings, no versions are stored, and a cell keeps its id.
+Where only the text or the tags of cells were edited, the outputs are kept and nothing is run. Use --force after a
+change in ddim_edu that alters what a chapter prints. Running twice gives the same bytes: no timings, no versions are
+stored, and a cell keeps its id.
 """
 
 from __future__ import annotations
@@ -87,7 +89,9 @@ def execute(py: Path, ipynb: Path) -> None:
 
 
 def edit_text(py: Path, ipynb: Path) -> bool:
-    """Bring an edited text, or a cell's tags, into the notebook and keep its outputs; False if any code was edited: it must run again."""
+    """Bring an edited text, or a cell's tags, into the notebook and keep its outputs; False if any code was edited: it
+    must run again.
+    """
     if not ipynb.exists():
         return False
     notebook, stored = read_source(py), nbformat.read(ipynb, as_version=4).cells
@@ -118,7 +122,9 @@ def _content(cell: nbformat.NotebookNode) -> tuple:
 
 
 def _ids(cells: list, stored: list) -> list[str]:
-    """An id for each cell: the stored one where the cell is the same or was edited in place, else one made from its text."""
+    """An id for each cell: the stored one where the cell is the same or was edited in place, else one made from its
+    text.
+    """
     ids: list[str | None] = [None] * len(cells)
     match = difflib.SequenceMatcher(None, [_key(c) for c in stored], [_key(c) for c in cells], autojunk=False)
     for _, old_start, old_end, new_start, new_end in match.get_opcodes():
@@ -163,7 +169,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("chapters", nargs="*", type=Path, help=".py files (default: all of chapters/)")
     parser.add_argument("--force", action="store_true", help="run them even if nothing was edited")
     arguments = parser.parse_args(argv)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as conftest.py has it for nbval: the order of a sum's terms stays the same
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", "1"
+    )  # as conftest.py has it for nbval: the order of a sum's terms stays the same
     os.environ.pop("MPLBACKEND", None)  # "agg" would make figures vanish
     profile = tempfile.TemporaryDirectory()  # IPython with its defaults, not the user's
     os.environ["IPYTHONDIR"] = profile.name

@@ -2,8 +2,8 @@
 
     python book/_tools/pdf.py _build/html _build/ddim.pdf
 
-Needs a Chromium on the machine, and playwright and pypdf, which come with the dev extra. The order is that of the table of contents; the
-reference of the package is left out, being for looking things up.
+Needs a Chromium on the machine, and playwright and pypdf, which come with the dev extra. The order is that of the table
+of contents; the reference of the package is left out, being for looking things up.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ def print_pages(site: Path, names: list[str], folder: Path, chromium: str) -> li
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if len(arguments) != 2:
-        print("give the folder of the built book and the file to write: pdf.py _build/html _build/ddim.pdf", file=sys.stderr)
+        print(
+            "give the folder of the built book and the file to write: pdf.py _build/html _build/ddim.pdf",
+            file=sys.stderr,
+        )
         return 2
     site, out = Path(arguments[0]), Path(arguments[1])
     if not (site / "index.html").is_file():
@@ -59,7 +62,10 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     chromium = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if chromium is None:
-        print(f"no Chromium on this machine (looked for {', '.join(BROWSERS)}); any browser prints a single page", file=sys.stderr)
+        print(
+            f"no Chromium on this machine (looked for {', '.join(BROWSERS)}); any browser prints a single page",
+            file=sys.stderr,
+        )
         return 2
     from pypdf import PdfWriter
 

@@ -1,5 +1,5 @@
-"""Two pictures of the book that no chapter makes, the same at every run: the one on its first page, book/images/front.png, and the one
-that stands in for the live sampler where no scripts run, book/images/live.png.
+"""Two pictures of the book that no chapter makes, the same at every run: the one on its first page,
+book/images/front.png, and the one that stands in for the live sampler where no scripts run, book/images/live.png.
 
     python book/_tools/posters.py
 """

@@ -3,8 +3,8 @@
     python book/_tools/time_chapters.py                              all
     python book/_tools/time_chapters.py chapters/01_forward.ipynb    this one; the others keep their times
 
-Written to results/chapter_times.json: processor seconds of the notebook's kernel on one thread, its start included, which is about what
-it takes on a machine with nothing else to do.
+Written to results/chapter_times.json: processor seconds of the notebook's kernel on one thread, its start included,
+which is about what it takes on a machine with nothing else to do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def spent() -> float:
 def cpu_seconds(path: Path) -> float:
     """Run a notebook, in a kernel of its own, and forget what it printed."""
     notebook, before = nbformat.read(path, as_version=4), spent()
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    ).execute()
     return spent() - before
 
 
@@ -46,7 +48,10 @@ def main(argv: list[str] | None = None) -> int:
     paths = [Path(name).resolve() for name in arguments] or everything
     times = json.loads(OUT.read_text(encoding="utf-8"))["chapters"] if OUT.exists() else {}
     for path in paths:
-        times[path.stem] = {"cpu_seconds": round(cpu_seconds(path), 1), "machine": platform.processor() or platform.machine()}
+        times[path.stem] = {
+            "cpu_seconds": round(cpu_seconds(path), 1),
+            "machine": platform.processor() or platform.machine(),
+        }
         print(f"{path.stem:24}{times[path.stem]['cpu_seconds']:6.1f} s", flush=True)
         ordered = {p.stem: times[p.stem] for p in everything if p.stem in times}
         about = {"command": "python book/_tools/time_chapters.py", "threads": 1, "chapters": ordered}

@@ -1,14 +1,15 @@
 r"""Sound as a picture, and back (floor 1; chapter 15).
 
-A recording becomes a *log-mel spectrogram*: 64 bands of frequency by 64 moments, in decibels, scaled to [-1, 1], the form in which a
-network can take sounds for grey images. Nothing here knows of networks.
+A recording becomes a *log-mel spectrogram*: 64 bands of frequency by 64 moments, in decibels, scaled to [-1, 1], the
+form in which a network can take sounds for grey images. Nothing here knows of networks.
 
 There::
 
     read_wav -> fit -> log_mel            8,064 samples of 8,000 a second -> (1, 64, 64)
 
-and back, where two things have been lost and must be guessed. The bands have averaged over frequencies: :func:`magnitude` finds the
-spectrum that is nowhere negative and fits them best. And the phases are gone: :func:`griffin_lim` finds some that agree with each other::
+and back, where two things have been lost and must be guessed. The bands have averaged over frequencies:
+:func:`magnitude` finds the spectrum that is nowhere negative and fits them best. And the phases are gone:
+:func:`griffin_lim` finds some that agree with each other::
 
     magnitude -> griffin_lim -> write_wav
 
@@ -60,8 +61,8 @@ class Recording(NamedTuple):
 def read_wav(source: Path | str | BinaryIO, rate: int = RATE, name: str = "") -> Recording:
     """A wav file as one channel of a given rate.
 
-    Whole numbers are brought to [-1, 1]; several channels are averaged; another rate is resampled by a polyphase filter, which
-    also removes what the new rate can't hold.
+    Whole numbers are brought to [-1, 1]; several channels are averaged; another rate is resampled by a polyphase
+    filter, which also removes what the new rate can't hold.
 
     Args:
         source: The file.
@@ -162,7 +163,8 @@ def fit(recording: Recording | Tensor, length: int = LENGTH, lead: int = LEAD) -
 
 
 def stft(sound: Tensor) -> Tensor:
-    """The short-time Fourier transform: at every ``HOP``-th sample, the spectrum of the ``WINDOW`` samples around it, Hann-weighted.
+    """The short-time Fourier transform: at every ``HOP``-th sample, the spectrum of the ``WINDOW`` samples around it,
+    Hann-weighted.
 
     Beyond its ends the sound is taken to be silent.
 
@@ -172,14 +174,17 @@ def stft(sound: Tensor) -> Tensor:
     Returns:
         ``(B, WINDOW / 2 + 1, L / HOP + 1)`` complex: frequencies from 0 to half the rate, by moments.
     """
-    return torch.stft(sound, WINDOW, HOP, window=_hann(sound.dtype), center=True, pad_mode="constant", return_complex=True)
+    return torch.stft(
+        sound, WINDOW, HOP, window=_hann(sound.dtype), center=True, pad_mode="constant", return_complex=True
+    )
 
 
 def istft(spectra: Tensor) -> Tensor:
-    r"""The sound whose transform lies nearest to given spectra, in the sense of :func:`norm` (Griffin and Lim 1984, eq. 6).
+    r"""The sound whose transform lies nearest to given spectra, in the sense of :func:`norm` (Griffin and Lim 1984, eq.
+    6).
 
-    If they are the transform of a sound, that is the sound. Most spectra aren't: neighbouring frames share three quarters of their
-    samples, and would have to agree on them.
+    If they are the transform of a sound, that is the sound. Most spectra aren't: neighbouring frames share three
+    quarters of their samples, and would have to agree on them.
 
     Args:
         spectra: ``(B, WINDOW / 2 + 1, M)`` complex.
@@ -194,7 +199,8 @@ def istft(spectra: Tensor) -> Tensor:
 
 
 def norm(spectra: Tensor) -> Tensor:
-    """Root of the sum of squares of each member's spectra, ``(B,)``, with negative frequencies, which are left out of ``stft``, counted.
+    """Root of the sum of squares of each member's spectra, ``(B,)``, with negative frequencies, which are left out of
+    ``stft``, counted.
 
     They are the conjugates of the positive ones, so that all but the first and the last frequency count twice.
     """
@@ -215,15 +221,16 @@ def spectral_convergence(sound: Tensor, magnitudes: Tensor) -> Tensor:
 def griffin_lim_path(
     magnitudes: Tensor, iterations: int = 60, momentum: float = 0.99, generator: torch.Generator | None = None
 ) -> Iterator[Tensor]:
-    r"""Sounds whose magnitudes come nearer and nearer to given ones (Griffin and Lim 1984; fast: Perraudin, Balazs, Søndergaard 2013).
+    r"""Sounds whose magnitudes come nearer and nearer to given ones (Griffin and Lim 1984; fast: Perraudin, Balazs,
+    Søndergaard 2013).
 
-    Two demands are met in turns: to be the transform of some sound (:math:`C_n = \text{stft}(\text{istft}(\cdot))`), and to have the
-    magnitudes A (keep the phases of :math:`T_n`, replace its magnitudes by A), where
+    Two demands are met in turns: to be the transform of some sound (:math:`C_n = \text{stft}(\text{istft}(\cdot))`),
+    and to have the magnitudes A (keep the phases of :math:`T_n`, replace its magnitudes by A), where
 
     .. math:: T_n = C_n + \gamma\, (C_n - C_{n-1}) .
 
-    With momentum :math:`\gamma = 0` both are nearest points and the distance between them never grows, which is the method of 1984.
-    :math:`\gamma` near 1 leaves that guarantee, and mostly ends nearer.
+    With momentum :math:`\gamma = 0` both are nearest points and the distance between them never grows, which is the
+    method of 1984. :math:`\gamma` near 1 leaves that guarantee, and mostly ends nearer.
 
     Args:
         magnitudes: ``(B, WINDOW / 2 + 1, M)``, not negative.
@@ -248,7 +255,9 @@ def griffin_lim_path(
         before = consistent
 
 
-def griffin_lim(magnitudes: Tensor, iterations: int = 60, momentum: float = 0.99, generator: torch.Generator | None = None) -> Tensor:
+def griffin_lim(
+    magnitudes: Tensor, iterations: int = 60, momentum: float = 0.99, generator: torch.Generator | None = None
+) -> Tensor:
     """The last sound of :func:`griffin_lim_path`."""
     return deque(griffin_lim_path(magnitudes, iterations, momentum, generator), maxlen=1)[0]
 
@@ -273,8 +282,8 @@ def mel_to_hertz(mel: Tensor | float) -> Tensor:
 def mel_filters() -> Tensor:
     """What each band takes of each frequency: ``(BANDS, WINDOW / 2 + 1)`` float64, not negative.
 
-    Triangles that stand evenly on the mel scale from 0 to half the rate. Each reaches from its left neighbour's peak to its right
-    neighbour's, so that between the first and the last peak the bands add up to 1 at every frequency.
+    Triangles that stand evenly on the mel scale from 0 to half the rate. Each reaches from its left neighbour's peak to
+    its right neighbour's, so that between the first and the last peak the bands add up to 1 at every frequency.
     """
     peaks = mel_to_hertz(torch.linspace(0, hertz_to_mel(RATE / 2).item(), BANDS + 2, dtype=torch.float64))
     hertz = torch.linspace(0, RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)
@@ -287,8 +296,8 @@ def mel_filters() -> Tensor:
 def log_mel(sound: Tensor) -> Tensor:
     """The picture of a sound.
 
-    The power of each band in decibels below the clip's loudest place, cut off at ``RANGE_DB`` and scaled to [-1, 1]. So it does
-    not depend on how loud the recording is. Silence is -1 everywhere.
+    The power of each band in decibels below the clip's loudest place, cut off at ``RANGE_DB`` and scaled to [-1, 1]. So
+    it does not depend on how loud the recording is. Silence is -1 everywhere.
 
     Args:
         sound: ``(B, L)`` with L a multiple of HOP.
@@ -308,8 +317,8 @@ def log_mel(sound: Tensor) -> Tensor:
 def magnitude(picture: Tensor, iterations: int = 100) -> Tensor:
     r"""Spectra that have the bands of a log-mel spectrogram, with the loudest band at 1.
 
-    There are four times as many frequencies as bands, so that many spectra fit. This finds one by the multiplicative updates of Lee
-    and Seung (2001) from an even start: for filters F and powers m of the bands,
+    There are four times as many frequencies as bands, so that many spectra fit. This finds one by the multiplicative
+    updates of Lee and Seung (2001) from an even start: for filters F and powers m of the bands,
 
     .. math:: p \leftarrow p \cdot \frac{F^\top m}{F^\top F p},
 
@@ -335,7 +344,9 @@ def magnitude(picture: Tensor, iterations: int = 100) -> Tensor:
     return power.sqrt()
 
 
-def to_sound(picture: Tensor, iterations: int = 60, momentum: float = 0.99, generator: torch.Generator | None = None) -> Tensor:
+def to_sound(
+    picture: Tensor, iterations: int = 60, momentum: float = 0.99, generator: torch.Generator | None = None
+) -> Tensor:
     """Sound with the log-mel spectrograms of a batch of pictures: :func:`magnitude`, then :func:`griffin_lim`.
 
     Args:

@@ -1,9 +1,9 @@
-"""The applications as a command: ``python -m ddim_edu.apps {interpolate,reconstruct,inpaint,upscale,colourise,edit} RUN_OR_CHECKPOINT
---images FILES --out FILE.png`` (floor 6). For sounds: :mod:`ddim_edu.apps.sound`.
+"""The applications as a command: ``python -m ddim_edu.apps {interpolate,reconstruct,inpaint,upscale,colourise,edit}
+RUN_OR_CHECKPOINT --images FILES --out FILE.png`` (floor 6). For sounds: :mod:`ddim_edu.apps.sound`.
 
-Images in, one picture out: a row for the input, one for what is left of it where something is taken away, and rows of answers. Without
-``--images`` the command takes images that the model was not trained on. Exit codes: 0 done; 2 called wrongly (one line on stderr says
-what); 130 stopped by Ctrl-C.
+Images in, one picture out: a row for the input, one for what is left of it where something is taken away, and rows of
+answers. Without ``--images`` the command takes images that the model was not trained on. Exit codes: 0 done; 2 called
+wrongly (one line on stderr says what); 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ _STREAM = 2000  # first word of the keys of the noise drawn here, far from those
 
 Spacing = Literal["leading", "linspace", "trailing", "quadratic", "quadratic-full"]
 Clip = float | Literal["off"]
-Checkpoint_ = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")]
+Checkpoint_ = Annotated[
+    tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Common:
 
     # A run folder, a checkpoint file, or the name of a shipped model.
     checkpoint: Checkpoint_ = ""
-    # Image files. Of another size than the model's, their central square is resized; colours are made grey where the model is.
+    # Image files. Of another size than the model's, their central square is resized; colours are made grey where the
+    # model is.
     images: tuple[Path, ...] = ()
     # Without --images: how many of those that the model's data set holds out. 0 takes 8, or as many as are needed.
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 0
@@ -63,8 +66,8 @@ class Common:
     steps: int = 50
     # Which levels the steps visit.
     spacing: Spacing = "trailing"
-    # The highest level to use. 0 takes 99 hundredths of T, and 90 where images are encoded: the last levels of the cosine schedule
-    # multiply a network's error.
+    # The highest level to use. 0 takes 99 hundredths of T, and 90 where images are encoded: the last levels of the
+    # cosine schedule multiply a network's error.
     top: int = 0
     # Keep the predicted image within [-clip, clip] on the way down; "off" lets it go where it goes.
     clip: Clip = 1.0
@@ -79,7 +82,9 @@ class Common:
 
     def __post_init__(self) -> None:
         if self.n < 0 or self.batch < 1:
-            raise ValueError(f"n = {self.n}, batch = {self.batch}: give a number of images, n = 0 for as many as are needed")
+            raise ValueError(
+                f"n = {self.n}, batch = {self.batch}: give a number of images, n = 0 for as many as are needed"
+            )
         if self.seed < 0:
             raise ValueError(f"seed = {self.seed}: give at least 0")
         if self.clip != "off" and not self.clip > 0:
@@ -119,7 +124,9 @@ class InterpolateOptions(OfClass):
         if self.frames < 2:
             raise ValueError(f"frames = {self.frames}: give at least 2, the ends")
         if self.corners != 2 and (self.along == "lerp" or self.film is not None):
-            raise ValueError(f"corners = {self.corners} goes along arcs, and into a picture: --along lerp and --film are for pairs")
+            raise ValueError(
+                f"corners = {self.corners} goes along arcs, and into a picture: --along lerp and --film are for pairs"
+            )
         if self.from_noise and self.images:
             raise ValueError("--from-noise draws its latents: leave out --images")
 
@@ -158,7 +165,9 @@ class RestoreOptions(OfClass):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.answers < 1 or self.travel < 1 or self.jump < 1:
-            raise ValueError(f"answers = {self.answers}, travel = {self.travel}, jump = {self.jump}: give at least 1 of each")
+            raise ValueError(
+                f"answers = {self.answers}, travel = {self.travel}, jump = {self.jump}: give at least 1 of each"
+            )
         check_eta(self.eta)
 
 
@@ -166,8 +175,8 @@ class RestoreOptions(OfClass):
 class InpaintOptions(RestoreOptions):
     """Fill in what a mask takes away."""
 
-    # left, right, top, bottom (that half is taken away), centre (the middle square), random (three pixels of four); or an image file
-    # of the model's size that is white where pixels are to be filled in and black where they are known.
+    # left, right, top, bottom (that half is taken away), centre (the middle square), random (three pixels of four); or
+    # an image file of the model's size that is white where pixels are to be filled in and black where they are known.
     mask: str = "centre"
     # The simple method instead: noisy known pixels replace the sampled ones at each level; no time travel.
     replace: bool = False
@@ -175,7 +184,9 @@ class InpaintOptions(RestoreOptions):
 
 @dataclasses.dataclass(frozen=True)
 class UpscaleOptions(RestoreOptions):
-    """Super-resolution: the mean over squares of pixels is given. Files of just that small size are taken as what is given."""
+    """Super-resolution: the mean over squares of pixels is given. Files of just that small size are taken as what is
+    given.
+    """
 
     # How many times smaller the given images are, in width and height.
     factor: int = 2
@@ -190,11 +201,14 @@ class ColouriseOptions(RestoreOptions):
 class EditOptions(Common):
     """Make images into those of another class, or of another model."""
 
-    # The classes to make, a row for each. If none is named, one row with all classes in turn: 0 from the first image, and so on.
+    # The classes to make, a row for each. If none is named, one row with all classes in turn: 0 from the first image,
+    # and so on.
     target: tuple[int, ...] = ()
-    # noise: noise the image part of the way and denoise it. invert: part of the way by the deterministic sampler, and back.
+    # noise: noise the image part of the way and denoise it. invert: part of the way by the deterministic sampler, and
+    # back.
     by: Literal["noise", "invert"] = "invert"
-    # How far up, from 0 (nothing changes) to 1 (all the way); auto is 0.6 by noise, and 1 by inversion, whose latents keep much.
+    # How far up, from 0 (nothing changes) to 1 (all the way); auto is 0.6 by noise, and 1 by inversion, whose latents
+    # keep much.
     strength: float | Literal["auto"] = "auto"
     # The class that the images are of, or any; for --by invert.
     source: int | Literal["any"] = "any"
@@ -223,10 +237,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name == "sound":
         return sound.main(words)
     if name is None and {"-h", "--help"} & set(words):
-        print(f"usage: {PROG} {{{','.join(COMMANDS)},sound}} ...\n\n{__doc__}\nTheir options: {PROG} inpaint --help, and so on.")
+        print(
+            f"usage: {PROG} {{{','.join(COMMANDS)},sound}} ...\n\n{__doc__}\nTheir options: {PROG} inpaint --help, and so on."
+        )
         return 0
     if name not in COMMANDS:
-        what = f"there is no application {name!r}{closest(name, [*COMMANDS, 'sound'])}" if name else "which application?"
+        what = (
+            f"there is no application {name!r}{closest(name, [*COMMANDS, 'sound'])}" if name else "which application?"
+        )
         return fail(f"{what} (known: {', '.join(COMMANDS)}, sound)")
     default, application = COMMANDS[name]
     try:
@@ -265,7 +283,9 @@ def interpolate(model: Checkpoint, options: InterpolateOptions) -> str:
     wanted = options.n or (8 if corners == 2 else corners)
     given = len(options.images) or wanted
     if given % 2 if corners == 2 else given != corners:
-        raise ValueError(f"{given} images: give {'an even number, for pairs' if corners == 2 else f'{corners}, the corners'}")
+        raise ValueError(
+            f"{given} images: give {'an even number, for pairs' if corners == 2 else f'{corners}, the corners'}"
+        )
     if options.from_noise:
         images, like = None, torch.empty(wanted, *model.image_shape)
     else:
@@ -279,7 +299,9 @@ def interpolate(model: Checkpoint, options: InterpolateOptions) -> str:
             latents = invert(eps_theta, images.to(device_of(model)), model.schedule, tau)
         if corners == 2:
             go = slerp if options.along == "slerp" else lerp
-            points = torch.stack([go(latents[0::2], latents[1::2], i / (frames - 1)) for i in range(frames)], 1)  # (rows, frames, C, H, W)
+            points = torch.stack(
+                [go(latents[0::2], latents[1::2], i / (frames - 1)) for i in range(frames)], 1
+            )  # (rows, frames, C, H, W)
         else:
             points = (square if corners == 4 else triangle)(*latents, frames)
         found = decode(eps_theta, points.reshape(-1, *model.image_shape), model.schedule, tau, clip=clip).cpu()
@@ -328,7 +350,9 @@ def upscale(model: Checkpoint, options: UpscaleOptions) -> str:
     operator, size = AveragePool(options.factor), model.config.image_size
     if size % options.factor:
         known = [f for f in range(2, size + 1) if size % f == 0]
-        raise ValueError(f"factor = {options.factor} does not divide the model's {size} pixels: give one of {', '.join(map(str, known))}")
+        raise ValueError(
+            f"factor = {options.factor} does not divide the model's {size} pixels: give one of {', '.join(map(str, known))}"
+        )
     levels(model, options)
     small = size // options.factor
     if options.images and {size_of(path) for path in options.images} == {(small, small)}:
@@ -341,7 +365,9 @@ def upscale(model: Checkpoint, options: UpscaleOptions) -> str:
 def colourise(model: Checkpoint, options: ColouriseOptions) -> str:
     """Colours for grey images; arguments and errors as for :func:`interpolate`."""
     if model.config.image_channels != 3:
-        raise ValueError(f"{options.checkpoint} makes grey images: colourise needs a model of colour images, such as cifar10-tiny")
+        raise ValueError(
+            f"{options.checkpoint} makes grey images: colourise needs a model of colour images, such as cifar10-tiny"
+        )
     levels(model, options)
     return _restore(model, options, Grey(), pictures(model, options))
 
@@ -357,13 +383,19 @@ def edit(model: Checkpoint, options: EditOptions) -> str:
         if options.target and not other.config.classes:
             raise ValueError(f"{options.decoder} knows no classes: leave out --target")
         if other.image_shape != model.image_shape:
-            raise ValueError(f"{options.decoder} makes images of {shape_text(other)}, and {options.checkpoint} of {shape_text(model)}")
+            raise ValueError(
+                f"{options.decoder} makes images of {shape_text(other)}, and {options.checkpoint} of {shape_text(model)}"
+            )
         if other.schedule.T != model.schedule.T:
-            raise ValueError(f"{options.decoder} has T = {other.schedule.T}, and {options.checkpoint} T = {model.schedule.T}")
+            raise ValueError(
+                f"{options.decoder} has T = {other.schedule.T}, and {options.checkpoint} T = {model.schedule.T}"
+            )
     else:
         other = model
         if not model.config.classes:
-            raise ValueError(f"{options.checkpoint} knows no classes: an edit needs a class to go to, or another model to --decoder")
+            raise ValueError(
+                f"{options.checkpoint} knows no classes: an edit needs a class to go to, or another model to --decoder"
+            )
     guided(model.model, model.model, options.scale)  # checks the scale
     targets = [checked(other, label) for label in options.target]
     images = pictures(model, options)
@@ -400,7 +432,13 @@ COMMANDS: dict[str, tuple[Common, Callable[..., str]]] = {
 
 
 def _restore(
-    model: Checkpoint, options: RestoreOptions, operator: Operator, images: Tensor | None, y: Tensor | None = None, *, naive: bool = False
+    model: Checkpoint,
+    options: RestoreOptions,
+    operator: Operator,
+    images: Tensor | None,
+    y: Tensor | None = None,
+    *,
+    naive: bool = False,
 ) -> str:
     """Take away, restore, write the picture; ``y`` where only that is known."""
     tau, label, clip = levels(model, options), checked(model, options.label), bound(options.clip)
@@ -414,7 +452,9 @@ def _restore(
     with Bar(options.steps * (1 if naive else options.travel)) as bar:
         eps_theta = network(model, label, options.batch, bar)
         if naive:
-            found = replace_known(eps_theta, operator, many, model.schedule, tau, eta=options.eta, generator=noise, clip=clip)
+            found = replace_known(
+                eps_theta, operator, many, model.schedule, tau, eta=options.eta, generator=noise, clip=clip
+            )
         else:
             how = {"eta": options.eta, "travel": options.travel, "jump": options.jump, "clip": clip}
             found = restore(eps_theta, operator, many, model.schedule, tau, generator=noise, **how)
@@ -460,7 +500,10 @@ def network(model: Checkpoint, labels: Tensor | int | None, batch: int, bar: Bar
 
     def eps_theta(x_t: Tensor, t: Tensor) -> Tensor:
         each = [labels] * len(x_t.split(batch)) if not isinstance(labels, Tensor) else labels.split(batch)
-        parts = [model.eps_theta(label)(x, level) for x, level, label in zip(x_t.split(batch), t.split(batch), each, strict=True)]
+        parts = [
+            model.eps_theta(label)(x, level)
+            for x, level, label in zip(x_t.split(batch), t.split(batch), each, strict=True)
+        ]
         bar.tick()
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -474,8 +517,9 @@ def levels(model: Checkpoint, options: Common) -> Tensor:
         ValueError: If the model has not so many.
     """
     T = model.schedule.T
-    # Where images are encoded, 90 hundredths: on the shipped Fashion-MNIST model the error of a round trip of 50 steps is a ninth of that
-    # with 99. Where the start is pure noise that would be too low: the images hold 15% of their signal there.
+    # Where images are encoded, 90 hundredths: on the shipped Fashion-MNIST model the error of a round trip of 50 steps
+    # is a ninth of that with 99. Where the start is pure noise that would be too low: the images hold 15% of their
+    # signal there.
     top = options.top or T - (T // 10 if options.encodes else T // 100)
     if not 1 <= top <= T:
         raise ValueError(f"top = {top}: give a level in 1..{T}")
@@ -562,9 +606,15 @@ def read_files(paths: Sequence[Path], size: int, channels: int) -> Tensor:
             resized.append(f"{path} was {width} x {height}")
         if colour and channels == 1 and not is_grey(path):
             grey.append(str(path))
-    for those, what in ((resized, f"central squares resized to the model's {size} x {size}"), (grey, "colours made grey (luma)")):
+    for those, what in (
+        (resized, f"central squares resized to the model's {size} x {size}"),
+        (grey, "colours made grey (luma)"),
+    ):
         if those:
-            print(f"{len(those)} of {len(paths)} images: {what} ({those[0]}{', ...' if len(those) > 1 else ''})", file=sys.stderr)
+            print(
+                f"{len(those)} of {len(paths)} images: {what} ({those[0]}{', ...' if len(those) > 1 else ''})",
+                file=sys.stderr,
+            )
     return torch.stack(found).float() / 127.5 - 1
 
 
@@ -624,7 +674,9 @@ def missing_of(model: Checkpoint, mask: str, seed: int) -> Tensor:
             raise ValueError(f"there is no mask {mask}: name an image file, or one of {', '.join(SIDES)}")
         if size_of(path) != (size, size):
             width, height = size_of(path)
-            raise ValueError(f"the mask {mask} has {width} x {height} pixels: make it {size} x {size}, as the model's images are")
+            raise ValueError(
+                f"the mask {mask} has {width} x {height} pixels: make it {size} x {size}, as the model's images are"
+            )
         try:
             missing = torch.tensor(read_image(path, size=size, channels=1))[0] > 127
         except Exception as error:  # as above

@@ -1,9 +1,9 @@
 """Editing real images: by noise and back, by inversion and back, and from one model to another (floor 4; chapter 14).
 
-Both functions walk part of the way up and come down by another predictor. :func:`renoise` goes up by noise (Meng et al. 2022, SDEdit):
-no two runs agree, and what the noise has drowned is invented anew. :func:`translate` goes up by the deterministic sampler run backwards:
-the latent keeps what the image was, as far as the predictor explains it. ``strength`` says how far up: the share of the steps, from 0
-(nothing changes) to 1 (all the way).
+Both functions walk part of the way up and come down by another predictor. :func:`renoise` goes up by noise (Meng et al.
+2022, SDEdit): no two runs agree, and what the noise has drowned is invented anew. :func:`translate` goes up by the
+deterministic sampler run backwards: the latent keeps what the image was, as far as the predictor explains it.
+``strength`` says how far up: the share of the steps, from 0 (nothing changes) to 1 (all the way).
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def renoise(
         x_0: ``(B, ...)`` images.
         schedule: the noise schedule.
         tau: levels to visit.
-        strength: how far up, as a share of the steps. 0 returns the images; 1 is nearly a new sample of the class, and quite one if
-            ``alpha_bar[tau[-1]]`` is 0.
+        strength: how far up, as a share of the steps. 0 returns the images; 1 is nearly a new sample of the class, and
+            quite one if ``alpha_bar[tau[-1]]`` is 0.
         eta: of the way down.
         generator: one for all, or one for each of the B.
         clip: as for :func:`ddim_edu.sampler.ddim_path`.
@@ -89,16 +89,17 @@ def translate(
 ) -> Tensor:
     r"""Encode images by one predictor and decode them by another, both deterministically.
 
-    With one model under two classes this is editing by inversion; with two models it is style transfer (Su et al. 2023, *Dual Diffusion
-    Implicit Bridges*). Encoder and decoder may change places: that leads back, up to the error of the steps. With one and the same for
-    both it reconstructs.
+    With one model under two classes this is editing by inversion; with two models it is style transfer (Su et al. 2023,
+    *Dual Diffusion Implicit Bridges*). Encoder and decoder may change places: that leads back, up to the error of the
+    steps. With one and the same for both it reconstructs.
 
     Args:
         encoder: the noise predictor of what the images are.
         decoder: the noise predictor of what they are to become.
         x_0: ``(B, ...)`` images.
         schedule: the noise schedule of the encoder.
-        tau: levels to visit, on both ways. On the cosine schedule let them end some levels below T: see :func:`ddim_edu.sampler.invert`.
+        tau: levels to visit, on both ways. On the cosine schedule let them end some levels below T: see
+            :func:`ddim_edu.sampler.invert`.
         strength: how far up, as a share of the steps. Halfway, more of the image is kept than its latent keeps.
         decoder_schedule: of the decoder, if it was trained with another one of the same T; the two should agree on
             :math:`\bar\alpha` at the level where the ways meet.

@@ -2,24 +2,26 @@ r"""Classes, and classifier-free guidance, in one convention (floor 4; chapter 1
 
 .. math:: \hat\epsilon = \epsilon_\theta(x_t) + s\, \bigl(\epsilon_\theta(x_t \mid c) - \epsilon_\theta(x_t)\bigr)
 
-With scale s = 0 that is the unconditional prediction, with 1 the conditional one, and beyond 1 it goes on in the same direction
-(Ho and Salimans 2022). The same knob has other numbers elsewhere:
+With scale s = 0 that is the unconditional prediction, with 1 the conditional one, and beyond 1 it goes on in the same
+direction (Ho and Salimans 2022). The same knob has other numbers elsewhere:
 
-==============================================  =================================  =====================================================
-where                                           its name                           our scale
-==============================================  =================================  =====================================================
-Ho and Salimans 2022, eq. 6                     w                                  1 + w
-CompVis latent-diffusion, Stable Diffusion      ``unconditional_guidance_scale``   the same
-diffusers, pipelines                            ``guidance_scale``                 the same above 1; at 1 and below, theirs is conditional
-diffusers, guiders with the original formula    ``guidance_scale``                 1 + theirs
-labml, code                                     ``uncond_scale``                   the same (the formula in its text has a wrong sign)
-==============================================  =================================  =====================================================
+==============================================  =================================
+===================================================== where                                           its name
+our scale ==============================================  =================================
+===================================================== Ho and Salimans 2022, eq. 6                     w
+1 + w CompVis latent-diffusion, Stable Diffusion      ``unconditional_guidance_scale``   the same diffusers, pipelines
+``guidance_scale``                 the same above 1; at 1 and below, theirs is conditional diffusers, guiders with the
+original formula    ``guidance_scale``                 1 + theirs labml, code
+``uncond_scale``                   the same (the formula in its text has a wrong sign)
+==============================================  =================================
+=====================================================
 
-**What it samples.** In each level by itself, the guided prediction is the score of :math:`q_t(x)\, q_t(c \mid x)^s`. It is tempting to
-conclude that the samples follow the tilted density :math:`p(x)\, p(c \mid x)^s`. They don't, for s other than 0 and 1: tilting and
-adding noise don't commute, so that these scores of different levels belong to no one process. For two Gaussians of one mean with
-variances v (all) and :math:`v_c` (the class), the deterministic sampler reaches the variance :math:`v^{1-s}\, v_c^s`, while the tilted
-density has :math:`1/((1-s)/v + s/v_c)` (Bradley and Nakkiran 2024). :class:`Tilted` is the density to hold samples against.
+**What it samples.** In each level by itself, the guided prediction is the score of :math:`q_t(x)\, q_t(c \mid x)^s`. It
+is tempting to conclude that the samples follow the tilted density :math:`p(x)\, p(c \mid x)^s`. They don't, for s other
+than 0 and 1: tilting and adding noise don't commute, so that these scores of different levels belong to no one process.
+For two Gaussians of one mean with variances v (all) and :math:`v_c` (the class), the deterministic sampler reaches the
+variance :math:`v^{1-s}\, v_c^s`, while the tilted density has :math:`1/((1-s)/v + s/v_c)` (Bradley and Nakkiran 2024).
+:class:`Tilted` is the density to hold samples against.
 """
 
 from __future__ import annotations
@@ -62,7 +64,8 @@ def guided(conditional: EpsTheta, unconditional: EpsTheta, scale: float) -> EpsT
 
 
 def of_class(mixture: GaussianMixture, components: int | Sequence[int]) -> GaussianMixture:
-    """The class of some components of an exact mixture: what is left when the class is known. Its ``eps`` is the exact conditional.
+    """The class of some components of an exact mixture: what is left when the class is known. Its ``eps`` is the exact
+    conditional.
 
     Args:
         mixture: all classes together.
@@ -78,7 +81,8 @@ def of_class(mixture: GaussianMixture, components: int | Sequence[int]) -> Gauss
 
 
 class Tilted:
-    r"""The density :math:`p(x)\, p(c \mid x)^s / Z` of a one-dimensional exact mixture, by quadrature: what guidance is said to sample.
+    r"""The density :math:`p(x)\, p(c \mid x)^s / Z` of a one-dimensional exact mixture, by quadrature: what guidance is
+    said to sample.
 
     Args:
         mixture: all classes together, of one dimension.
@@ -100,7 +104,13 @@ class Tilted:
     """
 
     def __init__(
-        self, mixture: GaussianMixture, components: int | Sequence[int], scale: float, *, reach: float = 12.0, points: int = 20_001
+        self,
+        mixture: GaussianMixture,
+        components: int | Sequence[int],
+        scale: float,
+        *,
+        reach: float = 12.0,
+        points: int = 20_001,
     ) -> None:
         if mixture.dim != 1:
             raise ValueError(f"the mixture has {mixture.dim} dimensions; the quadrature is for 1")

@@ -1,9 +1,9 @@
 r"""The geometry of latents: what lies between two of them, and which way an attribute lies (floor 4; chapter 12).
 
-The deterministic sampler makes the image a function of x_T, :func:`decode`, and :func:`ddim_edu.sampler.invert` goes back. So whatever
-one does to vectors can be done to images. One thing is to be minded: x_T is a draw from the standard normal, whose norm in D dimensions
-is within about one of :math:`\sqrt{D}`. The network has seen no others. A straight line between two draws passes the origin
-at :math:`\sqrt{D/2}`; :func:`slerp` goes round it.
+The deterministic sampler makes the image a function of x_T, :func:`decode`, and :func:`ddim_edu.sampler.invert` goes
+back. So whatever one does to vectors can be done to images. One thing is to be minded: x_T is a draw from the standard
+normal, whose norm in D dimensions is within about one of :math:`\sqrt{D}`. The network has seen no others. A straight
+line between two draws passes the origin at :math:`\sqrt{D/2}`; :func:`slerp` goes round it.
 
 Latents are ``(B, ...)``; each member of the batch is taken as one vector.
 """
@@ -34,8 +34,9 @@ def decode(
 ) -> Tensor:
     """The image that x_T stands for: :func:`ddim_edu.sampler.ddim_path` to its end.
 
-    With eta = 0 it is a function of x_T, and undoes :func:`ddim_edu.sampler.invert` up to the error of the steps; for Gaussian data and
-    its exact predictor an affine one. With eta > 0 it is not a function of x_T, unless the noise is held fixed too.
+    With eta = 0 it is a function of x_T, and undoes :func:`ddim_edu.sampler.invert` up to the error of the steps; for
+    Gaussian data and its exact predictor an affine one. With eta > 0 it is not a function of x_T, unless the noise is
+    held fixed too.
 
     Args:
         eps_theta: the noise predictor.
@@ -77,8 +78,8 @@ def slerp(a: Tensor, b: Tensor, u: float | Tensor) -> Tensor:
     .. math:: \frac{\sin((1 - u)\, \theta)}{\sin \theta}\, a + \frac{\sin(u\, \theta)}{\sin \theta}\, b,
               \qquad \theta \text{ the angle between } a \text{ and } b
 
-    Between vectors of one norm it keeps that norm and goes at constant speed. Between nearly parallel ones it becomes the straight line.
-    Outside 0..1 it goes on along the circle.
+    Between vectors of one norm it keeps that norm and goes at constant speed. Between nearly parallel ones it becomes
+    the straight line. Outside 0..1 it goes on along the circle.
 
     Args:
         a: ``(B, ...)``.
@@ -104,7 +105,8 @@ def slerp(a: Tensor, b: Tensor, u: float | Tensor) -> Tensor:
 
 
 def angle(a: Tensor, b: Tensor) -> Tensor:
-    """The angle between a and b, 0..pi, as ``(B,)`` float64 on the CPU; exact near both ends, where the arc cosine is not (Kahan).
+    """The angle between a and b, 0..pi, as ``(B,)`` float64 on the CPU; exact near both ends, where the arc cosine is
+    not (Kahan).
 
     Raises:
         ValueError: if a vector is zero.
@@ -146,7 +148,8 @@ def triangle(a: Tensor, b: Tensor, c: Tensor, n: int) -> Tensor:
         n: points along each side, at least 2.
 
     Returns:
-        ``(n (n + 1) / 2, ...)``: row 0 is a; row i has i + 1 points, from the side a-b to the side a-c; the last goes from b to c.
+        ``(n (n + 1) / 2, ...)``: row 0 is a; row i has i + 1 points, from the side a-b to the side a-c; the last goes
+            from b to c.
 
     Raises:
         ValueError: as :func:`slerp`, and if n < 2.
@@ -174,12 +177,13 @@ def between(
     Where the fraction is 0 or 1, what comes out is the reconstruction of an image, not the image.
 
     Args:
-        eps_theta: the noise predictor. It is asked for 2B images at a time on the way up and for UB on the way down, so bind one class
-            for all to it, or none.
+        eps_theta: the noise predictor. It is asked for 2B images at a time on the way up and for UB on the way down, so
+            bind one class for all to it, or none.
         a: ``(B, ...)`` images.
         b: same shape.
         schedule: the noise schedule.
-        tau: levels to visit. On the cosine schedule let them end some levels below T; see :func:`ddim_edu.sampler.invert`.
+        tau: levels to visit. On the cosine schedule let them end some levels below T; see
+            :func:`ddim_edu.sampler.invert`.
         fractions: U numbers; 0 is a, 1 is b.
         along: :func:`slerp` or :func:`lerp`.
         clip: as for :func:`ddim_edu.sampler.ddim_path`, on the way down.
@@ -188,7 +192,8 @@ def between(
         ``(U, B, ...)``.
 
     Raises:
-        ValueError: if the shapes differ, there are no fractions, or as ``along`` and :func:`ddim_edu.sampler.ddim_path`.
+        ValueError: if the shapes differ, there are no fractions, or as ``along`` and
+            :func:`ddim_edu.sampler.ddim_path`.
     """
     _check_same(a, b)
     if len(fractions) == 0:
@@ -212,7 +217,9 @@ def direction(having: Tensor, lacking: Tensor) -> Tensor:
         ValueError: if one of the two groups is empty.
     """
     if not len(having) or not len(lacking):
-        raise ValueError(f"{len(having)} latents that have it and {len(lacking)} that lack it: give at least one of each")
+        raise ValueError(
+            f"{len(having)} latents that have it and {len(lacking)} that lack it: give at least one of each"
+        )
     return having.mean(0) - lacking.mean(0)
 
 

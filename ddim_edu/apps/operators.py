@@ -1,10 +1,11 @@
 r"""What takes part of an image away: a mask, a coarser grid, the loss of colour (floor 4; chapter 13).
 
 Each is a linear map :math:`A` with its Moore-Penrose inverse :math:`A^+`. Every image splits in two,
-:math:`x = A^+ A x + (I - A^+ A)\, x`: the first part, in the range of :math:`A^+`, is what the observation :math:`y = A x` fixes; the
-second, in the null space of :math:`A`, is what it says nothing about. :meth:`Operator.correct` puts the observed first part into an
-image and leaves the second as it is (Wang, Yu and Zhang 2023, *Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model*,
-section 3.1), which is all that :mod:`ddim_edu.apps.restore` asks of an operator.
+:math:`x = A^+ A x + (I - A^+ A)\, x`: the first part, in the range of :math:`A^+`, is what the observation :math:`y = A
+x` fixes; the second, in the null space of :math:`A`, is what it says nothing about. :meth:`Operator.correct` puts the
+observed first part into an image and leaves the second as it is (Wang, Yu and Zhang 2023, *Zero-Shot Image Restoration
+Using Denoising Diffusion Null-Space Model*, section 3.1), which is all that :mod:`ddim_edu.apps.restore` asks of an
+operator.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BT601 = (0.299, 0.587, 0.114)
-"""What red, green and blue count in the luma of ITU-R BT.601, by which :mod:`ddim_edu.lab.folder` reads colours as grey."""
+"""What red, green and blue count in the luma of ITU-R BT.601, by which :mod:`ddim_edu.lab.folder` reads colours as
+grey.
+"""
 
 
 class Operator:
@@ -25,7 +28,8 @@ class Operator:
         raise NotImplementedError
 
     def pseudo_inverse(self, y: Tensor) -> Tensor:
-        """``A^+ y``: of all images that give the observation, the one with the smallest norm; ``(B, ...)``, of the shape of images.
+        """``A^+ y``: of all images that give the observation, the one with the smallest norm; ``(B, ...)``, of the
+        shape of images.
 
         Equations: eq:pseudo-inverse, eq:range-null
         """
@@ -72,7 +76,9 @@ class Mask(Operator):
         """
         shape = self.known.shape
         if len(shape) >= x.ndim or any(a not in (1, b) for a, b in zip(reversed(shape), reversed(x.shape))):
-            raise ValueError(f"a mask of shape {tuple(shape)} for images of shape {tuple(x.shape[1:])}: give one of their shape")
+            raise ValueError(
+                f"a mask of shape {tuple(shape)} for images of shape {tuple(x.shape[1:])}: give one of their shape"
+            )
         return x * self.known.to(x)
 
     def pseudo_inverse(self, y: Tensor) -> Tensor:
@@ -104,7 +110,9 @@ class AveragePool(Operator):
             ValueError: if the factor does not divide H and W.
         """
         if x.ndim != 4 or x.shape[-1] % self.factor or x.shape[-2] % self.factor:
-            raise ValueError(f"factor = {self.factor} does not divide images of {' x '.join(map(str, x.shape[-2:]))} pixels")
+            raise ValueError(
+                f"factor = {self.factor} does not divide images of {' x '.join(map(str, x.shape[-2:]))} pixels"
+            )
         return F.avg_pool2d(x, self.factor)
 
     def pseudo_inverse(self, y: Tensor) -> Tensor:
@@ -138,7 +146,9 @@ class Grey(Operator):
         return (x * self._column(x)).sum(1, keepdim=True)
 
     def pseudo_inverse(self, y: Tensor) -> Tensor:
-        """``(B, 3, H, W)``. It is not grey where the weights differ: green counts most, so a little green gives most luma."""
+        """``(B, 3, H, W)``. It is not grey where the weights differ: green counts most, so a little green gives most
+        luma.
+        """
         return y * self._column(y) / self.weights.square().sum().item()
 
     def show(self, y: Tensor) -> Tensor:

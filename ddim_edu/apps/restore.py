@@ -1,18 +1,19 @@
 r"""Restoration: an image from what is left of it, by a model that never saw the damage (floor 4; chapter 13).
 
-:func:`restore` samples as ever, and edits one thing: at every step the predicted x_0 is replaced by the nearest image that agrees with
-the observation, :meth:`ddim_edu.apps.operators.Operator.correct` (range/null-space correction; Wang, Yu and Zhang 2023, DDNM). As the
-last step ends in the predicted x_0 itself, the result gives the observation exactly. What the observation leaves open is the model's to
-fill in, and another seed fills it in otherwise.
+:func:`restore` samples as ever, and edits one thing: at every step the predicted x_0 is replaced by the nearest image
+that agrees with the observation, :meth:`ddim_edu.apps.operators.Operator.correct` (range/null-space correction; Wang,
+Yu and Zhang 2023, DDNM). As the last step ends in the predicted x_0 itself, the result gives the observation exactly.
+What the observation leaves open is the model's to fill in, and another seed fills it in otherwise.
 
 **What it is not.** These are not samples of the posterior :math:`p(x_0 \mid y)`. At level t the model is shown an x_t
-whose observed part is y with that level's noise, and predicts the rest from it as if the noise hid y. On a Gaussian with mean 1.2 and
-variance 0.36 given y, 50 steps with eta = 1 reach a mean of 0.73, and 1.06 with travel = 5 (with eta = 0, 0.51 and 0.99). Chapter 13
-derives the limit of short steps, 0.75 and 1.10 (0.52 and 1.00): the mean is always drawn towards too little.
+whose observed part is y with that level's noise, and predicts the rest from it as if the noise hid y. On a Gaussian
+with mean 1.2 and variance 0.36 given y, 50 steps with eta = 1 reach a mean of 0.73, and 1.06 with travel = 5 (with eta
+= 0, 0.51 and 0.99). Chapter 13 derives the limit of short steps, 0.75 and 1.10 (0.52 and 1.00): the mean is always
+drawn towards too little.
 
-**Time travel** (Lugmayr et al. 2022, RePaint, section 4.2): after a stretch of ``jump`` steps, go back up by the forward process, which
-is one draw of noise, and walk the stretch again, ``travel`` times in all. The open part then has time to come to agree with the observed
-part. It costs ``travel`` times the network calls.
+**Time travel** (Lugmayr et al. 2022, RePaint, section 4.2): after a stretch of ``jump`` steps, go back up by the
+forward process, which is one draw of noise, and walk the stretch again, ``travel`` times in all. The open part then has
+time to come to agree with the observed part. It costs ``travel`` times the network calls.
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ def restore(
         y: ``(B, ...)`` the observations.
         schedule: the noise schedule.
         tau: levels to visit.
-        eta: 1 by default. With 0 the noise that x_T holds in the observed part stays there on all levels, and the model has to fit the
-            rest to it. (The noise predicted is recomputed from the corrected x_0, as everywhere in this sampler. DDNM's code keeps the
-            network's, and its eta is the share of fresh noise.)
+        eta: 1 by default. With 0 the noise that x_T holds in the observed part stays there on all levels, and the model
+            has to fit the rest to it. (The noise predicted is recomputed from the corrected x_0, as everywhere in this
+            sampler. DDNM's code keeps the network's, and its eta is the share of fresh noise.)
         generator: one for all, or one for each of the B.
         travel: how often each stretch is walked; 1 is no time travel.
         jump: steps in a stretch. The topmost is shorter where ``jump`` does not divide S.
@@ -109,11 +110,12 @@ def replace_known(
 ) -> Tensor:
     r"""The simplest inpainting: at each level put the known pixels, with noise, in the place of the sampled ones.
 
-    (Song et al. 2021, *Score-Based Generative Modeling through SDEs*; RePaint without its time travel.) What stands in x_t at the known
-    pixels matters only to the network, so it suffices to change what the network is shown, and to put the known pixels into the result.
+    (Song et al. 2021, *Score-Based Generative Modeling through SDEs*; RePaint without its time travel.) What stands in
+    x_t at the known pixels matters only to the network, so it suffices to change what the network is shown, and to put
+    the known pixels into the result.
 
-    Next to :func:`restore` with the same mask there is only one difference: here the known pixels get fresh noise at each level, there
-    the noise follows the sampler's own path, so that x_t and x_s agree on it.
+    Next to :func:`restore` with the same mask there is only one difference: here the known pixels get fresh noise at
+    each level, there the noise follows the sampler's own path, so that x_t and x_s agree on it.
 
     Args:
         eps_theta: the noise predictor.

@@ -1,7 +1,7 @@
 """Speaking, and changing a recording's word or voice: ``python -m ddim_edu.apps sound`` (floor 6; chapter 15).
 
-Without a recording it speaks. With one (wav in, wav out) it goes up by inversion under the class that the recording is of, and
-comes down under another; what is not named stays as it was. Exit codes: as for the other applications.
+Without a recording it speaks. With one (wav in, wav out) it goes up by inversion under the class that the recording is
+of, and comes down under another; what is not named stays as it was. Exit codes: as for the other applications.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from ddim_edu.schedule import make_tau
 
 PROG = "python -m ddim_edu.apps sound"
 SHIPPED = (10, 6)  # words and speakers that the shipped classifiers know
-# The predicted latent is kept within so many standard deviations when a sound is made from nothing: one number of a thousand lies beyond in
-# recordings, and the first step, which leaves from nearly pure noise, would otherwise multiply the network's error there.
+# The predicted latent is kept within so many standard deviations when a sound is made from nothing: one number of a
+# thousand lies beyond in recordings, and the first step, which leaves from nearly pure noise, would otherwise multiply
+# the network's error there.
 CLIP = 4.0
 PAUSE = 1600  # samples between two sounds of a file
 _STREAM = 3000  # first word of the keys of the noise drawn here, far from those of training and sampling
@@ -57,7 +58,8 @@ class SoundOptions:
     speaker: str = ""
     # A recording to change: a wav file, or the name of one that comes with the package, such as 3_nicolas_0.
     input: Path | None = None
-    # What is said in the recording. By default its file's name tells (word_speaker_number.wav), or else a classifier that listens.
+    # What is said in the recording. By default its file's name tells (word_speaker_number.wav), or else a classifier
+    # that listens.
     from_word: str = ""
     # Who speaks in the recording; by default likewise.
     from_speaker: str = ""
@@ -116,7 +118,9 @@ class Voices:
         self.autoencoder: SavedAutoencoder = load_autoencoder(name, self.device)
         self.words, self.speakers = split_classes(self.autoencoder.classes)
         if model.config.classes not in (0, len(self.words) * len(self.speakers)):
-            raise ValueError(f"{model.path} has {model.config.classes} classes, and its autoencoder {len(self.autoencoder.classes)}")
+            raise ValueError(
+                f"{model.path} has {model.config.classes} classes, and its autoencoder {len(self.autoencoder.classes)}"
+            )
 
     def label(self, word: str, speaker: str) -> int:
         """The class of a word by a speaker.
@@ -137,7 +141,9 @@ class Voices:
             return self.model.eps_theta()
         return guided(self.model.eps_theta(labels), self.model.eps_theta(), scale)
 
-    def speak(self, labels: Tensor | None, n: int, steps: int, *, scale: float = 1.0, eta: float = 0.0, generator=None) -> Tensor:
+    def speak(
+        self, labels: Tensor | None, n: int, steps: int, *, scale: float = 1.0, eta: float = 0.0, generator=None
+    ) -> Tensor:
         """New spectrograms.
 
         Args:
@@ -177,7 +183,8 @@ class Voices:
             strength: How far up, as a share of the steps.
             scale: Of guidance, on the way down.
         """
-        # Where a latent is to come back, the top is lower, as everywhere in apps: the cosine schedule's last steps multiply errors.
+        # Where a latent is to come back, the top is lower, as everywhere in apps: the cosine schedule's last steps
+        # multiply errors.
         tau = make_tau(self.top(0.9), steps, "trailing")
         latents = self.autoencoder.encode(pictures)
         up, down = self.eps_theta(source), self.eps_theta(target, scale)
@@ -204,7 +211,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         options = parse(
-            SoundOptions(), sys.argv[1:] if arguments is None else arguments, prog=PROG, description=SoundOptions.__doc__.splitlines()[0]
+            SoundOptions(),
+            sys.argv[1:] if arguments is None else arguments,
+            prog=PROG,
+            description=SoundOptions.__doc__.splitlines()[0],
         )
         check_writable(options.out)
         distinct([options.out, options.picture], [options.input])
@@ -246,7 +256,10 @@ def speak(voices: Voices, options: SoundOptions) -> tuple[Tensor, str]:
     with Bar(voices, options.steps * (2 if labels is not None and options.scale not in (0, 1) else 1)):
         pictures = voices.speak(labels, n, options.steps, scale=options.scale, eta=options.eta, generator=generators)
     _show(pictures, options)
-    return pictures, f"{', '.join(names[:3])}{', ...' if n > 3 else ''} ({n} sound{'s' if n > 1 else ''}){_heard(voices, pictures)}"
+    return (
+        pictures,
+        f"{', '.join(names[:3])}{', ...' if n > 3 else ''} ({n} sound{'s' if n > 1 else ''}){_heard(voices, pictures)}",
+    )
 
 
 def change(voices: Voices, options: SoundOptions) -> tuple[Tensor, str]:
@@ -262,9 +275,14 @@ def change(voices: Voices, options: SoundOptions) -> tuple[Tensor, str]:
     what = "no classes"
     if voices.model.config.classes:
         named = NAMED.fullmatch(path.name)
-        told = [options.from_word or (named["word"] if named else ""), options.from_speaker or (named["speaker"] if named else "")]
+        told = [
+            options.from_word or (named["word"] if named else ""),
+            options.from_speaker or (named["speaker"] if named else ""),
+        ]
         known = (voices.words, voices.speakers)
-        guessed = not (options.from_word and options.from_speaker) and any(name not in names for name, names in zip(told, known))
+        guessed = not (options.from_word and options.from_speaker) and any(
+            name not in names for name, names in zip(told, known)
+        )
         if guessed:
             if (len(voices.words), len(voices.speakers)) != SHIPPED:
                 raise ValueError(f"what is {path}, and who speaks? say so with --from-word and --from-speaker")
@@ -273,13 +291,17 @@ def change(voices: Voices, options: SoundOptions) -> tuple[Tensor, str]:
         word, speaker = told
         source = voices.label(word, speaker)
         target = voices.label(options.word or word, options.speaker or speaker)
-        what = f"{word} {speaker}{' (by ear)' if guessed else ''} -> {options.word or word} {options.speaker or speaker}"
+        what = (
+            f"{word} {speaker}{' (by ear)' if guessed else ''} -> {options.word or word} {options.speaker or speaker}"
+        )
     elif options.word or options.speaker:
         voices.label(options.word, options.speaker)
     for note in clip.notes:
         print(f"{path}: {note}", file=sys.stderr)
     with Bar(voices, options.steps * (3 if target is not None and options.scale not in (0, 1) else 2)):
-        changed = voices.change(picture.to(voices.device), source, target, options.steps, strength=options.strength, scale=options.scale)
+        changed = voices.change(
+            picture.to(voices.device), source, target, options.steps, strength=options.strength, scale=options.scale
+        )
     _show(torch.cat([picture, changed.cpu()]), options)
     return changed, what + _heard(voices, changed)
 

@@ -1,7 +1,7 @@
 """A conformance kit for DDIM code: a verdict, and the name of the bug (floor 5).
 
-``check(function, kind)`` gives a :class:`~ddim_edu.conformance.report.Verdict`; ``assert_conforms(function, kind)`` is the line
-for a test of your own::
+``check(function, kind)`` gives a :class:`~ddim_edu.conformance.report.Verdict`; ``assert_conforms(function, kind)`` is
+the line for a test of your own::
 
     from ddim_edu.conformance import assert_conforms
 

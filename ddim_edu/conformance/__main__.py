@@ -44,9 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("target", metavar="FILE.py:FUNCTION", help="or package.module:function")
     parser.add_argument("--kind", required=True, choices=list(KINDS), help="what it is")
-    parser.add_argument("--arrays", choices=ARRAYS, help="what the function takes (default: torch, else what it runs with)")
+    parser.add_argument(
+        "--arrays", choices=ARRAYS, help="what the function takes (default: torch, else what it runs with)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the verdict there, as JSON")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the verdict there, for a pull request: .html, else Markdown")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write the verdict there, for a pull request: .html, else Markdown"
+    )
     try:
         options = parser.parse_args(arguments)
         listen()  # before the file binds torch's functions to names of its own

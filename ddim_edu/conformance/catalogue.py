@@ -1,7 +1,7 @@
 r"""Known mistakes (floor 4): each replaces one line of :mod:`ddim_edu.conformance.reference`, and says what that does.
 
-``abar_t`` and ``abar_s`` are alpha-bar at the level left and at the level reached. Equation numbers are those of the DDIM paper (whose
-alpha is our alpha-bar) unless another is named.
+``abar_t`` and ``abar_s`` are alpha-bar at the level left and at the level reached. Equation numbers are those of the
+DDIM paper (whose alpha is our alpha-bar) unless another is named.
 """
 
 from __future__ import annotations
@@ -52,10 +52,21 @@ class Mistake:
 def _mistakes() -> list[Mistake]:
     found: list[Mistake] = []
 
-    def add(id, kinds, yours, right, where, picture, verdict="wrong", families=("linear", "scaled-linear", "cosine"), **change):
+    def add(
+        id,
+        kinds,
+        yours,
+        right,
+        where,
+        picture,
+        verdict="wrong",
+        families=("linear", "scaled-linear", "cosine"),
+        **change,
+    ):
         found.append(Mistake(id, kinds, change, yours, right, where, picture, verdict, families))
 
-    # -- the direction: how much of the predicted noise is put back ------------------------------------------------------------------
+    # -- the direction: how much of the predicted noise is put back
+    # ------------------------------------------------------------------
     right, where = "sqrt(1 - abar_s - sigma^2) eps", "eq. 12, second term"
     for id, yours, picture, along in [
         ("direction-missing", "0 for the direction",
@@ -101,7 +112,8 @@ def _mistakes() -> list[Mistake]:
     ]:  # fmt: skip
         add(id, STEP, yours, right, where, picture, eps_hat=eps_hat)
 
-    # -- sigma: the standard deviation of the fresh noise ----------------------------------------------------------------------------
+    # -- sigma: the standard deviation of the fresh noise
+    # ----------------------------------------------------------------------------
     right, where = "sigma = eta sqrt((1 - abar_s)/(1 - abar_t)) sqrt(1 - abar_t/abar_s)", "eq. 16"
     beta = "DDPM's beta in the place of its beta-tilde: "
     for id, yours, picture, sigma in [
@@ -159,7 +171,8 @@ def _mistakes() -> list[Mistake]:
     ]:  # fmt: skip
         add(id, SIGMA, yours, right, where, picture, sigma=sigma)
 
-    # -- the predicted x_0 -----------------------------------------------------------------------------------------------------------
+    # -- the predicted x_0
+    # -----------------------------------------------------------------------------------------------------------
     right, where = "x_0 = (x_t - sqrt(1 - abar_t) eps)/sqrt(abar_t)", "eq. 9"
     for id, yours, picture, x0_hat in [
         ("x0-roots-swapped", "x_0 = (x_t - sqrt(abar_t) eps)/sqrt(1 - abar_t)", "At high levels next to all of the noise stays in.",
@@ -194,7 +207,10 @@ def _mistakes() -> list[Mistake]:
          "One step's worth of noise is taken away in the place of all.",
          lambda v: (v.x - (1 - v.abar_t / v.abar_s) / v.root(1 - v.abar_t) * v.eps) / v.root(v.abar_t / v.abar_s)),
     ]:  # fmt: skip
-        at_data = id not in ("x0-roots-swapped", "x0-beta")  # these divide by 0 at the data, from where an inversion starts
+        at_data = id not in (
+            "x0-roots-swapped",
+            "x0-beta",
+        )  # these divide by 0 at the data, from where an inversion starts
         add(id, STEP + (INVERT if at_data else ()), yours, right, where, picture, x0_hat=x0_hat)
     add("v-read-as-eps", STEP + INVERT, "the network's output is read as a velocity v: x_0 = sqrt(abar_t) x_t - sqrt(1 - abar_t) v",
         "it is eps: " + right, where, "Wrong colours and noise at once; nothing is recognisable.",
@@ -209,7 +225,8 @@ def _mistakes() -> list[Mistake]:
     add("x0-read-as-eps-half", STEP + INVERT, "the network's output stands both for x_0 and for eps", "it is eps: " + right, where,
         "Pure noise comes out.", x0_hat=lambda v: v.eps)  # fmt: skip
 
-    # -- where the predicted x_0 is put ----------------------------------------------------------------------------------------------
+    # -- where the predicted x_0 is put
+    # ----------------------------------------------------------------------------------------------
     right, where = "sqrt(abar_s) x_0", "eq. 12, first term"
     for id, yours, picture, signal in [
         ("signal-at-t", "sqrt(abar_t) x_0: t for s", "The picture is held at the contrast of the level that was left.", lambda v: v.root(v.abar_t)),
@@ -222,7 +239,8 @@ def _mistakes() -> list[Mistake]:
     ]:  # fmt: skip
         add(id, STEP + (() if id.endswith("sigma") else INVERT), yours, right, where, picture, signal=signal)
 
-    # -- the fresh noise -------------------------------------------------------------------------------------------------------------
+    # -- the fresh noise
+    # -------------------------------------------------------------------------------------------------------------
     right, where = "sigma z with z standard normal", "eq. 12, third term"
     for id, yours, picture, fresh in [
         ("noise-missing", "no fresh noise", "Above eta = 0 room is made for fresh noise that never comes: blurred, pale pictures.", lambda v: 0.0),
@@ -263,9 +281,18 @@ def _mistakes() -> list[Mistake]:
         ("noise-uniform", "z from the uniform distribution on [0, 1)", "Every step adds brightness: pictures drift to white.", lambda v: torch.rand_like(v.x)),
         ("noise-is-x-T", "x_T again for z", "Above eta = 0 the start shines through all steps.", lambda v: v.x_T),
     ]:  # fmt: skip
-        add(id, LOOP, yours, "fresh standard normal noise for every element, picture and step", where, picture, draw=draw)
+        add(
+            id,
+            LOOP,
+            yours,
+            "fresh standard normal noise for every element, picture and step",
+            where,
+            picture,
+            draw=draw,
+        )
 
-    # -- the last step ---------------------------------------------------------------------------------------------------------------
+    # -- the last step
+    # ---------------------------------------------------------------------------------------------------------------
     add("last-step-abar-1", STEP, "the last step ends at abar_1", "abar_0 = 1: the last step returns the predicted x_0", "eq. 12 with alpha_0 = 1",
         "A trace of noise, of deviation sqrt(1 - abar_1), stays in every picture.",
         abar_s=lambda v: v.abar[max(v.s, 1)])  # fmt: skip
@@ -277,7 +304,8 @@ def _mistakes() -> list[Mistake]:
     add("last-step-skipped", STEP, "the last step returns x_t as it is", "the predicted x_0", "eq. 12 with alpha_0 = 1",
         "The noise of the last level visited stays in the picture.", x_s=lambda v: v.signal * v.x0 + v.along * v.eps_hat + v.fresh * v.z if v.s else v.x)  # fmt: skip
 
-    # -- which alpha-bar -------------------------------------------------------------------------------------------------------------
+    # -- which alpha-bar
+    # -------------------------------------------------------------------------------------------------------------
     right, where = "abar_t = alpha_bar[t], with level 0, the data, at index 0", "the contract; eq. 12"
     for id, yours, picture, at in [
         ("index-minus-one", "alpha_bar[t-1] and alpha_bar[s-1]", "Every level is taken for the one below; the last step reads alpha_bar[-1] = abar_T.",
@@ -317,7 +345,8 @@ def _mistakes() -> list[Mistake]:
     ]:  # fmt: skip
         add(id, kinds, yours, right, where, picture, **change)
 
-    # -- clipping --------------------------------------------------------------------------------------------------------------------
+    # -- clipping
+    # --------------------------------------------------------------------------------------------------------------------
     add("clip-without-eps", STEP, "x_0 is clamped to [-1, 1], and eps is left as it was",
         "eps recomputed from the clamped x_0, so that both belong to x_t", "eq. 12; chapter 6",
         "x_t is no longer what x_0 and eps say it is: with few steps, colours saturate.", x0=lambda v: v.x0_hat.clip(-1, 1))  # fmt: skip
@@ -343,7 +372,8 @@ def _mistakes() -> list[Mistake]:
     add("clip-to-01-with-eps", STEP, "x_0 is clamped to [0, 1], and eps recomputed to agree", "data is in [-1, 1]", "the contract", "Everything dark is cut off.",
         x0=lambda v: v.x0_hat.clip(0, 1), eps_hat=lambda v: (v.x - v.root(v.abar_t) * v.x0) / v.root(1 - v.abar_t))  # fmt: skip
 
-    # -- the levels visited ----------------------------------------------------------------------------------------------------------
+    # -- the levels visited
+    # ----------------------------------------------------------------------------------------------------------
     add("stride-recomputed", LOOP, "s = t - T//S, computed beside the list of levels", "s is the next level of the list", "section 4.2",
         "Where the list has another stride, x_s stands at a level that the network is not asked about: blur or grain.",
         abar_s=lambda v: v.abar[max(v.t - v.T // v.S, 0)])  # fmt: skip
@@ -376,7 +406,8 @@ def _mistakes() -> list[Mistake]:
     ]:  # fmt: skip
         add(id, kinds, yours, right, where, picture, tau=tau)
 
-    # -- how the network is asked ----------------------------------------------------------------------------------------------------
+    # -- how the network is asked
+    # ----------------------------------------------------------------------------------------------------
     right, where = "eps_theta(x_t, t) with the level t of x_t", "eq. 12; the contract"
     for id, yours, picture, asked in [
         ("asked-at-index", "the network is asked at the index of the step, 0..S-1, not at its level", "The network thinks that x_t is nearly clean: noise stays.",
@@ -397,7 +428,8 @@ def _mistakes() -> list[Mistake]:
     add("start-scaled", LOOP, "x_T is multiplied by sqrt(1 - abar_T)", "x_T as it is: standard normal", "section 4.1",
         "Next to nothing where abar_T is small.", "convention", start=lambda v: v.x_T * (1 - v.abar[v.T]) ** 0.5)  # fmt: skip
 
-    # -- inversion -------------------------------------------------------------------------------------------------------------------
+    # -- inversion
+    # -------------------------------------------------------------------------------------------------------------------
     right, where = "at the level t that is being left, upwards (Euler's method for eq. 14)", "section 4.3"
     for id, yours, picture, change in [
         ("invert-asked-at-end", "the network is asked at s, the level being reached, with the x of level t",
@@ -425,7 +457,8 @@ def _mistakes() -> list[Mistake]:
     ]:  # fmt: skip
         add(id, INVERT, yours, right, where, picture, **change)
 
-    # -- schedules -------------------------------------------------------------------------------------------------------------------
+    # -- schedules
+    # -------------------------------------------------------------------------------------------------------------------
     right, where = "alpha_bar_t = prod_{i <= t} (1 - beta_i), alpha_bar_0 = 1", "DDPM eq. 4"
     for id, yours, picture, change in [
         ("schedule-alpha", "alpha_t = 1 - beta_t, not multiplied up", "x_T keeps nearly all signal: the network never learns from noise.", dict(kept=lambda v: v.alpha)),
@@ -478,7 +511,11 @@ def _sigma_of_mu(v):
 
 
 def _family_beta(v):
-    return {"linear": lambda: np.linspace(1e-4, 0.02, v.T), "scaled-linear": lambda: np.linspace(*v.root_ends, v.T) ** 2, "cosine": lambda: v.cut}[v.family]()
+    return {
+        "linear": lambda: np.linspace(1e-4, 0.02, v.T),
+        "scaled-linear": lambda: np.linspace(*v.root_ends, v.T) ** 2,
+        "cosine": lambda: v.cut,
+    }[v.family]()
 
 
 def _in(dtype, v):

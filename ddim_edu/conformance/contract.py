@@ -1,8 +1,8 @@
 r"""The contract, and what a function does when it is called by it (floor 4).
 
-Whatever the kind, what comes out is a list of :class:`Move`: a state, the noise predicted in it, the two levels, and the state that the
-function made of them. Samplers and inversions are recorded from inside the network that they are given: what they asked, at which level
-of which state, and what they drew at random.
+Whatever the kind, what comes out is a list of :class:`Move`: a state, the noise predicted in it, the two levels, and
+the state that the function made of them. Samplers and inversions are recorded from inside the network that they are
+given: what they asked, at which level of which state, and what they drew at random.
 """
 
 from __future__ import annotations
@@ -118,7 +118,11 @@ def load(target: str) -> Callable:
     for part in name.split("."):
         found = getattr(found, part, None)
     if not callable(found):
-        have = [key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == module.__name__]
+        have = [
+            key
+            for key, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", "") == module.__name__
+        ]
         raise Refused(f"{file} has no function {name}" + (f"; it has {', '.join(have[:6])}" if have else ""))
     return found
 
@@ -142,7 +146,8 @@ ARRAYS = ("torch", "numpy", "jax")
 
 
 def speaking(f: Callable, arrays: str) -> Callable:
-    """A function of numpy or jax arrays as one of torch tensors, which the contract names: the only place of this conversion.
+    """A function of numpy or jax arrays as one of torch tensors, which the contract names: the only place of this
+    conversion.
 
     Each tensor that it is given is converted, and a network that it is given takes such arrays and answers with them.
 
@@ -171,7 +176,9 @@ def speaking(f: Callable, arrays: str) -> Callable:
 
     def asked_with_arrays(network: Callable) -> Callable:
         def ask(x, t):
-            return make(network(torch.from_numpy(np.array(x)), torch.from_numpy(np.array(t)) if np.ndim(t) else t).numpy())
+            return make(
+                network(torch.from_numpy(np.array(x)), torch.from_numpy(np.array(t)) if np.ndim(t) else t).numpy()
+            )
 
         return ask
 
@@ -192,7 +199,12 @@ def quiet() -> Iterator[None]:
     import io
     import warnings
 
-    with torch.no_grad(), np.errstate(all="ignore"), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        torch.no_grad(),
+        np.errstate(all="ignore"),
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         with contextlib.redirect_stderr(io.StringIO()):  # progress bars
             yield
@@ -204,7 +216,9 @@ def call_step(f: Callable, move: Move, alpha_bar: torch.Tensor, how: str) -> np.
     t, s = WAYS[how](move.t, len(move.x)), WAYS[how](move.s, len(move.x))
     abar = alpha_bar.numpy() if how == "numpy" else alpha_bar
     with quiet():
-        got = first_of(f(tensor(move.x.copy()), tensor(move.eps.copy()), t, s, move.eta, tensor(move.noise.copy()), abar))
+        got = first_of(
+            f(tensor(move.x.copy()), tensor(move.eps.copy()), t, s, move.eta, tensor(move.noise.copy()), abar)
+        )
     got = array(got)
     if got.shape != move.x.shape:
         raise ValueError(f"x_s has shape {got.shape}, x_t {move.x.shape}")
@@ -256,7 +270,9 @@ class Network:
         # From the betas, so that the mixture's schedule is this one to rounding.
         schedule = NoiseSchedule.from_betas(1 - alpha_bar[1:] / alpha_bar[:-1])
         size = int(np.prod(shape))
-        rows = torch.tensor([[1.0, -1.0, 0.5, 0.25], [-0.75, 0.5, 1.0, -1.0], [0.25, 1.0, -0.5, -0.25]], dtype=torch.float64)
+        rows = torch.tensor(
+            [[1.0, -1.0, 0.5, 0.25], [-0.75, 0.5, 1.0, -1.0], [0.25, 1.0, -0.5, -0.25]], dtype=torch.float64
+        )
         means = spread * rows.repeat(1, -(-size // 4))[: len(weights), :size]
         self.data = GaussianMixture(weights, means, (0.02 * spread if std is None else std) ** 2, schedule)
         self.T, self.shape, self.run = schedule.T, shape, None
@@ -285,7 +301,9 @@ _listeners: list[list] = []
 
 
 def listen() -> None:
-    """From now on, what torch and numpy draw at random is shown to whoever records. Called before a file under test is imported."""
+    """From now on, what torch and numpy draw at random is shown to whoever records. Called before a file under test is
+    imported.
+    """
     if getattr(torch.randn, "listened", False):
         return
 
@@ -319,7 +337,9 @@ def overhear(draws: list) -> Iterator[None]:
         _listeners.pop()
 
 
-def record(f: Callable, network: Network, start: np.ndarray, S: int, eta: float | None, alpha_bar: np.ndarray, seed: int = 0) -> Run:
+def record(
+    f: Callable, network: Network, start: np.ndarray, S: int, eta: float | None, alpha_bar: np.ndarray, seed: int = 0
+) -> Run:
     """Run a sampler (or, without an eta, an inversion) and write down what it did."""
     run, first_error = Run(S, eta or 0.0, start), ""
     network.run = run
@@ -330,7 +350,9 @@ def record(f: Callable, network: Network, start: np.ndarray, S: int, eta: float 
         np.random.seed(seed)
         try:
             with quiet(), overhear(run.draws):
-                got = array(first_of(f(network, x.clone(), S, given) if eta is None else f(network, x.clone(), S, eta, given)))
+                got = array(
+                    first_of(f(network, x.clone(), S, given) if eta is None else f(network, x.clone(), S, eta, given))
+                )
             if got.shape != start.shape:
                 raise ValueError(f"the result has shape {got.shape}, the start {start.shape}")
             run.result, run.error = got, ""

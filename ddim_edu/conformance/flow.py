@@ -1,7 +1,7 @@
 r"""A sampler as a whole, against what is known of its result (floor 4), where each of its steps was found right.
 
-At eta = 0 samplers follow the flow of an ordinary differential equation, and DDIM is of first order: twice the steps, half the error. At
-eta = 1 a Gaussian stays one, and its mean and variance after each step have a formula.
+At eta = 0 samplers follow the flow of an ordinary differential equation, and DDIM is of first order: twice the steps,
+half the error. At eta = 1 a Gaussian stays one, and its mean and variance after each step have a formula.
 """
 
 from __future__ import annotations
@@ -43,12 +43,18 @@ def order(verdict: Verdict, f: Callable) -> bool:
 
 
 def moments(verdict: Verdict, f: Callable, n: int = 4000) -> bool:
-    """At eta = 1, on a Gaussian in two dimensions: mean and variance of ``n`` samples, against those that the levels asked give."""
+    """At eta = 1, on a Gaussian in two dimensions: mean and variance of ``n`` samples, against those that the levels
+    asked give.
+    """
     abar, S = schedule(1000), 10
     network = Network(abar, shape=SHAPE, std=0.3, weights=(1.0,))
     run = record(f, network, _states(n), S, 1.0, abar)
     if run.result is None or len(run.asked) != S:
-        return _wrong(verdict, "moments at eta = 1", f"with a batch of {n} it fails: {run.error or f'{len(run.asked)} calls at S = {S}'}")
+        return _wrong(
+            verdict,
+            "moments at eta = 1",
+            f"with a batch of {n} it fails: {run.error or f'{len(run.asked)} calls at S = {S}'}",
+        )
     mean, variance = _gaussian(network, [*(int(t) for t in run.asked), 0], abar)
     samples = run.result.reshape(n, -1)
     off = np.abs(samples.mean(0) - mean) / np.sqrt(variance / n)
@@ -88,7 +94,9 @@ def _flow(top: int) -> np.ndarray:
 
 
 def _gaussian(network: Network, levels: Sequence[int], abar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance, by coordinate, of what right steps at eta = 1 make of standard normal noise: each step is affine in the state."""
+    """Mean and variance, by coordinate, of what right steps at eta = 1 make of standard normal noise: each step is
+    affine in the state.
+    """
     mean, variance = np.zeros(2), np.ones(2)
     for t, s in zip(levels, levels[1:]):
         ends = torch.tensor([[0.0, 0.0], [1.0, 1.0]], dtype=torch.float64)

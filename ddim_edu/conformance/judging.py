@@ -62,7 +62,11 @@ def all_ran(verdict: Verdict, runs: Sequence[Run], what: str) -> bool:
 def see_finite(verdict: Verdict, moves: Sequence[Move]) -> None:
     """Look for numbers that are not finite."""
     bad = next((m for m in moves if not np.isfinite(m.x_s).all()), None)
-    verdict.saw("finite", bad is None, "no NaN, no infinity" if bad is None else f"not at t = {bad.t}, s = {bad.s}, eta = {bad.eta:g}")
+    verdict.saw(
+        "finite",
+        bad is None,
+        "no NaN, no infinity" if bad is None else f"not at t = {bad.t}, s = {bad.s}, eta = {bad.eta:g}",
+    )
 
 
 def see_last_step(verdict: Verdict, moves: Sequence[Move]) -> None:
@@ -79,7 +83,12 @@ def see_last_step(verdict: Verdict, moves: Sequence[Move]) -> None:
 
 
 def see_coefficients(
-    verdict: Verdict, moves: Sequence[Move], abar: np.ndarray, label: str, instead: Sequence[Move] | None = None, kind: str = "step"
+    verdict: Verdict,
+    moves: Sequence[Move],
+    abar: np.ndarray,
+    label: str,
+    instead: Sequence[Move] | None = None,
+    kind: str = "step",
 ) -> None:
     """The algebra: a, b, c of x_s = a x_t + b eps + c z, against eq. 12."""
     worst, said = 0.0, ""
@@ -97,7 +106,9 @@ def see_coefficients(
             worst = gap / scale
             said = f"t = {move.t}, s = {move.s}: {three(found)}, should be {three(right)}"
     verdict.saw(
-        f"coefficients, {label}" if "steps" not in label else label, worst < 2e-4, said if worst >= 2e-4 else f"off by at most {worst:.1g}"
+        f"coefficients, {label}" if "steps" not in label else label,
+        worst < 2e-4,
+        said if worst >= 2e-4 else f"off by at most {worst:.1g}",
     )
 
 
@@ -111,7 +122,10 @@ def see_precision(verdict: Verdict, guess: Guess) -> None:
     """Say to which rounding a right function agrees."""
     verdict.saw("precision", True, f"agrees to the rounding of {guess.precision}")
     if guess.precision == "float16":
-        verdict.wrong("float16", "Right but for the rounding of float16: coefficients are to be computed in float64, which costs nothing.")
+        verdict.wrong(
+            "float16",
+            "Right but for the rounding of float16: coefficients are to be computed in float64, which costs nothing.",
+        )
 
 
 def blame(verdict: Verdict, guess: Guess | None, moves: Sequence[Move], abar: np.ndarray, kind: str) -> None:
@@ -140,7 +154,11 @@ def unnamed(verdict: Verdict, moves: Sequence[Move], abar: np.ndarray, kind: str
     """No known mistake: the smallest failing case, to be pasted into a debugger."""
     failing = next((name for name, oracle in verdict.oracles.items() if not oracle["passed"]), "steps")
     kind_of = "invert" if kind == "invert" else "step"
-    bad = [m for m in moves if not any(naming.fits(m, naming.formulas_of(kind_of), abar, r, "float32") for r in ("nan", "clamped"))]
+    bad = [
+        m
+        for m in moves
+        if not any(naming.fits(m, naming.formulas_of(kind_of), abar, r, "float32") for r in ("nan", "clamped"))
+    ]
     if not bad:
         verdict.wrong(None, f"{before} No known mistake fits; the oracle that failed is: {failing}.".strip())
         return

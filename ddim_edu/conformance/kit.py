@@ -29,13 +29,14 @@ def check(function: Callable, kind: str, arrays: str | None = None) -> Verdict:
     """Judge a function, and name its bug.
 
     Functions of other orders of arguments are bound by a lambda, as in
-    ``check(lambda x_t, eps, t, s, eta, noise, alpha_bar: mine(eps, x_t, alpha_bar[t], alpha_bar[s], eta, noise), "step")``.
+    ``check(lambda x_t, eps, t, s, eta, noise, alpha_bar: mine(eps, x_t, alpha_bar[t], alpha_bar[s], eta, noise),
+    "step")``.
 
     Args:
         function: what keeps the contract of its kind, see ``SIGNATURES``.
         kind: a key of ``KINDS``.
-        arrays: what the function takes, ``"torch"``, ``"numpy"`` or ``"jax"``. By default torch tensors, and where it fails with them,
-            numpy arrays, then jax arrays if jax is installed.
+        arrays: what the function takes, ``"torch"``, ``"numpy"`` or ``"jax"``. By default torch tensors, and where it
+            fails with them, numpy arrays, then jax arrays if jax is installed.
 
     Raises:
         Refused: if the kind or the arrays are unknown, or the function can't be called with the contract's arguments.
@@ -76,6 +77,8 @@ def _runs(verdict: Verdict) -> bool:
 
 
 def assert_conforms(function: Callable, kind: str, arrays: str | None = None) -> None:
-    """For a test: AssertionError with the kit's report if the function is wrong. The arguments are those of :func:`check`."""
+    """For a test: AssertionError with the kit's report if the function is wrong. The arguments are those of
+    :func:`check`.
+    """
     verdict = check(function, kind, arrays)
     assert verdict.ok, "\n" + verdict.text(getattr(function, "__name__", ""))

@@ -1,7 +1,8 @@
 r"""From what a function did to the mistake that it makes (floor 4): the search through the catalogue.
 
-A formula is tried on every move that was seen. It fits if it gives each of their ends to rounding: that of float64 first, then that of
-float32, for which the formula itself is worked out in float32 to see how much its rounding matters there.
+A formula is tried on every move that was seen. It fits if it gives each of their ends to rounding: that of float64
+first, then that of float32, for which the formula itself is worked out in float32 to see how much its rounding matters
+there.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def formulas_of(kind: str, mistakes: Iterable[Mistake] = ()) -> Formulas:
     return made
 
 
-def work_out(move: Move, formulas: Formulas, abar: np.ndarray, root: str = "nan", dtype: type = np.float64) -> np.ndarray | None:
+def work_out(
+    move: Move, formulas: Formulas, abar: np.ndarray, root: str = "nan", dtype: type = np.float64
+) -> np.ndarray | None:
     """x_s by some formulas; None if they need what the move does not have."""
     given = dict(x=move.x, eps=move.eps, noise=move.noise)
     if dtype is not np.float64:
@@ -50,7 +53,9 @@ def work_out(move: Move, formulas: Formulas, abar: np.ndarray, root: str = "nan"
         given["S"] = move.S
     try:
         with np.errstate(all="ignore"):
-            sheet = Sheet(formulas, root=ROOTS[root], abar=abar, T=len(abar) - 1, t=move.t, s=move.s, eta=move.eta, **given)
+            sheet = Sheet(
+                formulas, root=ROOTS[root], abar=abar, T=len(abar) - 1, t=move.t, s=move.s, eta=move.eta, **given
+            )
             return np.broadcast_to(np.asarray(sheet.x_s, dtype=np.float64), move.x.shape)
     except (AttributeError, IndexError, ZeroDivisionError):
         return None
@@ -96,14 +101,18 @@ def name(moves: Sequence[Move], abar: np.ndarray, kind: str, *, most: int = 2) -
     known = [move for move in moves if np.isfinite(move.x).all() and np.isfinite(move.eps).all()]
     if not any(np.isfinite(move.x_s).any() for move in known):
         return None  # NaN equals NaN, which names nothing
-    moves = sorted(known, key=lambda m: (m.eta not in (0, 1) and m.s > 1, m.eta > 0), reverse=True)  # what tells most, first
+    moves = sorted(
+        known, key=lambda m: (m.eta not in (0, 1) and m.s > 1, m.eta > 0), reverse=True
+    )  # what tells most, first
     singles = of_kind("invert") if kind == "invert" else of_kind("step")
     if kind in ("sampler", "scheduler"):
         singles += [m for m in of_kind("sampler") if "step" not in m.kinds]
     singles = [m for m in singles if m.change.keys() & STEP.keys()]
     one = [(m,) for m in singles]
     two = [
-        pair for pair in combinations([m for m in singles if m.verdict == "wrong"], 2) if not pair[0].change.keys() & pair[1].change.keys()
+        pair
+        for pair in combinations([m for m in singles if m.verdict == "wrong"], 2)
+        if not pair[0].change.keys() & pair[1].change.keys()
     ]
     rounds = [([()], "float64"), (one, "float64"), ([()], "float32"), (one, "float32")]
     if most > 1:
@@ -111,7 +120,9 @@ def name(moves: Sequence[Move], abar: np.ndarray, kind: str, *, most: int = 2) -
     if all(_is_short(move.x_s) for move in moves):
         rounds += [([()], "float16")]
     for candidates, precision in rounds:
-        for root in ("nan", "clamped") if candidates is two else ROOTS:  # a root that is never of a negative number, if it fits
+        for root in (
+            ("nan", "clamped") if candidates is two else ROOTS
+        ):  # a root that is never of a negative number, if it fits
             for mistakes in candidates:
                 if fit_all(moves, formulas_of(kind, mistakes), abar, root, precision):
                     return Guess(mistakes, root, precision)
@@ -122,14 +133,19 @@ def _is_short(values: np.ndarray) -> bool:
     """Whether numbers have no more digits than float16 or bfloat16 can hold."""
     long = values.astype(np.float32)
     with np.errstate(all="ignore"):
-        return bool(np.array_equal(long.astype(np.float16), long, equal_nan=True) or not (long.view(np.uint32) & 0xFFFF).any())
+        return bool(
+            np.array_equal(long.astype(np.float16), long, equal_nan=True) or not (long.view(np.uint32) & 0xFFFF).any()
+        )
 
 
-# -- what a move says of itself, whatever the formula ------------------------------------------------------------------------------------
+# -- what a move says of itself, whatever the formula
+# ------------------------------------------------------------------------------------
 
 
 def coefficients(move: Move) -> tuple[np.ndarray, float]:
-    """a, b, c of the nearest ``x_s = a x_t + b eps + c z``, and the largest remainder: 0 where the step is linear, as it should be."""
+    """a, b, c of the nearest ``x_s = a x_t + b eps + c z``, and the largest remainder: 0 where the step is linear, as
+    it should be.
+    """
     columns = [array.ravel() for array in (move.x, move.eps, move.noise)]
     used = [i for i in range(3) if np.abs(columns[i]).max() > 0]
     if not used or not np.isfinite(move.x_s).all() or not all(np.isfinite(column).all() for column in columns):
@@ -153,7 +169,8 @@ def right_coefficients(move: Move, abar: np.ndarray, kind: str = "step") -> np.n
 
 
 def levels_in(move: Move, abar: np.ndarray) -> tuple[int, int] | None:
-    """The levels t and s between which a deterministic move really goes, read off its two coefficients; None if there are none such.
+    """The levels t and s between which a deterministic move really goes, read off its two coefficients; None if there
+    are none such.
 
     With the clock n = sqrt((1 - abar)/abar), a right step has a = sqrt(abar_s/abar_t) and b = sqrt(abar_s) (n_s - n_t).
     """
@@ -168,16 +185,21 @@ def levels_in(move: Move, abar: np.ndarray) -> tuple[int, int] | None:
         t = int(np.argmin(np.abs(clock - left[s])))
         from dataclasses import replace
 
-        if any(fits(replace(move, t=t, s=int(s), eta=0.0), formulas_of("invert"), abar, "nan", p) for p in ("float64", "float32")):
+        if any(
+            fits(replace(move, t=t, s=int(s), eta=0.0), formulas_of("invert"), abar, "nan", p)
+            for p in ("float64", "float32")
+        ):
             return t, int(s)
     return None
 
 
-# -- the levels visited ------------------------------------------------------------------------------------------------------------------
+# -- the levels visited
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def grid_fault(levels: Sequence[float], S: int, T: int) -> str | None:
-    """The mistake in a falling list of noisy levels (without the data), by its id; None if it is one of S distinct levels from T on.
+    """The mistake in a falling list of noisy levels (without the data), by its id; None if it is one of S distinct
+    levels from T on.
 
     Honest differences are not mistakes: see :func:`grid_convention`.
     """
@@ -223,11 +245,14 @@ def grid_convention(levels: Sequence[int], S: int, T: int) -> str | None:
     return None
 
 
-# -- the noise drawn ---------------------------------------------------------------------------------------------------------------------
+# -- the noise drawn
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def noise_of(run: Run) -> tuple[list[list[np.ndarray]], str | None]:
-    """The ways in which what was drawn can have been used by the steps of a run, likeliest first, and what is wrong with the draws."""
+    """The ways in which what was drawn can have been used by the steps of a run, likeliest first, and what is wrong
+    with the draws.
+    """
     shape, n = run.start.shape, len(run.asked)
     drawn, labels = [], []
     for label, z in run.draws:

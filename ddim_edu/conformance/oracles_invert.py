@@ -28,14 +28,21 @@ def invert(verdict: Verdict, f: Callable) -> None:
     again = record(f, network, start, 10, None, abar, seed=1)
     deterministic = alike(runs[0].result, again.result)
     verdict.saw("deterministic", deterministic, "two seeds, one x_T")
-    verdict.saw("network calls", all(len(r.asked) == r.S for r in runs), ", ".join(f"{len(r.asked)} at S = {r.S}" for r in runs))
+    verdict.saw(
+        "network calls", all(len(r.asked) == r.S for r in runs), ", ".join(f"{len(r.asked)} at S = {r.S}" for r in runs)
+    )
     verdict.saw("levels asked", True, listing(runs[0].asked))
     if not all(r.asked for r in runs):
-        verdict.wrong("invert-noise", "The network is never asked: x_0 is noised, not inverted. " + BY_ID["invert-noise"].sentence)
+        verdict.wrong(
+            "invert-noise", "The network is never asked: x_0 is noised, not inverted. " + BY_ID["invert-noise"].sentence
+        )
         return
 
     def read(r: Run) -> list[int] | None:
-        pairs = [naming.levels_in(m, abar) for m in naming.moves_of(r, [0] * (len(r.asked) + 1), [np.zeros_like(start)] * len(r.asked))]
+        pairs = [
+            naming.levels_in(m, abar)
+            for m in naming.moves_of(r, [0] * (len(r.asked) + 1), [np.zeros_like(start)] * len(r.asked))
+        ]
         if None in pairs or any(a[1] != b[0] for a, b in zip(pairs, pairs[1:])):
             return None
         return [pairs[0][0], *(s for _, s in pairs)]
@@ -51,8 +58,13 @@ def invert(verdict: Verdict, f: Callable) -> None:
         elif any(chain[0] != 0 for chain in chains.values()):
             blamed.append("invert-starts-elsewhere")
         steps = [list(zip(chains[r.S], chains[r.S][1:])) for r in runs]
-        left = all(all(a == max(t, 1) or (t == 0 and a == 0) for a, (t, _) in zip(r.asked, pairs)) for r, pairs in zip(runs, steps))
-        if "invert-starts-at-abar-1" in blamed and all(r.asked[1:] == c[1:-1] and r.asked[0] <= 1 for r, c in zip(runs, chains.values())):
+        left = all(
+            all(a == max(t, 1) or (t == 0 and a == 0) for a, (t, _) in zip(r.asked, pairs))
+            for r, pairs in zip(runs, steps)
+        )
+        if "invert-starts-at-abar-1" in blamed and all(
+            r.asked[1:] == c[1:-1] and r.asked[0] <= 1 for r, c in zip(runs, chains.values())
+        ):
             left = True
         if not left:
             relation = relation_of(runs, chains, "invert")
@@ -60,7 +72,8 @@ def invert(verdict: Verdict, f: Callable) -> None:
                 # Only the first level is another. At t = 0 no network knows the level, and any low one is a choice.
                 if all(0 <= r.asked[0] <= chains[r.S][1] for r in runs):
                     verdict.convention(
-                        "first-level-asked", f"At the data the network is asked at level {runs[0].asked[0]:g}; this project asks it at 1."
+                        "first-level-asked",
+                        f"At the data the network is asked at level {runs[0].asked[0]:g}; this project asks it at 1.",
                     )
                     left = True
             if not left:
@@ -77,7 +90,9 @@ def invert(verdict: Verdict, f: Callable) -> None:
                 blamed = guess
         if any(b.startswith("invert-asked") for b in blamed):
             verdict.saw("levels asked", False, f"{listing(runs[0].asked)}, of states at {listing(chains[10][:-1])}")
-        verdict.saw("steps upwards", True, "each is DDIM eq. 12 with sigma = 0, from level to level: " + listing(chains[10]))
+        verdict.saw(
+            "steps upwards", True, "each is DDIM eq. 12 with sigma = 0, from level to level: " + listing(chains[10])
+        )
         if blamed:
             if not any(b in BY_ID for b in blamed):
                 r = runs[0]
@@ -106,7 +121,9 @@ def invert(verdict: Verdict, f: Callable) -> None:
 
 
 def _invert_moves(runs: Sequence[Run]) -> list[tuple[str, list[Move]]]:
-    """The moves of an inversion between the levels that it may be going by: those asked about are left, or reached, or neither."""
+    """The moves of an inversion between the levels that it may be going by: those asked about are left, or reached, or
+    neither.
+    """
     hypotheses = [("left", lambda r, top=top: [0, *r.asked[1:], top(r)]) for top in (
         lambda r: 1000, lambda r: 1 + (r.S - 1) * (1000 // r.S), lambda r: r.asked[-1] + 1000 // r.S)]  # fmt: skip
     hypotheses.append(("invert-asked-at-end", lambda r: [0, *r.asked]))
@@ -116,8 +133,12 @@ def _invert_moves(runs: Sequence[Run]) -> list[tuple[str, list[Move]]]:
     found = []
     for label, levels_of in hypotheses:
         grids = [levels_of(r)[: len(r.asked) + 1] for r in runs]
-        if all(len(g) == len(r.asked) + 1 and all(t == int(t) and 0 <= t <= 1000 for t in g) for g, r in zip(grids, runs)):
-            found.append((label, [m for g, r in zip(grids, runs) for m in some(naming.moves_of(r, g, naming.noise_of(r)[0][0]))]))
+        if all(
+            len(g) == len(r.asked) + 1 and all(t == int(t) and 0 <= t <= 1000 for t in g) for g, r in zip(grids, runs)
+        ):
+            found.append(
+                (label, [m for g, r in zip(grids, runs) for m in some(naming.moves_of(r, g, naming.noise_of(r)[0][0]))])
+            )
     return found
 
 
@@ -137,7 +158,10 @@ def _round_trip(verdict: Verdict, f: Callable, network: Network, start: np.ndarr
     for S in (10, 100):
         run = record(f, network, start, S, None, abar)
         pairs = (
-            [naming.levels_in(m, abar) for m in naming.moves_of(run, [0] * (len(run.asked) + 1), [np.zeros_like(start)] * len(run.asked))]
+            [
+                naming.levels_in(m, abar)
+                for m in naming.moves_of(run, [0] * (len(run.asked) + 1), [np.zeros_like(start)] * len(run.asked))
+            ]
             if run.result is not None
             else [None]
         )
@@ -161,7 +185,10 @@ def _invert_elsewhere(verdict: Verdict, f: Callable, abar: np.ndarray) -> None:
     start = wide.data.sample(5, torch.Generator().manual_seed(4)).numpy().reshape(5, 1, 2, 2)
     run = record(f, wide, start, 10, None, abar)
     pairs = (
-        [naming.levels_in(m, abar) for m in naming.moves_of(run, [0] * (len(run.asked) + 1), [np.zeros_like(start)] * len(run.asked))]
+        [
+            naming.levels_in(m, abar)
+            for m in naming.moves_of(run, [0] * (len(run.asked) + 1), [np.zeros_like(start)] * len(run.asked))
+        ]
         if run.result is not None
         else [None]
     )
@@ -174,8 +201,13 @@ def _invert_elsewhere(verdict: Verdict, f: Callable, abar: np.ndarray) -> None:
     fine = run.result is not None and len(run.asked) == 5
     if fine:
         pairs = [naming.levels_in(m, other) for m in naming.moves_of(run, [0] * 6, [np.zeros((3, 1, 2, 2))] * 5)]
-        fine = None not in pairs and pairs[-1][1] <= 190 and all(a == max(t, 1) or t == 0 for a, (t, _) in zip(run.asked, pairs))
+        fine = (
+            None not in pairs
+            and pairs[-1][1] <= 190
+            and all(a == max(t, 1) or t == 0 for a, (t, _) in zip(run.asked, pairs))
+        )
     if not verdict.saw("other schedule", fine, "a cosine of T = 190"):
         verdict.convention(
-            "schedule-bound", "It does not use the alpha_bar that it is given: it is right for the linear schedule of T = 1000 only."
+            "schedule-bound",
+            "It does not use the alpha_bar that it is given: it is right for the linear schedule of T = 1000 only.",
         )

@@ -48,12 +48,15 @@ def tau(verdict: Verdict, f: Callable) -> None:
             fault = "grid-not-monotone"
         if fault == "grid-repeats" and S == T:
             verdict.convention(
-                "repeats-at-T", f"With S = T = {T} it names {len(set(levels))} different levels: the other calls are wasted."
+                "repeats-at-T",
+                f"With S = T = {T} it names {len(set(levels))} different levels: the other calls are wasted.",
             )
             continue
         if fault:
             same = [
-                m.id for m in of_kind("tau") if all(falling(build("tau", m.change)(*c)) == falling(a) for c, a in zip(cases[:3], answers))
+                m.id
+                for m in of_kind("tau")
+                if all(falling(build("tau", m.change)(*c)) == falling(a) for c, a in zip(cases[:3], answers))
             ]
             fault = same[0] if same else fault
             verdict.saw("levels", False, f"T = {T}, S = {S}: {listing(given)}")
@@ -77,12 +80,19 @@ def schedule_kind(verdict: Verdict, f: Callable) -> None:
                 got[T] = array(value)
         except Exception as error:
             verdict.saw("runs", False, one_line(error))
-            verdict.wrong(None, f"The schedule failed at T = {T}: {one_line(error)} (it is called as {SIGNATURES['schedule']})")
+            verdict.wrong(
+                None, f"The schedule failed at T = {T}: {one_line(error)} (it is called as {SIGNATURES['schedule']})"
+            )
             return
     abar, T = got[1000], 1000
-    verdict.saw("runs", abar.ndim == 1, f"{len(abar) if abar.ndim == 1 else abar.shape} numbers at T = 1000, of type {dtype}")
+    verdict.saw(
+        "runs", abar.ndim == 1, f"{len(abar) if abar.ndim == 1 else abar.shape} numbers at T = 1000, of type {dtype}"
+    )
     if abar.ndim != 1 or len(abar) not in (T, T + 1):
-        verdict.wrong(None, f"alpha_bar has shape {abar.shape} at T = 1000; it has T + 1 = 1001 numbers, the first of them 1, the data.")
+        verdict.wrong(
+            None,
+            f"alpha_bar has shape {abar.shape} at T = 1000; it has T + 1 = 1001 numbers, the first of them 1, the data.",
+        )
         return
     whole = abar if len(abar) == T + 1 else np.concatenate([[1.0], abar])  # a list from level 1 on
     finite = bool(np.isfinite(abar).all())
@@ -114,7 +124,9 @@ def schedule_kind(verdict: Verdict, f: Callable) -> None:
         named = next((m for m, wrong in mutants if near(wrong, True)), None)
         named = named or next((m for m, wrong in mutants if m.id not in ("schedule-float32", "schedule-float16") and near(wrong, False)
                                and not any(near(known, False) for known in right.values())), None)  # fmt: skip
-    family = family or next((name for name, known in right.items() if near(known, False)), None) if named is None else None
+    family = (
+        family or next((name for name, known in right.items() if near(known, False)), None) if named is None else None
+    )
     if named is None and len(abar) == T and abs(abar[0] - 1) < 1e-12:
         named = BY_ID["schedule-shifted"]
     if short and named is None:
@@ -124,11 +136,15 @@ def schedule_kind(verdict: Verdict, f: Callable) -> None:
         verdict.wrong(named.id, named.sentence)
         return
     if len(abar) == T + 1 and abs(abar[0] - 1) >= 1e-12:
-        verdict.wrong("schedule-no-data-level", f"alpha_bar[0] = {abar[0]:.6g}. " + BY_ID["schedule-no-data-level"].sentence)
+        verdict.wrong(
+            "schedule-no-data-level", f"alpha_bar[0] = {abar[0]:.6g}. " + BY_ID["schedule-no-data-level"].sentence
+        )
         return
     if finite and falls and 0 <= whole[-1] <= 1e-12:
         extra = " (A schedule of zero terminal SNR is right for a network that predicts v or x_0, not for one that predicts eps.)"
-        verdict.wrong("schedule-zero-end", f"alpha_bar_T = {whole[-1]:.3g}. " + BY_ID["schedule-zero-end"].sentence + extra)
+        verdict.wrong(
+            "schedule-zero-end", f"alpha_bar_T = {whole[-1]:.3g}. " + BY_ID["schedule-zero-end"].sentence + extra
+        )
         return
     if not (finite and falls and np.all((whole[1:] > 0) & (whole[1:] < 1))):
         bad = np.flatnonzero(~(np.diff(whole) < 0) | ~(whole[1:] > 0) | ~(whole[1:] < 1))[0] + 1
@@ -140,7 +156,8 @@ def schedule_kind(verdict: Verdict, f: Callable) -> None:
         if digits and dtype in ("float32", "float16", "bfloat16"):
             verdict.wrong(
                 "schedule-float32",
-                f"alpha_bar_{bad} = {whole[bad]:.6g} is not below alpha_bar_{bad - 1}. " + BY_ID["schedule-float32"].sentence,
+                f"alpha_bar_{bad} = {whole[bad]:.6g} is not below alpha_bar_{bad - 1}. "
+                + BY_ID["schedule-float32"].sentence,
             )
             return
         verdict.wrong(
@@ -154,7 +171,8 @@ def schedule_kind(verdict: Verdict, f: Callable) -> None:
         at = int(np.argmax(np.abs(whole / right["cosine"] - 1)))
         verdict.wrong(
             "schedule-float32",
-            f"alpha_bar_{at} = {whole[at]:.6g}, should be {right['cosine'][at]:.6g}. " + BY_ID["schedule-float32"].sentence,
+            f"alpha_bar_{at} = {whole[at]:.6g}, should be {right['cosine'][at]:.6g}. "
+            + BY_ID["schedule-float32"].sentence,
         )
         return
     if len(got[100]) not in (100, 101):
@@ -172,16 +190,19 @@ def schedule_kind(verdict: Verdict, f: Callable) -> None:
     if whole[-1] > 0.5:
         verdict.wrong(
             "schedule-alpha",
-            f"alpha_bar_T = {whole[-1]:.3g}: most of the signal is still in x_T. Is it multiplied up? " + BY_ID["schedule-alpha"].sentence,
+            f"alpha_bar_T = {whole[-1]:.3g}: most of the signal is still in x_T. Is it multiplied up? "
+            + BY_ID["schedule-alpha"].sentence,
         )
         return
     if whole[-1] > 0.05:
         verdict.convention(
-            "signal-left", f"alpha_bar_T = {whole[-1]:.3g}: x_T still has signal, and sampling from pure noise starts elsewhere."
+            "signal-left",
+            f"alpha_bar_T = {whole[-1]:.3g}: x_T still has signal, and sampling from pure noise starts elsewhere.",
         )
     if len(abar) == T:
         verdict.convention(
-            "schedule-from-level-1", "T numbers that begin at level 1, as in most libraries; this project puts the data, 1, in front."
+            "schedule-from-level-1",
+            "T numbers that begin at level 1, as in most libraries; this project puts the data, 1, in front.",
         )
     if dtype == "float32" or (family and not near(right[family], True)):
         verdict.convention(

@@ -53,7 +53,9 @@ def sampler(verdict: Verdict, f: Callable) -> None:
     network = Network(abar)
     start = first_states(5)
 
-    def run(S: int, eta: float, seed: int = 0, x: np.ndarray = start, net: Network = network, bar: np.ndarray = abar) -> Run:
+    def run(
+        S: int, eta: float, seed: int = 0, x: np.ndarray = start, net: Network = network, bar: np.ndarray = abar
+    ) -> Run:
         return record(f, net, x, S, eta, bar, seed)
 
     first = run(10, 0.0)
@@ -92,14 +94,18 @@ def sampler(verdict: Verdict, f: Callable) -> None:
     see_precision(verdict, found.guess)
     _conventions(verdict, found.guess, runs[0], begun, notes)
     _elsewhere(verdict, run, found.guess)
-    if all(oracle["passed"] for oracle in verdict.oracles.values()):  # what clips or is bound to a schedule may fail here, rightly
+    if all(
+        oracle["passed"] for oracle in verdict.oracles.values()
+    ):  # what clips or is bound to a schedule may fail here, rightly
         whole(verdict, f)
 
 
 def _see_walk(verdict: Verdict, seen: Seen, begun: str | None) -> list[str]:
     """What the walk looks like; what the contract does not foresee in how the network is asked."""
     runs, quiet_runs = seen.runs, seen.quiet
-    verdict.saw("starts from x_T", begun in (None, "start-scaled"), "the first state shown to the network is the x_T given")
+    verdict.saw(
+        "starts from x_T", begun in (None, "start-scaled"), "the first state shown to the network is the x_T given"
+    )
     counts = ", ".join(f"{len(r.asked)} at S = {r.S}" for r in quiet_runs)
     verdict.saw("network calls", all(len(r.asked) == r.S for r in runs), counts)
     fault = next((g for r in quiet_runs if (g := naming.grid_fault(r.asked, r.S, 1000))), None)
@@ -163,7 +169,9 @@ def _see_steps(verdict: Verdict, seen: Seen, found: Found) -> list[Move]:
     for eta in ETAS:
         here = [m for m in moves if m.eta == eta]
         if here and not seen.hidden:
-            see_coefficients(verdict, here, seen.abar, f"steps at eta = {eta:g}", [n for n in fitted if n.eta == eta] or None)
+            see_coefficients(
+                verdict, here, seen.abar, f"steps at eta = {eta:g}", [n for n in fitted if n.eta == eta] or None
+            )
     return moves
 
 
@@ -171,14 +179,17 @@ def _blamed(seen: Seen, found: Found, begun: str | None, deterministic: bool) ->
     """The mistakes, by their ids: in the start, the levels, the steps, the noise."""
     guess, levels_of, quiet_runs = found.guess, found.levels_of, seen.quiet
     blamed = [begun] if begun and begun != "start-scaled" else []
-    grid = next((g for r in quiet_runs if (g := naming.grid_fault(falling_asked(levels_of(r) or r.asked), r.S, 1000))), None)
+    grid = next(
+        (g for r in quiet_runs if (g := naming.grid_fault(falling_asked(levels_of(r) or r.asked), r.S, 1000))), None
+    )
     if found.asked_wrong:
         blamed.append(found.asked_wrong)
     elif grid:
         same = (
             m.id
             for m in of_kind("sampler")
-            if "tau" in m.change and all(build("tau", m.change)(1000, r.S)[: len(r.asked)] == r.asked for r in quiet_runs)
+            if "tau" in m.change
+            and all(build("tau", m.change)(1000, r.S)[: len(r.asked)] == r.asked for r in quiet_runs)
         )
         blamed.append(grid if grid in ("grid-too-few", "grid-too-many") else next(same, grid))
     if guess is not None:
@@ -209,7 +220,10 @@ def _besides(verdict: Verdict, seen: Seen, moves: list[Move], blamed: list[str])
     unnamed(verdict, moves or seen.moves(kept) or [], seen.abar, "sampler", before=facts)
     if blamed:
         verdict.mistake = "+".join(blamed[:2]) if len(blamed) > 1 else None
-        verdict.explanation = "Besides what is named, the steps are wrong in a way that the catalogue does not know. " + verdict.explanation
+        verdict.explanation = (
+            "Besides what is named, the steps are wrong in a way that the catalogue does not know. "
+            + verdict.explanation
+        )
 
 
 def _conventions(verdict: Verdict, guess: Guess, run: Run, begun: str | None, notes: list[str]) -> None:
@@ -224,7 +238,9 @@ def _conventions(verdict: Verdict, guess: Guess, run: Run, begun: str | None, no
 
 
 def _by_moments(verdict: Verdict, f: Callable, network: Network, abar: np.ndarray, as_asked: Callable) -> bool:
-    """Noise that could not be overheard, judged by its moments: what remains of each step must be standard normal, and of its own."""
+    """Noise that could not be overheard, judged by its moments: what remains of each step must be standard normal, and
+    of its own.
+    """
     start = first_states(1500, seed=9)
     for eta in (0.3, 1.0):
         run = record(f, network, start, 10, eta, abar)
@@ -232,7 +248,10 @@ def _by_moments(verdict: Verdict, f: Callable, network: Network, abar: np.ndarra
         left = []
         for move in naming.moves_of(run, as_asked(run), nought):
             formulas = naming.formulas_of("sampler")
-            mean, one = naming.work_out(move, formulas, abar), naming.work_out(replace(move, noise=np.ones(start.shape)), formulas, abar)
+            mean, one = (
+                naming.work_out(move, formulas, abar),
+                naming.work_out(replace(move, noise=np.ones(start.shape)), formulas, abar),
+            )
             fresh = float((one - mean).flat[0])
             if fresh > 1e-9:
                 left.append((move.x_s - mean) / fresh)
@@ -286,7 +305,9 @@ def _elsewhere(verdict: Verdict, run: Callable, guess: Guess) -> None:
     fault = every.error or ("not finite" if not np.isfinite(every.result).all() else "")
     if not fault and max(every.asked) > 1000:
         fault = f"the network is asked at {max(every.asked):g}"
-    if not verdict.saw("S = T", not fault, fault or f"{len(every.asked)} calls, {len(set(every.asked))} different levels"):
+    if not verdict.saw(
+        "S = T", not fault, fault or f"{len(every.asked)} calls, {len(set(every.asked))} different levels"
+    ):
         verdict.wrong("grid-beyond-T", f"With S = T = 1000 steps it fails: {fault}. " + BY_ID["grid-beyond-T"].sentence)
         return
     if len(set(every.asked)) < len(every.asked):
@@ -297,7 +318,9 @@ def _elsewhere(verdict: Verdict, run: Callable, guess: Guess) -> None:
     other = schedule(200, "cosine")[:191]  # without the end, where the clock explodes
     seen = run(5, 0.0, net=Network(other), x=first_states(3), bar=other)
     fine = seen.result is not None and len(seen.asked) == 5 and all(t == int(t) and 0 < t <= 190 for t in seen.asked)
-    fine = fine and _still(guess, naming.moves_of(seen, [*(int(t) for t in seen.asked), 0], [np.zeros((3, 1, 2, 2))] * 5), other)
+    fine = fine and _still(
+        guess, naming.moves_of(seen, [*(int(t) for t in seen.asked), 0], [np.zeros((3, 1, 2, 2))] * 5), other
+    )
     said = "a cosine of T = 190" + ("" if fine else f": {seen.error or 'levels ' + listing(seen.asked)}")
     if not verdict.saw("other schedule", fine, said):
         verdict.convention(

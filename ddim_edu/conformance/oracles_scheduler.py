@@ -57,10 +57,16 @@ def scheduler(verdict: Verdict, f: Callable) -> None:
         levels = [0, *listed] if listed[0] < listed[-1] else [*listed, 0]
         shape, made = (3, 2, 4, 5), []
         for index, (t, s) in enumerate(zip(levels, levels[1:])):
-            x_0, eps, noise = rng.uniform(-spread, spread, shape), rng.standard_normal(shape), rng.standard_normal(shape)
+            x_0, eps, noise = (
+                rng.uniform(-spread, spread, shape),
+                rng.standard_normal(shape),
+                rng.standard_normal(shape),
+            )
             x = np.sqrt(abar[min(t, T)]) * x_0 + np.sqrt(1 - abar[min(t, T)]) * eps
             move = Move(x, eps, t, s, eta, noise, x, S)
-            more = {key: value for key, value in (("eta", eta), ("variance_noise", torch.from_numpy(noise))) if key in takes}
+            more = {
+                key: value for key, value in (("eta", eta), ("variance_noise", torch.from_numpy(noise))) if key in takes
+            }
             if eta == 0:
                 more.pop("variance_noise", None)
             drawn: list[tuple[str, np.ndarray]] = []
@@ -94,7 +100,13 @@ def scheduler(verdict: Verdict, f: Callable) -> None:
     kind = "invert" if upwards else "scheduler"
     guess = naming.is_right(moves, abar, "invert" if upwards else "step")
     for eta in etas:
-        see_coefficients(verdict, [m for m in moves if m.eta == eta], abar, f"steps at eta = {eta:g}", kind="invert" if upwards else "step")
+        see_coefficients(
+            verdict,
+            [m for m in moves if m.eta == eta],
+            abar,
+            f"steps at eta = {eta:g}",
+            kind="invert" if upwards else "step",
+        )
     if guess is None:
         if upwards:
             stride = [replace(m, t=max(m.s - T // m.S, 0)) for m in moves]
@@ -106,11 +118,17 @@ def scheduler(verdict: Verdict, f: Callable) -> None:
     verdict.saw("data within [-1, 1]", True, "every step is DDIM eq. 12")
     wide = [m for eta in etas for m in walk(10, eta, 4.0)]
     if not verdict.saw(
-        "data beyond [-1, 1]", naming.is_right(wide, abar, "invert" if upwards else "step") is not None, "x_0 up to 4 in size"
+        "data beyond [-1, 1]",
+        naming.is_right(wide, abar, "invert" if upwards else "step") is not None,
+        "x_0 up to 4 in size",
     ):
         found = naming.name(wide, abar, kind, most=1)
         option = f"{type(it).__name__} clips (clip_sample or thresholding): right for pictures in [-1, 1]"
-        option += ", with eps left as it was unless use_clipped_model_output is set" if found and found.id == "clip-without-eps" else ""
+        option += (
+            ", with eps left as it was unless use_clipped_model_output is set"
+            if found and found.id == "clip-without-eps"
+            else ""
+        )
         verdict.convention("clip", option + ".")
     if upwards:
         verdict.convention("invert-asked-at-end", "Its timesteps are the levels reached: a pipeline asks the network there, with "

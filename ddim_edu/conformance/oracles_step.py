@@ -27,11 +27,17 @@ from ddim_edu.conformance.report import Verdict
 def random_moves(
     abar: np.ndarray, pairs: Sequence[tuple[int, int]], shape: tuple[int, ...], spread: float, etas=ETAS, seed: int = 0
 ) -> list[Move]:
-    """Moves without an end: states that come from data within ``spread``, each with the noise that is in it and fresh noise."""
+    """Moves without an end: states that come from data within ``spread``, each with the noise that is in it and fresh
+    noise.
+    """
     rng, made = np.random.default_rng(seed), []
     for t, s in pairs:
         for eta in etas:
-            x_0, eps, noise = rng.uniform(-spread, spread, shape), rng.standard_normal(shape), rng.standard_normal(shape)
+            x_0, eps, noise = (
+                rng.uniform(-spread, spread, shape),
+                rng.standard_normal(shape),
+                rng.standard_normal(shape),
+            )
             x = np.sqrt(abar[t]) * x_0 + np.sqrt(1 - abar[t]) * eps
             made.append(Move(x, eps, t, s, eta, noise, x))
     return made
@@ -51,9 +57,13 @@ def step(verdict: Verdict, f: Callable) -> None:
         verdict.saw("runs", False, str(error))
         verdict.wrong(None, str(error))
         return
-    verdict.saw("runs", True, f"on {len(moves)} random steps of pictures {shape}" + ("" if how == "ints" else f", with {how}"))
+    verdict.saw(
+        "runs", True, f"on {len(moves)} random steps of pictures {shape}" + ("" if how == "ints" else f", with {how}")
+    )
     see_finite(verdict, moves)
-    if not verdict.saw("deterministic", same_ends(moves, ends(abar, PAIRS, shape, 0.9)[0]), "the same arguments give the same step"):
+    if not verdict.saw(
+        "deterministic", same_ends(moves, ends(abar, PAIRS, shape, 0.9)[0]), "the same arguments give the same step"
+    ):
         verdict.wrong("noise-not-given", "The same arguments give another step each time: it draws noise of its own, not the "
             "z that it is given "
                       "(eq. 12, third term).")  # fmt: skip
@@ -86,7 +96,8 @@ def step(verdict: Verdict, f: Callable) -> None:
         fine = False
     if not verdict.saw("other schedule", fine, "the cosine schedule with T = 300"):
         verdict.convention(
-            "schedule-bound", "It does not use the alpha_bar that it is given: it is right for the linear schedule of T = 1000 only."
+            "schedule-bound",
+            "It does not use the alpha_bar that it is given: it is right for the linear schedule of T = 1000 only.",
         )
 
 
@@ -112,7 +123,10 @@ def sigma(verdict: Verdict, f: Callable) -> None:
         formulas = naming.formulas_of("step", mistakes)
         with np.errstate(all="ignore"):
             return np.array(
-                [float(Sheet(formulas, root=ROOTS[root], abar=abar.astype(dtype), T=1000, t=t, s=s, eta=eta).sigma) for t, s, eta in cases]
+                [
+                    float(Sheet(formulas, root=ROOTS[root], abar=abar.astype(dtype), T=1000, t=t, s=s, eta=eta).sigma)
+                    for t, s, eta in cases
+                ]
             )
 
     def fit(mistakes: Sequence[Mistake], root: str, precision: str) -> bool:
@@ -123,7 +137,15 @@ def sigma(verdict: Verdict, f: Callable) -> None:
             else 2e-5 + 10 * np.nan_to_num(np.abs(values(mistakes, root, np.float32) - expected), nan=0, posinf=0)
         )
         return bool(
-            np.all(np.isclose(got, expected, rtol=0, atol=close * np.maximum(1, np.nan_to_num(np.abs(expected), posinf=1)), equal_nan=True))
+            np.all(
+                np.isclose(
+                    got,
+                    expected,
+                    rtol=0,
+                    atol=close * np.maximum(1, np.nan_to_num(np.abs(expected), posinf=1)),
+                    equal_nan=True,
+                )
+            )
         )
 
     expected = values((), "nan", np.float64)
@@ -136,10 +158,16 @@ def sigma(verdict: Verdict, f: Callable) -> None:
     verdict.saw("room", all(room), "sigma^2 is at most 1 - abar_s")
     right = any(fit((), "nan", p) for p in ("float64", "float32"))
     off = np.nan_to_num(np.abs(got - expected), nan=np.inf)
-    t, s, eta = cases[worst := 7 if right else int(off.argmax())]  # where all is right any will do, and where not the one that shows it
-    if verdict.saw("DDIM eq. 16", right, f"sigma({t}, {s}, {eta:g}) = {got[worst]:.6g}, should be {expected[worst]:.6g}"):
+    t, s, eta = cases[
+        worst := 7 if right else int(off.argmax())
+    ]  # where all is right any will do, and where not the one that shows it
+    if verdict.saw(
+        "DDIM eq. 16", right, f"sigma({t}, {s}, {eta:g}) = {got[worst]:.6g}, should be {expected[worst]:.6g}"
+    ):
         return
-    singles = [(m,) for m in of_kind("sigma")] + [(m,) for m in of_kind("step") if m.change.keys() <= {"abar_t", "abar_s"}]
+    singles = [(m,) for m in of_kind("sigma")] + [
+        (m,) for m in of_kind("step") if m.change.keys() <= {"abar_t", "abar_s"}
+    ]
     pairs = [(a, b) for (a,) in singles for (b,) in singles if a.id < b.id and not a.change.keys() & b.change.keys()]
     for precision in ("float64", "float32"):
         for candidates in (singles, pairs):

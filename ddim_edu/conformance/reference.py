@@ -1,8 +1,9 @@
 r"""The right formulas, a line each, and the loops that use them (floor 4).
 
-A :class:`Sheet` works out one step as one would on paper: some quantities are given, each other has a formula, and a formula is
-looked up by its name when the quantity is first needed. A mistake of the catalogue replaces one line of these; nothing else is ever
-written twice. The formulas use operators only, so that they run on numpy arrays (to compare) and on torch tensors (to build a function).
+A :class:`Sheet` works out one step as one would on paper: some quantities are given, each other has a formula, and a
+formula is looked up by its name when the quantity is first needed. A mistake of the catalogue replaces one line of
+these; nothing else is ever written twice. The formulas use operators only, so that they run on numpy arrays (to
+compare) and on torch tensors (to build a function).
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ LOOP: Formulas = {
     "start": lambda v: v.x_T,
     "end": lambda v: v.x,
 }
-# An inversion is the step with sigma = 0 from t up to s > t. At t = 0, where a network knows no level, it is asked for level 1.
+# An inversion is the step with sigma = 0 from t up to s > t. At t = 0, where a network knows no level, it is asked for
+# level 1.
 INVERT: Formulas = {
     "tau": lambda v: [0, *np.round(v.T - np.arange(v.S)[::-1] * (v.T / v.S)).astype(int)],
     "asked": lambda v: max(v.t, 1),
@@ -49,7 +51,9 @@ INVERT: Formulas = {
 # A schedule: beta_1..beta_T by family, what each step keeps, what all have kept, and the data's level in front.
 SCHEDULE: Formulas = {
     "root_ends": lambda v: (0.00085**0.5, 0.012**0.5),
-    "cosine": lambda v: np.cos((np.arange(v.T + 1) / v.T + 0.008) / 1.008 * np.pi / 2) ** 2,  # Nichol and Dhariwal eq. 17
+    "cosine": lambda v: (
+        np.cos((np.arange(v.T + 1) / v.T + 0.008) / 1.008 * np.pi / 2) ** 2
+    ),  # Nichol and Dhariwal eq. 17
     "cut": lambda v: np.minimum(1 - v.cosine[1:] / v.cosine[:-1], 0.999),
     "beta": lambda v: {
         "linear": lambda: np.linspace(1e-4, 0.02, v.T),
@@ -109,7 +113,9 @@ def build(kind: str, change: Formulas | None = None, *, root: str = "clamped", f
     def step(x_t, eps, t, s, eta, noise, alpha_bar):
         with np.errstate(all="ignore"):
             abar = np.asarray(alpha_bar, dtype=np.float64)
-            return Sheet(formulas, **given, x=x_t, eps=eps, t=t, s=s, eta=eta, noise=noise, abar=abar, T=len(abar) - 1).x_s
+            return Sheet(
+                formulas, **given, x=x_t, eps=eps, t=t, s=s, eta=eta, noise=noise, abar=abar, T=len(abar) - 1
+            ).x_s
 
     def sigma(t, s, eta, alpha_bar):
         with np.errstate(all="ignore"):

@@ -1,4 +1,6 @@
-"""What the kit says (floor 4): a verdict, and the same as JSON, as a table for a terminal, as Markdown or HTML for a pull request."""
+"""What the kit says (floor 4): a verdict, and the same as JSON, as a table for a terminal, as Markdown or HTML for a
+pull request.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,12 @@ class Verdict:
 
     def as_dict(self) -> dict:
         """What ``--json`` writes."""
-        return {"verdict": self.verdict, "mistake": self.mistake, "explanation": self.explanation, "oracles": self.oracles}
+        return {
+            "verdict": self.verdict,
+            "mistake": self.mistake,
+            "explanation": self.explanation,
+            "oracles": self.oracles,
+        }
 
     @property
     def ok(self) -> bool:
@@ -72,18 +79,25 @@ class Verdict:
 
     def text(self, name: str = "") -> str:
         """A table for a terminal."""
-        lines = [f"{name or 'function'} ({self.kind}): {self.verdict.upper()}" + (f"  [{self.mistake}]" if self.mistake else "")]
+        lines = [
+            f"{name or 'function'} ({self.kind}): {self.verdict.upper()}"
+            + (f"  [{self.mistake}]" if self.mistake else "")
+        ]
         lines += textwrap.wrap(self.explanation, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False) if (
             "\n" not in self.explanation) else ["  " + line for line in self.explanation.splitlines()]  # fmt: skip
         width = max((len(oracle) for oracle in self.oracles), default=0)
-        lines += [f"  {'ok  ' if o['passed'] else 'FAIL'}  {oracle:{width}}  {o['said']}" for oracle, o in self.oracles.items()]
+        lines += [
+            f"  {'ok  ' if o['passed'] else 'FAIL'}  {oracle:{width}}  {o['said']}"
+            for oracle, o in self.oracles.items()
+        ]
         return "\n".join(lines)
 
     def markdown(self, name: str = "") -> str:
         """A comment for a pull request."""
         first, *rest = self.explanation.split("\n", 1)
         lines = [
-            f"### `{name or 'function'}` as a {self.kind}: {self.verdict}" + (f" (`{self.mistake}`)" if self.mistake else ""),
+            f"### `{name or 'function'}` as a {self.kind}: {self.verdict}"
+            + (f" (`{self.mistake}`)" if self.mistake else ""),
             "",
             first,
             "",
@@ -91,13 +105,18 @@ class Verdict:
         if rest:
             lines += ["```python", rest[0].strip("\n"), "```", ""]
         lines += ["| oracle | | what it saw |", "|---|---|---|"]
-        lines += [f"| {oracle} | {'passed' if o['passed'] else '**failed**'} | {o['said']} |" for oracle, o in self.oracles.items()]
+        lines += [
+            f"| {oracle} | {'passed' if o['passed'] else '**failed**'} | {o['said']} |"
+            for oracle, o in self.oracles.items()
+        ]
         return "\n".join(lines) + "\n"
 
     def html(self, name: str = "") -> str:
         """The same as a page that needs no other file."""
         first, *rest = self.explanation.split("\n", 1)
-        title = f"{name or 'function'} as a {self.kind}: {self.verdict}" + (f" ({self.mistake})" if self.mistake else "")
+        title = f"{name or 'function'} as a {self.kind}: {self.verdict}" + (
+            f" ({self.mistake})" if self.mistake else ""
+        )
         body = f"<p>{escape(first)}</p>" + "".join(f"\n<pre><code>{escape(code)}</code></pre>" for code in rest)
         results = {True: "passed", False: "<strong>failed</strong>"}
         rows = "\n".join(

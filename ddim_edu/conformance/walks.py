@@ -27,7 +27,8 @@ class Seen:
     Attributes:
         quiet: the runs at eta = 0.
         hidden: it draws where torch and numpy can't be heard.
-        ways: of each run, by its ``id``: the ways in which the noise drawn can have been used, and what is wrong with it.
+        ways: of each run, by its ``id``: the ways in which the noise drawn can have been used, and what is wrong with
+            it.
     """
 
     def __init__(self, runs: Sequence[Run], abar: np.ndarray, moved: bool) -> None:
@@ -49,7 +50,9 @@ class Seen:
         return self.ways[id(r)][0]
 
     def moves(self, levels_of: LevelsOf, way: int = 0) -> list[Move] | None:
-        """The steps between given levels, with the noise used in one of the ways; None if there are not as many levels as steps."""
+        """The steps between given levels, with the noise used in one of the ways; None if there are not as many levels
+        as steps.
+        """
         made = []
         for r in self.quiet if self.hidden else self.runs:
             levels = levels_of(r)
@@ -90,7 +93,9 @@ class Seen:
         """The moves with the noise used in the way that fits the guess, for the table of coefficients."""
         for way in range(8):
             made = self.moves(levels_of, way)
-            if made and naming.fit_all(made, naming.formulas_of("sampler", guess.mistakes), self.abar, guess.root, guess.precision):
+            if made and naming.fit_all(
+                made, naming.formulas_of("sampler", guess.mistakes), self.abar, guess.root, guess.precision
+            ):
                 return made
         return []
 
@@ -113,7 +118,9 @@ def chain_of(run: Run, abar: np.ndarray) -> list[int] | None:
 
 
 def relation_of(runs: Sequence[Run], read: dict[int, list[int]], kind: str = "sampler") -> str | None:
-    """The mistake of the catalogue by which a network is asked about other levels than those walked; "" if it is asked about those."""
+    """The mistake of the catalogue by which a network is asked about other levels than those walked; "" if it is asked
+    about those.
+    """
     for mistake in of_kind(kind):
         if "asked" in mistake.change and all(_asks(mistake, r, read[r.S]) for r in runs):
             return mistake.id
@@ -124,7 +131,10 @@ def _asks(mistake: Mistake, run: Run, grid: Sequence[int]) -> bool:
     """Whether a run asked at those levels that a mistake makes of a grid (kept within 1..T, perhaps)."""
     if len(run.asked) != len(grid) - 1:
         return False
-    made = [mistake.change["asked"](Sheet({}, t=t, s=s, i=i, S=run.S, T=1000)) for i, (t, s) in enumerate(zip(grid, grid[1:]))]
+    made = [
+        mistake.change["asked"](Sheet({}, t=t, s=s, i=i, S=run.S, T=1000))
+        for i, (t, s) in enumerate(zip(grid, grid[1:]))
+    ]
     return np.allclose(run.asked, made) or np.allclose(run.asked, np.clip(made, 1, 1000))
 
 

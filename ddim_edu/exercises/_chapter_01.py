@@ -13,16 +13,23 @@ from ddim_edu.schedule import NoiseSchedule
 
 @exercise("ex-forward-no-shrink", "derive", stars=1, minutes=10, skill="variances")
 def no_shrink(answer: Any) -> None:
-    """Without the shrinking every step adds its beta, and at the end the noise has eleven times the variance of the data: the shrinking is
-    what keeps x_t in one range."""
+    """Without the shrinking every step adds its beta, and at the end the noise has eleven times the variance of the
+    data: the shrinking is what keeps x_t in one range.
+    """
     beta = NoiseSchedule.linear().beta
     expect(
         number(answer),
         1 + beta.sum().item(),
         "What does the variance of a sum do when the terms are independent? Count all the terms of the sum.",
         (beta.sum().item(), "this is the variance of the added noise alone. What else is in x_T?"),
-        ((1 + beta.sqrt().sum().item()), "here standard deviations were added. Of independent terms, which quantity adds up?"),
-        (1 + beta.sqrt().sum().item() ** 2, "here standard deviations were added. Of independent terms, which quantity adds up?"),
+        (
+            (1 + beta.sqrt().sum().item()),
+            "here standard deviations were added. Of independent terms, which quantity adds up?",
+        ),
+        (
+            1 + beta.sqrt().sum().item() ** 2,
+            "here standard deviations were added. Of independent terms, which quantity adds up?",
+        ),
         (1.0, "that is the variance with the shrinking. Without it nothing holds the variance down."),
         (21.0, "is the sum of an arithmetic series its number of terms times its last one?"),
         rtol=0.02,  # samples will do
@@ -70,7 +77,9 @@ def cosine(answer: Any) -> None:
     for T in (10, 1000, 37):
         given, truth = tensor(call(T), (None,), "what your function returned"), NoiseSchedule.cosine(T).beta[1:]
         if len(given) == T + 1:
-            raise Wrong(f"With T = {T} your function returned {T + 1} numbers. beta_1 to beta_T are T: one for each step.")
+            raise Wrong(
+                f"With T = {T} your function returned {T + 1} numbers. beta_1 to beta_T are T: one for each step."
+            )
         if len(given) != T:
             raise Wrong(f"With T = {T} your function returned {len(given)} numbers. beta_1 to beta_T are T.")
         # In float32 betas err by 5e-7 at low levels and by 3e-5 just before the cap, where alpha-bar is nearly 0.
@@ -85,7 +94,10 @@ def cosine(answer: Any) -> None:
         for f, says in (
             (torch.cos((u + 0.008) / 1.008 * torch.pi / 2), "Is the cosine squared?"),
             (torch.cos(u * torch.pi / 2) ** 2, "What became of the small offset, 0.008?"),
-            (torch.cos((u + 0.008) * torch.pi / 2) ** 2, "With the offset the argument has to be divided by something."),
+            (
+                torch.cos((u + 0.008) * torch.pi / 2) ** 2,
+                "With the offset the argument has to be divided by something.",
+            ),
         ):
             if torch.allclose(given, (1 - f[1:] / f[:-1]).clamp(max=0.999), atol=1e-5):
                 raise Wrong(said + says)
@@ -139,8 +151,9 @@ def roots(answer: Any) -> None:
 
 @exercise("ex-forward-lineup", "measure", stars=2, minutes=25, skill="statistics")
 def lineup(answer: Any) -> None:
-    """Below that level most of these noisy digits still tell which of 1,597 pictures they were: what no single pixel could
-    say, sixty-four do."""
+    """Below that level most of these noisy digits still tell which of 1,597 pictures they were: what no single pixel
+    could say, sixty-four do.
+    """
     level = number(answer)
     if level < 0:
         raise Wrong(f"{level:.4g} is negative. Levels run from 1 to 1000.")
@@ -148,9 +161,14 @@ def lineup(answer: Any) -> None:
         raise Wrong(
             f"{level:.4g} is a share. Asked for is the level at which the share of right answers falls below one half."
         )
-    # Three draws of noise for all pictures crossed one half at 234, 238 and 239; with 400 pictures a standard error is about 6 levels.
+    # Three draws of noise for all pictures crossed one half at 234, 238 and 239; with 400 pictures a standard error is
+    # about 6 levels.
     if not 210 <= level <= 258:
-        early = "the pictures were still recognised there more often" if level < 210 else "well before it more than half were mistaken"
+        early = (
+            "the pictures were still recognised there more often"
+            if level < 210
+            else "well before it more than half were mistaken"
+        )
         if math.isclose(level, 260, abs_tol=1):
             early = "that is where noise outweighs data of variance 1. Measure instead of computing"
         raise Wrong(

@@ -14,7 +14,9 @@ LEVELS = [(0.05, 0.6), (0.5, 0.9), (0.01, 0.02), (0.3, 0.95)]  # pairs (abar_t, 
 
 @exercise("ex-variance-s-to-t", "derive", stars=2, minutes=15, skill="variances")
 def s_to_t(answer: Any) -> None:
-    """Between any two levels the chain is one Gaussian, with the quotient of the two alpha-bars in the place of alpha-bar."""
+    """Between any two levels the chain is one Gaussian, with the quotient of the two alpha-bars in the place of
+    alpha-bar.
+    """
     agree(
         answer,
         "variance(abar_t, abar_s)",
@@ -79,7 +81,10 @@ def wanted_snr(answer: Any) -> None:
     call = function(answer, "level_of(schedule, snr)")
     few = NoiseSchedule.cosine(10)
     schedules = [("linear(1000)", NoiseSchedule.linear()), ("cosine(1000)", NoiseSchedule.cosine())]
-    off, cases = [], [(name, schedule, wanted) for name, schedule in schedules for wanted in (30.0, 2.0, 0.6, 0.05, 0.004)]
+    off, cases = (
+        [],
+        [(name, schedule, wanted) for name, schedule in schedules for wanted in (30.0, 2.0, 0.6, 0.05, 0.004)],
+    )
     for t in (2, 5, 8):  # between two levels, nearer to the one in the logarithm and to the other in the difference
         a, b = few.snr[t].item(), few.snr[t + 1].item()
         cases.append(("cosine(10)", few, 0.5 * ((a * b) ** 0.5 + (a + b) / 2)))
@@ -96,7 +101,10 @@ def wanted_snr(answer: Any) -> None:
     name, schedule, wanted, level = off[0]
     said = f"On {name} with snr = {wanted:.4g} your function returned {level:g}. "
     if len(off) == len(cases) and all(level == truth(schedule, wanted) - 1 for _, schedule, wanted, level in off):
-        raise Wrong(said + "It is off by one everywhere. Which level does the first entry of the array that you search belong to?")
+        raise Wrong(
+            said
+            + "It is off by one everywhere. Which level does the first entry of the array that you search belong to?"
+        )
     if all(level == 1 + int((schedule.snr[1:] - wanted).abs().argmin()) for _, schedule, wanted, level in off):
         raise Wrong(said + "This is the nearest on a linear scale; the exercise asks for a logarithmic one.")
     if all(level == truth(schedule, wanted) + 1 for _, schedule, wanted, level in off):
@@ -117,7 +125,9 @@ def wanted_snr(answer: Any) -> None:
 
 @exercise("ex-variance-shape", "break", stars=1, minutes=10, skill="statistics")
 def shape(answer: Any) -> None:
-    """Each pixel by itself has the right variance, and the picture is still not noise: what a test of single coordinates cannot see."""
+    """Each pixel by itself has the right variance, and the picture is still not noise: what a test of single
+    coordinates cannot see.
+    """
     across, within = numbers(answer, "across", "within")
     schedule = NoiseSchedule.linear()
     said = f"across = {across:.3g}, within = {within:.3g}: "
@@ -126,26 +136,32 @@ def shape(answer: Any) -> None:
     if 0.8 < across < 1.2 and abs(within - 0.0048) < 0.001:
         raise Wrong(said + "look at the second: this is a standard deviation.")
     if across < 0.01 and 0.8 < within < 1.2:
-        raise Wrong(said + "the two are swapped. Across is one pixel over all images, within is all pixels of one image.")
+        raise Wrong(
+            said + "the two are swapped. Across is one pixel over all images, within is all pixels of one image."
+        )
     if 0.8 < across < 1.2 and 0.8 < within < 1.2:
         raise Wrong(said + "this is what noise of the shape (B, C, H, W) gives. Was one number drawn for each image?")
     if across < 0.01:
         raise Wrong(said + "look at the first. Take one pixel of x_T over the images, not over its own picture.")
     if not 0.8 < across < 1.2:
-        raise Wrong(said + "look at the first. Take one pixel of x_T, over the images; at level T hardly anything of the data is left.")
-    if within > 1e-3:
-        raise Wrong(said + "look at the second. Within an image every pixel got the same number. What is the variance of a constant?")
-    if within < 1e-8:
         raise Wrong(
             said
-            + "look at the second: it is small and not 0. At level 1000 of the linear schedule something of "
+            + "look at the first. Take one pixel of x_T, over the images; at level T hardly anything of the data is left."
+        )
+    if within > 1e-3:
+        raise Wrong(
+            said
+            + "look at the second. Within an image every pixel got the same number. What is the variance of a constant?"
+        )
+    if within < 1e-8:
+        raise Wrong(
+            said + "look at the second: it is small and not 0. At level 1000 of the linear schedule something of "
             "the picture is left."
         )
     if abs(within / schedule.alpha_bar[-1] - 1) < 0.1:
         raise Wrong(said + "look at the second: the picture's pixels do not have variance 1.")
     if not 1.95e-5 < within < 2.65e-5:  # 2.30e-5 for the digits to train with, 2.31e-5 for those held out
         raise Wrong(
-            said
-            + "look at the second: the mean over the images of each one's variance, at level 1000 of the "
+            said + "look at the second: the mean over the images of each one's variance, at level 1000 of the "
             "linear schedule."
         )

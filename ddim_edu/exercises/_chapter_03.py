@@ -74,15 +74,19 @@ def gap(answer: Any) -> None:
     if like(right) and bool((gaps > 0).all()):
         return
     if bool((gaps < 0).all()):
-        raise Wrong(said + "They are negative. A bound from below lies below: which of the two is to be subtracted from which?")
+        raise Wrong(
+            said + "They are negative. A bound from below lies below: which of the two is to be subtracted from which?"
+        )
     if like(right):
         raise Wrong(
-            said
-            + "One is negative, but the bound lies below: here chance is larger than the gap. Take more draws, "
+            said + "One is negative, but the bound lies below: here chance is larger than the gap. Take more draws, "
             "or a grid."
         )
     if bool((gaps < 0).any()):
-        raise Wrong(said + "One is negative, but the bound lies below the log-likelihood. Is every level in the sum, t = 1 and T included?")
+        raise Wrong(
+            said
+            + "One is negative, but the bound lies below the log-likelihood. Is every level in the sum, t = 1 and T included?"
+        )
     for wrong, scale, says in (
         (right / math.log(2), 1.44, "These are bits: is there a logarithm to base 2? Nats are asked for."),
         (2 * right, 2, "They are all off by one simple factor. Which terms of the bound begin with a half?"),
@@ -93,20 +97,24 @@ def gap(answer: Any) -> None:
             raise Wrong(said + says)
     small, large = gaps.T
     if like(right.flip(1)) or bool((large > 0.4).all()) and not bool((small > 0.4).all()):
-        raise Wrong(said + "The first column is the one that closes. Are the two variances in the order that is asked for?")
+        raise Wrong(
+            said + "The first column is the one that closes. Are the two variances in the order that is asked for?"
+        )
     if bool((small > 0.7).all()) and small[0] > 3:
         raise Wrong(
-            said
-            + "Look at the first column. Is it the cosine schedule, with beta_1 at t = 1 and a mixture with "
+            said + "Look at the first column. Is it the cosine schedule, with beta_1 at t = 1 and a mixture with "
             "peaks at -1 and 0.6?"
         )
     if not bool((small > 0.4).all()):
-        raise Wrong(said + "Look at the first column: with the smaller variance the levels t = 2, 3, ... cost something.")
+        raise Wrong(
+            said + "Look at the first column: with the smaller variance the levels t = 2, 3, ... cost something."
+        )
     if not like(torch.stack([small, right[:, 1]], 1)):
-        raise Wrong(said + "Look at the second column: where the variances of two Gaussians differ, a logarithm comes in.")
+        raise Wrong(
+            said + "Look at the second column: where the variances of two Gaussians differ, a logarithm comes in."
+        )
     raise Wrong(
-        said
-        + "Look at the first column: each level's error is divided by twice beta-tilde. Is the mixture the "
+        said + "Look at the first column: each level's error is divided by twice beta-tilde. Is the mixture the "
         "chapter's on the line?"
     )
 
@@ -122,7 +130,9 @@ def any_target(answer: Any) -> None:
 
     wrapped = function(answer, "wrap(v_network, schedule)")(v_network, schedule)
     if not callable(wrapped):
-        raise Unfit("Your function has to return a function, eps_theta(x_t, t), that the sampler can call at every step.")
+        raise Unfit(
+            "Your function has to return a function, eps_theta(x_t, t), that the sampler can call at every step."
+        )
     x_t, t = torch.randn(6, 1, dtype=torch.float64), torch.tensor([1, 30, 200, 500, 800, 1000])
     given = tensor(function(wrapped, "eps_theta(x_t, t)")(x_t, t), (6, 1), "what eps_theta returned")
     eps, v, abar = peaks.eps(x_t, t), v_network(x_t, t), schedule.abar(t)
@@ -150,22 +160,31 @@ def any_target(answer: Any) -> None:
             raise Wrong(f"At level 500 the noise came out wrong. {says}")
     if not torch.allclose(given, eps, atol=1e-4):
         at = int((given - eps).abs().argmax())
-        raise Wrong(f"At level {int(t[at])} the noise came out wrong. Write down x_t and v in terms of x_0 and eps, and eliminate x_0.")
+        raise Wrong(
+            f"At level {int(t[at])} the noise came out wrong. Write down x_t and v in terms of x_0 and eps, and eliminate x_0."
+        )
 
 
 @exercise("ex-reverse-root", "break", stars=2, minutes=25, skill="samplers")
 def root(answer: Any) -> None:
-    """Taken as a variance, the root makes the cloud three times too wide on its way, and it ends where there is no data."""
+    """Taken as a variance, the root makes the cloud three times too wide on its way, and it ends where there is no
+    data.
+    """
     widest, lost = numbers(answer, "widest", "lost")
     said = f"widest = {widest:.3g}, lost = {lost:.3g}: "
     if 0.9 < widest < 1.25 and abs(lost) < 0.5:
-        raise Wrong(said + "this is the right walk. Which power of DDPM's standard deviation is the slide's standard deviation?")
+        raise Wrong(
+            said + "this is the right walk. Which power of DDPM's standard deviation is the slide's standard deviation?"
+        )
     if 7 < widest < 13 and abs(lost / 11.7 - 1) < 0.25:
         raise Wrong(said + "look at the width: this is a variance, and a standard deviation is asked for.")
     if 8 < widest < 15 and 2 < lost < 4:
         raise Wrong(said + "the two are swapped.")
     if not 2.5 < widest < 3.5:
-        raise Wrong(said + "look at the width. A variance is printed, so z is multiplied by its root; take the largest of all levels.")
+        raise Wrong(
+            said
+            + "look at the width. A variance is printed, so z is multiplied by its root; take the largest of all levels."
+        )
     if lost < -5:
         raise Wrong(said + "look at the second number: which of the two walks ends where the data is likelier?")
     if 9.5 < lost < 14:  # 11.0 to 12.4 in seven measurements with 500 to 2,000 samples

@@ -69,10 +69,14 @@ def minus(answer: Any) -> None:
 
 @exercise("ex-family-upwards", "code", stars=2, minutes=20, skill="posteriors")
 def upwards(answer: Any) -> None:
-    """Walking up gives the same joint as walking down: right marginals, and the correlation that the product of the rhos foretells."""
+    """Walking up gives the same joint as walking down: right marginals, and the correlation that the product of the
+    rhos foretells.
+    """
     first, last = tensors(answer, "first", "last", shape=(None,))
     if len(first) != len(last) or len(first) < 100_000:
-        raise Unfit(f"There are {len(first)} first noises and {len(last)} last ones. Take the same walks for both, at least 100,000.")
+        raise Unfit(
+            f"There are {len(first)} first noises and {len(last)} last ones. Take the same walks for both, at least 100,000."
+        )
     n = len(first)
     for values, name in ((first, "first"), (last, "last")):
         mean, variance = values.mean().item(), values.var().item()
@@ -94,7 +98,9 @@ def upwards(answer: Any) -> None:
     if abs(found - 0.8**10) <= 3 / n**0.5:
         raise Wrong(said + "one step too many. How many steps lead from level 1 to level 10?")
     if abs(found) <= 5 / n**0.5:
-        raise Wrong(said + "so the two are independent. Are they of the same walks, and does x follow from step to step?")
+        raise Wrong(
+            said + "so the two are independent. Are they of the same walks, and does x follow from step to step?"
+        )
     raise Wrong(said + "is each sigma_t 60% of the largest that its level allows, a standard deviation?")
 
 
@@ -117,6 +123,8 @@ def looks(answer: Any) -> None:
     if abs(variance - spread**0.5) < 0.02:
         raise Wrong(said + "the mean is right. The second number is the standard deviation; the variance is asked for.")
     if abs(variance - 1) < 0.02:
-        raise Wrong(said + "the mean is right. The second number is the mean square; a variance is taken about the mean.")
+        raise Wrong(
+            said + "the mean is right. The second number is the mean square; a variance is taken about the mean."
+        )
     if abs(variance - spread) > 0.03:
         raise Wrong(said + "the mean is right. For the variance begin with the mean square.")

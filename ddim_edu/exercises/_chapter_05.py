@@ -20,7 +20,9 @@ from ddim_edu.schedule import NoiseSchedule, make_tau
 
 @exercise("ex-sigma-hat-gaussian", "derive", stars=2, minutes=20, skill="samplers")
 def hat_gaussian(answer: Any) -> None:
-    """For Gaussian data eta = 1 loses a little variance in every step, and what is missing is the difference to the larger noise."""
+    """For Gaussian data eta = 1 loses a little variance in every step, and what is missing is the difference to the
+    larger noise.
+    """
     agree(
         answer,
         "variance(abar_t, abar_s)",
@@ -168,7 +170,10 @@ def same_noise(answer: Any) -> None:
         number(answer),
         math.sqrt(from_z**2 + (abar[1000] / abar[500]).item()),
         "Is eps the exact one for data N(0, 1), and is z the same tensor in each of the 500 steps?",
-        (math.sqrt(fresh + (abar[1000] / abar[500]).item()), "this is the walk with fresh noise. One z, drawn before the loop."),
+        (
+            math.sqrt(fresh + (abar[1000] / abar[500]).item()),
+            "this is the walk with fresh noise. One z, drawn before the loop.",
+        ),
         (1.0, "this is the walk with fresh noise. One z, drawn before the loop."),
         rtol=0.08,  # 5 standard errors of 2,000 samples
     )
@@ -176,18 +181,27 @@ def same_noise(answer: Any) -> None:
 
 @exercise("ex-sigma-half", "measure", stars=2, minutes=25, skill="statistics")
 def half(answer: Any) -> None:
-    """Less than half of DDPM's noise forgets half of the wrong start; the other half of the mistake costs the larger part of the noise."""
+    """Less than half of DDPM's noise forgets half of the wrong start; the other half of the mistake costs the larger
+    part of the noise.
+    """
     eta = number(answer)
     said = f"eta = {show(eta)}: "
     if eta < 0:
         raise Wrong(said + "eta is not negative.")
     if abs(eta - 0.5) < 0.005:
-        raise Wrong(said + "half of eta is not half of the effect. Measure the share at several eta, and read off between them.")
+        raise Wrong(
+            said + "half of eta is not half of the effect. Measure the share at several eta, and read off between them."
+        )
     if 0.65 < eta < 1:
         raise Wrong(said + "there most of the error is gone. At which eta is half of it left, and not a small part?")
     if 0.1 < eta < 0.3:
-        raise Wrong(said + "there most of the error is still left. Is the error the distance from 30%, and 0.3 the mean of x_T?")
-    if not 0.3 <= eta <= 0.495:  # 0.40 and 0.41 in two measurements; with 20,000 samples the standard error is about 0.02
         raise Wrong(
-            said + "that is not it. The error is the distance of the left peak's share from 30%; at which eta is it half of that at 0?"
+            said + "there most of the error is still left. Is the error the distance from 30%, and 0.3 the mean of x_T?"
+        )
+    if (
+        not 0.3 <= eta <= 0.495
+    ):  # 0.40 and 0.41 in two measurements; with 20,000 samples the standard error is about 0.02
+        raise Wrong(
+            said
+            + "that is not it. The error is the distance of the left peak's share from 30%; at which eta is it half of that at 0?"
         )

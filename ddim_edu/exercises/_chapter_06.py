@@ -42,7 +42,9 @@ def official(answer: Any) -> None:
         answer = list(answer)
     values = tensor(answer)
     if values.ndim == 0:
-        raise Unfit(f"The list of all such S is asked for, and the answer is one number, {number(answer):g}: their count?")
+        raise Unfit(
+            f"The list of all such S is asked for, and the answer is one number, {number(answer):g}: their count?"
+        )
     given = sorted(tensor(values, (None,)).tolist())
     if given and given[0] < 0:
         raise Wrong(f"{given[0]:g} is in the list. S runs from 1 to 1000.")
@@ -52,9 +54,13 @@ def official(answer: Any) -> None:
     if missing == [1000] and not extra:
         raise Wrong("All but one are there. Does your search include its upper end?")
     if len(given) > 500 and not missing:
-        raise Wrong(f"S = {extra[0]:g} is in the list. Count the elements once more: is their number exactly S there, or at least S?")
+        raise Wrong(
+            f"S = {extra[0]:g} is in the list. Count the elements once more: is their number exactly S there, or at least S?"
+        )
     if extra:
-        raise Wrong(f"S = {extra[0]:g} is in the list, but with it the range does not have exactly {extra[0]:g} elements.")
+        raise Wrong(
+            f"S = {extra[0]:g} is in the list, but with it the range does not have exactly {extra[0]:g} elements."
+        )
     if missing:
         raise Wrong("What is in the list is right, but it is not all of them. Try every S from 1 to 1000.")
     if len(given) != len(good):
@@ -63,7 +69,9 @@ def official(answer: Any) -> None:
 
 @exercise("ex-fewer-logsnr", "measure", stars=3, minutes=30, skill="ode")
 def logsnr(answer: Any) -> None:
-    """Equal steps in log SNR lose here: they visit many levels whose noise is narrower than the peaks, where nothing bends."""
+    """Equal steps in log SNR lose here: they visit many levels whose noise is narrower than the peaks, where nothing
+    bends.
+    """
     even, quadratic = numbers(answer, "even", "quadratic")
     said = f"even = {even:.3g}, quadratic = {quadratic:.3g}: "
     if not (even > 0 and quadratic > 0):
@@ -80,11 +88,16 @@ def logsnr(answer: Any) -> None:
     if abs(even / 0.0285 - 1) < 0.25 and abs(quadratic / 0.0546 - 1) < 0.25:
         raise Wrong(said + "each is the other's. Hand in that of equal steps in log SNR first.")
     if not abs(quadratic / 0.0285 - 1) < 0.25:  # over starts at other quantiles it varies by some percent
-        raise Wrong(said + 'look at the second. make_tau(1000, 20, "quadratic"), from the same starts as the 1000 steps.')
+        raise Wrong(
+            said + 'look at the second. make_tau(1000, 20, "quadratic"), from the same starts as the 1000 steps.'
+        )
     if abs(even / quadratic - 1) < 0.1:
         raise Wrong(said + "the two are nearly the same. Is the first run on levels of its own?")
     if not abs(even / 0.0546 - 1) < 0.25:
-        raise Wrong(said + "look at the first. Are its steps equal in the logarithm, from level 1 to 1000, and does it end at 0?")
+        raise Wrong(
+            said
+            + "look at the first. Are its steps equal in the logarithm, from level 1 to 1000, and does it end at 0?"
+        )
 
 
 @exercise("ex-fewer-index", "break", stars=1, minutes=15, skill="samplers")

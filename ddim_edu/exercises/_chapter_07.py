@@ -13,7 +13,9 @@ from ddim_edu.posterior import place
 
 @exercise("ex-ode-jacobian", "derive", stars=3, minutes=30, skill="ode")
 def jacobian(answer: Any) -> None:
-    """How far a change of x-bar moves the expected data is how uncertain the data is there, in units of the noise's variance."""
+    """How far a change of x-bar moves the expected data is how uncertain the data is there, in units of the noise's
+    variance.
+    """
 
     def truth(y: Tensor, points: Tensor, nu: Tensor, power: int = 2, centred: bool = True) -> Tensor:
         w = (-((y - points) ** 2).sum(1) / (2 * nu**2)).softmax(0)
@@ -69,9 +71,15 @@ def lost_variance(answer: Any) -> None:
         truth,
         [(1.0, ten), (0.05, ten), (0.3, ten[:6]), (2.0, ten[[0, 10]])],
         "With one step, nu = (0, nu_T), the factor is v / (v + nu_T^2). Which variance does x-bar have at the start?",
-        (lambda v, nu: truth(v, nu, start=False), "The factor is there; what does it multiply? x_T has variance 1, x-bar does not."),
+        (
+            lambda v, nu: truth(v, nu, start=False),
+            "The factor is there; what does it multiply? x_T has variance 1, x-bar does not.",
+        ),
         (lambda v, nu: truth(v, nu, power=1), "By which factor does a number in front of x-bar change the variance?"),
-        (lambda v, nu: truth(v, nu, power=2, start=False) * nu[-1] ** 2, "Nearly. What exactly is 1/abar_T in terms of nu_T?"),
+        (
+            lambda v, nu: truth(v, nu, power=2, start=False) * nu[-1] ** 2,
+            "Nearly. What exactly is 1/abar_T in terms of nu_T?",
+        ),
         (lambda v, nu: v - truth(v, nu), "This is what is lost. The variance of the samples is asked for."),
         (lambda v, nu: truth(v, nu.flip(0)), "The levels are in the other order: nu rises, from 0 for the data."),
         (lambda v, nu: truth(v, nu).sqrt(), "This is the standard deviation. The variance is asked for."),
@@ -129,8 +137,16 @@ def equal_steps(answer: Any) -> None:
     if equal < 0.05 and seventh < 0.05 and trailing > 0.4:
         raise Wrong(said + "the first and the last are swapped: equal steps of nu come first.")
     if not 0.015 < trailing < 0.033:  # 0.022 to 0.025 in four measurements
-        raise Wrong(said + "look at the last. Median distance between 50 trailing levels and 1000 levels, both of the linear schedule.")
+        raise Wrong(
+            said
+            + "look at the last. Median distance between 50 trailing levels and 1000 levels, both of the linear schedule."
+        )
     if not 0.5 < equal < 1.1:  # 0.73 to 0.85
-        raise Wrong(said + "look at the first. Does the exact predictor know the new schedule, and do the steps of nu have one length?")
+        raise Wrong(
+            said
+            + "look at the first. Does the exact predictor know the new schedule, and do the steps of nu have one length?"
+        )
     if not 0.015 < seventh < 0.033:  # 0.022 to 0.024
-        raise Wrong(said + "look at the second. Equal steps of nu^(1/7): raise to the power 7 after dividing, and then to abar.")
+        raise Wrong(
+            said + "look at the second. Equal steps of nu^(1/7): raise to the power 7 after dividing, and then to abar."
+        )

@@ -11,7 +11,9 @@ from ddim_edu.exercises.core import Wrong, agree, exercise, function, numbers, t
 
 @exercise("ex-adaptive-parts", "code", stars=2, minutes=15, skill="losses")
 def parts(answer: Any) -> None:
-    """The published term depends on how a batch is cut, the mended loss does not: only one of them can be compared between machines."""
+    """The published term depends on how a batch is cut, the mended loss does not: only one of them can be compared
+    between machines.
+    """
     published, mended = numbers(answer, "published", "mended")
     said = f"published = {published:.3g}, mended = {mended:.3g}: "
     if abs(published - 2) < 0.01 and abs(mended - 4) < 0.04:
@@ -77,7 +79,9 @@ def tilt(answer: Any) -> None:
 
 @exercise("ex-adaptive-only", "break", stars=2, minutes=20, skill="losses")
 def only(answer: Any) -> None:
-    """Where the weight is 0 nothing is learned, and a loss in the size of the error pushes small errors as hard as large ones."""
+    """Where the weight is 0 nothing is learned, and a loss in the size of the error pushes small errors as hard as
+    large ones.
+    """
     flat, ratio = numbers(answer, "flat", "ratio")
     said = f"flat = {flat:.3g}, ratio = {ratio:.3g}: "
     if flat < 0:
@@ -94,15 +98,18 @@ def only(answer: Any) -> None:
         )
     if abs(ratio - 2) < 0.02 or abs(ratio - 0.5) < 0.01:
         raise Wrong(
-            said
-            + "look at the second: is one picture in the numerator and another, or another number of them, in "
+            said + "look at the second: is one picture in the numerator and another, or another number of them, in "
             "the denominator?"
         )
     if abs(ratio - 100) < 1 or abs(ratio - 0.01) < 1e-3:
-        raise Wrong(said + "look at the second: that is how the gradient of a square behaves. Is it the published term's, without the MSE?")
+        raise Wrong(
+            said
+            + "look at the second: that is how the gradient of a square behaves. Is it the published term's, without the MSE?"
+        )
     if abs(ratio - 1) > 0.01:
         raise Wrong(
-            said + "look at the second: the size of the term's gradient at an error of 1, over that at 0.01. Is the MSE taken away?"
+            said
+            + "look at the second: the size of the term's gradient at an error of 1, over that at 0.01. Is the MSE taken away?"
         )
 
 
@@ -118,20 +125,26 @@ def paired(answer: Any) -> None:
     if together < 0.1 and apart > 0.7:
         raise Wrong(said + "the two are swapped, or the other test is the paired one.")
     if abs(together - apart) < 0.1:
-        raise Wrong(said + "there is no difference. Do both losses run from the same seeds, and does one test take the differences?")
-    if together > 0.97:
         raise Wrong(
             said
-            + "look at the first. Are there five seeds, and is the effect 0.5? Nearly all experiments find "
+            + "there is no difference. Do both losses run from the same seeds, and does one test take the differences?"
+        )
+    if together > 0.97:
+        raise Wrong(
+            said + "look at the first. Are there five seeds, and is the effect 0.5? Nearly all experiments find "
             "what is larger."
         )
     if not 0.78 < together < 0.92:  # 0.8485 of 2,000 experiments, which is known to 0.008
-        raise Wrong(said + "look at the first. Is the remainder drawn for each run, with standard deviation 0.2, and are there five seeds?")
-    if apart == 0:
         raise Wrong(
             said
-            + "look at the second: it is small, but some of 2,000 unpaired experiments find it. Is a "
+            + "look at the first. Is the remainder drawn for each run, with standard deviation 0.2, and are there five seeds?"
+        )
+    if apart == 0:
+        raise Wrong(
+            said + "look at the second: it is small, but some of 2,000 unpaired experiments find it. Is a "
             "difference in either sense found?"
         )
     if not apart < 0.07:
-        raise Wrong(said + "look at the second. Has the seed's part standard deviation 1, and is it another one for each seed?")
+        raise Wrong(
+            said + "look at the second. Has the seed's part standard deviation 1, and is it another one for each seed?"
+        )

@@ -76,20 +76,36 @@ def count(answer: Any) -> None:
             )
         said = f"With size = {size}, ch = {ch}, mult = {mult} your function returned {given:,.0f}. "
         for left_out, says in (
-            ({name for name in parameters if name.endswith("bias")}, "Every layer has a bias as well, one for each output channel."),
-            (in_attention, "Attention has parameters as well: a norm, queries, keys and values, and a layer at its end."),
-            ({name for name in in_attention if "mid" not in name}, "Attention stands where the side is 16 as well, after each block."),
-            ({name for name in parameters if "norm" in name}, "The norms have parameters as well, a scale and a shift for each channel."),
+            (
+                {name for name in parameters if name.endswith("bias")},
+                "Every layer has a bias as well, one for each output channel.",
+            ),
+            (
+                in_attention,
+                "Attention has parameters as well: a norm, queries, keys and values, and a layer at its end.",
+            ),
+            (
+                {name for name in in_attention if "mid" not in name},
+                "Attention stands where the side is 16 as well, after each block.",
+            ),
+            (
+                {name for name in parameters if "norm" in name},
+                "The norms have parameters as well, a scale and a shift for each channel.",
+            ),
         ):
             if left_out and given == total - sum(parameters[name] for name in left_out):
                 raise Wrong(said + says)
         more = "few" if given < total else "many"
-        raise Wrong(f"{said}That is too {more}. Which channels does a block on the way up receive, and which blocks need a shortcut?")
+        raise Wrong(
+            f"{said}That is too {more}. Which channels does a block on the way up receive, and which blocks need a shortcut?"
+        )
 
 
 @exercise("ex-unet-permutation", "derive", stars=2, minutes=20, skill="networks")
 def permutation(answer: Any) -> None:
-    """Attention and pointwise layers treat all positions alike; a 3 x 3 convolution, and with it a residual block, does not."""
+    """Attention and pointwise layers treat all positions alike; a 3 x 3 convolution, and with it a residual block, does
+    not.
+    """
     call = function(answer, "gap(layer)")
 
     class Ramp(nn.Module):
@@ -121,7 +137,9 @@ def permutation(answer: Any) -> None:
             less = "Is it the largest of them, and not their mean?" if gap < 3 else "Is it counted more than once?"
             raise Wrong(f"For {what} the gap came out as {gap:.3g}, and no two values differ by that. {less}")
         if gap < 0:
-            raise Wrong(f"For {what} the gap came out as {gap:.3g}. It is a largest absolute difference, so never negative.")
+            raise Wrong(
+                f"For {what} the gap came out as {gap:.3g}. It is a largest absolute difference, so never negative."
+            )
         if blind and gap > 1e-3:
             raise Wrong(
                 f"For {what} the gap came out as {gap:.3g}. Is one permutation of the positions applied to "
@@ -135,7 +153,9 @@ def permutation(answer: Any) -> None:
 
 @exercise("ex-unet-batch-norm", "break", stars=1, minutes=15, skill="networks")
 def batch_norm(answer: Any) -> None:
-    """With batch norm the prediction for one picture depends on its company in the batch; with group norm it is its own."""
+    """With batch norm the prediction for one picture depends on its company in the batch; with group norm it is its
+    own.
+    """
     group, batch = numbers(answer, "group", "batch")
     said = f"group = {group:.3g}, batch = {batch:.3g}: "
     if group < 0 or batch < 0:
@@ -143,11 +163,13 @@ def batch_norm(answer: Any) -> None:
     if group > 0.05 and batch < 1e-3:
         raise Wrong(said + "the two are swapped.")
     if not 0 <= group < 1e-3:
-        raise Wrong(said + "look at the first. Is it the output for the same map in both batches, the one that was not made louder?")
-    if batch > 8:  # 0.8 to 1.5 in four measurements
         raise Wrong(
             said
-            + "look at the second. Is it the change for the one map that is the same in both batches, not for "
+            + "look at the first. Is it the output for the same map in both batches, the one that was not made louder?"
+        )
+    if batch > 8:  # 0.8 to 1.5 in four measurements
+        raise Wrong(
+            said + "look at the second. Is it the change for the one map that is the same in both batches, not for "
             "the louder ones?"
         )
     if not batch > 0.05:

@@ -34,14 +34,19 @@ def span(answer: Any) -> None:
 
 @exercise("ex-training-fresh", "derive", stars=1, minutes=15, skill="statistics")
 def fresh(answer: Any) -> None:
-    """The first loss of any run is known beforehand, with its spread: a bug in data, levels or noise shows before training begins."""
+    """The first loss of any run is known beforehand, with its spread: a bug in data, levels or noise shows before
+    training begins.
+    """
     agree(
         answer,
         "spread(n, D)",
         lambda n, D: torch.tensor(2 / (n * D)).sqrt(),
         [(64, 64), (1, 10), (128, 3072)],
         "The loss is a mean of how many squares? What is the variance of one of them?",
-        (lambda n, D: torch.tensor(1 / (n * D)).sqrt(), "The square of a standard normal has mean 1. Is its variance 1, too?"),
+        (
+            lambda n, D: torch.tensor(1 / (n * D)).sqrt(),
+            "The square of a standard normal has mean 1. Is its variance 1, too?",
+        ),
         (
             lambda n, D: torch.tensor(3 / (n * D)).sqrt(),
             "3 is the mean fourth power. What is to be subtracted for the variance of the square?",
@@ -98,20 +103,33 @@ def same_noise(answer: Any) -> None:
     if 0.25 < unseen < 0.4 < honest < 2:
         raise Wrong(said + "the last two are swapped: the run with a key for each step does better on fresh draws.")
     if own > unseen:
-        raise Wrong(said + "the first is larger than the second. Is it the loss on the batch that was seen at every step?")
+        raise Wrong(
+            said + "the first is larger than the second. Is it the loss on the batch that was seen at every step?"
+        )
     if not own < 0.1:
-        raise Wrong(said + "look at the first. Are points, levels and noises the same in every step, and are there some hundred steps?")
+        raise Wrong(
+            said
+            + "look at the first. Are points, levels and noises the same in every step, and are there some hundred steps?"
+        )
     if not 0.25 < honest < 0.4:
-        raise Wrong(said + "look at the last: the run with a key for each step, on thousands of fresh draws. It cannot be below the floor.")
+        raise Wrong(
+            said
+            + "look at the last: the run with a key for each step, on thousands of fresh draws. It cannot be below the floor."
+        )
     if unseen > 4:  # 0.89 to 1.02 in three measurements; a prediction of 0 has 1
         raise Wrong(said + "look at the second: is it a mean over points and coordinates, not a sum?")
     if not unseen > 1.3 * honest:
-        raise Wrong(said + "the first two runs differ less than they should. Is the second number from draws that were not in its batch?")
+        raise Wrong(
+            said
+            + "the first two runs differ less than they should. Is the second number from draws that were not in its batch?"
+        )
 
 
 @exercise("ex-training-tell", "measure", stars=3, minutes=30, skill="statistics")
 def tell(answer: Any) -> None:
-    """A per cent of the loss takes more than a thousand batches to see: of two such curves, batch by batch, neither is seen to be lower."""
+    """A per cent of the loss takes more than a thousand batches to see: of two such curves, batch by batch, neither is
+    seen to be lower.
+    """
     batches = number(answer)
     said = f"{show(batches)} batches: "
     if 1_000 <= batches <= 1_700:  # three measurements, of 3,000 errors each, gave 1,312 to 1,359

@@ -27,7 +27,10 @@ def commute(answer: Any) -> None:
             _vectors([1.0], [-1.0], [4.0], [9.0]),
         ],
         "In common axes all matrices are diagonal. What is the root of a diagonal matrix, and what is its trace?",
-        (lambda a, b, lam, kappa: (a - b).square().sum() + (lam - kappa).square().sum(), "Eigenvalues are variances. What is compared?"),
+        (
+            lambda a, b, lam, kappa: (a - b).square().sum() + (lam - kappa).square().sum(),
+            "Eigenvalues are variances. What is compared?",
+        ),
         (
             lambda a, b, lam, kappa: (a - b).abs().sum() + (lam.sqrt() - kappa.sqrt()).square().sum(),
             "Is the distance of the means squared?",
@@ -36,7 +39,10 @@ def commute(answer: Any) -> None:
             lambda a, b, lam, kappa: (a - b).square().sum() + (lam + kappa).sum() - (lam * kappa).sqrt().sum(),
             "The cross term has a factor. With equal eigenvalues nothing may remain of the second part.",
         ),
-        (lambda a, b, lam, kappa: (lam.sqrt() - kappa.sqrt()).square().sum(), "Right for equal means. What do the means add?"),
+        (
+            lambda a, b, lam, kappa: (lam.sqrt() - kappa.sqrt()).square().sum(),
+            "Right for equal means. What do the means add?",
+        ),
         (
             lambda a, b, lam, kappa: (a - b).square().sum() + (lam + kappa).sum() - 2 * (lam * kappa).sum().sqrt(),
             "The trace is a sum of roots, not the root of a sum.",
@@ -50,7 +56,9 @@ def commute(answer: Any) -> None:
 
 @exercise("ex-measuring-bias", "derive", stars=2, minutes=20, skill="statistics")
 def bias(answer: Any) -> None:
-    """Two thirds of the bias are the mean's, one third is the standard deviation's, and both shrink as one over the number of samples."""
+    """Two thirds of the bias are the mean's, one third is the standard deviation's, and both shrink as one over the
+    number of samples.
+    """
     agree(
         answer,
         "parts(sigma, N)",
@@ -112,7 +120,9 @@ def kid(answer: Any) -> None:
 
 @exercise("ex-measuring-best", "break", stars=1, minutes=15, skill="statistics")
 def best(answer: Any) -> None:
-    """The least of several equal things looks like progress, in most cases: the number of tries belongs to the protocol."""
+    """The least of several equal things looks like progress, in most cases: the number of tries belongs to the
+    protocol.
+    """
     agree(
         answer,
         "wins(k)",
@@ -120,9 +130,15 @@ def best(answer: Any) -> None:
         [(10,), (1,), (3,)],
         "All values have the same distribution. How likely is it that a certain one of them is the least?",
         (lambda k: torch.tensor(1 / (k + 1)), "This is how often the competitor wins."),
-        (lambda k: torch.tensor(1 - 0.5**k), "Each duel is even, but they are not independent: the competitor's run is the same in all."),
+        (
+            lambda k: torch.tensor(1 - 0.5**k),
+            "Each duel is even, but they are not independent: the competitor's run is the same in all.",
+        ),
         (lambda k: torch.tensor((k + 1) / (k + 2)), "That is one run too many. How many are there in all?"),
         (lambda k: torch.tensor(k / (k + 1) / 2), "Half of that: is a win counted in one of two cases only?"),
         (lambda k: torch.tensor(1 - 1 / k), "How many runs are there in all?"),
-        (lambda k: torch.tensor(0.5), "The single runs are equally good, but the best of k is chosen after they were measured."),
+        (
+            lambda k: torch.tensor(0.5),
+            "The single runs are equally good, but the best of k is chosen after they were measured.",
+        ),
     )

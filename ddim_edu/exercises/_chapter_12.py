@@ -74,7 +74,10 @@ def how_far(answer: Any) -> None:
         raise Wrong(said + "there a quarter is left of the digits. Are the latents half alike there, or the digits?")
     if 80 <= phi <= 100:
         raise Wrong(said + "nothing of the first latent is left there, and one digit in ten or so agrees by chance.")
-    raise Wrong(said + "that is not it. Compare the classifier's word for a latent with that for the same latent after its step.")
+    raise Wrong(
+        said
+        + "that is not it. Compare the classifier's word for a latent with that for the same latent after its step."
+    )
 
 
 @exercise("ex-interpolation-straight-noise", "break", stars=2, minutes=25, skill="samplers")
@@ -88,19 +91,25 @@ def straight_noise(answer: Any) -> None:
         raise Wrong(said + "shares of a variance are not negative.")
     if abs(line - 0.5) < 0.06 and abs(arc - 0.5) < 0.06:
         raise Wrong(
-            said
-            + "look at the second: it fades as the line does. Which weights has slerp half-way, if the ends "
+            said + "look at the second: it fades as the line does. Which weights has slerp half-way, if the ends "
             "are at a right angle?"
         )
     if abs(line - 1) < 0.1:
-        raise Wrong(said + "look at the first. Is each step's noise interpolated, or the start alone, which is nearly forgotten?")
+        raise Wrong(
+            said
+            + "look at the first. Is each step's noise interpolated, or the start alone, which is nearly forgotten?"
+        )
     if abs(line - 0.707) < 0.05:
         raise Wrong(said + "look at the first: this is a ratio of standard deviations.")
     if abs(line - 0.5) > 0.06:
-        raise Wrong(said + "look at the first. Do both ends start from noises of their own, and is the middle their mean at every step?")
+        raise Wrong(
+            said
+            + "look at the first. Do both ends start from noises of their own, and is the middle their mean at every step?"
+        )
     if abs(arc - 2) < 0.2:
         raise Wrong(said + "look at the second: here the noises were added, with weights that are too large.")
     if abs(arc - 1) > 0.1:
         raise Wrong(
-            said + "look at the second. Half-way, at a right angle, slerp's weights are equal; what do their squares add up to?"
+            said
+            + "look at the second. Half-way, at a right angle, slerp's weights are equal; what do their squares add up to?"
         )

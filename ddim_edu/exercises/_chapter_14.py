@@ -9,7 +9,9 @@ from ddim_edu.exercises.core import Wrong, agree, exercise, number, numbers, sho
 
 @exercise("ex-guide-ddpm", "derive", stars=3, minutes=45, skill="ode")
 def ddpm(answer: Any) -> None:
-    """Fresh noise forgets part of the early push, so DDPM ends wider than DDIM, and nearer to the tilted density, at the same scale."""
+    """Fresh noise forgets part of the early push, so DDPM ends wider than DDIM, and nearer to the tilted density, at
+    the same scale.
+    """
 
     def truth(v: Any, v_c: Any, s: Any) -> Any:
         r = v / v_c
@@ -46,7 +48,9 @@ def ddpm(answer: Any) -> None:
 
 @exercise("ex-guide-langevin", "code", stars=2, minutes=30, skill="samplers")
 def langevin(answer: Any) -> None:
-    """At one level the guided prediction is a score, of the tilted density; it is the way down through the levels that leads elsewhere."""
+    """At one level the guided prediction is a score, of the tilted density; it is the way down through the levels that
+    leads elsewhere.
+    """
     before, after = numbers(answer, "before", "after")
     said = f"before = {show(before)}, after = {show(after)}: "
     if before < 0 or after < 0:
@@ -56,20 +60,35 @@ def langevin(answer: Any) -> None:
     if abs(before - 0.5) < 0.06 and abs(after - 0.25) < 0.03:
         raise Wrong(said + "the two are swapped: look at the first, which is before the walk.")
     if abs(before - 0.25) > 0.05:
-        raise Wrong(said + "look at the first. The walk starts from samples of DDIM with eta = 0, guided with s = 3 at every level.")
+        raise Wrong(
+            said
+            + "look at the first. The walk starts from samples of DDIM with eta = 0, guided with s = 3 at every level."
+        )
     if abs(after - before) < 0.06:
-        raise Wrong(said + "it has not changed. Are there enough steps, and is the score taken half as often as the noise's variance?")
+        raise Wrong(
+            said
+            + "it has not changed. Are there enough steps, and is the score taken half as often as the noise's variance?"
+        )
     if 0.8 < after < 1.3:
-        raise Wrong(said + "look at the second. Is the walk guided, too, and is the noise's variance delta, not twice that?")
+        raise Wrong(
+            said + "look at the second. Is the walk guided, too, and is the noise's variance delta, not twice that?"
+        )
     if after > 1.3:
-        raise Wrong(said + "look at the second: the walk runs away. The score is minus the prediction over the root of 1 - abar.")
+        raise Wrong(
+            said
+            + "look at the second: the walk runs away. The score is minus the prediction over the root of 1 - abar."
+        )
     if not 0.42 <= after <= 0.6:  # 0.51 at delta = 0.05; 4,000 samples know it to 0.011
-        raise Wrong(said + "look at the second. Is the walk over, or is its step too large or too small for this many steps?")
+        raise Wrong(
+            said + "look at the second. Is the walk over, or is its step too large or too small for this many steps?"
+        )
 
 
 @exercise("ex-guide-classifier", "code", stars=2, minutes=25, skill="losses")
 def classifier(answer: Any) -> None:
-    """A network that was trained to draw digits can read them: a label is worth something to the loss, and the right one most."""
+    """A network that was trained to draw digits can read them: a label is worth something to the loss, and the right
+    one most.
+    """
     right = number(answer)
     said = f"{show(right)}: "
     if right < 0:
@@ -80,7 +99,8 @@ def classifier(answer: Any) -> None:
         raise Wrong(said + "worse than chance. Is it the label with the least error that wins?")
     if right < 0.2:
         raise Wrong(
-            said + "this is chance. Does each label reach the network, and is each error that of one picture, not of all?"
+            said
+            + "this is chance. Does each label reach the network, and is each error that of one picture, not of all?"
         )
     if right < 0.8:  # 30 of 30, and 28 at one good level alone
         raise Wrong(
@@ -100,7 +120,9 @@ def sign(answer: Any) -> None:
     if one < 0.02 < more:
         raise Wrong(said + "the two are swapped.")
     if one > 0.5:
-        raise Wrong(said + "look at the first, which is wider than a peak. At s = 1 the formula is the class's own prediction.")
+        raise Wrong(
+            said + "look at the first, which is wider than a peak. At s = 1 the formula is the class's own prediction."
+        )
     if min(abs(one - 0.105), abs(one - 0.07)) < 0.008 or 0.3 < one:
         raise Wrong(
             said
@@ -108,7 +130,8 @@ def sign(answer: Any) -> None:
         )
     if more > 0.4 * one:
         raise Wrong(
-            said + "look at the second: much of the class is left. Is there a plus in the formula, and not the chapter's minus?"
+            said
+            + "look at the second: much of the class is left. Is there a plus in the formula, and not the chapter's minus?"
         )
     if more < 1e-5:
         raise Wrong(said + "look at the second: it is very small, and not 0. Is this its square?")

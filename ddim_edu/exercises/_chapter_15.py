@@ -9,10 +9,14 @@ from ddim_edu.exercises.core import Wrong, exercise, expect, numbers, show
 
 @exercise("ex-sound-overlap", "derive", stars=1, minutes=15, skill="variances")
 def overlap(answer: Any) -> None:
-    """Every sample is heard by four frames, with weights that sum to the same everywhere, and so do their squares: nothing hums."""
+    """Every sample is heard by four frames, with weights that sum to the same everywhere, and so do their squares:
+    nothing hums.
+    """
     total, squares = numbers(answer, "sum", "squares")
     if 0 < total < squares:
-        raise Wrong(f"sum = {show(total)}, squares = {show(squares)}: weights below 1 become smaller when they are squared.")
+        raise Wrong(
+            f"sum = {show(total)}, squares = {show(squares)}: weights below 1 become smaller when they are squared."
+        )
     if total < 0 or squares < 0:
         raise Wrong(
             f"sum = {show(total)}, squares = {show(squares)}: squares of sines are not negative, nor are their sums."
@@ -45,7 +49,9 @@ def overlap(answer: Any) -> None:
 
 @exercise("ex-sound-random", "measure", stars=2, minutes=25, skill="statistics")
 def random(answer: Any) -> None:
-    """Magnitudes that are far off make a picture that is nearly right: what averages over bands sees, it cannot hear phases."""
+    """Magnitudes that are far off make a picture that is nearly right: what averages over bands sees, it cannot hear
+    phases.
+    """
     error, decibels = numbers(answer, "error", "decibels")
     said = f"error = {show(error)}, decibels = {show(decibels)}: "
     if error < 0 or decibels < 0:
@@ -53,11 +59,16 @@ def random(answer: Any) -> None:
     if 1 < error < 3 and 0.5 < decibels < 0.8:
         raise Wrong(said + "the two are swapped.")
     if error < 0.2:
-        raise Wrong(said + "look at the first. These are the magnitudes after some turns; the first sound of the path has had none.")
+        raise Wrong(
+            said
+            + "look at the first. These are the magnitudes after some turns; the first sound of the path has had none."
+        )
     if 0.33 < error < 0.48:
         raise Wrong(said + "look at the first: this is its square. Norms are divided, not their squares.")
     if not 0.5 < error < 0.8:  # 0.61 to 0.66 in nine measurements, three of this recording
-        raise Wrong(said + "look at the first: the norm of the difference of the magnitudes, over the norm of the wanted ones.")
+        raise Wrong(
+            said + "look at the first: the norm of the difference of the magnitudes, over the norm of the wanted ones."
+        )
     if 0.02 < decibels < 0.12:
         raise Wrong(said + "look at the second, which is in the picture's own units. How many decibels is one of them?")
     if decibels < 0.5:
@@ -74,7 +85,9 @@ def random(answer: Any) -> None:
 
 @exercise("ex-sound-scale", "derive", stars=2, minutes=20, skill="levels")
 def scale(answer: Any) -> None:
-    """Latents five times too large keep their lead over the noise for most of the way: the schedule is used for its last tenths only."""
+    """Latents five times too large keep their lead over the noise for most of the way: the schedule is used for its
+    last tenths only.
+    """
     one, five = numbers(answer, "k = 1", "k = 5")
     said = f"{show(one)} for k = 1, {show(five)} for k = 5: "
     if one < 0 or five < 0:
@@ -112,7 +125,9 @@ def mean(answer: Any) -> None:
     if 5 < off < 6.5:
         raise Wrong(said + "the mean halves each sound. What does that do to its power?")
     if 2.3 < off < 3.3:
-        raise Wrong(said + "is the power halved where the amplitude is, or is it the mean of the two instead of the louder?")
+        raise Wrong(
+            said + "is the power halved where the amplitude is, or is it the mean of the two instead of the louder?"
+        )
     if off > 0.9:  # 0.66: nothing is drawn here
         raise Wrong(said + "is it the louder one at each place, and are both sounds of one norm before they are added?")
     if off < 0.1:

@@ -1,9 +1,10 @@
 """What the checks of all chapters share: the registry, the verdict, and how answers are read and compared.
 
-A judge is a function that takes the answer and raises :class:`Wrong` if it is not right. It never raises anything else because of what a
-reader hands in: :func:`number`, :func:`numbers`, :func:`tensor`, :func:`tensors` and :func:`function` read answers and say what is amiss.
-What is right does not become wrong by its form: Python's numbers, fractions, decimals, those of NumPy, PyTorch and
-SymPy, of any precision, alone or in lists, tuples and arrays, all become float64 tensors in one place.
+A judge is a function that takes the answer and raises :class:`Wrong` if it is not right. It never raises anything else
+because of what a reader hands in: :func:`number`, :func:`numbers`, :func:`tensor`, :func:`tensors` and :func:`function`
+read answers and say what is amiss. What is right does not become wrong by its form: Python's numbers, fractions,
+decimals, those of NumPy, PyTorch and SymPy, of any precision, alone or in lists, tuples and arrays, all become float64
+tensors in one place.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ class Verdict:
 
     Attributes:
         label: of the exercise.
-        reason: ``"right"``, ``"wrong"``, ``"unfit"`` (type or shape), ``"raised"`` (the reader's function did), ``"unknown"`` (no such
-            exercise) or ``"stumbled"`` (the check itself failed on the answer).
+        reason: ``"right"``, ``"wrong"``, ``"unfit"`` (type or shape), ``"raised"`` (the reader's function did),
+            ``"unknown"`` (no such exercise) or ``"stumbled"`` (the check itself failed on the answer).
         message: what was printed.
     """
 
@@ -115,12 +116,15 @@ def exercise(label: str, kind: str, *, stars: int, minutes: int, skill: str) -> 
         skill: a key of ``SKILLS``.
 
     Raises:
-        ValueError: if a value is not one of those allowed, the label is taken, or the judge has no docstring to tell a right answer.
+        ValueError: if a value is not one of those allowed, the label is taken, or the judge has no docstring to tell a
+            right answer.
     """
 
     def enter(judge: Callable[[Any], None]) -> Callable[[Any], None]:
         if kind not in KINDS or skill not in SKILLS or stars not in (1, 2, 3) or minutes < 1:
-            raise ValueError(f"{label}: kind {kind!r}, skill {skill!r}, {stars} stars or {minutes} minutes: not one of those allowed")
+            raise ValueError(
+                f"{label}: kind {kind!r}, skill {skill!r}, {stars} stars or {minutes} minutes: not one of those allowed"
+            )
         if label in _REGISTRY:
             raise ValueError(f"{label} has a check already")
         if not judge.__doc__:
@@ -140,8 +144,9 @@ def registry() -> dict[str, Exercise]:
 def check(label: str, answer: Any) -> Verdict:
     """Whether an answer to an exercise is right; prints one line that says so, or in which direction to look.
 
-    Nothing is raised for a wrong answer, so a notebook goes on. Functions are called on inputs that the check chooses, numbers among them
-    as 0-d float64 tensors (``x**0.5``, ``x.sqrt()`` and ``math.sqrt(x)`` all work); torch's random state is as before afterwards.
+    Nothing is raised for a wrong answer, so a notebook goes on. Functions are called on inputs that the check chooses,
+    numbers among them as 0-d float64 tensors (``x**0.5``, ``x.sqrt()`` and ``math.sqrt(x)`` all work); torch's random
+    state is as before afterwards.
 
     Args:
         label: of the exercise, ``"ex-forward-roots"``.
@@ -194,7 +199,9 @@ def number(answer: Any, what: str = "the answer") -> float:
         raise Unfit(f"One number is asked for, and {what} has {values.numel()}, in the shape {tuple(values.shape)}.")
     value = values.item()
     if not math.isfinite(value):
-        raise Wrong(f"{what.capitalize()} is {value}. Somewhere something is divided by 0, or a root of a negative number is taken.")
+        raise Wrong(
+            f"{what.capitalize()} is {value}. Somewhere something is divided by 0, or a root of a negative number is taken."
+        )
     return value
 
 
@@ -237,7 +244,9 @@ def tensor(
         values = values.T
     if not _fits(values.shape, shape):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
-        raise Unfit(f"{what.capitalize()} has the shape {tuple(values.shape)}; asked for is ({wanted}{',' if len(shape) == 1 else ''}).")
+        raise Unfit(
+            f"{what.capitalize()} has the shape {tuple(values.shape)}; asked for is ({wanted}{',' if len(shape) == 1 else ''})."
+        )
     if not bool(values.isfinite().all()):
         raise Wrong(f"{what.capitalize()} has values that are infinite or nan.")
     return values
@@ -272,12 +281,16 @@ def function(answer: Any, like: str) -> Callable:
     """
     names = [name.strip() for name in like.partition("(")[2].rstrip(")").split(",")]
     if not callable(answer):
-        raise Unfit(f"A function is asked for, {like}, and the answer is {_kind_of(answer)}. Hand in the function itself.")
+        raise Unfit(
+            f"A function is asked for, {like}, and the answer is {_kind_of(answer)}. Hand in the function itself."
+        )
     try:
         inspect.signature(answer).bind(*names)
     except TypeError:
         takes = str(inspect.signature(answer))
-        raise Unfit(f"Your function takes {takes}; it is called as {like}, with {len(names)} arguments in this order.") from None
+        raise Unfit(
+            f"Your function takes {takes}; it is called as {like}, with {len(names)} arguments in this order."
+        ) from None
     except ValueError:  # a builtin without a signature
         pass
 
@@ -303,7 +316,9 @@ def describe(names: Sequence[str], args: Sequence[Any]) -> str:
     """Arguments for a message: ``t = 500, x of shape (3, 1)``."""
     large = [isinstance(value, Tensor) and value.numel() > 4 for value in args]
     shown = zip(names, args, large, strict=True)
-    return ", ".join(f"{name} of shape {tuple(value.shape)}" if big else f"{name} = {show(value)}" for name, value, big in shown)
+    return ", ".join(
+        f"{name} of shape {tuple(value.shape)}" if big else f"{name} = {show(value)}" for name, value, big in shown
+    )
 
 
 def show(value: Any) -> str:
@@ -395,7 +410,9 @@ def _kind_of(answer: Any) -> str:
 def _where(answer: Callable, error: Exception) -> str:
     """The line of the reader's own code that an exception came through last."""
     code = getattr(answer, "__code__", None)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if code is not None and f.filename == code.co_filename]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if code is not None and f.filename == code.co_filename
+    ]
     if not frames:
         return ""
     written = linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip()
@@ -408,10 +425,14 @@ def _where(answer: Callable, error: Exception) -> str:
 def close(value: Any, truth: Any, rtol: float) -> bool:
     """Whether two arrays agree, up to ``rtol`` of the largest value of the truth."""
     value, truth = _as_tensor(value), _as_tensor(truth)
-    return value.shape == truth.shape and bool(((value - truth).abs() <= rtol * truth.abs().max().clamp(min=1e-12)).all())
+    return value.shape == truth.shape and bool(
+        ((value - truth).abs() <= rtol * truth.abs().max().clamp(min=1e-12)).all()
+    )
 
 
-def expect(value: float, truth: float, look: str, *mistakes: tuple[float, str], rtol: float = 0.005, what: str = "") -> None:
+def expect(
+    value: float, truth: float, look: str, *mistakes: tuple[float, str], rtol: float = 0.005, what: str = ""
+) -> None:
     """Pass if a number is the truth; otherwise say which mistake it looks like, or where to look.
 
     Args:
@@ -438,9 +459,16 @@ def expect(value: float, truth: float, look: str, *mistakes: tuple[float, str], 
 
 
 def agree(
-    answer: Any, like: str, truth: Callable, cases: Sequence[Sequence], look: str, *mistakes: tuple[Callable, str], rtol: float = 1e-4
+    answer: Any,
+    like: str,
+    truth: Callable,
+    cases: Sequence[Sequence],
+    look: str,
+    *mistakes: tuple[Callable, str],
+    rtol: float = 1e-4,
 ) -> None:
-    """Pass if a function agrees with the truth on all cases; otherwise say which mistake it looks like, or where to look.
+    """Pass if a function agrees with the truth on all cases; otherwise say which mistake it looks like, or where to
+    look.
 
     Args:
         answer: what was handed in.
@@ -461,7 +489,9 @@ def agree(
     for case, target in zip(cases, right, strict=True):
         what = "what your function returned"
         result = call(*(v.clone() if isinstance(v, Tensor) else v for v in case))  # a function may work in place
-        given.append(_as_tensor(number(result, what) if target.ndim == 0 else tensor(result, tuple(target.shape), what)))
+        given.append(
+            _as_tensor(number(result, what) if target.ndim == 0 else tensor(result, tuple(target.shape), what))
+        )
 
     def all_close(others: Sequence[Tensor]) -> bool:
         return all(close(a, b, rtol) for a, b in zip(given, others, strict=True))
@@ -484,8 +514,14 @@ def agree(
         t, s = names.index("abar_t"), names.index("abar_s")
         swapped = [[case[s] if i == t else case[t] if i == s else v for i, v in enumerate(case)] for case in cases]
         if all_close([_as_tensor(truth(*case)) for case in swapped]):
-            raise Wrong(f"{said}It looks as if s and t were swapped: abar_t belongs to the noisier end and is the smaller one.")
-    some = "" if len(off) == len(cases) else f"It is right in {len(cases) - len(off)} of {len(cases)} cases, but not in this one. "
+            raise Wrong(
+                f"{said}It looks as if s and t were swapped: abar_t belongs to the noisier end and is the smaller one."
+            )
+    some = (
+        ""
+        if len(off) == len(cases)
+        else f"It is right in {len(cases) - len(off)} of {len(cases)} cases, but not in this one. "
+    )
     raise Wrong(f"{said}{some}{look}")
 
 
@@ -502,8 +538,14 @@ _TWO = "It is off by a simple factor. Is something counted twice, or only half o
 _USUAL: tuple[tuple[Callable[[Tensor], Tensor], str], ...] = (
     (lambda v: -v, "The size is right and the sign is not."),
     (lambda v: v**2, "It looks like the square of what is asked for: a variance where a standard deviation was meant?"),
-    (lambda v: v.abs().sqrt(), "It looks like the square root of what is asked for: a standard deviation where a variance was meant?"),
-    (lambda v: 1 / v, "It looks like the reciprocal of what is asked for. Which of the two quantities is divided by which?"),
+    (
+        lambda v: v.abs().sqrt(),
+        "It looks like the square root of what is asked for: a standard deviation where a variance was meant?",
+    ),
+    (
+        lambda v: 1 / v,
+        "It looks like the reciprocal of what is asked for. Which of the two quantities is divided by which?",
+    ),
     (lambda v: 2 * v, _TWO),
     (lambda v: v / 2, _TWO),
 )

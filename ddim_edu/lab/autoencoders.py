@@ -1,8 +1,8 @@
 """Saved autoencoders, the first stage of latent diffusion (floor 3).
 
-A file like a classifier's (:mod:`ddim_edu.lab.classifiers`), in the folder ``ddim_edu/weights/autoencoders``. Its metadata holds the
-network's configuration, the data set with the names of its classes, how it was trained, and its error on what was held out.
-``python -m ddim_edu.lab.train_autoencoder NAME`` makes it.
+A file like a classifier's (:mod:`ddim_edu.lab.classifiers`), in the folder ``ddim_edu/weights/autoencoders``. Its
+metadata holds the network's configuration, the data set with the names of its classes, how it was trained, and its
+error on what was held out. ``python -m ddim_edu.lab.train_autoencoder NAME`` makes it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,13 @@ class SavedAutoencoder:
 
 
 def save_autoencoder(
-    path: Path | str, model: Autoencoder, *, data: str, classes: tuple[str, ...], error: float, training: Mapping[str, Any]
+    path: Path | str,
+    model: Autoencoder,
+    *,
+    data: str,
+    classes: tuple[str, ...],
+    error: float,
+    training: Mapping[str, Any],
 ) -> None:
     """Write an autoencoder's file, with the weights in float16; the file is whole or not there.
 
@@ -70,9 +76,16 @@ def save_autoencoder(
     """
     # The statistics of the normalisation stay as they are: rounded, they would no longer be those of the latents.
     tensors = {
-        name: value.half() if value.is_floating_point() and "running" not in name else value for name, value in model.state_dict().items()
+        name: value.half() if value.is_floating_point() and "running" not in name else value
+        for name, value in model.state_dict().items()
     }
-    about = {"config": asdict(model.config), "data": data, "classes": list(classes), "error": error, "training": dict(training)}
+    about = {
+        "config": asdict(model.config),
+        "data": data,
+        "classes": list(classes),
+        "error": error,
+        "training": dict(training),
+    }
     write_weights(path, KIND, tensors, about)
 
 
@@ -84,7 +97,8 @@ def load_autoencoder(name_or_path: Path | str, device: torch.device | str = "cpu
         device: Where to put it.
 
     Raises:
-        ValueError: In one line, if there is no such autoencoder, or the file is damaged, of another kind, or from a newer version.
+        ValueError: In one line, if there is no such autoencoder, or the file is damaged, of another kind, or from a
+            newer version.
     """
     path = find_shipped(SHIPPED, name_or_path, KIND)
     about, tensors = read_weights(path, KIND, f"an {KIND}")

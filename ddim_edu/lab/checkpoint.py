@@ -1,8 +1,8 @@
 """Saved models: one file from which everything is rebuilt (floor 4).
 
-A checkpoint is a safetensors file. Its tensors are the averaged (EMA) weights and the schedule's betas; its metadata holds the
-network's configuration, what the network predicts (none said means eps), the recipe it was trained with, the step, and the version that
-wrote it.
+A checkpoint is a safetensors file. Its tensors are the averaged (EMA) weights and the schedule's betas; its metadata
+holds the network's configuration, what the network predicts (none said means eps), the recipe it was trained with, the
+step, and the version that wrote it.
 """
 
 from __future__ import annotations
@@ -56,14 +56,16 @@ class Checkpoint:
     """What :func:`load` returns.
 
     Attributes:
-        network: The network with its averaged weights, in evaluation mode and without gradients. It says what ``prediction`` names.
+        network: The network with its averaged weights, in evaluation mode and without gradients. It says what
+            ``prediction`` names.
         prediction: What the network was trained to predict: eps, v or x0.
         config: The network's configuration.
         schedule: The noise schedule it was trained with.
         recipe: The recipe it was trained with, as plain values.
         step: Number of training steps behind it.
         path: The file it came from.
-        model: The noise predictor around the network, called as ``model(x_t, t)``; of any class unless it is given labels.
+        model: The noise predictor around the network, called as ``model(x_t, t)``; of any class unless it is given
+            labels.
     """
 
     network: UNet
@@ -90,14 +92,17 @@ class Checkpoint:
             CheckpointError: If it works in the latent space of an autoencoder.
         """
         if self.recipe.get("autoencoder") is not None:
-            raise CheckpointError(f"{self.path} makes latents of sounds, not pictures; to hear them: python -m ddim_edu.apps sound")
+            raise CheckpointError(
+                f"{self.path} makes latents of sounds, not pictures; to hear them: python -m ddim_edu.apps sound"
+            )
         return self
 
     def eps_theta(self, labels: Tensor | int | None = None) -> EpsTheta:
         """The model as a function of (x_t, t) alone, as samplers call it.
 
         Args:
-            labels: ``(B,)`` int64, a class for each image of the batches to come; or one class for all; None is any class.
+            labels: ``(B,)`` int64, a class for each image of the batches to come; or one class for all; None is any
+                class.
 
         Raises:
             ValueError: When it is called with another number of images.
@@ -139,18 +144,25 @@ def save(
     """
     tensors = {f"model.{name}": value.to("cpu", dtype) for name, value in weights.items()}
     tensors["schedule.beta"] = schedule.beta[1:]
-    write_weights(path, KIND, tensors, {"config": asdict(config), "prediction": prediction, "recipe": dict(recipe or {}), "step": step})
+    write_weights(
+        path,
+        KIND,
+        tensors,
+        {"config": asdict(config), "prediction": prediction, "recipe": dict(recipe or {}), "step": step},
+    )
 
 
 def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_size: int | None = None) -> Checkpoint:
     """Read a model back.
 
-    Models of other libraries are read too (:mod:`ddim_edu.lab.foreign`); a line on stderr then says what was recognised.
+    Models of other libraries are read too (:mod:`ddim_edu.lab.foreign`); a line on stderr then says what was
+    recognised.
 
     Args:
-        name_or_path: The name of a model that comes with the package (such as ``"digits"``), a run folder, or a checkpoint file.
-            To read a folder that has the name of a shipped model, write ``"./digits"``. Or a folder of diffusers with a ``UNet2DModel``
-            and its scheduler, such as ``python -m ddim_edu.export`` writes; or a ``.pth`` or ``.ckpt`` of the official DDIM code.
+        name_or_path: The name of a model that comes with the package (such as ``"digits"``), a run folder, or a
+            checkpoint file. To read a folder that has the name of a shipped model, write ``"./digits"``. Or a folder of
+            diffusers with a ``UNet2DModel`` and its scheduler, such as ``python -m ddim_edu.export`` writes; or a
+            ``.pth`` or ``.ckpt`` of the official DDIM code.
         device: Where to put the model.
         image_size: Side of the images, for a file of the official code that doesn't show it.
 
@@ -158,7 +170,8 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_
         The model and what it was made with.
 
     Raises:
-        CheckpointError: In one line, if there is no such checkpoint, or it is damaged, of another kind, or from a newer version.
+        CheckpointError: In one line, if there is no such checkpoint, or it is damaged, of another kind, or from a newer
+            version.
     """
     path = find(name_or_path)
     if foreign.is_foreign(path):
@@ -168,7 +181,9 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_
         config = UNetConfig(**about["config"])
         prediction = about.get("prediction", "eps")  # files of older versions don't say
         if prediction not in get_args(Prediction):
-            raise ValueError(f"its network predicts {prediction!r}, and this version knows {', '.join(get_args(Prediction))}")
+            raise ValueError(
+                f"its network predicts {prediction!r}, and this version knows {', '.join(get_args(Prediction))}"
+            )
         schedule = NoiseSchedule.from_betas(tensors.pop("schedule.beta"))
         network = _network(config, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
         recipe, step = dict(about["recipe"]), int(about["step"])
@@ -210,7 +225,9 @@ def find(name_or_path: Path | str) -> Path:
         weights = foreign.find_weights(path)
         if weights is not None:
             return weights
-        raise CheckpointError(f"the folder {path} holds no {NAME} (and no unet/config.json): name one that a training run has written into")
+        raise CheckpointError(
+            f"the folder {path} holds no {NAME} (and no unet/config.json): name one that a training run has written into"
+        )
     if path.exists():
         return path
     models = f"shipped models: {', '.join(shipped)}" if shipped else "no models come with this version"
@@ -219,8 +236,9 @@ def find(name_or_path: Path | str) -> Path:
 
 
 def ship(run: Path | str, name: str | None = None) -> Path:
-    """Put a trained model among those that come with the package, so that ``load(name)`` finds it: its averaged weights in float16,
-    and its training log beside them. (Float16 rounds a weight by 0.05% at most: less than the last steps of training moved it.)
+    """Put a trained model among those that come with the package, so that ``load(name)`` finds it: its averaged weights
+    in float16, and its training log beside them. (Float16 rounds a weight by 0.05% at most: less than the last steps of
+    training moved it.)
 
     Args:
         run: The run folder.
@@ -258,7 +276,8 @@ def pick_device(name: str = "auto") -> torch.device:
     """The device to compute on.
 
     Args:
-        name: ``"auto"`` takes a GPU if there is one; otherwise a name that torch knows, such as ``"cpu"`` or ``"cuda:1"``.
+        name: ``"auto"`` takes a GPU if there is one; otherwise a name that torch knows, such as ``"cpu"`` or
+            ``"cuda:1"``.
 
     Raises:
         ValueError: If the name is unknown, or this machine has no such device.

@@ -1,8 +1,10 @@
-r"""Comparing a few runs fairly: means with intervals, differences paired by seed, a correction for many tests (floor 4; chapter 8).
+r"""Comparing a few runs fairly: means with intervals, differences paired by seed, a correction for many tests (floor 4;
+chapter 8).
 
-Training is random, and a table with one run a row compares luck. What is needed for less is small: several seeds, an interval beside every
-mean, and, where two methods were run from the same seeds, the interval of their *differences*, in which what the seed does to both
-cancels. With five seeds the normal distribution is too narrow; Student's t is meant for this.
+Training is random, and a table with one run a row compares luck. What is needed for less is small: several seeds, an
+interval beside every mean, and, where two methods were run from the same seeds, the interval of their *differences*, in
+which what the seed does to both cancels. With five seeds the normal distribution is too narrow; Student's t is meant
+for this.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ def summary(values: Sequence[float], level: float = 0.95) -> Summary:
 
     .. math:: \bar v \pm t_{n-1}\, \frac{s}{\sqrt n}, \qquad s^2 = \frac{1}{n-1} \sum_i (v_i - \bar v)^2,
 
-    where a t-distributed variable with n - 1 degrees of freedom stays within :math:`\pm t_{n-1}` with the probability ``level``.
+    where a t-distributed variable with n - 1 degrees of freedom stays within :math:`\pm t_{n-1}` with the probability
+    ``level``.
 
     Args:
         values: one for each run.
@@ -87,10 +90,11 @@ def paired(values: Sequence[float], baseline: Sequence[float], level: float = 0.
 
 
 def holm(ps: Mapping[str, float]) -> dict[str, float]:
-    r"""Holm's correction of the p of several tests, so that the chance of one false alarm among all of them stays below the level.
+    r"""Holm's correction of the p of several tests, so that the chance of one false alarm among all of them stays below
+    the level.
 
-    The smallest p is multiplied by the number of tests m, the second smallest by m - 1, and so on; a corrected p is never smaller than
-    the one before it, nor larger than 1.
+    The smallest p is multiplied by the number of tests m, the second smallest by m - 1, and so on; a corrected p is
+    never smaller than the one before it, nor larger than 1.
 
     Args:
         ps: the p of each test, by name.

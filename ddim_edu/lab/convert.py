@@ -1,19 +1,22 @@
 """Weights of the same U-Net in other libraries' layouts: the official DDIM code's, and diffusers' (floor 1).
 
-The network of :mod:`ddim_edu.nets.unet` is that of the official code (github.com/ermongroup/ddim, ``models/diffusion.py``) and,
-with the right settings, diffusers' ``UNet2DModel``. Only names differ, the order of the levels on the way up, and whether an
-attention's queries, keys and values come from one convolution or from three. So converting computes nothing and loses nothing.
+The network of :mod:`ddim_edu.nets.unet` is that of the official code (github.com/ermongroup/ddim,
+``models/diffusion.py``) and, with the right settings, diffusers' ``UNet2DModel``. Only names differ, the order of the
+levels on the way up, and whether an attention's queries, keys and values come from one convolution or from three. So
+converting computes nothing and loses nothing.
 
-**Levels of noise count from 0 there.** Both libraries train and sample with t = 0..T-1, where t = 1..T here: their network, given
-t - 1, predicts the noise at our level t. The conversions don't touch this; :func:`shift_levels` does, in the weights::
+**Levels of noise count from 0 there.** Both libraries train and sample with t = 0..T-1, where t = 1..T here: their
+network, given t - 1, predicts the noise at our level t. The conversions don't touch this; :func:`shift_levels` does, in
+the weights::
 
     weights = shift_levels(from_official(config, theirs), -1)      # theirs into a network that takes t in 1..T
     theirs = to_official(config, shift_levels(weights, +1))        # a network trained here for their sampler
 
-A network with the shifted weights is one like any other here: it can be saved, sampled from by the command, or trained further.
+A network with the shifted weights is one like any other here: it can be saved, sampled from by the command, or trained
+further.
 
-**Classes** are diffusers' ``num_class_embeds``, one more than there are: the last label is the null label, *any class*. Both networks
-add the label's row to the embedding of t. The official network knows no labels.
+**Classes** are diffusers' ``num_class_embeds``, one more than there are: the last label is the null label, *any class*.
+Both networks add the label's row to the embedding of t. The official network knows no labels.
 """
 
 from __future__ import annotations
@@ -66,7 +69,13 @@ DIFFUSERS: Rules = (
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 # A diffusers configuration that means our network. Where its own default is another value, the field must be there:
-NEEDED = {"attention_head_dim": None, "downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1, "norm_eps": 1e-6}
+NEEDED = {
+    "attention_head_dim": None,
+    "downsample_padding": 0,
+    "flip_sin_to_cos": False,
+    "freq_shift": 1,
+    "norm_eps": 1e-6,
+}
 # and where it is diffusers' default, it may be absent.
 IMPLIED = {
     "center_input_sample": False, "time_embedding_type": "positional", "time_embedding_dim": None, "mid_block_type": "UNetMidBlock2D",
@@ -84,10 +93,10 @@ def from_official(config: UNetConfig, state: Mapping[str, Tensor] | Sequence[Any
     """The official code's weights under our names.
 
     Args:
-        config: The network's shape, as in the official configuration file; always with 32 groups. :func:`official_config` reads it
-            off the weights.
-        state: The official model's ``state_dict()``, also one saved from ``DataParallel`` ("module." before each name); or all that its
-            training saves, see :func:`official_state`.
+        config: The network's shape, as in the official configuration file; always with 32 groups.
+            :func:`official_config` reads it off the weights.
+        state: The official model's ``state_dict()``, also one saved from ``DataParallel`` ("module." before each name);
+            or all that its training saves, see :func:`official_state`.
 
     Returns:
         A state dict for ``UNet(config)``. It takes t in 0..T-1, see :func:`shift_levels`.
@@ -102,8 +111,9 @@ def official_state(saved: Mapping[str, Tensor] | Sequence[Any]) -> dict[str, Ten
     """The weights in what the official code saves, without "module." before their names.
 
     Args:
-        saved: A ``state_dict()``, or what its training writes to ``ckpt.pth``: a list of the model's state, the optimiser's, the epoch,
-            the step and, where it keeps one, the averaged state. That one is taken if it is there.
+        saved: A ``state_dict()``, or what its training writes to ``ckpt.pth``: a list of the model's state, the
+            optimiser's, the epoch, the step and, where it keeps one, the averaged state. That one is taken if it is
+            there.
 
     Raises:
         ValueError: If it is neither.
@@ -120,21 +130,26 @@ def official_config(state: Mapping[str, Tensor] | Sequence[Any], image_size: int
 
     Args:
         state: As for :func:`from_official`.
-        image_size: Side of its images. Weights don't show it; None takes the size at which attention works on 16x16, as in all of the
-            official configuration files.
+        image_size: Side of its images. Weights don't show it; None takes the size at which attention works on 16x16, as
+            in all of the official configuration files.
 
     Raises:
-        ValueError: In one line, if these are no weights of the official code, or the size is not given and can't be told.
+        ValueError: In one line, if these are no weights of the official code, or the size is not given and can't be
+            told.
     """
     state = official_state(state)
     if "conv_in.weight" not in state or "down.0.block.0.conv1.weight" not in state:
-        raise ValueError("the weights are not those of the official code's network: they lack conv_in or down.0.block.0")
+        raise ValueError(
+            "the weights are not those of the official code's network: they lack conv_in or down.0.block.0"
+        )
     ch, channels = state["conv_in.weight"].shape[:2]
     levels = len({name.split(".")[1] for name in state if name.startswith("down.")})
     widths = [len(state.get(f"down.{level}.block.0.conv1.weight", ())) for level in range(levels)]
     attends = [level for level in range(levels) if f"down.{level}.attn.0.norm.weight" in state]
     if image_size is None and len(attends) != 1:
-        raise ValueError(f"attention on {len(attends)} levels does not tell the size of the images: give it (--image-size)")
+        raise ValueError(
+            f"attention on {len(attends)} levels does not tell the size of the images: give it (--image-size)"
+        )
     side = 16 * 2 ** attends[0] if image_size is None else image_size
     return UNetConfig(
         image_size=side,
@@ -171,7 +186,10 @@ def from_diffusers(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> tu
     """
     ours = _config(config)
     old = "|".join(OLD_ATTENTION)
-    state = {re.sub(rf"(?<=\.)({old})(?=\.)", lambda part: OLD_ATTENTION[part[0]], name): value for name, value in state.items()}
+    state = {
+        re.sub(rf"(?<=\.)({old})(?=\.)", lambda part: OLD_ATTENTION[part[0]], name): value
+        for name, value in state.items()
+    }
     return ours, _ours(ours, state, DIFFUSERS)
 
 
@@ -204,15 +222,18 @@ def to_diffusers(config: UNetConfig, state: Mapping[str, Tensor]) -> tuple[dict[
         shape["num_class_embeds"] = config.classes + 1  # the last is the null label
     theirs = _theirs(config, state, DIFFUSERS)
     # In its attention diffusers has linear layers where we have 1x1 convolutions.
-    return NEEDED | shape, {name: value.flatten(1) if ".to_" in name and value.ndim == 4 else value for name, value in theirs.items()}
+    return NEEDED | shape, {
+        name: value.flatten(1) if ".to_" in name and value.ndim == 4 else value for name, value in theirs.items()
+    }
 
 
 def shift_levels(state: Mapping[str, Tensor], by: int) -> dict[str, Tensor]:
     """Weights with which a ``UNet`` computes at level t what it computed at level ``t + by``.
 
-    The network sees t as sin(w t) and cos(w t) at several frequencies w. By the addition theorems those of ``t + by`` are a rotation
-    of those of t, and the rotation goes into the first layer's weights. So the shift is exact but for rounding (of float32: angles
-    near 1000 radian are only good to 3e-5). ``lambda x_t, t: network(x_t, t + by)`` is exact to the bit, but can't be saved.
+    The network sees t as sin(w t) and cos(w t) at several frequencies w. By the addition theorems those of ``t + by``
+    are a rotation of those of t, and the rotation goes into the first layer's weights. So the shift is exact but for
+    rounding (of float32: angles near 1000 radian are only good to 3e-5). ``lambda x_t, t: network(x_t, t + by)`` is
+    exact to the bit, but can't be saved.
 
     Args:
         state: A network's ``state_dict()``.
@@ -232,7 +253,8 @@ def shift_levels(state: Mapping[str, Tensor], by: int) -> dict[str, Tensor]:
 def build_in_label(config: UNetConfig, state: Mapping[str, Tensor], label: int) -> tuple[UNetConfig, dict[str, Tensor]]:
     """A network without labels that computes what one with classes computes for one of them.
 
-    The label's row of the embedding is added to the embedding of t, behind its last layer: so it goes into that layer's bias.
+    The label's row of the embedding is added to the embedding of t, behind its last layer: so it goes into that layer's
+    bias.
 
     Args:
         config: The configuration of a network with classes.
@@ -259,7 +281,9 @@ def _official(config: UNetConfig) -> Rules:
 
 def _names(config: UNetConfig, rules: Rules) -> dict[str, tuple[list[str], torch.Size]]:
     """For every tensor of ``UNet(config)``: its names there (three for queries, keys and values), and its shape here."""
-    with torch.device("meta"):  # without an embedding: the first that is made there loads torch's compiler, which takes two seconds
+    with torch.device(
+        "meta"
+    ):  # without an embedding: the first that is made there loads torch's compiler, which takes two seconds
         shapes = {name: tensor.shape for name, tensor in UNet(replace(config, classes=0)).state_dict().items()}
     if config.classes:
         shapes["label_embedding.weight"] = torch.Size([config.classes + 1, 4 * config.ch])
@@ -281,8 +305,12 @@ def _ours(config: UNetConfig, state: Mapping[str, Tensor], rules: Rules) -> dict
 def _theirs(config: UNetConfig, state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
     names = _names(config, rules)
     _check_fit({name: tuple(shape) for name, (_, shape) in names.items()}, state)
-    pieces = {part: piece for name, (parts, _) in names.items() for part, piece in zip(parts, state[name].chunk(len(parts)))}
-    return {part: piece.clone(memory_format=torch.contiguous_format) for part, piece in pieces.items()}  # no shared memory
+    pieces = {
+        part: piece for name, (parts, _) in names.items() for part, piece in zip(parts, state[name].chunk(len(parts)))
+    }
+    return {
+        part: piece.clone(memory_format=torch.contiguous_format) for part, piece in pieces.items()
+    }  # no shared memory
 
 
 def _check_fit(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> None:
@@ -313,7 +341,8 @@ def _config(config: Mapping[str, Any]) -> UNetConfig:
             raise ValueError(f"{field} = {value!r}: not a field of a UNet2DModel that can be converted")
     channels = list(c["block_out_channels"])
     kinds = [kind.removesuffix("DownBlock2D") for kind in c["down_block_types"]]
-    # Other words for what we have. One head is as wide as its level, so only one width of levels that attend can be named.
+    # Other words for what we have. One head is as wide as its level, so only one width of levels that attend can be
+    # named.
     widths = {width for width, kind in zip(channels, kinds) if kind == "Attn"} | {channels[-1]}
     same = {
         "act_fn": ["swish"],
@@ -330,9 +359,12 @@ def _config(config: Mapping[str, Any]) -> UNetConfig:
     refused = {
         "sample_size": other not in ([], [side]) and "our U-Net takes square images",
         "num_class_embeds": c["num_class_embeds"] == 1 and "give one more than there are classes, for the null label",
-        "out_channels": c["out_channels"] != c["in_channels"] and f"our U-Net gives as many as it takes, {c['in_channels']}",
+        "out_channels": c["out_channels"] != c["in_channels"]
+        and f"our U-Net gives as many as it takes, {c['in_channels']}",
         "block_out_channels": any(width % channels[0] for width in channels) and "our U-Net has multiples of the first",
-        "down_block_types": (len(kinds) != len(channels) or not {*c["down_block_types"]} <= {"DownBlock2D", "AttnDownBlock2D"})
+        "down_block_types": (
+            len(kinds) != len(channels) or not {*c["down_block_types"]} <= {"DownBlock2D", "AttnDownBlock2D"}
+        )
         and "our U-Net has one DownBlock2D or AttnDownBlock2D for each of block_out_channels",
         "up_block_types": list(c["up_block_types"]) != [f"{kind}UpBlock2D" for kind in reversed(kinds)]
         and "our way up has attention where the way down has it",

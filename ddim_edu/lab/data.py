@@ -1,10 +1,11 @@
 """Data sets, batches of them, and pictures of what comes out (floor 4).
 
-A data set is decoded once and kept as whole numbers: on the device that trains on it where it fits, otherwise in a file that is
-mapped into memory. A batch becomes floats in [-1, 1] only when it is drawn.
+A data set is decoded once and kept as whole numbers: on the device that trains on it where it fits, otherwise in a file
+that is mapped into memory. A batch becomes floats in [-1, 1] only when it is drawn.
 
-Data sets with a name are looked for in a folder, ``data_dir``, and downloaded there if they are not in it: ``$DDIM_EDU_DATA``, or
-else ``data`` in the working directory. A folder of images is read where it is; :mod:`ddim_edu.lab.folder` says how.
+Data sets with a name are looked for in a folder, ``data_dir``, and downloaded there if they are not in it:
+``$DDIM_EDU_DATA``, or else ``data`` in the working directory. A folder of images is read where it is;
+:mod:`ddim_edu.lab.folder` says how.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class ImageData:
         heldout_labels: ``(M,)`` int64.
         top: The value of white: 255 for most images, 16 for the digits.
         classes: Names of the labels 0, 1, ...; empty if they have none.
-        train_attributes: ``(N, A)`` int16, what is known to be in each image; None if nothing is. Of the drawn faces, columns and
-            values are those of :func:`ddim_edu.lab.faces.attributes`.
+        train_attributes: ``(N, A)`` int16, what is known to be in each image; None if nothing is. Of the drawn faces,
+            columns and values are those of :func:`ddim_edu.lab.faces.attributes`.
         heldout_attributes: ``(M, A)`` int16, or None.
     """
 
@@ -68,8 +69,8 @@ class ImageData:
 
         Args:
             device: Where to.
-            limit: The most bytes of images that may be moved there. By default a third of the memory that is free on a CUDA device
-                (training needs the rest), 2 GiB on other accelerators, and any number on the CPU.
+            limit: The most bytes of images that may be moved there. By default a third of the memory that is free on a
+                CUDA device (training needs the rest), 2 GiB on other accelerators, and any number on the CPU.
         """
         device = torch.device(device)
         if limit is None:
@@ -131,7 +132,9 @@ def encoded(data: ImageData, autoencoder: SavedAutoencoder) -> LatentData:
         data: The data set.
         autoencoder: From :func:`ddim_edu.lab.autoencoders.load_autoencoder`.
     """
-    parts = [torch.cat([autoencoder.encode(data.floats(part)) for part in x.split(250)]) for x in (data.train, data.heldout)]
+    parts = [
+        torch.cat([autoencoder.encode(data.floats(part)) for part in x.split(250)]) for x in (data.train, data.heldout)
+    ]
     return LatentData(
         *parts, data.train_labels, data.heldout_labels, classes=data.classes, train_attributes=data.train_attributes,
         heldout_attributes=data.heldout_attributes, autoencoder=autoencoder,
@@ -179,10 +182,11 @@ def shifted(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
 def digits() -> ImageData:
     """The 1,797 handwritten digits that come with scikit-learn: 8x8 pixels, grey values 0..16, labels 0..9.
 
-    Source: E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998.
+    Source: E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine Learning Repository,
+        1998.
 
-    Every ninth image, starting with the first, is held out: 200 images, and 1,597 to train on. The file lists the digits writer by
-    writer, so that this takes some from each writer and needs no random numbers.
+    Every ninth image, starting with the first, is held out: 200 images, and 1,597 to train on. The file lists the
+    digits writer by writer, so that this takes some from each writer and needs no random numbers.
     """
     from sklearn.datasets import load_digits  # a second of imports that only training should pay for
 
@@ -196,12 +200,13 @@ def digits() -> ImageData:
 def fashion_mnist(data_dir: Path | str | None = None, *, size: int = 28, channels: int = 1) -> ImageData:
     """Fashion-MNIST: 60,000 grey images of clothes to train on and 10,000 held out, 28 x 28, labels 0..9.
 
-    Source: H. Xiao, K. Rasul and R. Vollgraf, *Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms*,
+    Source: H. Xiao, K. Rasul and R. Vollgraf, *Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
+        Algorithms*,
     arXiv 1708.07747, 2017.
 
-    The four files, as published (.gz) or unpacked, are looked for in ``data_dir``, in its sub-folders ``fashion-mnist``,
-    ``FashionMNIST`` and ``FashionMNIST/raw`` (where torchvision puts them), and where Debian's package dataset-fashion-mnist puts
-    them. If they are nowhere, torchvision downloads them.
+    The four files, as published (.gz) or unpacked, are looked for in ``data_dir``, in its sub-folders
+    ``fashion-mnist``, ``FashionMNIST`` and ``FashionMNIST/raw`` (where torchvision puts them), and where Debian's
+    package dataset-fashion-mnist puts them. If they are nowhere, torchvision downloads them.
 
     Args:
         data_dir: The folder of data sets.
@@ -221,7 +226,11 @@ def fashion_mnist(data_dir: Path | str | None = None, *, size: int = 28, channel
     def files() -> list[Path] | None:
         for place in places:
             for ending in ("", ".gz"):
-                found = [place / f"{part}-{kind}-ubyte{ending}" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+                found = [
+                    place / f"{part}-{kind}-ubyte{ending}"
+                    for part in ("train", "t10k")
+                    for kind in ("images-idx3", "labels-idx1")
+                ]
                 if all(file.is_file() for file in found):
                     return found
         return None
@@ -246,19 +255,23 @@ def fashion_mnist(data_dir: Path | str | None = None, *, size: int = 28, channel
     train, train_labels, heldout, heldout_labels = parts
     shapes = tuple(tuple(part.shape) for part in parts)
     if shapes != FASHION_MNIST_SHAPES:
-        raise ValueError(f"the files in {found[0].parent} are not those of Fashion-MNIST, 60,000 + 10,000 images of 28 x 28")
+        raise ValueError(
+            f"the files in {found[0].parent} are not those of Fashion-MNIST, 60,000 + 10,000 images of 28 x 28"
+        )
     images = [_fit_all(part.numpy(), size, channels) for part in (train, heldout)]
     return ImageData(*images, train_labels, heldout_labels, classes=tuple(FashionMNIST.classes))
 
 
-def cifar10(data_dir: Path | str | None = None, *, size: int = 32, channels: int = 3, cache_dir: Path | str | None = None) -> ImageData:
+def cifar10(
+    data_dir: Path | str | None = None, *, size: int = 32, channels: int = 3, cache_dir: Path | str | None = None
+) -> ImageData:
     """CIFAR-10: 50,000 colour photographs to train on and 10,000 held out, 32 x 32, labels 0..9.
 
     Source: A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009.
 
-    In ``data_dir`` either of two layouts is taken: ``cifar10/{train,test}/<class>/`` with image files in any lossless format, or
-    ``cifar-10-batches-py`` as published. If neither is there, torchvision downloads the second. They hold the same images in a
-    different order, so that the same seed trains on different batches.
+    In ``data_dir`` either of two layouts is taken: ``cifar10/{train,test}/<class>/`` with image files in any lossless
+    format, or ``cifar-10-batches-py`` as published. If neither is there, torchvision downloads the second. They hold
+    the same images in a different order, so that the same seed trains on different batches.
 
     Args:
         data_dir: The folder of data sets.
@@ -299,8 +312,8 @@ def image_folder(
 ) -> ImageData:
     """Any folder of images; layouts, conversion and the cache are those of :func:`ddim_edu.lab.folder.read_folder`.
 
-    A set of more than 1 GiB is a mapped file. Each batch then reads its images from there, which costs little while the operating
-    system keeps the file in free memory, and a read from the disk for each image when it doesn't.
+    A set of more than 1 GiB is a mapped file. Each batch then reads its images from there, which costs little while the
+    operating system keeps the file in free memory, and a read from the disk for each image when it doesn't.
     """
     found = read_folder(path, size=size, channels=channels, crop=crop, max_bad=max_bad, cache_dir=cache_dir)
     n = found.n_train
@@ -314,11 +327,13 @@ def image_folder(
 def spoken_digits(data_dir: Path | str | None = None) -> ImageData:
     """The Free Spoken Digit Dataset: 3,000 recordings of ten words by six speakers, as log-mel spectrograms of 64 x 64.
 
-    Source: Z. Jackson, C. Souza, J. Flaks, Y. Pan, H. Nicolas and A. Thite, *Free Spoken Digit Dataset*, version 1.0.8, 2018,
+    Source: Z. Jackson, C. Souza, J. Flaks, Y. Pan, H. Nicolas and A. Thite, *Free Spoken Digit Dataset*, version 1.0.8,
+        2018,
     CC BY-SA 4.0.
 
-    Of the 50 recordings of each word by each speaker, those with the numbers 0 to 4 are held out: 300, and 2,700 to train on. They are
-    looked for in ``data_dir``: the folder ``spoken-digits`` or ``free-spoken-digit-dataset/recordings``, or ``spoken-digits.zip``.
+    Of the 50 recordings of each word by each speaker, those with the numbers 0 to 4 are held out: 300, and 2,700 to
+    train on. They are looked for in ``data_dir``: the folder ``spoken-digits`` or
+    ``free-spoken-digit-dataset/recordings``, or ``spoken-digits.zip``.
 
     Args:
         data_dir: The folder of data sets.
@@ -338,7 +353,8 @@ def spoken_digits(data_dir: Path | str | None = None) -> ImageData:
 
 
 def faces(*, size: int = 32, channels: int = 3, cache_dir: Path | str | None = None) -> ImageData:
-    """Drawn faces: 30,000 to train on and 3,000 held out, in four styles, which are the classes; every attribute is known.
+    """Drawn faces: 30,000 to train on and 3,000 held out, in four styles, which are the classes; every attribute is
+    known.
 
     Sources and licences: :func:`ddim_edu.lab.faces.credits`.
 
@@ -365,13 +381,21 @@ def faces(*, size: int = 32, channels: int = 3, cache_dir: Path | str | None = N
 
 
 def sound_folder(path: Path | str, *, max_bad: float = 0.0) -> ImageData:
-    """Any folder of wav files, as log-mel spectrograms; names and classes are those of :func:`ddim_edu.lab.sounds.read_sounds`."""
+    """Any folder of wav files, as log-mel spectrograms; names and classes are those of
+    :func:`ddim_edu.lab.sounds.read_sounds`.
+    """
     found = read_sounds(path, max_bad=max_bad)
     images, labels, n = torch.from_numpy(found.pixels), torch.from_numpy(found.labels), found.n_train
     return ImageData(images[:n], images[n:], labels[:n], labels[n:], classes=found.classes)
 
 
-DATA = {"digits": digits, "fashion-mnist": fashion_mnist, "cifar10": cifar10, "spoken-digits": spoken_digits, "faces": faces}
+DATA = {
+    "digits": digits,
+    "fashion-mnist": fashion_mnist,
+    "cifar10": cifar10,
+    "spoken-digits": spoken_digits,
+    "faces": faces,
+}
 FASHION_MNIST_SHAPES = ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,))
 CIFAR10_COUNTS = (50_000, 10_000, 10)  # to train on, held out, classes
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -396,7 +420,8 @@ def load_data(
 
     Args:
         name: A key of ``DATA``, or a path. A folder called like a data set is named with ``./``.
-        data_dir: Where data sets with a name are, or are downloaded to; by default ``$DDIM_EDU_DATA``, or else ``data``.
+        data_dir: Where data sets with a name are, or are downloaded to; by default ``$DDIM_EDU_DATA``, or else
+            ``data``.
         size: Width and height of the images in pixels; None takes the data set's own. A folder needs one.
         channels: 1 for grey, 3 for RGB; None takes the data set's own, and 3 for a folder.
         crop: ``"celeba"`` cuts out the part of CelebA's aligned images that the DDIM paper trains on; folders only.
@@ -416,7 +441,9 @@ def load_data(
         raise ValueError(f"channels = {channels}: images have 1 (grey) or 3 (red, green, blue)")
     if name == "digits":
         if form.get("size", 8) != 8 or form.get("channels", 1) != 1:
-            raise ValueError(f"the digits are 8 x 8 in grey, and can't be had with size = {size}, channels = {channels}")
+            raise ValueError(
+                f"the digits are 8 x 8 in grey, and can't be had with size = {size}, channels = {channels}"
+            )
         return digits()
     if name == "fashion-mnist":
         return fashion_mnist(data_dir, **form)
@@ -428,7 +455,9 @@ def load_data(
         return faces(**form, cache_dir=cache_dir)
     path = Path(name).expanduser()
     if not str(name) or not path.exists():
-        raise ValueError(f"there is no data set {str(name)!r}, and no such folder (--data names one); known: {', '.join(DATA)}")
+        raise ValueError(
+            f"there is no data set {str(name)!r}, and no such folder (--data names one); known: {', '.join(DATA)}"
+        )
     if holds_sounds(path):
         return _only_so(sound_folder(path, max_bad=max_bad), str(path), form)
     if size is None:
@@ -474,9 +503,9 @@ def _line(error: Exception) -> str:
 class Shuffle:
     """Which images the batch of a step holds: a function of (seed, step), with every image once an epoch.
 
-    Epochs follow each other without a gap: a batch may end one and begin the next, so that all batches are full, no image is left
-    out, and batches may be larger than the data set. (Drawing with replacement would be simpler still, but in a run of 100 epochs
-    the images would then be seen between about 70 and 130 times each.)
+    Epochs follow each other without a gap: a batch may end one and begin the next, so that all batches are full, no
+    image is left out, and batches may be larger than the data set. (Drawing with replacement would be simpler still,
+    but in a run of 100 epochs the images would then be seen between about 70 and 130 times each.)
 
     Args:
         n: Number of images, at least 1.
@@ -523,7 +552,9 @@ def fair_sample(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
     order = torch.randperm(len(labels), generator=generator)
     by_class = order[labels.cpu()[order].argsort(stable=True)]
     _, counts = labels.cpu().unique(return_counts=True)
-    turn = torch.cat([torch.arange(count) for count in counts.tolist()]) if len(labels) else order  # first of each class, second, ...
+    turn = (
+        torch.cat([torch.arange(count) for count in counts.tolist()]) if len(labels) else order
+    )  # first of each class, second, ...
     return by_class[turn.argsort(stable=True)[:n]].sort().values
 
 
@@ -545,7 +576,9 @@ def check_picture(path: Path | str) -> Path:
     return check_writable(path)
 
 
-def save_grid(images: Tensor, path: Path | str, *, columns: int | None = None, side: int = 56, smooth: bool = True) -> None:
+def save_grid(
+    images: Tensor, path: Path | str, *, columns: int | None = None, side: int = 56, smooth: bool = True
+) -> None:
     """Write images as one picture, in a grid that is about square or has a given number of columns.
 
     Args:
@@ -553,8 +586,8 @@ def save_grid(images: Tensor, path: Path | str, *, columns: int | None = None, s
         path: The picture; its ending names the format.
         columns: Images in a row; by default about as many as there are rows.
         side: Images narrower than this are enlarged by the least whole factor that makes them as wide.
-        smooth: Enlarge by bicubic interpolation; False shows each pixel as a square. An 8x8 digit in squares is hard to read: the
-            eye sees the edges of the squares before the stroke.
+        smooth: Enlarge by bicubic interpolation; False shows each pixel as a square. An 8x8 digit in squares is hard to
+            read: the eye sees the edges of the squares before the stroke.
     """
     from torchvision.utils import make_grid, save_image  # a second of imports
 

@@ -1,8 +1,9 @@
 """Measuring a model the way the field does, and saying exactly how (floor 5; chapter 11).
 
-Every result is a dictionary for JSON with the value, the whole protocol that it depends on, and what it cost. Two results compare only
-if their protocols are the same but for the model: :func:`differences`. Images are a function of (seed, index), so that neither the
-batch size, nor the number of processes, nor a command that was killed and called again changes which they are.
+Every result is a dictionary for JSON with the value, the whole protocol that it depends on, and what it cost. Two
+results compare only if their protocols are the same but for the model: :func:`differences`. Images are a function of
+(seed, index), so that neither the batch size, nor the number of processes, nor a command that was killed and called
+again changes which they are.
 """
 
 from __future__ import annotations
@@ -103,7 +104,11 @@ class Sampler:
     """
 
     def __init__(
-        self, model: Checkpoint, batch: int, precision: Literal["auto", "float32", "bf16"] = "auto", compile: bool | None = None
+        self,
+        model: Checkpoint,
+        batch: int,
+        precision: Literal["auto", "float32", "bf16"] = "auto",
+        compile: bool | None = None,
     ) -> None:
         if batch < 1:
             raise ValueError(f"batch = {batch}: give at least 1")
@@ -120,7 +125,9 @@ class Sampler:
         return in_precision(self.model.eps_theta(labels), self.precision)
 
     def images(self, sampling: Sampling, start: int, stop: int) -> Tensor:
-        """Images ``start`` to ``stop - 1`` of a sampling, as they would be saved: ``(stop - start, C, H, W)`` uint8 on the device."""
+        """Images ``start`` to ``stop - 1`` of a sampling, as they would be saved: ``(stop - start, C, H, W)`` uint8 on
+        the device.
+        """
         tau = make_tau(self.model.schedule.T, sampling.steps, sampling.spacing)
         parts = []
         while start < stop:
@@ -167,7 +174,8 @@ class Reference:
 
 
 def reference_images(model: Checkpoint, which: Literal["train", "test"], data_dir: Path | str | None = None) -> Tensor:
-    """The images that a model was trained on ("train"), or those of its data set that it was not ("test"), as its network sees them.
+    """The images that a model was trained on ("train"), or those of its data set that it was not ("test"), as its
+    network sees them.
 
     Returns:
         ``(N, C, H, W)`` uint8.
@@ -180,10 +188,14 @@ def reference_images(model: Checkpoint, which: Literal["train", "test"], data_di
         raise ValueError(f"{model.path} does not say what it was trained on: give the reference as an .npz file")
     own = recipe["data"] == "digits"
     form = {} if own else {"size": net.image_size, "channels": net.image_channels}
-    return real_images(recipe["data"], which, data_dir, **form, crop=recipe.get("crop"), max_bad=recipe.get("max_bad", 0.0))
+    return real_images(
+        recipe["data"], which, data_dir, **form, crop=recipe.get("crop"), max_bad=recipe.get("max_bad", 0.0)
+    )
 
 
-def real_images(data: Path | str, which: Literal["train", "test"], data_dir: Path | str | None = None, **form: Any) -> Tensor:
+def real_images(
+    data: Path | str, which: Literal["train", "test"], data_dir: Path | str | None = None, **form: Any
+) -> Tensor:
     """The images of a data set that are to train on ("train"), or the others ("test"), rounded to 8 bits.
 
     Args:
@@ -206,7 +218,13 @@ def real_images(data: Path | str, which: Literal["train", "test"], data_dir: Pat
 
 
 def reference_of(
-    images: Tensor, name: str, features: Features, folder: Path, *, batch: int = 250, tick: Callable[[int], object] = lambda n: None
+    images: Tensor,
+    name: str,
+    features: Features,
+    folder: Path,
+    *,
+    batch: int = 250,
+    tick: Callable[[int], object] = lambda n: None,
 ) -> Reference:
     """The features of reference images, computed once and kept in a folder.
 
@@ -238,7 +256,9 @@ def saved_reference(path: Path | str, features: Features) -> Reference:
     """
     statistics = read_statistics(path)
     if len(statistics.mu) != features.size:
-        raise ValueError(f"{path} holds {len(statistics.mu)} features, and {features.name} has {features.size}: it is of another network")
+        raise ValueError(
+            f"{path} holds {len(statistics.mu)} features, and {features.name} has {features.size}: it is of another network"
+        )
     return Reference({"name": Path(path).name, "images": statistics.n, "sha256": sha256_of(path)}, statistics)
 
 
@@ -275,8 +295,8 @@ def measure(
         tick: Called with the number of images done.
 
     Returns:
-        The result: ``kind``, ``protocol``, ``result`` and ``cost``. With Inception's features the distances are ``fid``, by
-        torch-fidelity, and ``kid``; with others ``classifier_distance`` and ``kernel_distance``.
+        The result: ``kind``, ``protocol``, ``result`` and ``cost``. With Inception's features the distances are
+        ``fid``, by torch-fidelity, and ``kid``; with others ``classifier_distance`` and ``kernel_distance``.
     """
     began = time.perf_counter()
     protocol = protocol_of(sampler, sampling, features, reference)
@@ -309,7 +329,9 @@ def measure(
             "seconds": round(drawn, 3),
             "share_of_features": round(seconds[0] / drawn, 3) if fresh else None,
             "processes": process_count(),
-            "device": torch.cuda.get_device_name(sampler.device) if sampler.device.type == "cuda" else sampler.device.type,
+            "device": torch.cuda.get_device_name(sampler.device)
+            if sampler.device.type == "cuda"
+            else sampler.device.type,
         },
         "versions": versions(),
     }
@@ -329,8 +351,8 @@ def measure_images(
 ) -> dict[str, Any]:
     """Compare real images with the reference: what a model would score that draws from the data itself.
 
-    The images are put in a random order first, so that any number of them is a fair sample. Features are computed of as many as are asked
-    for, and kept: asking for more later computes only what is missing.
+    The images are put in a random order first, so that any number of them is a fair sample. Features are computed of as
+    many as are asked for, and kept: asking for more later computes only what is missing.
 
     Args:
         images: ``(M, C, H, W)`` uint8.
@@ -352,10 +374,15 @@ def measure_images(
     sizes = check_sizes(sizes, len(images), name)
     about = {"name": name, "images": len(images), "sha256": sha256_of_images(images), "order": seed}
     images, n = images[torch.randperm(len(images), generator=generator_for(seed, _ORDER))], sizes[-1]
-    parts = Parts(folder / f"{about['sha256'][:16]}-{features.sha256[:16]}-{seed}", about | {"features": features.sha256})
+    parts = Parts(
+        folder / f"{about['sha256'][:16]}-{features.sha256[:16]}-{seed}", about | {"features": features.sha256}
+    )
     _fill(parts, n, lambda i, j: _in_batches(features, images[i:j], batch), tick, "cpu")
     found = parts.read(n)
-    by_n = [{"n": k, features.distance_name: distance(statistics_of(found[:k]), reference.statistics, features)} for k in sizes]
+    by_n = [
+        {"n": k, features.distance_name: distance(statistics_of(found[:k]), reference.statistics, features)}
+        for k in sizes
+    ]
     result, how = _compared(found, features, reference, seed, True, by_n[-1][features.distance_name])
     return {
         "kind": "fid",
@@ -398,7 +425,10 @@ def _compared(
     if all_measures and reference.features is not None:
         size = min(1000, n // 2, len(reference.features) // 2)
         subsets = {"subsets": 100, "subset_size": size}
-        how = {"kernel_distance": subsets, "precision_recall": {"neighbours": 3, "samples": n, "reference": len(reference.features)}}
+        how = {
+            "kernel_distance": subsets,
+            "precision_recall": {"neighbours": 3, "samples": n, "reference": len(reference.features)},
+        }
         if size >= 2:
             name = "kid" if features.name == INCEPTION else "kernel_distance"
             values = kid(found, reference.features, **subsets, generator=generator_for(seed, _KID))
@@ -409,7 +439,9 @@ def _compared(
 
 
 def distance(found: Statistics, reference: Statistics, features: Features) -> float:
-    """The Frechet distance: torch-fidelity's for Inception's features, this package's own for others. (They agree; a test sees to it.)"""
+    """The Frechet distance: torch-fidelity's for Inception's features, this package's own for others. (They agree; a
+    test sees to it.)
+    """
     if features.name != INCEPTION:
         return frechet_distance(*map(torch.from_numpy, (found.mu, found.sigma, reference.mu, reference.sigma)))
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
@@ -429,7 +461,8 @@ def reconstruct(
     about: Mapping[str, Any] | None = None,
     tick: Callable[[int], object] = lambda n: None,
 ) -> Iterator[dict[str, Any]]:
-    """The DDIM paper's section 5.4: images encoded by S steps of :func:`ddim_edu.sampler.invert`, and decoded by S steps of DDIM.
+    """The DDIM paper's section 5.4: images encoded by S steps of :func:`ddim_edu.sampler.invert`, and decoded by S
+    steps of DDIM.
 
     Args:
         sampler: The model.
@@ -442,8 +475,8 @@ def reconstruct(
         tick: Called with the number of images done.
 
     Yields:
-        For each S a row: the mean squared error per dimension with images in [0, 1], its standard error over images, the median over
-        images (a few that don't find back may make up most of the mean), and the protocol.
+        For each S a row: the mean squared error per dimension with images in [0, 1], its standard error over images,
+        the median over images (a few that don't find back may make up most of the mean), and the protocol.
     """
     model, device = sampler.model, sampler.device
     top = top or model.schedule.T
@@ -483,13 +516,16 @@ def reconstruct(
 
 
 def fit_power(steps: Sequence[int], errors: Sequence[float]) -> tuple[float, float]:
-    """How errors fall with S: the exponent p of error = c / S^p by least squares of the logarithms, and its standard error.
+    """How errors fall with S: the exponent p of error = c / S^p by least squares of the logarithms, and its standard
+    error.
 
     Raises:
         ValueError: If there are fewer than three positive errors.
     """
     if len(steps) < 3 or not all(e > 0 for e in errors):
-        raise ValueError(f"{len(steps)} errors, of which {sum(e > 0 for e in errors)} are positive: a power law needs three")
+        raise ValueError(
+            f"{len(steps)} errors, of which {sum(e > 0 for e in errors)} are positive: a power law needs three"
+        )
     x, y = (torch.tensor(v, dtype=torch.float64).log() for v in (list(steps), list(errors)))
     x, y = x - x.mean(), y - y.mean()
     slope = (x @ y) / (x @ x)
@@ -498,7 +534,9 @@ def fit_power(steps: Sequence[int], errors: Sequence[float]) -> tuple[float, flo
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """In which fields of their protocols two results differ: ``"sampling.n: 1000 against 50000"``. Empty if they compare."""
+    """In which fields of their protocols two results differ: ``"sampling.n: 1000 against 50000"``. Empty if they
+    compare.
+    """
 
     def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -536,7 +574,9 @@ def _labels(model: Checkpoint, label: int | str, start: int, stop: int, device: 
     return torch.arange(start, stop, device=device) % model.config.classes if label == "turn" else label
 
 
-def _fill(parts: Parts, n: int, make: Callable[[int, int], Tensor], tick: Callable[[int], object], device: torch.device | str) -> None:
+def _fill(
+    parts: Parts, n: int, make: Callable[[int, int], Tensor], tick: Callable[[int], object], device: torch.device | str
+) -> None:
     """Make what is missing; of several processes each makes its share, and all wait for all."""
     missing = parts.missing(n)
     tick(n - sum(j - i for i, j in missing))
@@ -557,5 +597,7 @@ def _precision_recall(found: Tensor, reference: Tensor, features: Features) -> t
         return precision_recall(reference, found)
     from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
-    out = prc_features_to_metric(found, reference, prc_neighborhood=3, prc_batch_size=2000, save_cpu_ram=True, verbose=False)
+    out = prc_features_to_metric(
+        found, reference, prc_neighborhood=3, prc_batch_size=2000, save_cpu_ram=True, verbose=False
+    )
     return out[KEY_METRIC_PRECISION], out[KEY_METRIC_RECALL]

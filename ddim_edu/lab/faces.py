@@ -1,19 +1,20 @@
 """Drawn faces, of which every attribute is known (floor 2).
 
-A face is a vector graphic put together from parts and colours: hair, eyes, mouth, glasses, clothes, and so on, in one of a few
-styles, which are the classes. Face ``n`` is a function of its number alone: its attributes are drawn from a table by a hash of
-``n`` (:func:`attributes`, which needs no other package and no pixels), then a picture is drawn from the attributes
-(:func:`render`). So what is in a picture is known and not guessed, two faces are the same picture where their attributes are the
-same, and one attribute can be changed with all others kept (:func:`edited`).
+A face is a vector graphic put together from parts and colours: hair, eyes, mouth, glasses, clothes, and so on, in one
+of a few styles, which are the classes. Face ``n`` is a function of its number alone: its attributes are drawn from a
+table by a hash of ``n`` (:func:`attributes`, which needs no other package and no pixels), then a picture is drawn from
+the attributes (:func:`render`). So what is in a picture is known and not guessed, two faces are the same picture where
+their attributes are the same, and one attribute can be changed with all others kept (:func:`edited`).
 
-Attributes are drawn independently of each other and each evenly among its values, but that optional parts (a beard, glasses) are
-there with the probability that the table gives. Only then a colour that nothing in the picture has is set to ``none``, so that
-equal rows and equal pictures go together.
+Attributes are drawn independently of each other and each evenly among its values, but that optional parts (a beard,
+glasses) are there with the probability that the table gives. Only then a colour that nothing in the picture has is set
+to ``none``, so that equal rows and equal pictures go together.
 
-The parts are those of DiceBear's styles (package ``dicebear-styles``, read from there and not copied), each under the licence that
-``STYLES`` names and :func:`credits` writes out; colours are this module's, the same for all styles, and parts that make no
-good face at 32 pixels are left out. ``dicebear-core`` puts a drawing together, ``resvg-py`` makes pixels of it:
-``pip install "ddim_edu[faces]"``. 64 pictures come with this package and need none of them (:func:`shipped`).
+The parts are those of DiceBear's styles (package ``dicebear-styles``, read from there and not copied), each under the
+licence that ``STYLES`` names and :func:`credits` writes out; colours are this module's, the same for all styles, and
+parts that make no good face at 32 pixels are left out. ``dicebear-core`` puts a drawing together, ``resvg-py`` makes
+pixels of it: ``pip install "ddim_edu[faces]"``. 64 pictures come with this package and need none of them
+(:func:`shipped`).
 """
 
 from __future__ import annotations
@@ -56,7 +57,15 @@ _ALONE = 1000  # for as many faces another process is worth its start, two secon
 
 BACKGROUND = {"sky": "b6e3f4", "lavender": "cfc6f2", "rose": "ffd5dc", "cream": "fff1cc", "mint": "ccefd8"}
 SKIN = {"pale": "f9d3b4", "light": "eab088", "tan": "cf8d5c", "brown": "a65f38", "dark": "6b4734"}
-HAIR = {"black": "2a1c18", "brown": "6f4226", "ginger": "c8571f", "blond": "e3b655", "grey": "a9a5ab", "pink": "f07fa8", "blue": "4a8fdc"}
+HAIR = {
+    "black": "2a1c18",
+    "brown": "6f4226",
+    "ginger": "c8571f",
+    "blond": "e3b655",
+    "grey": "a9a5ab",
+    "pink": "f07fa8",
+    "blue": "4a8fdc",
+}
 CLOTHES = {
     "red": "e2504f", "yellow": "f2b632", "green": "4caf6d", "blue": "3f74e8", "purple": "8a5bd0", "white": "f4f4f4", "black": "2b2d33",
 }  # fmt: skip
@@ -207,7 +216,7 @@ def credits(style: str) -> str:
     """The line of attribution of a style, which CC BY asks for wherever its pictures are shown."""
     s = STYLES[style]
     return (
-        f"{style}: faces from parts of \"{s.title}\" ({s.source}) by {s.creator} ({s.creator_url}), {s.licence} ({s.licence_url}), "
+        f'{style}: faces from parts of "{s.title}" ({s.source}) by {s.creator} ({s.creator_url}), {s.licence} ({s.licence_url}), '
         "by way of DiceBear; recoloured, enlarged, and some parts left out"
     )
 
@@ -217,7 +226,8 @@ def credits(style: str) -> str:
 
 @cache
 def values(style: str, attribute: str) -> tuple[str, ...]:
-    """Names of what an attribute can be in a style: value ``i`` of a table is entry ``i``; empty if the style does not have it.
+    """Names of what an attribute can be in a style: value ``i`` of a table is entry ``i``; empty if the style does not
+    have it.
 
     Args:
         style: A key of ``STYLES``.
@@ -244,7 +254,8 @@ def attributes(numbers: Sequence[int] | np.ndarray) -> np.ndarray:
         numbers: ``(N,)`` whole numbers, at least 0.
 
     Returns:
-        ``(N, A)`` int16, a column for each of ``ATTRIBUTES``: which of :func:`values` it is, and -1 where the style has none.
+        ``(N, A)`` int16, a column for each of ``ATTRIBUTES``: which of :func:`values` it is, and -1 where the style has
+        none.
     """
     numbers = np.asarray(numbers, dtype=np.int64).reshape(-1)
     if len(numbers) and numbers.min() < 0:
@@ -268,7 +279,9 @@ def attributes(numbers: Sequence[int] | np.ndarray) -> np.ndarray:
 
 
 def _uniform(numbers: np.ndarray, column: int) -> np.ndarray:
-    """Numbers in [0, 1) by SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), entry ``64 n + column`` of its sequence from 0."""
+    """Numbers in [0, 1) by SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), entry ``64 n + column`` of its sequence
+    from 0.
+    """
     z = (numbers.astype(np.uint64) * np.uint64(64) + np.uint64(column + 1)) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -285,7 +298,9 @@ def _plain(name: str, table: np.ndarray) -> np.ndarray:
     if style.beard_coloured:
         bare &= table[:, beard] == 0
     table[bare, colour] = 0
-    table[np.isin(table[:, hair], [names.index(v) for v in style.black]), colour] = values(name, "hair colour").index("black")
+    table[np.isin(table[:, hair], [names.index(v) for v in style.black]), colour] = values(name, "hair colour").index(
+        "black"
+    )
     return table
 
 
@@ -310,7 +325,9 @@ def encoded(words: Mapping[str, str]) -> np.ndarray:
         raise ValueError(f"a face of the style {style} with hair = {words['hair']!r} shows a hair colour: give one")
     if plain[colour] != row[colour]:
         is_so = values(style, "hair colour")[plain[colour]]
-        raise ValueError(f"hair = {words['hair']!r} of the style {style} has the hair colour {is_so!r}, not {words['hair colour']!r}")
+        raise ValueError(
+            f"hair = {words['hair']!r} of the style {style} has the hair colour {is_so!r}, not {words['hair colour']!r}"
+        )
     return row
 
 
@@ -335,13 +352,15 @@ def edited(row: np.ndarray, changes: Mapping[str, str]) -> np.ndarray:
 
     Args:
         row: ``(A,)``, of :func:`attributes`.
-        changes: Attribute to new value. Where hair goes its colour goes too; where it comes, its colour is to be given as well.
+        changes: Attribute to new value. Where hair goes its colour goes too; where it comes, its colour is to be given
+            as well.
 
     Returns:
         ``(A,)`` int16.
 
     Raises:
-        ValueError: If the style has no such attribute or value, a style is to be changed, or the hair can't have its colour.
+        ValueError: If the style has no such attribute or value, a style is to be changed, or the hair can't have its
+            colour.
     """
     words = described(row)
     if changes.get("style", words["style"]) != words["style"]:
@@ -362,7 +381,9 @@ def _need() -> None:
         import dicebear_styles  # noqa: F401
         import resvg_py  # noqa: F401
     except ImportError as error:
-        raise ValueError(f'faces are drawn by packages that are not there ({error.name}): pip install "ddim_edu[faces]"') from None
+        raise ValueError(
+            f'faces are drawn by packages that are not there ({error.name}): pip install "ddim_edu[faces]"'
+        ) from None
 
 
 def versions() -> dict[str, str]:
@@ -380,7 +401,9 @@ def _definition(style: str):
     try:
         return dicebear.Style(json.loads(path.read_text(encoding="utf8")))
     except (OSError, ValueError):
-        raise ValueError(f"the package dicebear-styles {metadata.version('dicebear-styles')} has no style {style}") from None
+        raise ValueError(
+            f"the package dicebear-styles {metadata.version('dicebear-styles')} has no style {style}"
+        ) from None
 
 
 def options(row: np.ndarray) -> dict[str, object]:
@@ -439,7 +462,8 @@ def draw(numbers: Sequence[int] | np.ndarray, size: int, channels: int = 3, proc
         numbers: ``(N,)`` whole numbers, at least 0.
         size: Width and height, 16 to 256.
         channels: 3 or 1.
-        processes: How many draw at once; if None as many as there are cores, or fewer for few faces. It changes nothing but the time.
+        processes: How many draw at once; if None as many as there are cores, or fewer for few faces. It changes nothing
+            but the time.
     """
     result = np.empty((len(numbers), channels, size, size), np.uint8)
     for start, block in _drawn(np.asarray(numbers, np.int64), size, channels, processes):
@@ -450,8 +474,8 @@ def draw(numbers: Sequence[int] | np.ndarray, size: int, channels: int = 3, proc
 def _drawn(numbers: np.ndarray, size: int, channels: int, processes: int | None) -> Iterator[tuple[int, np.ndarray]]:
     """Blocks of faces in order, each with where it begins.
 
-    Processes are new interpreters that write to a pipe: unlike those of ``multiprocessing`` they neither copy this one with its
-    threads nor run the caller's script again.
+    Processes are new interpreters that write to a pipe: unlike those of ``multiprocessing`` they neither copy this one
+    with its threads nor run the caller's script again.
     """
     _check(size, channels)
     versions()  # here, once, rather than in every process
@@ -468,7 +492,11 @@ def _drawn(numbers: np.ndarray, size: int, channels: int, processes: int | None)
         for p in range(count):
             errors = tempfile.TemporaryFile()
             worker = subprocess.Popen(
-                [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment
+                [sys.executable, "-c", code],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
             )
             workers.append((worker, errors))
             job = {"size": size, "channels": channels, "blocks": [block.tolist() for block in blocks[p::count]]}
@@ -484,7 +512,9 @@ def _drawn(numbers: np.ndarray, size: int, channels: int, processes: int | None)
                 worker.wait()
                 errors.seek(0)
                 said = errors.read().decode(errors="replace").strip().splitlines()
-                raise ValueError(f"a process that draws faces ended early: {said[-1] if said else f'exit code {worker.returncode}'}")
+                raise ValueError(
+                    f"a process that draws faces ended early: {said[-1] if said else f'exit code {worker.returncode}'}"
+                )
             yield i * _BLOCK, np.frombuffer(data, np.uint8).reshape(shape)
     finally:
         for worker, errors in workers:
@@ -557,7 +587,9 @@ def read_faces(
     """
     _check(size, channels)
     if not (0 < n_train <= HELDOUT_FROM and n_heldout > 0):
-        raise ValueError(f"{n_train} faces to train on and {n_heldout} held out: give at least 1 of each, and at most {HELDOUT_FROM:,}")
+        raise ValueError(
+            f"{n_train} faces to train on and {n_heldout} held out: give at least 1 of each, and at most {HELDOUT_FROM:,}"
+        )
     numbers = np.concatenate([np.arange(n_train), HELDOUT_FROM + np.arange(n_heldout)])
     about = {
         "format": FORMAT, "size": size, "channels": channels, "styles": list(STYLES), "versions": versions(), "train": n_train,
@@ -578,7 +610,11 @@ def _whole(path: Path, about: dict, shape: tuple[int, ...]) -> bool:
     try:
         said = json.loads(path.with_suffix(".json").read_text(encoding="utf8"))
         crc = said.pop("crc32")
-        if said == about and path.stat().st_size == math.prod(shape) and zlib.crc32(_map(path, shape).reshape(-1)) == crc:
+        if (
+            said == about
+            and path.stat().st_size == math.prod(shape)
+            and zlib.crc32(_map(path, shape).reshape(-1)) == crc
+        ):
             return True
     except FileNotFoundError:
         return False
@@ -602,7 +638,9 @@ def _fill(path: Path, about: dict, numbers: np.ndarray, processes: int | None) -
         raise ValueError(f"can't write the cache folder {path.parent} ({reason}): {remedy}") from None
     need, free = len(numbers) * channels * size**2, shutil.disk_usage(path.parent).free
     if need > free:
-        raise ValueError(f"the faces need {need / 1e9:.1f} GB in {path.parent}, where {free / 1e9:.1f} are free: {remedy}")
+        raise ValueError(
+            f"the faces need {need / 1e9:.1f} GB in {path.parent}, where {free / 1e9:.1f} are free: {remedy}"
+        )
     crc = 0
     with (
         replacing(path) as temporary,

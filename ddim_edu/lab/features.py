@@ -1,8 +1,8 @@
 """What sets of images are compared by: numbers that a fixed network computes from each image (floor 4; chapter 11).
 
-``inception`` is the network of FID, through torch-fidelity, with the weights that everybody uses; ``small`` is one of the classifiers
-that come with the package. Both take images as they are saved, in 8 bits: :func:`to_uint8` is the only rounding between a sampler
-and a distance.
+``inception`` is the network of FID, through torch-fidelity, with the weights that everybody uses; ``small`` is one of
+the classifiers that come with the package. Both take images as they are saved, in 8 bits: :func:`to_uint8` is the only
+rounding between a sampler and a distance.
 """
 
 from __future__ import annotations
@@ -58,15 +58,16 @@ def to_uint8(images: Tensor) -> Tensor:
 def inception(weights: Path | str, device: torch.device | str = "cpu") -> Features:
     """The Inception network of FID, up to its 2,048 pooled features.
 
-    It is torch-fidelity's ``FeatureExtractorInceptionV3``, whose enlargement to 299 x 299 pixels is TensorFlow 1's, as in the original.
-    Grey images are given to it with three equal channels.
+    It is torch-fidelity's ``FeatureExtractorInceptionV3``, whose enlargement to 299 x 299 pixels is TensorFlow 1's, as
+    in the original. Grey images are given to it with three equal channels.
 
     Args:
         weights: The file of its weights, in torch-fidelity's form.
         device: Where to compute.
 
     Raises:
-        ValueError: In one line, if torch-fidelity is not installed, or the file is missing, damaged, or holds something else.
+        ValueError: In one line, if torch-fidelity is not installed, or the file is missing, damaged, or holds something
+            else.
     """
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -74,17 +75,23 @@ def inception(weights: Path | str, device: torch.device | str = "cpu") -> Featur
         raise ValueError('FID needs torch-fidelity: pip install "ddim_edu[eval]"') from None
     path = Path(weights).expanduser()
     if not path.is_file():
-        raise ValueError(f"there are no Inception weights at {path}: download {DOWNLOAD} once, and name it with --inception-weights")
+        raise ValueError(
+            f"there are no Inception weights at {path}: download {DOWNLOAD} once, and name it with --inception-weights"
+        )
     try:
         with warnings.catch_warnings():  # about pickles of other kinds; the line below says all
             warnings.simplefilter("ignore")
             state = torch.load(path, map_location="cpu", weights_only=True)
-        state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}  # half is for carrying
+        state = {
+            name: value.float() if value.is_floating_point() else value for name, value in state.items()
+        }  # half is for carrying
         network = _without_loading(FeatureExtractorInceptionV3)
         network.load_state_dict(state)
     except Exception as error:  # unpicklers raise anything
         reason = str(error).strip().splitlines()[0].split(". ")[0][:100]  # what follows is advice to programmers
-        raise ValueError(f"{path} holds no weights of torch-fidelity's Inception network ({reason}): download {DOWNLOAD}") from None
+        raise ValueError(
+            f"{path} holds no weights of torch-fidelity's Inception network ({reason}): download {DOWNLOAD}"
+        ) from None
     network = _fused(network.eval()).to(device, memory_format=torch.channels_last)
 
     @torch.no_grad()
@@ -107,7 +114,11 @@ def small(name: str, device: torch.device | str = "cpu") -> Features:
     def compute(images: Tensor) -> Tensor:
         return classifier_features(images.to(device).float() / 127.5 - 1, classifier)
 
-    size = compute(torch.zeros(1, classifier.model.config.image_channels, *[classifier.model.config.image_size] * 2, dtype=torch.uint8))
+    size = compute(
+        torch.zeros(
+            1, classifier.model.config.image_channels, *[classifier.model.config.image_size] * 2, dtype=torch.uint8
+        )
+    )
     return Features(f"classifier-{classifier.path.stem}", sha256_of(classifier.path), size.shape[1], 5000, compute)
 
 
@@ -134,7 +145,9 @@ def read_statistics(path: Path | str) -> Statistics:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise ValueError(f"there are no statistics at {path}: give train, test, or the path of an .npz file with mu and sigma")
+        raise ValueError(
+            f"there are no statistics at {path}: give train, test, or the path of an .npz file with mu and sigma"
+        )
     try:
         with np.load(path) as file:
             mu, sigma = np.asarray(file["mu"], np.float64), np.asarray(file["sigma"], np.float64)
@@ -142,7 +155,9 @@ def read_statistics(path: Path | str) -> Statistics:
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{path} is not an .npz file with mu and sigma ({str(error).splitlines()[0]})") from None
     if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)) or not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
-        raise ValueError(f"{path} holds mu of shape {mu.shape} and sigma of shape {sigma.shape}, or numbers that are not finite")
+        raise ValueError(
+            f"{path} holds mu of shape {mu.shape} and sigma of shape {sigma.shape}, or numbers that are not finite"
+        )
     return Statistics(mu, sigma, n)
 
 
@@ -150,7 +165,9 @@ def write_statistics(path: Path | str, statistics: Statistics) -> None:
     """Write what :func:`read_statistics` reads; the file is whole or not there."""
     path = Path(path)
     with replacing(path if path.suffix == ".npz" else path.with_name(path.name + ".npz")) as temporary:
-        np.savez(temporary, mu=statistics.mu, sigma=statistics.sigma, **({} if statistics.n is None else {"n": statistics.n}))
+        np.savez(
+            temporary, mu=statistics.mu, sigma=statistics.sigma, **({} if statistics.n is None else {"n": statistics.n})
+        )
 
 
 def statistics_of(features: Tensor) -> Statistics:
@@ -185,7 +202,9 @@ class Parts:
             raise ValueError(f"can't keep parts in {self.folder} ({error})") from None
         if found != json.loads(text):
             differs = ", ".join(sorted(k for k in {*found, *protocol} if found.get(k) != json.loads(text).get(k)))
-            raise ValueError(f"{self.folder} holds parts of another protocol ({differs} differ): remove it, or choose another --out")
+            raise ValueError(
+                f"{self.folder} holds parts of another protocol ({differs} differ): remove it, or choose another --out"
+            )
 
     def missing(self, n: int) -> list[tuple[int, int]]:
         """(start, stop) of the parts of n images that are not there yet."""
@@ -221,9 +240,13 @@ def sha256_of_images(images: Tensor) -> str:
 
 
 def _fused(network: nn.Module) -> nn.Module:
-    """The same network with each normalisation, fixed as it is, made part of the convolution before it: faster on a CPU."""
+    """The same network with each normalisation, fixed as it is, made part of the convolution before it: faster on a
+    CPU.
+    """
     for block in list(network.modules()):
-        if isinstance(getattr(block, "conv", None), nn.Conv2d) and isinstance(getattr(block, "bn", None), nn.BatchNorm2d):
+        if isinstance(getattr(block, "conv", None), nn.Conv2d) and isinstance(
+            getattr(block, "bn", None), nn.BatchNorm2d
+        ):
             block.conv, block.bn = fuse_conv_bn_eval(block.conv, block.bn), nn.Identity()
     return network
 

@@ -6,21 +6,22 @@ A folder is read in one of three layouts::
     folder/cat/1.png        folder/dog/2.jpg                                  classes
     folder/1.png            folder/2.jpg                                      neither
 
-Beside ``train`` the held-out part is ``heldout``, ``test`` or ``val``, the first of these that is there; no other folder beside
-``train`` is read. Without a held-out part, every 50th image of the sorted names is held out, the first of them included (of more
-than 500,000, evenly spaced ones: at most 10,000). Classes are the sub-folders' names, sorted: label 0 is the first. What lies deeper
-belongs to the class above it. Names that start with a dot are passed over, as are files whose ending no image format of Pillow has;
-the latter are counted in a line on stderr.
+Beside ``train`` the held-out part is ``heldout``, ``test`` or ``val``, the first of these that is there; no other
+folder beside ``train`` is read. Without a held-out part, every 50th image of the sorted names is held out, the first of
+them included (of more than 500,000, evenly spaced ones: at most 10,000). Classes are the sub-folders' names, sorted:
+label 0 is the first. What lies deeper belongs to the class above it. Names that start with a dot are passed over, as
+are files whose ending no image format of Pillow has; the latter are counted in a line on stderr.
 
-**What becomes of an image.** It is turned as its EXIF orientation says; of an animation the first frame is taken; transparent
-parts show white; 16-bit greys are scaled to 8 bits (Pillow's own conversion may clip them); palettes, CMYK and other colour spaces
-become RGB, embedded colour profiles are ignored. Grey images become RGB with three equal channels, and colours become grey by
-ITU-R BT.601's luma where one channel is asked for. Then the central square is resized, see :func:`fit`.
+**What becomes of an image.** It is turned as its EXIF orientation says; of an animation the first frame is taken;
+transparent parts show white; 16-bit greys are scaled to 8 bits (Pillow's own conversion may clip them); palettes, CMYK
+and other colour spaces become RGB, embedded colour profiles are ignored. Grey images become RGB with three equal
+channels, and colours become grey by ITU-R BT.601's luma where one channel is asked for. Then the central square is
+resized, see :func:`fit`.
 
 **The cache.** The pixels are kept in a file of the folder ``$DDIM_EDU_CACHE``, or else ``~/.cache/ddim_edu`` (below
-``$XDG_CACHE_HOME`` if that is set), with a JSON file that says what they are. They are used again while the images' names, sizes and
-times of modification are the same, none that could not be read can be now, and the checksum of all pixels is right; otherwise they
-are decoded anew, over the old file.
+``$XDG_CACHE_HOME`` if that is set), with a JSON file that says what they are. They are used again while the images'
+names, sizes and times of modification are the same, none that could not be read can be now, and the checksum of all
+pixels is right; otherwise they are decoded anew, over the old file.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class FolderImages(NamedTuple):
     """What a folder holds.
 
     Attributes:
-        pixels: ``(N, C, size, size)`` uint8, the part to train on before the held-out part. Mapped from the cache, and then not
-            to be written, if it is large.
+        pixels: ``(N, C, size, size)`` uint8, the part to train on before the held-out part. Mapped from the cache, and
+            then not to be written, if it is large.
         labels: ``(N,)`` int64.
         n_train: Number of images to train on; the others are held out.
         classes: Names of the labels.
@@ -108,12 +109,14 @@ def read_folder(
         size: Width and height of the result, in pixels.
         channels: 3 for RGB, 1 for grey.
         crop: None for the central square, or ``"celeba"``: see :func:`fit`.
-        max_bad: Largest share of images that may be unreadable, in [0, 1). They are left out, and a line on stderr says so.
+        max_bad: Largest share of images that may be unreadable, in [0, 1). They are left out, and a line on stderr says
+            so.
         cache_dir: Where to keep the decoded pixels, if not where this module's description says.
 
     Raises:
-        ValueError: One line, if there is no such folder, nothing in it to train on or to hold out, its layout is unclear, too many
-            of its images are unreadable (a file beside the cache then names them all), or the cache can't be written.
+        ValueError: One line, if there is no such folder, nothing in it to train on or to hold out, its layout is
+            unclear, too many of its images are unreadable (a file beside the cache then names them all), or the cache
+            can't be written.
         OSError: If the folder can't be listed.
     """
     _check_how(size, channels, crop)
@@ -126,9 +129,15 @@ def read_folder(
     n = len(listing.files)
     if bad:
         first = ", ".join(f"{listing.files[i].name} ({reason})" for i, reason in bad[:3])
-        what = f"{len(bad):,} of {n:,} images in {listing.folder} can't be read: {first}{', ...' if len(bad) > 3 else ''}"
+        what = (
+            f"{len(bad):,} of {n:,} images in {listing.folder} can't be read: {first}{', ...' if len(bad) > 3 else ''}"
+        )
         if len(bad) > max_bad * n:
-            remedy = "repair or remove them" if len(bad) == n else f"repair or remove them, or allow max_bad = {_round_up(len(bad) / n)}"
+            remedy = (
+                "repair or remove them"
+                if len(bad) == n
+                else f"repair or remove them, or allow max_bad = {_round_up(len(bad) / n)}"
+            )
             raise ValueError(f"{what}; {cache.bad_list} names them all: {remedy}")
         print(f"{what}; left out, {cache.bad_list} names them all", file=sys.stderr)
     dropped = {i for i, _ in bad}
@@ -136,7 +145,9 @@ def read_folder(
     n_train = listing.n_train - sum(i < listing.n_train for i in dropped)
     for part, count in (("to train on", n_train), ("to hold out", len(labels) - n_train)):
         if not count:
-            raise ValueError(f"{listing.folder} holds {len(labels)} readable images, and none {part}: give at least two images")
+            raise ValueError(
+                f"{listing.folder} holds {len(labels)} readable images, and none {part}: give at least two images"
+            )
     return FolderImages(pixels, labels, n_train, listing.classes)
 
 
@@ -148,7 +159,8 @@ def read_image(path: Path | str, *, size: int, channels: int = 3, crop: str | No
 
     Raises:
         ValueError: If it has no 8 or 16-bit pixels, or the crop does not fit it.
-        OSError: If there is no such file, it is no image, or it ends too early. Pillow may raise others on damaged files.
+        OSError: If there is no such file, it is no image, or it ends too early. Pillow may raise others on damaged
+            files.
     """
     return _read(Path(path), size, channels, crop)[0]
 
@@ -156,13 +168,15 @@ def read_image(path: Path | str, *, size: int, channels: int = 3, crop: str | No
 def fit(pixels: np.ndarray, size: int, channels: int, crop: str | None = None) -> np.ndarray:
     """Cut an image to a square and resize it.
 
-    Without ``crop``, the largest central square becomes ``size`` x ``size``: the shorter side is resized to ``size``, and what the
-    longer side has more is cut off evenly. The filter is Pillow's bicubic one, which is widened by the factor of the reduction, so
-    that each pixel is a weighted mean of all those that it stands for (resampling without that makes patterns that aren't in the
-    image, and makes FIDs hard to compare: Parmar, Zhang and Zhu, CVPR 2022). Smaller images are enlarged by the same filter.
+    Without ``crop``, the largest central square becomes ``size`` x ``size``: the shorter side is resized to ``size``,
+    and what the longer side has more is cut off evenly. The filter is Pillow's bicubic one, which is widened by the
+    factor of the reduction, so that each pixel is a weighted mean of all those that it stands for (resampling without
+    that makes patterns that aren't in the image, and makes FIDs hard to compare: Parmar, Zhang and Zhu, CVPR 2022).
+    Smaller images are enlarged by the same filter.
 
-    With ``crop="celeba"``, the part of an aligned CelebA image that the DDIM paper trains on, columns 25..152 and rows 57..184, is
-    cut out and then resized with Pillow's bilinear filter, widened likewise: both are the official code's choices.
+    With ``crop="celeba"``, the part of an aligned CelebA image that the DDIM paper trains on, columns 25..152 and rows
+    57..184, is cut out and then resized with Pillow's bilinear filter, widened likewise: both are the official code's
+    choices.
 
     Args:
         pixels: ``(H, W)`` or ``(H, W, 3)`` uint8.
@@ -180,9 +194,13 @@ def fit(pixels: np.ndarray, size: int, channels: int, crop: str | None = None) -
 
 
 def default_cache_dir() -> Path:
-    """Where decoded pixels are kept: ``$DDIM_EDU_CACHE``, or else the folder ``ddim_edu`` in the user's folder for caches."""
+    """Where decoded pixels are kept: ``$DDIM_EDU_CACHE``, or else the folder ``ddim_edu`` in the user's folder for
+    caches.
+    """
     own = os.environ.get("DDIM_EDU_CACHE")
-    return Path(own).expanduser() if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddim_edu"
+    return (
+        Path(own).expanduser() if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddim_edu"
+    )
 
 
 def _check_how(size: int, channels: int, crop: str | None) -> None:
@@ -213,7 +231,9 @@ def _list(folder: Path) -> _Listing:
             ignored[dot + ending if dot and "/" not in ending else "no ending"] += 1
     if not files:
         others = f" (but {_counts(ignored)})" if ignored else ""
-        raise ValueError(f"{folder} holds no images{others}: name a folder with image files, or with sub-folders of them")
+        raise ValueError(
+            f"{folder} holds no images{others}: name a folder with image files, or with sub-folders of them"
+        )
     files.sort()  # by name, first of all
     parts: dict[str, list[_File]] = {}
     for file in files:
@@ -224,10 +244,14 @@ def _list(folder: Path) -> _Listing:
         classes, labels = _label(folder, train, depth=1)
         held_classes, held_labels = _label(folder, heldout, depth=1)
         if (train[0].name.count("/") == 1) != (heldout[0].name.count("/") == 1):
-            raise ValueError(f"{folder} has classes in only one of 'train' and {held_name!r}: give both the same layout")
+            raise ValueError(
+                f"{folder} has classes in only one of 'train' and {held_name!r}: give both the same layout"
+            )
         unknown = sorted(set(held_classes) - set(classes))
         if unknown:
-            raise ValueError(f"{folder / held_name} has the class {unknown[0]!r}, which {folder / 'train'} has no images of")
+            raise ValueError(
+                f"{folder / held_name} has the class {unknown[0]!r}, which {folder / 'train'} has no images of"
+            )
         labels += [classes.index(held_classes[label]) for label in held_labels]
         return _Listing(folder, train + heldout, labels, len(train), classes, ignored)
     if "train" in parts:
@@ -251,7 +275,9 @@ def _label(folder: Path, files: list[_File], depth: int) -> tuple[tuple[str, ...
         return (folder.resolve().name,), [0] * len(files)
     if any(flat):
         loose, inner = files[flat.index(True)].name, files[flat.index(False)].name
-        raise ValueError(f"{folder} holds images beside folders of images ({loose} and {inner}): put all in folders, or none")
+        raise ValueError(
+            f"{folder} holds images beside folders of images ({loose} and {inner}): put all in folders, or none"
+        )
     classes = tuple(sorted({parts[0] for parts in where}))
     numbers = {name: i for i, name in enumerate(classes)}
     return classes, [numbers[parts[0]] for parts in where]
@@ -284,7 +310,11 @@ def _walk(folder: Path) -> list[_File]:
 
 
 def _endings() -> set[str]:
-    return {ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN and name not in _NOT_IMAGES}
+    return {
+        ending
+        for ending, name in Image.registered_extensions().items()
+        if name in Image.OPEN and name not in _NOT_IMAGES
+    }
 
 
 def _counts(endings: Counter[str]) -> str:
@@ -320,7 +350,9 @@ def _fit(image: Image.Image, size: int, channels: int, crop: str | None) -> np.n
     if crop is not None:
         expected, box = CROPS[crop]
         if image.size != expected:
-            raise ValueError(f"{image.width} x {image.height} pixels, where crop {crop!r} needs {expected[0]} x {expected[1]}")
+            raise ValueError(
+                f"{image.width} x {image.height} pixels, where crop {crop!r} needs {expected[0]} x {expected[1]}"
+            )
         image, box, resampling = image.crop(box), None, Image.Resampling.BILINEAR
     else:
         side, resampling = min(image.size), Image.Resampling.BICUBIC
@@ -355,7 +387,9 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 class _Cache:
-    """The decoded pixels of a folder: a file of raw uint8, the JSON that describes it, and a list of what can't be read."""
+    """The decoded pixels of a folder: a file of raw uint8, the JSON that describes it, and a list of what can't be
+    read.
+    """
 
     def __init__(self, listing: _Listing, size: int, channels: int, crop: str | None, cache_dir: Path) -> None:
         self.listing, self.size, self.channels, self.crop, self.folder = listing, size, channels, crop, cache_dir
@@ -363,16 +397,25 @@ class _Cache:
         whole = listing.folder.resolve()
         place = hashlib.sha256(f"{how}{whole}".encode(errors="surrogateescape")).hexdigest()[:10]
         stem = "-".join(
-            [re.sub(r"[^\w-]", "_", whole.name)[:40] or "images", f"{size}x{size}x{channels}", *([crop] if crop else []), place]
+            [
+                re.sub(r"[^\w-]", "_", whole.name)[:40] or "images",
+                f"{size}x{size}x{channels}",
+                *([crop] if crop else []),
+                place,
+            ]
         )
-        self.pixels, self.about, self.bad_list = (cache_dir / f"{stem}.{ending}" for ending in ("pixels", "json", "bad.txt"))
+        self.pixels, self.about, self.bad_list = (
+            cache_dir / f"{stem}.{ending}" for ending in ("pixels", "json", "bad.txt")
+        )
         key = hashlib.sha256(f"{FORMAT}{how}{listing.n_train}".encode())
         lines = "".join([f"{name}\0{size}\0{mtime_ns}\n" for name, size, mtime_ns in listing.files])
         key.update(lines.encode(errors="surrogateescape"))
         self.key = key.hexdigest()
 
     def read(self) -> tuple[np.ndarray, list[tuple[int, str]]] | None:
-        """Pixels ``(N, C, size, size)`` and the numbers of unreadable files with the reasons; None if they must be decoded."""
+        """Pixels ``(N, C, size, size)`` and the numbers of unreadable files with the reasons; None if they must be
+        decoded.
+        """
         try:
             about = json.loads(self.about.read_text(encoding="utf8"))
             if about["key"] != self.key:
@@ -382,7 +425,9 @@ class _Cache:
             if self.pixels.stat().st_size == math.prod(shape):
                 pixels = self._map(shape)
                 if zlib.crc32(pixels.reshape(-1)) == about["crc32"]:
-                    mended = any(self._decode(self.listing.files[i])[0] is not None for i, _ in bad)  # permissions, a disk: no new time
+                    mended = any(
+                        self._decode(self.listing.files[i])[0] is not None for i, _ in bad
+                    )  # permissions, a disk: no new time
                     return None if mended else (pixels, bad)
         except FileNotFoundError:
             return None
@@ -397,8 +442,12 @@ class _Cache:
         self._prepare()
         threads = _cpus()
         if self.listing.ignored:
-            print(f"{self.listing.folder} also holds {_counts(self.listing.ignored)}; not read as images", file=sys.stderr)
-        bar = tqdm(total=len(files), desc=f"decoding {self.listing.folder.resolve().name}", unit=" images", disable=None)
+            print(
+                f"{self.listing.folder} also holds {_counts(self.listing.ignored)}; not read as images", file=sys.stderr
+            )
+        bar = tqdm(
+            total=len(files), desc=f"decoding {self.listing.folder.resolve().name}", unit=" images", disable=None
+        )
         with (
             replacing(self.pixels) as temporary,
             open(temporary, "wb") as out,
@@ -420,7 +469,8 @@ class _Cache:
                 bar.update(len(part))
         if self.channels == 1 and colours:
             print(
-                f"{colours:,} of {len(files):,} images of {self.listing.folder} are stored in colour; read as grey (luma)", file=sys.stderr
+                f"{colours:,} of {len(files):,} images of {self.listing.folder} are stored in colour; read as grey (luma)",
+                file=sys.stderr,
             )
         if bad:
             with replacing(self.bad_list) as temporary:
@@ -463,7 +513,9 @@ class _Cache:
             raise ValueError(f"can't write the cache folder {self.folder} ({reason}): {remedy}") from None
         need, free = len(self.listing.files) * self.channels * self.size**2, shutil.disk_usage(self.folder).free
         if need > free:
-            raise ValueError(f"the decoded images need {need / 1e9:.1f} GB in {self.folder}, where {free / 1e9:.1f} are free: {remedy}")
+            raise ValueError(
+                f"the decoded images need {need / 1e9:.1f} GB in {self.folder}, where {free / 1e9:.1f} are free: {remedy}"
+            )
 
 
 def _cpus() -> int:

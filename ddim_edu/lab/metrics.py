@@ -1,14 +1,14 @@
 """Measuring images: distances between sets of them, and errors between pairs (floor 4).
 
 Sets of images are compared by features, ``(N, F)`` tensors of N images that some fixed network computed:
-:func:`frechet_distance` (of their mean and covariance), :func:`kid`, and :func:`precision_recall`. With the features of the Inception
-network the first is called FID. With those of the small classifiers that come with the package it is :func:`classifier_distance`,
-which a laptop computes in seconds; it is **not** FID, has another scale, and can be compared only with itself: the same classifier,
-the same reference images, the same N.
+:func:`frechet_distance` (of their mean and covariance), :func:`kid`, and :func:`precision_recall`. With the features of
+the Inception network the first is called FID. With those of the small classifiers that come with the package it is
+:func:`classifier_distance`, which a laptop computes in seconds; it is **not** FID, has another scale, and can be
+compared only with itself: the same classifier, the same reference images, the same N.
 
-Pairs of images are compared pixel by pixel: :func:`reconstruction_error`, :func:`psnr`, :func:`ssim`. :func:`sharpness` looks at one
-image at a time. All these take images in [-1, 1], shape ``(B, C, H, W)``, and return a number per image, so that a mean can be
-given with its uncertainty. Every function computes in float64.
+Pairs of images are compared pixel by pixel: :func:`reconstruction_error`, :func:`psnr`, :func:`ssim`. :func:`sharpness`
+looks at one image at a time. All these take images in [-1, 1], shape ``(B, C, H, W)``, and return a number per image,
+so that a mean can be given with its uncertainty. Every function computes in float64.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def mean_and_cov(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and covariance of features, all that a Frechet distance sees of them.
 
     Args:
-        features: ``(N, F)``, finite, N at least 2. N samples span N - 1 dimensions: a covariance of fewer than F + 1 samples is
-            singular, and a warning says so.
+        features: ``(N, F)``, finite, N at least 2. N samples span N - 1 dimensions: a covariance of fewer than F + 1
+            samples is singular, and a warning says so.
 
     Returns:
         Mean ``(F,)`` and covariance ``(F, F)``, unbiased (divided by N - 1), both float64.
@@ -54,12 +54,12 @@ def frechet_distance(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> fl
 
     ``|mu1 - mu2|^2 + tr(C1 + C2 - 2 (C1^(1/2) C2 C1^(1/2))^(1/2))``
 
-    (Dowson and Landau, 1982; as a measure of samples: Heusel et al., 2017, equation 6). The last trace is the sum of the singular
-    values of ``C1^(1/2) C2^(1/2)``, whose factors come from the eigenvectors of the two symmetric matrices. That needs no square
-    root of a matrix that is not symmetric, and holds for singular covariances too.
+    (Dowson and Landau, 1982; as a measure of samples: Heusel et al., 2017, equation 6). The last trace is the sum of
+    the singular values of ``C1^(1/2) C2^(1/2)``, whose factors come from the eigenvectors of the two symmetric
+    matrices. That needs no square root of a matrix that is not symmetric, and holds for singular covariances too.
 
-    The distance of sample statistics is biased upwards: estimates from N samples exceed the true value by about a constant over N
-    (Chong and Forsyth, 2020). Compare only distances of the same N.
+    The distance of sample statistics is biased upwards: estimates from N samples exceed the true value by about a
+    constant over N (Chong and Forsyth, 2020). Compare only distances of the same N.
 
     Args:
         mu1: Mean, ``(F,)``.
@@ -77,7 +77,9 @@ def frechet_distance(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> fl
     """
     mu1, mu2 = torch.as_tensor(mu1).double().cpu(), torch.as_tensor(mu2).double().cpu()
     if mu1.ndim != 1 or mu1.shape != mu2.shape:
-        raise ValueError(f"the means have shapes {tuple(mu1.shape)} and {tuple(mu2.shape)}: give two of the same number of features, (F,)")
+        raise ValueError(
+            f"the means have shapes {tuple(mu1.shape)} and {tuple(mu2.shape)}: give two of the same number of features, (F,)"
+        )
     if not (mu1.isfinite().all() and mu2.isfinite().all()):
         raise ValueError("a mean has entries that are not finite")
     root1, trace1 = _root(cov1, len(mu1), "cov1")
@@ -91,12 +93,14 @@ def classifier_distance(
 ) -> float:
     """Frechet distance between two sets of images in the features of a small classifier. It is not FID.
 
-    It depends on N: the 200 held-out digits lie at about 1 from those to train on, and so do 200 of these. It rises with noise, blur,
-    missing classes and foreign images mixed in (tests check it), as long as something is left to see: beyond noise of standard
-    deviation 0.8, Fashion-MNIST is not recognised any more, and the distance stays where it is.
+    It depends on N: the 200 held-out digits lie at about 1 from those to train on, and so do 200 of these. It rises
+    with noise, blur, missing classes and foreign images mixed in (tests check it), as long as something is left to see:
+    beyond noise of standard deviation 0.8, Fashion-MNIST is not recognised any more, and the distance stays where it
+    is.
 
     Args:
-        images: ``(N, C, H, W)`` in [-1, 1], clipped and rounded as they would be saved; N more than the number of features.
+        images: ``(N, C, H, W)`` in [-1, 1], clipped and rounded as they would be saved; N more than the number of
+            features.
         reference: ``(M, C, H, W)``; or, to save time when it is used again, its mean and covariance,
             ``mean_and_cov(classifier_features(reference, classifier))``.
         classifier: From :func:`ddim_edu.lab.classifiers.load_classifier`, or its name, such as ``"digits"``.
@@ -121,25 +125,31 @@ def classifier_distance(
     return frechet_distance(*mean_and_cov(classifier_features(images, classifier, batch)), *reference)
 
 
-def kid(features_a: Tensor, features_b: Tensor, *, subsets: int, subset_size: int, generator: torch.Generator) -> tuple[float, float]:
+def kid(
+    features_a: Tensor, features_b: Tensor, *, subsets: int, subset_size: int, generator: torch.Generator
+) -> tuple[float, float]:
     """Kernel distance: the squared maximum mean discrepancy, unbiased, under the kernel ``k(x, y) = (x.y / F + 1)^3``.
 
-    With Inception features this is KID (Binkowski et al., 2018, section 4). It is 0 on average when both sets follow the same
-    distribution, whatever their sizes, and can be negative. As published it is the mean over random subsets of both sets, each of
+    With Inception features this is KID (Binkowski et al., 2018, section 4). It is 0 on average when both sets follow
+    the same distribution, whatever their sizes, and can be negative. As published it is the mean over random subsets of
+    both sets, each of
 
-    ``sum_{i != j} k(a_i, a_j) / (n (n - 1)) + sum_{i != j} k(b_i, b_j) / (n (n - 1)) - 2 sum_{i, j} k(a_i, b_j) / n^2``.
+    ``sum_{i != j} k(a_i, a_j) / (n (n - 1)) + sum_{i != j} k(b_i, b_j) / (n (n - 1)) - 2 sum_{i, j} k(a_i, b_j) /
+    n^2``.
 
-    The spread of the subsets is often published as the uncertainty. But subsets share images: their spread, divided by the square
-    root of their number, can be made as small as one likes, without a single new image. The standard error here is that of the images:
-    with N the size of the smaller set, n that of the subsets, m their number and s the standard deviation over them, it is
-    ``s sqrt(n / (N - n) + 1 / m)``, the delete-d jackknife (Shao and Wu, 1989) plus what is left of the choice of subsets.
-    Where both sets follow the same distribution it is too large, by ``sqrt(1 + N / n)`` if they are of equal size.
+    The spread of the subsets is often published as the uncertainty. But subsets share images: their spread, divided by
+    the square root of their number, can be made as small as one likes, without a single new image. The standard error
+    here is that of the images: with N the size of the smaller set, n that of the subsets, m their number and s the
+    standard deviation over them, it is ``s sqrt(n / (N - n) + 1 / m)``, the delete-d jackknife (Shao and Wu, 1989) plus
+    what is left of the choice of subsets. Where both sets follow the same distribution it is too large, by ``sqrt(1 + N
+    / n)`` if they are of equal size.
 
     Args:
         features_a: ``(N, F)``, finite.
         features_b: ``(M, F)``, finite.
         subsets: How many subsets m, at least 2; 100 are customary.
-        subset_size: Samples n of each set in a subset, at least 2 and at most half of the smaller set; 1000 are customary.
+        subset_size: Samples n of each set in a subset, at least 2 and at most half of the smaller set; 1000 are
+            customary.
         generator: Draws the subsets; on the CPU.
 
     Returns:
@@ -169,11 +179,12 @@ def kid(features_a: Tensor, features_b: Tensor, *, subsets: int, subset_size: in
 
 
 def precision_recall(features_real: Tensor, features_fake: Tensor, k: int = 3) -> tuple[float, float]:
-    """Precision and recall (Kynkaanniemi et al., 2019, equations 1 and 2): are the samples like data, and is all data covered?
+    """Precision and recall (Kynkaanniemi et al., 2019, equations 1 and 2): are the samples like data, and is all data
+    covered?
 
-    Around every real sample lies a ball that reaches its k-th nearest neighbour among the real samples. Precision is the share of the
-    fake samples that lie in one of these balls; recall is the same with the roles exchanged. Both depend on the numbers of samples:
-    compare at equal ones. The memory is of the order of N + M, the time of (N + M)^2.
+    Around every real sample lies a ball that reaches its k-th nearest neighbour among the real samples. Precision is
+    the share of the fake samples that lie in one of these balls; recall is the same with the roles exchanged. Both
+    depend on the numbers of samples: compare at equal ones. The memory is of the order of N + M, the time of (N + M)^2.
 
     Args:
         features_real: ``(N, F)``, finite, N more than k.
@@ -190,7 +201,10 @@ def precision_recall(features_real: Tensor, features_fake: Tensor, k: int = 3) -
     """
     if k < 1:
         raise ValueError(f"k = {k}: give at least 1")
-    real, fake = _features(features_real, "features_real", least=k + 1), _features(features_fake, "features_fake", least=k + 1)
+    real, fake = (
+        _features(features_real, "features_real", least=k + 1),
+        _features(features_fake, "features_fake", least=k + 1),
+    )
     _same_size(real, fake)
     return _covered(fake, real, k), _covered(real, fake, k)
 
@@ -215,7 +229,8 @@ def reconstruction_error(images: Tensor, reference: Tensor) -> Tensor:
 
 
 def psnr(images: Tensor, reference: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in decibels: ``10 log10(range^2 / mean squared error)``, with a range of 2 from -1 to 1.
+    """Peak signal-to-noise ratio in decibels: ``10 log10(range^2 / mean squared error)``, with a range of 2 from -1 to
+    1.
 
     Args:
         images: ``(B, C, H, W)`` in [-1, 1].
@@ -235,14 +250,15 @@ def ssim(images: Tensor, reference: Tensor, *, window: int = 11) -> Tensor:
 
     ``(2 m_x m_y + c1) (2 s_xy + c2) / ((m_x^2 + m_y^2 + c1) (s_x^2 + s_y^2 + c2))``
 
-    with means, variances and the covariance under a Gaussian window of standard deviation 1.5 pixels, ``c1 = 0.01^2`` and
-    ``c2 = 0.03^2``; averaged over all places where the window lies within the image, and over the colour channels. The images are
-    brought to [0, 1] first: the formula is made for brightness that is not negative.
+    with means, variances and the covariance under a Gaussian window of standard deviation 1.5 pixels, ``c1 = 0.01^2``
+    and ``c2 = 0.03^2``; averaged over all places where the window lies within the image, and over the colour channels.
+    The images are brought to [0, 1] first: the formula is made for brightness that is not negative.
 
     Args:
         images: ``(B, C, H, W)`` in [-1, 1].
         reference: Of the same shape.
-        window: Side of the window in pixels, odd. The paper's is 11; images with a smaller side, such as the digits, need a smaller one.
+        window: Side of the window in pixels, odd. The paper's is 11; images with a smaller side, such as the digits,
+            need a smaller one.
 
     Returns:
         ``(B,)`` float64, in [-1, 1]; 1 where an image equals its reference.
@@ -255,7 +271,9 @@ def ssim(images: Tensor, reference: Tensor, *, window: int = 11) -> Tensor:
     if window < 1 or window % 2 == 0:
         raise ValueError(f"window = {window}: give an odd number of pixels")
     if window > side:
-        raise ValueError(f"window = {window} does not fit into images of {x.shape[2]} x {x.shape[3]}: give at most {side - (side + 1) % 2}")
+        raise ValueError(
+            f"window = {window} does not fit into images of {x.shape[2]} x {x.shape[3]}: give at most {side - (side + 1) % 2}"
+        )
     offsets = torch.arange(window, dtype=torch.float64, device=x.device) - window // 2
     weights = torch.exp(-(offsets**2) / (2 * 1.5**2))
     weights = weights / weights.sum()
@@ -276,8 +294,9 @@ def ssim(images: Tensor, reference: Tensor, *, window: int = 11) -> Tensor:
 def sharpness(images: Tensor) -> Tensor:
     """How much fine detail an image has: the mean square of its discrete Laplacian.
 
-    ``mean over channels and inner pixels of (left + right + up + down - 4 centre)^2``, with images brought to [0, 1]. Blurring lowers
-    it, and noise raises it: white noise of variance v (in [0, 1] units) adds 20 v. It is 0 for a plane and at most 16.
+    ``mean over channels and inner pixels of (left + right + up + down - 4 centre)^2``, with images brought to [0, 1].
+    Blurring lowers it, and noise raises it: white noise of variance v (in [0, 1] units) adds 20 v. It is 0 for a plane
+    and at most 16.
 
     Args:
         images: ``(B, C, H, W)`` in [-1, 1], at least 3 x 3 pixels.
@@ -308,7 +327,9 @@ def _features(features: Tensor, what: str, least: int = 1) -> Tensor:
 
 def _same_size(a: Tensor, b: Tensor) -> None:
     if a.shape[1] != b.shape[1]:
-        raise ValueError(f"samples of {a.shape[1]} and of {b.shape[1]} features can't be compared: use the same network for both")
+        raise ValueError(
+            f"samples of {a.shape[1]} and of {b.shape[1]} features can't be compared: use the same network for both"
+        )
 
 
 def _root(cov: Tensor, f: int, what: str) -> tuple[Tensor, Tensor]:
@@ -319,7 +340,8 @@ def _root(cov: Tensor, f: int, what: str) -> tuple[Tensor, Tensor]:
     if not cov.isfinite().all():
         raise ValueError(f"{what} has entries that are not finite")
     scale = cov.abs().max()
-    # Saved statistics may be float32, whose rounding makes a singular matrix slightly asymmetric and slightly indefinite.
+    # Saved statistics may be float32, whose rounding makes a singular matrix slightly asymmetric and slightly
+    # indefinite.
     if (cov - cov.T).abs().max() > 1e-5 * scale:
         raise ValueError(f"{what} is not symmetric, and so no covariance")
     values, vectors = torch.linalg.eigh((cov + cov.T) / 2)
@@ -339,14 +361,16 @@ def _mmd2(x: Tensor, y: Tensor) -> Tensor:
 
 def _covered(points: Tensor, centres: Tensor, k: int, rows: int = 512) -> float:
     """Share of the points that lie within the k-nearest-neighbour balls of the centres."""
-    # Distances by products are twice as fast but off by roundings, and those of equal points must be exactly 0. So products choose, and
-    # where a rounding could matter, differences decide.
+    # Distances by products are twice as fast but off by roundings, and those of equal points must be exactly 0. So
+    # products choose, and where a rounding could matter, differences decide.
     middle = centres.mean(0)
     slack = 1e-6 * ((points - middle).norm(dim=1).max() + (centres - middle).norm(dim=1).max())
     exactly = {"compute_mode": "donot_use_mm_for_euclid_dist"}
     fast = {"x2": centres - middle, "compute_mode": "use_mm_for_euclid_dist"}
     radii, inside = [], []
-    for part in centres.split(rows):  # the k-th neighbour of a centre is its (k + 1)-th nearest centre: it is its own nearest
+    for part in centres.split(
+        rows
+    ):  # the k-th neighbour of a centre is its (k + 1)-th nearest centre: it is its own nearest
         away = torch.cdist(part - middle, **fast)
         values, near = away.topk(min(k + 4, len(centres)), largest=False)
         radius = (part[:, None] - centres[near]).norm(dim=2).kthvalue(k + 1).values
@@ -376,5 +400,7 @@ def _images(images: Tensor, what: str) -> Tensor:
 def _pair(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     images, reference = _images(images, "images"), _images(reference, "reference")
     if images.shape != reference.shape:
-        raise ValueError(f"images of shape {tuple(images.shape)} and {tuple(reference.shape)} can't be compared pair by pair")
+        raise ValueError(
+            f"images of shape {tuple(images.shape)} and {tuple(reference.shape)} can't be compared pair by pair"
+        )
     return images, reference

@@ -1,7 +1,8 @@
 """In which arithmetic a network computes: float32, or mixed with bf16 where that is faster (floor 4).
 
-Weights, their averages and the optimiser stay in float32, and so do norms (:class:`ddim_edu.nets.unet.Norm`) and what turns a network's
-words into noise (:func:`ddim_edu.forward.said_to_eps`). Convolutions and products of matrices are what bf16 makes faster.
+Weights, their averages and the optimiser stay in float32, and so do norms (:class:`ddim_edu.nets.unet.Norm`) and what
+turns a network's words into noise (:func:`ddim_edu.forward.said_to_eps`). Convolutions and products of matrices are
+what bf16 makes faster.
 """
 
 from __future__ import annotations
@@ -36,15 +37,18 @@ def has_bf16_units(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return any(UNITS & set(line.split()) for line in lines if line.lower().startswith(("flags", "features")))
 
 
-def choose(asked: Precision | Literal["auto"], device: torch.device, network: UNet, *, trial: bool = False) -> Precision:
+def choose(
+    asked: Precision | Literal["auto"], device: torch.device, network: UNet, *, trial: bool = False
+) -> Precision:
     """The arithmetic to compute in.
 
     Args:
-        asked: ``"auto"`` is bf16 on GPUs that have it, and on CPUs that have units for it, for networks of a million parameters or more.
+        asked: ``"auto"`` is bf16 on GPUs that have it, and on CPUs that have units for it, for networks of a million
+            parameters or more.
         device: Where to compute.
         network: What is to compute.
-        trial: On a CPU, ask for a short trial of training steps too. A run writes down what it found. A measurement that may be stopped and
-            called again has to come to the same answer, and does without.
+        trial: On a CPU, ask for a short trial of training steps too. A run writes down what it found. A measurement
+            that may be stopped and called again has to come to the same answer, and does without.
 
     Raises:
         ValueError: If torch can't compute so on the device.
@@ -61,7 +65,9 @@ def choose(asked: Precision | Literal["auto"], device: torch.device, network: UN
             with autocast(device.type, asked):
                 return asked
         except RuntimeError:
-            raise ValueError(f"precision = {asked}: torch can't compute so on {device.type}, choose float32 or auto") from None
+            raise ValueError(
+                f"precision = {asked}: torch can't compute so on {device.type}, choose float32 or auto"
+            ) from None
     if device.type != "cpu" or not is_large(network) or not has_bf16_units():
         return "float32"
     return "bf16" if not trial or speedup(network) > WORTH else "float32"
@@ -73,16 +79,22 @@ def is_large(network: UNet) -> bool:
 
 
 def speedup(network: UNet) -> float:
-    """How many times less work the gradient of a few images is in bf16 than in float32: the best of five of each, in turn.
+    """How many times less work the gradient of a few images is in bf16 than in float32: the best of five of each, in
+    turn.
 
     In processor seconds: by the clock on the wall, a machine that is busy for a moment would decide for the whole run.
     """
-    seconds = [[gradient_seconds(network, precision, clock=time.process_time) for precision in ("float32", "bf16")] for _ in range(5)]
+    seconds = [
+        [gradient_seconds(network, precision, clock=time.process_time) for precision in ("float32", "bf16")]
+        for _ in range(5)
+    ]
     full, half = map(min, zip(*seconds))
     return full / half
 
 
-def gradient_seconds(network: UNet, precision: Precision, batch: int = 4, *, clock: Callable[[], float] = time.perf_counter) -> float:
+def gradient_seconds(
+    network: UNet, precision: Precision, batch: int = 4, *, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Seconds, by some clock, that the gradient of a batch takes; the network is left as it is."""
     config, like = network.config, next(network.parameters())
     x = torch.zeros(batch, config.image_channels, config.image_size, config.image_size, device=like.device)

@@ -1,4 +1,6 @@
-"""Several processes, as torchrun and ``accelerate launch`` start them (floor 4). What they share is accelerate's business."""
+"""Several processes, as torchrun and ``accelerate launch`` start them (floor 4). What they share is accelerate's
+business.
+"""
 
 from __future__ import annotations
 

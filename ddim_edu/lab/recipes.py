@@ -26,9 +26,11 @@ class Recipe:
 
     # What to train on: digits, fashion-mnist, cifar10, faces, spoken-digits, or a folder of images or of wav files.
     data: str = "digits"
-    # Train on what this autoencoder makes of the data: the name of one that comes along, or a file. None trains on the data themselves.
+    # Train on what this autoencoder makes of the data: the name of one that comes along, or a file. None trains on the
+    # data themselves.
     autoencoder: str | None = None
-    # What is cut out of each image before it is brought to size: celeba takes the faces as the DDIM paper does; folders only.
+    # What is cut out of each image before it is brought to size: celeba takes the faces as the DDIM paper does; folders
+    # only.
     crop: Literal["celeba"] | None = None
     # Largest share of unreadable images to put up with; with 0, any is an error. Folders only.
     max_bad: float = 0.0
@@ -60,20 +62,21 @@ class Recipe:
     ema: float = 0.9999
     # Draw noise levels in mirrored pairs t, T+1-t, as the official DDIM code does.
     antithetic: bool = True
-    # What the network predicts: the noise (eps, as the papers do), the velocity v of Salimans and Ho (2022), or the data (x0).
+    # What the network predicts: the noise (eps, as the papers do), the velocity v of Salimans and Ho (2022), or the
+    # data (x0).
     prediction: Literal["eps", "v", "x0"] = "eps"
-    # How levels are weighed in the loss: the squared error of what the network predicts, all alike (uniform); that of the noise, whatever
-    # it predicts (eps); or min-SNR (Hang et al. 2023) with a cap of 5.
+    # How levels are weighed in the loss: the squared error of what the network predicts, all alike (uniform); that of
+    # the noise, whatever it predicts (eps); or min-SNR (Hang et al. 2023) with a cap of 5.
     weighting: Literal["uniform", "eps", "min-snr"] = "uniform"
     # What is minimised: the squared error of the noise, or with chapter 8's adaptive step, as published or as mended.
     loss: Literal["mse", "published", "mended"] = "mse"
     # Lambda of the adaptive step: how much complexity counts. By default the source's 0.1 for published, 1 for mended.
     lam: float | None = None
-    # Arithmetic of the network: float32, or mixed with bf16 or with fp16 (whose loss is scaled). auto: bf16 on GPUs that have it, and on
-    # processors with units for it if a short trial says that it is faster.
+    # Arithmetic of the network: float32, or mixed with bf16 or with fp16 (whose loss is scaled). auto: bf16 on GPUs
+    # that have it, and on processors with units for it if a short trial says that it is faster.
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
-    # Compile the network with torch.compile: a minute or two at the start, faster steps after it. auto: on CUDA, and on CPUs for runs of
-    # more than an hour with networks of a million parameters or more.
+    # Compile the network with torch.compile: a minute or two at the start, faster steps after it. auto: on CUDA, and on
+    # CPUs for runs of more than an hour with networks of a million parameters or more.
     compile: Literal["auto", "on", "off"] = "auto"
     # Parts that a process works a batch off in, one after the other: the same step with less memory.
     accumulate: int = 1
@@ -113,14 +116,18 @@ class Recipe:
         if self.lam is not None and not 0 <= self.lam < math.inf:
             raise ValueError(f"lam = {self.lam}: give a number that is at least 0")
         if self.lam is not None and self.loss == "mse":
-            raise ValueError(f"lam = {self.lam} has no meaning for loss = mse: choose --loss published or --loss mended")
+            raise ValueError(
+                f"lam = {self.lam} has no meaning for loss = mse: choose --loss published or --loss mended"
+            )
         if self.prediction != "eps" and self.loss != "mse":
             raise ValueError(
                 f"loss = {self.loss} weighs the error of predicted noise, and prediction = {self.prediction} is none: "
                 "choose --prediction eps, or --loss mse"
             )
         if self.weighting != "uniform" and self.loss != "mse":
-            raise ValueError(f"weighting = {self.weighting} goes with loss = mse only, not with loss = {self.loss}: choose one")
+            raise ValueError(
+                f"weighting = {self.weighting} goes with loss = mse only, not with loss = {self.loss}: choose one"
+            )
 
     def noise_schedule(self) -> NoiseSchedule:
         """The schedule that the recipe names."""
@@ -182,16 +189,24 @@ _FACES = replace(
     data="faces",
     prediction="v",
     unet=UNetConfig(
-        image_size=32, ch=48, ch_mult=(1, 2, 3), num_res_blocks=1, attn_resolutions=(8,), dropout=0.0, groups=16, classes=4
+        image_size=32,
+        ch=48,
+        ch_mult=(1, 2, 3),
+        num_res_blocks=1,
+        attn_resolutions=(8,),
+        dropout=0.0,
+        groups=16,
+        classes=4,
     ),
     label_dropout=0.1,
     steps=2500,
 )
 
 RECIPES: dict[str, Recipe] = {
-    # Less than two minutes on two CPU cores. The choices are those that made the most readable digits in that time: the linear schedule
-    # spends a third of its levels where nothing is left to be seen of 8x8 pixels, and attention at 4x4 is worth less than more steps.
-    # Predicting v, 97% of DDIM's digits in 20 steps are read as what was asked for; predicting eps, 92%.
+    # Less than two minutes on two CPU cores. The choices are those that made the most readable digits in that time: the
+    # linear schedule spends a third of its levels where nothing is left to be seen of 8x8 pixels, and attention at 4x4
+    # is worth less than more steps. Predicting v, 97% of DDIM's digits in 20 steps are read as what was asked for;
+    # predicting eps, 92%.
     "digits": Recipe(
         data="digits",
         schedule="cosine",
@@ -245,7 +260,8 @@ RECIPES: dict[str, Recipe] = {
         warmup=500,
         ema=0.9995,
     ),
-    # The sources' network with classes, for a weekend of two cores. Dropout is left out: each image is seen about fifty times.
+    # The sources' network with classes, for a weekend of two cores. Dropout is left out: each image is seen about fifty
+    # times.
     "cifar10": replace(
         _LAPTOP,
         data="cifar10",
@@ -258,7 +274,8 @@ RECIPES: dict[str, Recipe] = {
         warmup=500,
         ema=0.9995,
     ),
-    # Sound on a laptop: log-mel spectrograms of 64 x 64, in the latent space of an autoencoder. The classes are pairs of word and speaker.
+    # Sound on a laptop: log-mel spectrograms of 64 x 64, in the latent space of an autoencoder. The classes are pairs
+    # of word and speaker.
     "spoken-digits": replace(
         _LAPTOP,
         data="spoken-digits",
@@ -294,7 +311,9 @@ RECIPES: dict[str, Recipe] = {
         lr=2e-5,
     ),
 }
-# The sources' revision: the same models with the loss that it adds, which is one of predicted noise; --loss mended or mse for the others.
+# The sources' revision: the same models with the loss that it adds, which is one of predicted noise; --loss mended or
+# mse for the others.
 RECIPES |= {
-    f"{name}-adaptive": replace(RECIPES[name], loss="published", prediction="eps") for name in ("digits", "fashion-mnist", "cifar10-64")
+    f"{name}-adaptive": replace(RECIPES[name], loss="published", prediction="eps")
+    for name in ("digits", "fashion-mnist", "cifar10-64")
 }

@@ -1,11 +1,13 @@
 """A folder of recordings as one array of whole numbers (floor 3).
 
-Each wav file becomes a log-mel spectrogram of :mod:`ddim_edu.apps.audio`, kept as a grey image of 64 x 64 pixels with 8 bits: a step is a
-quarter of a decibel. Recordings are brought to the rate and length of a clip first; how many were trimmed is said on stderr.
+Each wav file becomes a log-mel spectrogram of :mod:`ddim_edu.apps.audio`, kept as a grey image of 64 x 64 pixels with 8
+bits: a step is a quarter of a decibel. Recordings are brought to the rate and length of a clip first; how many were
+trimmed is said on stderr.
 
-Where files are named ``{word}_{speaker}_{number}.wav``, as in the Free Spoken Digit Dataset, the class is the pair: label
-``word * speakers + speaker``, both sorted by name, and class names such as ``"3 george"``. The recordings with numbers 0 to 4 are held
-out, which is that data set's own test set. Other names give one class, and every 50th file is held out.
+Where files are named ``{word}_{speaker}_{number}.wav``, as in the Free Spoken Digit Dataset, the class is the pair:
+label ``word * speakers + speaker``, both sorted by name, and class names such as ``"3 george"``. The recordings with
+numbers 0 to 4 are held out, which is that data set's own test set. Other names give one class, and every 50th file is
+held out.
 """
 
 from __future__ import annotations
@@ -41,10 +43,12 @@ def read_sounds(path: Path | str, *, max_bad: float = 0.0) -> FolderImages:
 
     Args:
         path: The folder, whose own files are read, or the archive, all of whose files are.
-        max_bad: Largest share of recordings that may be unreadable or silent. They are left out, and a line on stderr says so.
+        max_bad: Largest share of recordings that may be unreadable or silent. They are left out, and a line on stderr
+            says so.
 
     Raises:
-        ValueError: In one line, if there are no recordings, some are named with word and speaker and some not, or too many are bad.
+        ValueError: In one line, if there are no recordings, some are named with word and speaker and some not, or too
+            many are bad.
     """
     path = Path(path)
     names = sorted(name for name, _ in _files(path, read=False))
@@ -63,7 +67,9 @@ def read_sounds(path: Path | str, *, max_bad: float = 0.0) -> FolderImages:
         pixels.update(zip([name for name, _ in batch], ((pictures + 1) * 127.5).round().byte().numpy()))
         batch.clear()
 
-    for name, content in tqdm(_files(path, read=True), total=len(names), desc="listening", unit=" files", disable=None, leave=False):
+    for name, content in tqdm(
+        _files(path, read=True), total=len(names), desc="listening", unit=" files", disable=None, leave=False
+    ):
         try:
             clip = fit(read_wav(io.BytesIO(content), name=name))
         except ValueError as error:
@@ -93,7 +99,9 @@ def read_sounds(path: Path | str, *, max_bad: float = 0.0) -> FolderImages:
 
 
 def split_classes(classes: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The words and the speakers of class names such as ``"3 george"``, in the order of the labels; two empty tuples for others."""
+    """The words and the speakers of class names such as ``"3 george"``, in the order of the labels; two empty tuples
+    for others.
+    """
     pairs = [name.split(" ") for name in classes]
     if not all(len(pair) == 2 for pair in pairs):
         return (), ()
@@ -120,7 +128,9 @@ def _label(path: Path, names: list[str]) -> tuple[list[int], list[bool], tuple[s
 
 
 def _files(path: Path, *, read: bool) -> Iterator[tuple[str, bytes]]:
-    """Names of the wav files and what they hold, in the order of the names; a name that comes twice in an archive counts once."""
+    """Names of the wav files and what they hold, in the order of the names; a name that comes twice in an archive
+    counts once.
+    """
     if path.is_dir():
         for file in sorted(path.iterdir(), key=lambda file: file.name):
             if _is_wav(file.name):

@@ -1,7 +1,8 @@
 """Train the autoencoder of a latent diffusion: ``python -m ddim_edu.lab.train_autoencoder spoken-digits`` (floor 6).
 
-Writes its file (:mod:`ddim_edu.lab.autoencoders`) and prints its error on what was held out. It takes a folder, too: of wav files, or of
-images of 64 x 64 pixels with ``--size 64``. The same machine, version of torch and number of threads give the same file again.
+Writes its file (:mod:`ddim_edu.lab.autoencoders`) and prints its error on what was held out. It takes a folder, too: of
+wav files, or of images of 64 x 64 pixels with ``--size 64``. The same machine, version of torch and number of threads
+give the same file again.
 
 Exit codes: 0 done; 2 called wrongly (one line on stderr says what); 130 stopped by Ctrl-C, nothing written.
 """
@@ -35,8 +36,8 @@ _STREAM_STEP, _STREAM_INIT = 1, 2
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderRecipe:
-    """How an autoencoder is trained: AdamW on the mean square error, with a learning rate that rises to ``lr`` over the first twentieth of
-    the steps and falls to 0 along half a cosine.
+    """How an autoencoder is trained: AdamW on the mean square error, with a learning rate that rises to ``lr`` over the
+    first twentieth of the steps and falls to 0 along half a cosine.
 
     Raises:
         ValueError: If a value is out of range.
@@ -70,7 +71,9 @@ class AutoencoderRecipe:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} = {getattr(self, name)}: give at least {least}")
         if not self.lr > 0 or not self.weight_decay >= 0:
-            raise ValueError(f"lr = {self.lr}, weight_decay = {self.weight_decay}: give a positive lr, and no negative weight_decay")
+            raise ValueError(
+                f"lr = {self.lr}, weight_decay = {self.weight_decay}: give a positive lr, and no negative weight_decay"
+            )
 
 
 def train_autoencoder(recipe: AutoencoderRecipe, data: ImageData) -> Autoencoder:
@@ -81,8 +84,8 @@ def train_autoencoder(recipe: AutoencoderRecipe, data: ImageData) -> Autoencoder
         data: The data set; its labels are not used.
 
     Returns:
-        The network, in evaluation mode, its weights rounded to float16 as they will be saved, its latents normalised over the
-        training set.
+        The network, in evaluation mode, its weights rounded to float16 as they will be saved, its latents normalised
+        over the training set.
     """
     torch.set_num_threads(recipe.threads)
     _, channels, size, _ = data.train.shape
@@ -105,7 +108,9 @@ def train_autoencoder(recipe: AutoencoderRecipe, data: ImageData) -> Autoencoder
         loss = F.mse_loss(model(x, noise), x)
         optimizer.zero_grad()
         loss.backward()
-        rate = (step + 1) / rise if step + 1 < rise else (1 + math.cos(math.pi * (step - rise) / (steps - rise + 1))) / 2
+        rate = (
+            (step + 1) / rise if step + 1 < rise else (1 + math.cos(math.pi * (step - rise) / (steps - rise + 1))) / 2
+        )
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * rate
         optimizer.step()
@@ -164,7 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         name = words.pop(0) if words and not words[0].startswith("-") else None
-        options = parse(_Options(), words, prog=f"{PROG} DATA", description="Train the autoencoder of a latent diffusion.")
+        options = parse(
+            _Options(), words, prog=f"{PROG} DATA", description="Train the autoencoder of a latent diffusion."
+        )
         if name is None:
             raise ValueError(f"on what? name a data set or a folder: {PROG} spoken-digits")
         if options.out is None and name != "spoken-digits":
@@ -174,7 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out = check_writable(options.out or autoencoders.SHIPPED / f"{name}.safetensors")
         recipe = AutoencoderRecipe(name, options.epochs, latent_channels=options.latent_channels, seed=options.seed)
         data = load_data(recipe.data, data_dir=options.data_dir, size=options.size)
-        AutoencoderConfig(data.train.shape[-1], data.train.shape[1], recipe.channels, recipe.latent_channels)  # whether it fits
+        AutoencoderConfig(
+            data.train.shape[-1], data.train.shape[1], recipe.channels, recipe.latent_channels
+        )  # whether it fits
     except (ValueError, OSError) as error:
         return fail(error)
     started = time.perf_counter()
@@ -186,7 +195,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     error = held_out_error(model, data)
     training = dataclasses.asdict(recipe)
     try:
-        autoencoders.save_autoencoder(out, model, data=recipe.data, classes=data.classes, error=error, training=training)
+        autoencoders.save_autoencoder(
+            out, model, data=recipe.data, classes=data.classes, error=error, training=training
+        )
     except OSError as problem:
         return fail(f"can't write {out} ({problem.strerror or problem})")
     parameters = sum(p.numel() for p in model.parameters())

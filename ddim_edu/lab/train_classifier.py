@@ -1,7 +1,7 @@
 """Train a classifier that measures samples: ``python -m ddim_edu.lab.train_classifier digits`` (floor 6).
 
-Writes the classifier's file (:mod:`ddim_edu.lab.classifiers`) and prints its accuracy on the images that were held out. The same
-machine, version of torch and number of threads give the same file again.
+Writes the classifier's file (:mod:`ddim_edu.lab.classifiers`) and prints its accuracy on the images that were held out.
+The same machine, version of torch and number of threads give the same file again.
 
 Exit codes: 0 done; 2 called wrongly (one line on stderr says what).
 """
@@ -34,8 +34,8 @@ _STREAM_STEP, _STREAM_INIT = 1, 2
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierRecipe:
-    """How a classifier is trained: AdamW, with a learning rate that rises to ``lr`` over the first fifth of the steps and falls to 0
-    along half a cosine.
+    """How a classifier is trained: AdamW, with a learning rate that rises to ``lr`` over the first fifth of the steps
+    and falls to 0 along half a cosine.
 
     Raises:
         ValueError: If a value is out of range.
@@ -72,7 +72,9 @@ class ClassifierRecipe:
                 raise ValueError(f"{name} = {getattr(self, name)}: give at least {least}")
         check_threads(self.threads)
         if not self.lr > 0 or not self.weight_decay >= 0:
-            raise ValueError(f"lr = {self.lr}, weight_decay = {self.weight_decay}: give a positive lr, and no negative weight_decay")
+            raise ValueError(
+                f"lr = {self.lr}, weight_decay = {self.weight_decay}: give a positive lr, and no negative weight_decay"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +90,9 @@ RECIPES = {
     "fashion-mnist": ClassifierRecipe("fashion-mnist", epochs=6, batch=128, weight_decay=0.02, shift=0, mirror=True),
     "faces": ClassifierRecipe("faces", epochs=2, batch=128, channels=(16, 32, 64), mirror=True),
     "spoken-word": PartRecipe("spoken-digits", epochs=5, batch=64, channels=(16, 32, 64), dropout=0.3, shift=2, part=0),
-    "spoken-speaker": PartRecipe("spoken-digits", epochs=5, batch=64, channels=(16, 32, 64), dropout=0.3, shift=2, part=1),
+    "spoken-speaker": PartRecipe(
+        "spoken-digits", epochs=5, batch=64, channels=(16, 32, 64), dropout=0.3, shift=2, part=1
+    ),
 }
 
 
@@ -115,7 +119,9 @@ def by_part(data: ImageData, part: int) -> ImageData:
 def accuracy(model: Classifier, data: ImageData) -> float:
     """Share of the held-out images that a network classifies correctly; it is put into evaluation mode."""
     model.eval()
-    right = [model(data.floats(x)).argmax(1) == y for x, y in zip(data.heldout.split(500), data.heldout_labels.split(500))]
+    right = [
+        model(data.floats(x)).argmax(1) == y for x, y in zip(data.heldout.split(500), data.heldout_labels.split(500))
+    ]
     return torch.cat(right).double().mean().item()
 
 
@@ -141,7 +147,9 @@ def train_classifier(recipe: ClassifierRecipe, data: ImageData) -> Classifier:
         rise = 0.2 * steps
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
-            lambda step: (step + 1) / rise if step + 1 < rise else (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2,
+            lambda step: (
+                (step + 1) / rise if step + 1 < rise else (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
+            ),
         )
         for step in tqdm(range(steps), unit="step", disable=None, leave=False):
             generator = generator_for(recipe.seed, _STREAM_STEP, step)

@@ -1,7 +1,7 @@
 """The training loop, as a generator (floor 5).
 
-:class:`Trainer` keeps the state of a run and writes its folder; :meth:`Trainer.run` yields a record after every step, and whoever
-iterates decides what to print and when to stop. A run folder holds::
+:class:`Trainer` keeps the state of a run and writes its folder; :meth:`Trainer.run` yields a record after every step,
+and whoever iterates decides what to print and when to stop. A run folder holds::
 
     config.json             the recipe, and what it ran on
     log.csv                 a line every ``log_every`` steps
@@ -9,10 +9,11 @@ iterates decides what to print and when to stop. A run folder holds::
     state.pt                the rest of the state, for resuming
     samples.png             the latest grid of samples; samples/ has all of them
 
-All that is random at a step is a function of (seed, step), and drawn for the whole batch, of which each process then takes its part.
-So a run that was stopped and resumed makes the same weights as one that never stopped, bit for bit on the same machine with the same
-number of threads; and several processes make the same weights as one, but for the order of additions. (Dropout is the exception to
-the second: each process drops its own.) Processes, mixed precision and trackers are accelerate's.
+All that is random at a step is a function of (seed, step), and drawn for the whole batch, of which each process then
+takes its part. So a run that was stopped and resumed makes the same weights as one that never stopped, bit for bit on
+the same machine with the same number of threads; and several processes make the same weights as one, but for the order
+of additions. (Dropout is the exception to the second: each process drops its own.) Processes, mixed precision and
+trackers are accelerate's.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ HELDOUT_DRAWS = 5  # (t, eps) pairs per held-out image
 # Second word of the random streams' keys, after the seed; 0 is the shuffling of Shuffle.
 _STREAM_STEP, _STREAM_INIT, _STREAM_HELDOUT, _STREAM_GRID = 1, 2, 3, 4
 
-# What may differ between a run and its continuation: how long and how often, but nothing that the weights so far depend on.
+# What may differ between a run and its continuation: how long and how often, but nothing that the weights so far depend
+# on.
 MAY_CHANGE = ("steps", "log_every", "sample_every", "save_every")
 
 
@@ -101,8 +103,9 @@ class Progress:
 def ema_update(decay: float) -> Any:
     """The averaging rule for :class:`torch.optim.swa_utils.AveragedModel`.
 
-    After n updates the decay is ``min(decay, (1 + n) / (10 + n))``: without that rise the average would remember the first
-    weights for some multiple of ``1 / (1 - decay)`` steps, which is most of a short run. Buffers are copied, not averaged.
+    After n updates the decay is ``min(decay, (1 + n) / (10 + n))``: without that rise the average would remember the
+    first weights for some multiple of ``1 / (1 - decay)`` steps, which is most of a short run. Buffers are copied, not
+    averaged.
 
     Equations: eq:ema, eq:ema-weights, eq:ema-variance, eq:ema-rise
     """
@@ -118,15 +121,16 @@ def ema_update(decay: float) -> Any:
 class Trainer:
     """A training run and its folder.
 
-    Make one with :meth:`start` or :meth:`resume`. Under ``accelerate launch`` or ``torchrun`` every process makes one, with the same
-    arguments; only the main process writes.
+    Make one with :meth:`start` or :meth:`resume`. Under ``accelerate launch`` or ``torchrun`` every process makes one,
+    with the same arguments; only the main process writes.
 
     Args:
         recipe: What to train.
         folder: The run folder, which exists.
         device: Where to train; with several processes on GPUs each takes its own, whatever the index here.
         data_dir: Where data sets lie, or are downloaded to.
-        tracker: A tracker that accelerate knows, such as ``"tensorboard"``, to log to besides log.csv; it writes into the folder.
+        tracker: A tracker that accelerate knows, such as ``"tensorboard"``, to log to besides log.csv; it writes into
+            the folder.
         precision: The arithmetic of a run that is resumed; by default what the recipe asks for.
         data: The images, where they are in memory already; by default what the recipe names is loaded.
 
@@ -134,7 +138,8 @@ class Trainer:
         lr_at: The learning rate of a step: the recipe's, unless another function is put here before the first step.
 
     Raises:
-        ValueError: If the network does not fit the data, the batch can't be shared out evenly, or the tracker is not installed.
+        ValueError: If the network does not fit the data, the batch can't be shared out evenly, or the tracker is not
+            installed.
     """
 
     def __init__(
@@ -186,14 +191,20 @@ class Trainer:
         classes = len(self.data.classes)
         if net.classes and classes != net.classes:
             better = classes if classes > 1 else 0
-            raise ValueError(f"unet.classes = {net.classes}, but the data set has {classes}: set --unet.classes {better}")
+            raise ValueError(
+                f"unet.classes = {net.classes}, but the data set has {classes}: set --unet.classes {better}"
+            )
         self.schedule = recipe.noise_schedule()
         if device.type != "mps":  # which has no float64
             self.schedule = self.schedule.to(device)
-        self.own = gamma_of_prediction(self.schedule, recipe.prediction)  # of the squared error of what the network says
-        self.gamma = {"uniform": self.own, "eps": gamma_of_prediction(self.schedule, "eps"), "min-snr": min_snr_gamma(self.schedule)}[
-            recipe.weighting
-        ]
+        self.own = gamma_of_prediction(
+            self.schedule, recipe.prediction
+        )  # of the squared error of what the network says
+        self.gamma = {
+            "uniform": self.own,
+            "eps": gamma_of_prediction(self.schedule, "eps"),
+            "min-snr": min_snr_gamma(self.schedule),
+        }[recipe.weighting]
         self.model = model.to(device).train()
         self.averaged = AveragedModel(self.model, multi_avg_fn=ema_update(recipe.ema)).requires_grad_(False).eval()
         self.optimizer = _optimizer(recipe, self.model)
@@ -256,15 +267,21 @@ class Trainer:
         like_old = replace(recipe, **{name: getattr(old, name) for name in MAY_CHANGE})
         if like_old != old:
             changed = "; ".join(changes(old, like_old))
-            raise ValueError(f"on resuming, only {', '.join(MAY_CHANGE)} may change, not {changed}: start a new run instead")
+            raise ValueError(
+                f"on resuming, only {', '.join(MAY_CHANGE)} may change, not {changed}: start a new run instead"
+            )
         config, device = _read_config(folder), torch.device(device)
         # Runs of older versions did not write it down, and were in float32 on every CPU.
-        precision = config.get("precision") or ("float32" if device.type == "cpu" and recipe.precision == "auto" else None)
+        precision = config.get("precision") or (
+            "float32" if device.type == "cpu" and recipe.precision == "auto" else None
+        )
         trainer = cls(recipe, folder, device, data_dir or config.get("data_dir"), tracker, precision)
         trainer._read_state()
         count = config.get("train_images")
         if count != len(trainer.data.train):
-            raise ValueError(f"the run trained on {count} images, and {recipe.data} now holds {len(trainer.data.train)}: start a new run")
+            raise ValueError(
+                f"the run trained on {count} images, and {recipe.data} now holds {len(trainer.data.train)}: start a new run"
+            )
         if trainer.step >= recipe.steps:
             raise ValueError(
                 f"{folder} is finished: it has done {trainer.step} of {recipe.steps} steps. --steps {2 * trainer.step} goes on"
@@ -351,7 +368,10 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
         }
-        with replacing(self.folder / STATE) as temporary, open(temporary, "wb") as file:  # given a name, torch hides what the system says
+        with (
+            replacing(self.folder / STATE) as temporary,
+            open(temporary, "wb") as file,
+        ):  # given a name, torch hides what the system says
             torch.save(state, file)
         self.saved_step = self.step
 
@@ -420,7 +440,9 @@ class Trainer:
             self.model._compiled_call_impl, self.compiled = None, False
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:100]
             if self.recipe.compile == "on":
-                raise ValueError(f"compile = on: this machine can't ({reason}): choose --compile off, or auto") from None
+                raise ValueError(
+                    f"compile = on: this machine can't ({reason}): choose --compile off, or auto"
+                ) from None
             if self.writes:
                 print(f"not compiled, this machine can't ({reason})", file=sys.stderr)
 
@@ -452,13 +474,17 @@ class Trainer:
             if hidden is not None:
                 labels = self.train_labels[chosen[part]].to(device).masked_fill(hidden[part], self.model.null_label)
             eps_theta, last = self.eps_theta(self.network, labels), i == recipe.accumulate - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.network):  # gradients meet once a step
+            with (
+                contextlib.nullcontext() if last else self.accelerator.no_sync(self.network)
+            ):  # gradients meet once a step
                 loss = self._loss(eps_theta, x_0, t[part], eps[part])
                 self.accelerator.backward(loss / recipe.accumulate)
             total = total + loss.detach() / recipe.accumulate
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), recipe.grad_clip)
         self.stepper.step()
-        if self.stepper.step_was_skipped:  # float16's way: gradients overflowed, so the loss is scaled down and nothing moves
+        if (
+            self.stepper.step_was_skipped
+        ):  # float16's way: gradients overflowed, so the loss is scaled down and nothing moves
             norm = torch.zeros_like(norm)
         else:
             self.averaged.update_parameters(self.model)
@@ -498,7 +524,9 @@ class Trainer:
         x = x.repeat(HELDOUT_DRAWS, *[1] * (x.ndim - 1))
         generator = generator_for(0, _STREAM_HELDOUT)  # not the recipe's seed: runs are to be compared
         t = torch.linspace(1, self.recipe.T, len(x)).round().long()[torch.randperm(len(x), generator=generator)]
-        labels = self.data.heldout_labels[chosen].repeat(HELDOUT_DRAWS).to(self.device) if self.recipe.unet.classes else None
+        labels = (
+            self.data.heldout_labels[chosen].repeat(HELDOUT_DRAWS).to(self.device) if self.recipe.unet.classes else None
+        )
         return x, t.to(self.device), torch.randn(x.shape, generator=generator).to(self.device), labels
 
     def _draw_grid(self) -> Path:
@@ -553,7 +581,9 @@ class Trainer:
                 for tracker in self.accelerator.trackers:
                     if tracker.name == "tensorboard":  # the others take images in ways of their own
                         with Image.open(grid) as picture:
-                            tracker.log_images({"samples": np.asarray(picture)[None]}, step=self.step, dataformats="NHWC")
+                            tracker.log_images(
+                                {"samples": np.asarray(picture)[None]}, step=self.step, dataformats="NHWC"
+                            )
 
     def _write_config(self) -> None:
         if not self.writes:
@@ -583,8 +613,9 @@ def with_labels(model: nn.Module, labels: Tensor | None) -> EpsTheta:
 class Threads:
     """Keeps the number of CPU threads at which a step is quickest, by trying it out.
 
-    More threads are not always faster. The layers of a small network take microseconds, after each of which all threads wait for the
-    slowest: on two cores of which another program wants one, two threads were measured at a tenth of the speed of one.
+    More threads are not always faster. The layers of a small network take microseconds, after each of which all threads
+    wait for the slowest: on two cores of which another program wants one, two threads were measured at a tenth of the
+    speed of one.
 
     Args:
         trainer: What to time; its weights are left as they are.
@@ -615,14 +646,18 @@ class Threads:
         return self.number
 
     def after_step(self) -> None:
-        """Try again if the latest step was far slower than it should be, and now and then while fewer than all threads run."""
+        """Try again if the latest step was far slower than it should be, and now and then while fewer than all threads
+        run.
+        """
         since = self.trainer.step - self._picked_at
         slow = self.trainer.step_seconds > 4 * self.seconds
         if self.most > 1 and ((slow and since >= 10) or (self.number < self.most and since >= self._patience)):
             self.pick()
 
     def _time(self, give_up: float) -> float:
-        """Seconds for the gradient of a batch: the better of two after a first, unless the first already takes too long."""
+        """Seconds for the gradient of a batch: the better of two after a first, unless the first already takes too
+        long.
+        """
         trainer = self.trainer
         share = min(trainer.recipe.batch // trainer.recipe.accumulate, len(trainer.data.train))
         x_0 = trainer.data.floats(trainer.data.batch(torch.arange(share), trainer.device))

@@ -1,8 +1,9 @@
 """The one kind of file in which networks are kept (floor 1).
 
-A safetensors file, whose tensors are the weights and whose metadata says in JSON what they are: the kind of network, the format and
-version of ``ddim_edu`` that wrote it, and whatever is needed to build the network again. Checkpoints (:mod:`ddim_edu.lab.checkpoint`),
-classifiers (:mod:`ddim_edu.lab.classifiers`) and autoencoders (:mod:`ddim_edu.lab.autoencoders`) are such files.
+A safetensors file, whose tensors are the weights and whose metadata says in JSON what they are: the kind of network,
+the format and version of ``ddim_edu`` that wrote it, and whatever is needed to build the network again. Checkpoints
+(:mod:`ddim_edu.lab.checkpoint`), classifiers (:mod:`ddim_edu.lab.classifiers`) and autoencoders
+(:mod:`ddim_edu.lab.autoencoders`) are such files.
 """
 
 from __future__ import annotations
@@ -60,10 +61,14 @@ def write_weights(path: Path | str, kind: str, tensors: Mapping[str, Tensor], ab
     # safetensors stores plain row-major tensors; networks on the CPU keep theirs channels-last.
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata={KEY: json.dumps(about)}))  # save_file hides what the system says of a full disk
+        temporary.write_bytes(
+            save(tensors, metadata={KEY: json.dumps(about)})
+        )  # save_file hides what the system says of a full disk
 
 
-def read_weights(path: Path, kind: str, what: str, *, remedy: str = "copy it again") -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_weights(
+    path: Path, kind: str, what: str, *, remedy: str = "copy it again"
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read a file back.
 
     Args:
@@ -94,7 +99,9 @@ def read_weights(path: Path, kind: str, what: str, *, remedy: str = "copy it aga
         raise CheckpointError(f"{path} holds a {found!r}, not a {kind!r}")
     if version != FORMAT:
         writer = about.get("version")
-        raise CheckpointError(f"{path} has format {version}, and this ddim_edu reads {FORMAT}: use the version that wrote it, {writer}")
+        raise CheckpointError(
+            f"{path} has format {version}, and this ddim_edu reads {FORMAT}: use the version that wrote it, {writer}"
+        )
     return about, tensors
 
 
@@ -123,5 +130,7 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], device: torch.device
     Raises:
         RuntimeError: If the tensors are not its own.
     """
-    network.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}, assign=True)
+    network.load_state_dict(
+        {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}, assign=True
+    )
     network.to(device).requires_grad_(False).eval()

@@ -1,7 +1,8 @@
 """A small convolutional autoencoder: pictures to a few numbers and back, the first stage of a latent diffusion.
 
-The latents come out with mean 0 and variance 1 in every channel, as diffusion wants its data, since batch normalisation is the encoder's
-last layer. In training, noise is added to them: the decoder learns to forgive a latent that is a little off, as every sampled one is.
+The latents come out with mean 0 and variance 1 in every channel, as diffusion wants its data, since batch normalisation
+is the encoder's last layer. In training, noise is added to them: the decoder learns to forgive a latent that is a
+little off, as every sampled one is.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ GROUPS = 8  # of every GroupNorm
 class Autoencoder(nn.Module):
     """Pictures to latents, :meth:`encode`, and back, :meth:`decode`.
 
-    A level of the encoder is two 3x3 convolutions, the first of stride 2, each with group normalisation and SiLU. A level of the decoder
-    is a convolution of that kind and one whose channels, four at a time, become squares of 2 x 2 pixels (Shi et al. 2016). So nothing
-    is convolved at full size, which would cost as much as all the rest.
+    A level of the encoder is two 3x3 convolutions, the first of stride 2, each with group normalisation and SiLU. A
+    level of the decoder is a convolution of that kind and one whose channels, four at a time, become squares of 2 x 2
+    pixels (Shi et al. 2016). So nothing is convolved at full size, which would cost as much as all the rest.
 
     Args:
         config: The shape of the network.
@@ -95,7 +96,9 @@ class Autoencoder(nn.Module):
         """
         shape = (self.config.image_channels, self.config.image_size, self.config.image_size)
         if x.ndim != 4 or tuple(x.shape[1:]) != shape:
-            raise ValueError(f"x has shape {tuple(x.shape)}: this autoencoder takes pictures of shape (B, {', '.join(map(str, shape))})")
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}: this autoencoder takes pictures of shape (B, {', '.join(map(str, shape))})"
+            )
         return self.normalise(self.encoder(x))
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -112,7 +115,9 @@ class Autoencoder(nn.Module):
         """
         shape = self.config.latent_shape
         if latents.ndim != 4 or tuple(latents.shape[1:]) != shape:
-            raise ValueError(f"latents have shape {tuple(latents.shape)}: this autoencoder's are (B, {', '.join(map(str, shape))})")
+            raise ValueError(
+                f"latents have shape {tuple(latents.shape)}: this autoencoder's are (B, {', '.join(map(str, shape))})"
+            )
         return self.decoder(latents)
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:

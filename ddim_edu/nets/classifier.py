@@ -1,7 +1,8 @@
 """A small network that tells classes of small images apart: what measures the samples of the small data sets.
 
-What it computes just before its logits, one number per feature, describes an image as its classes need it. Two sets of images are
-compared by these features (:mod:`ddim_edu.lab.metrics`), as FID compares them by those of the Inception network.
+What it computes just before its logits, one number per feature, describes an image as its classes need it. Two sets of
+images are compared by these features (:mod:`ddim_edu.lab.metrics`), as FID compares them by those of the Inception
+network.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class ClassifierConfig:
 class Classifier(nn.Module):
     """Convolutions, then two linear layers; between the two stand the features.
 
-    A level is two 3x3 convolutions, of which the first has stride 2. Batch normalisation and SiLU follow each convolution and the
-    first linear layer, which sees all that the last level holds.
+    A level is two 3x3 convolutions, of which the first has stride 2. Batch normalisation and SiLU follow each
+    convolution and the first linear layer, which sees all that the last level holds.
 
     Args:
         config: The shape of the network.
@@ -82,7 +83,9 @@ class Classifier(nn.Module):
         """
         shape = (self.config.image_channels, self.config.image_size, self.config.image_size)
         if x.ndim != 4 or tuple(x.shape[1:]) != shape:
-            raise ValueError(f"x has shape {tuple(x.shape)}: this classifier takes images of shape (B, {', '.join(map(str, shape))})")
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}: this classifier takes images of shape (B, {', '.join(map(str, shape))})"
+            )
         return self.to_features(self.convolutions(x).flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""A small network for points in the plane, or in any number of dimensions that is not large: eps_theta(x_t, t) in a few seconds.
+"""A small network for points in the plane, or in any number of dimensions that is not large: eps_theta(x_t, t) in a few
+seconds.
 
-It has the protocol of every model of the book and none of the cost of a U-Net: on one CPU thread it learns a two-dimensional data set
-in about ten seconds (chapter 3).
+It has the protocol of every model of the book and none of the cost of a U-Net: on one CPU thread it learns a
+two-dimensional data set in about ten seconds (chapter 3).
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from ddim_edu.nets.unet import time_embedding
 class PointNet(nn.Module):
     """eps_theta(x_t, t) for points: a multilayer perceptron in which every hidden layer is told the level.
 
-    Each hidden layer computes ``silu(W h + V e + b)``, where ``e`` is :func:`~ddim_edu.nets.unet.time_embedding` of t; from the second
-    on, its input is added to the result (a residual connection). A new network predicts exactly zero: its last layer starts at zero.
+    Each hidden layer computes ``silu(W h + V e + b)``, where ``e`` is :func:`~ddim_edu.nets.unet.time_embedding` of t;
+    from the second on, its input is added to the result (a residual connection). A new network predicts exactly zero:
+    its last layer starts at zero.
 
     Args:
         dim: Coordinates of a point, at least 1.
@@ -31,7 +33,12 @@ class PointNet(nn.Module):
 
     def __init__(self, dim: int = 2, width: int = 128, depth: int = 3, time_dim: int = 32) -> None:
         super().__init__()
-        for name, value, least in (("dim", dim, 1), ("width", width, 1), ("depth", depth, 1), ("time_dim", time_dim, 4)):
+        for name, value, least in (
+            ("dim", dim, 1),
+            ("width", width, 1),
+            ("depth", depth, 1),
+            ("time_dim", time_dim, 4),
+        ):
             if value < least:
                 raise ValueError(f"{name} = {value}: give at least {least}")
         self.dim, self.time_dim = dim, time_dim

@@ -179,14 +179,15 @@ class UNet(nn.Module):
         Args:
             x_t: Noisy images, shape (B, C, H, W), with C, H and W as configured.
             t: The noise level of each image, shape (B,), integers in 1..T.
-            labels: The class of each image, shape (B,), integers in 0..classes; :attr:`null_label` is any class, and None is that for
-                all of them. Only for networks with classes.
+            labels: The class of each image, shape (B,), integers in 0..classes; :attr:`null_label` is any class, and
+                None is that for all of them. Only for networks with classes.
 
         Returns:
             The predicted noise, shape (B, C, H, W).
 
         Raises:
-            ValueError: If a shape does not fit the configuration, or a label is outside 0..classes. (On a GPU labels are not looked at.)
+            ValueError: If a shape does not fit the configuration, or a label is outside 0..classes. (On a GPU labels
+                are not looked at.)
         """
         cfg = self.config
         if x_t.shape[1:] != (cfg.image_channels, cfg.image_size, cfg.image_size):
@@ -199,14 +200,19 @@ class UNet(nn.Module):
         if self.label_embedding is not None:
             labels = torch.full_like(t, self.null_label) if labels is None else labels
             if labels.shape != t.shape:
-                raise ValueError(f"labels have shape {tuple(labels.shape)}: give one label per image, shape ({len(x_t)},)")
-            # On a GPU the check would wait for the device at every step; a network that is compiled or exported has no values to look at.
+                raise ValueError(
+                    f"labels have shape {tuple(labels.shape)}: give one label per image, shape ({len(x_t)},)"
+                )
+            # On a GPU the check would wait for the device at every step; a network that is compiled or exported has no
+            # values to look at.
             looked_at = labels.device.type == "cpu" and labels.numel() and not torch.compiler.is_compiling()
             if looked_at and not 0 <= int(labels.min()) <= int(labels.max()) <= cfg.classes:
                 raise ValueError(f"a label is outside 0..{cfg.classes}; {cfg.classes} stands for any class")
             emb = emb + self.label_embedding(labels)
         elif labels is not None:
-            raise ValueError("labels given to a network without classes: leave them out, or set classes in its configuration")
+            raise ValueError(
+                "labels given to a network without classes: leave them out, or set classes in its configuration"
+            )
         # Every residual block starts by the same SiLU of the embedding: apply it once.
         emb = F.silu(emb)
 
@@ -252,7 +258,8 @@ def time_embedding(t: Tensor, dim: int) -> Tensor:
 class Norm(nn.GroupNorm):
     """GroupNorm in the type of its own weights, so in float32 where the layers around it compute in bf16.
 
-    Sums over thousands of pixels are what 8 bits are too few for; and on CPUs the bf16 form is slower (a quarter of a training step).
+    Sums over thousands of pixels are what 8 bits are too few for; and on CPUs the bf16 form is slower (a quarter of a
+    training step).
     """
 
     def forward(self, x: Tensor) -> Tensor:
