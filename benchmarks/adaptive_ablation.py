@@ -24,17 +24,17 @@ from pathlib import Path
 import torch
 
 from ddim_edu import __version__
+from ddim_edu.data.source import ImageData
 from ddim_edu.files import replacing
-from ddim_edu.lab.checkpoint import Checkpoint, load
-from ddim_edu.lab.classifiers import load_classifier
-from ddim_edu.lab.compare import holm, paired, summary
-from ddim_edu.lab.data import ImageData
-from ddim_edu.lab.metrics import classifier_features, frechet_distance, kid, mean_and_cov, sharpness
-from ddim_edu.lab.recipes import RECIPES, Recipe, recipe_to_dict
-from ddim_edu.lab.trainer import Trainer
 from ddim_edu.losses import eps_error
+from ddim_edu.measuring.metrics import classifier_features, frechet_distance, kid, mean_and_cov, sharpness
+from ddim_edu.measuring.statistics import holm, paired, summary
+from ddim_edu.models.checkpoint import Checkpoint, load
+from ddim_edu.models.classifiers import load_classifier
 from ddim_edu.sampler import generator_for, image_generators, sample
 from ddim_edu.schedule import make_tau
+from ddim_edu.training.recipes import RECIPES, Recipe, recipe_to_dict
+from ddim_edu.training.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent
 SEEDS = range(5)

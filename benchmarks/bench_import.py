@@ -14,7 +14,7 @@ import sys
 RUNS = 5
 CASES = {
     "ddim_edu": "ddim_edu",
-    "the mathematics (floors 0 to 3)": "ddim_edu.sampler, ddim_edu.losses, ddim_edu.exact",
+    "the mathematics": "ddim_edu.sampler, ddim_edu.losses, ddim_edu.exact",
     "the mathematics and the U-Net": "ddim_edu.sampler, ddim_edu.losses, ddim_edu.exact, ddim_edu.nets.unet",
 }
 CODE = """

@@ -6,7 +6,7 @@ included).
 
 Goal: below 5% of a step. Fetching is what a step does before it draws noise: the shuffle, gathering the batch,
 mirroring and turning whole numbers into floats. (Reading and decoding happen once, before training; see
-ddim_edu/lab/folder.py.)
+ddim_edu/data/folder.py.)
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 
 import torch
 
-from ddim_edu.lab.checkpoint import pick_device
-from ddim_edu.lab.data import mirror
-from ddim_edu.lab.recipes import RECIPES
-from ddim_edu.lab.trainer import Trainer
+from ddim_edu.data.source import mirror
+from ddim_edu.models.checkpoint import pick_device
+from ddim_edu.training.recipes import RECIPES
+from ddim_edu.training.trainer import Trainer
 
 
 def main() -> int:

@@ -16,11 +16,11 @@ import time
 import torch
 from torch import Tensor
 
-from ddim_edu.lab.checkpoint import load, pick_device
-from ddim_edu.lab.recipes import RECIPES
+from ddim_edu.models.checkpoint import load, pick_device
 from ddim_edu.nets.unet import UNet
 from ddim_edu.sampler import image_generators, sample
 from ddim_edu.schedule import make_tau
+from ddim_edu.training.recipes import RECIPES
 
 BATCH, STEPS, RUNS = 64, 20, 15
 

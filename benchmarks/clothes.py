@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.classifiers import load_classifier
-from ddim_edu.lab.evaluation import Sampler, Sampling, model_about
+from ddim_edu.measuring.evaluation import Sampler, Sampling, model_about
+from ddim_edu.models.checkpoint import load
+from ddim_edu.models.classifiers import load_classifier
 
 NAME = "fashion-mnist"
 

@@ -42,14 +42,14 @@ from torch import Tensor
 from ddim_edu.apps.edit import renoise, translate
 from ddim_edu.apps.guidance import guided
 from ddim_edu.apps.interpolate import decode
+from ddim_edu.data.source import digits, fashion_mnist
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
-from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.classifiers import load_classifier
-from ddim_edu.lab.data import digits, fashion_mnist
-from ddim_edu.lab.evaluation import model_about, versions
-from ddim_edu.lab.features import to_uint8
-from ddim_edu.lab.metrics import frechet_distance, mean_and_cov, precision_recall, reconstruction_error
+from ddim_edu.measuring.evaluation import model_about, versions
+from ddim_edu.measuring.features import to_uint8
+from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, precision_recall, reconstruction_error
+from ddim_edu.models.checkpoint import load
+from ddim_edu.models.classifiers import load_classifier
 from ddim_edu.sampler import draw, generator_for, image_generators, invert
 from ddim_edu.schedule import make_tau
 

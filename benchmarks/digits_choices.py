@@ -23,12 +23,12 @@ import torch
 
 from ddim_edu import __version__
 from ddim_edu.files import replacing
-from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.classifiers import load_classifier
-from ddim_edu.lab.evaluation import Sampler, Sampling
-from ddim_edu.lab.metrics import frechet_distance, mean_and_cov
-from ddim_edu.lab.recipes import RECIPES
-from ddim_edu.lab.trainer import Trainer
+from ddim_edu.measuring.evaluation import Sampler, Sampling
+from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov
+from ddim_edu.models.checkpoint import load
+from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.training.recipes import RECIPES
+from ddim_edu.training.trainer import Trainer
 
 CHOICES = {"eps": {"prediction": "eps"}, "v": {"prediction": "v"}, "v, bf16": {"prediction": "v", "precision": "bf16"}}
 N, STEPS = 1000, 20

@@ -42,13 +42,13 @@ from torch import Tensor
 
 import ddim_edu
 from ddim_edu.apps.interpolate import angle, decode, direction, lerp, move, slerp
+from ddim_edu.data.source import ImageData, digits, fashion_mnist
 from ddim_edu.exact import Gaussian
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.classifiers import classifier_features, load_classifier
-from ddim_edu.lab.compare import paired, summary
-from ddim_edu.lab.data import ImageData, digits, fashion_mnist
-from ddim_edu.lab.metrics import frechet_distance, mean_and_cov, sharpness
+from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, sharpness
+from ddim_edu.measuring.statistics import paired, summary
+from ddim_edu.models.checkpoint import load
+from ddim_edu.models.classifiers import classifier_features, load_classifier
 from ddim_edu.sampler import ddim_step, generator_for, invert
 from ddim_edu.schedule import make_tau
 

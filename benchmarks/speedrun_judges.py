@@ -11,14 +11,14 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ddim_edu.lab import checkpoint
-from ddim_edu.lab.classifiers import load_classifier
-from ddim_edu.lab.data import ImageData, fair_sample
-from ddim_edu.lab.evaluation import Sampler, Sampling, reference_of
-from ddim_edu.lab.features import inception
-from ddim_edu.lab.folder import default_cache_dir
-from ddim_edu.lab.metrics import kid
+from ddim_edu.data.folder import default_cache_dir
+from ddim_edu.data.source import ImageData, fair_sample
 from ddim_edu.losses import eps_error
+from ddim_edu.measuring.evaluation import Sampler, Sampling, reference_of
+from ddim_edu.measuring.features import inception
+from ddim_edu.measuring.metrics import kid
+from ddim_edu.models import checkpoint
+from ddim_edu.models.classifiers import load_classifier
 from ddim_edu.sampler import generator_for
 from ddim_edu.schedule import NoiseSchedule
 

@@ -23,7 +23,9 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 import ddim_edu
-from ddim_edu.apps.audio import (
+from ddim_edu.commands.sound import Voices, listen
+from ddim_edu.data.source import default_data_dir, load_data
+from ddim_edu.data.spectrograms import (
     RANGE_DB,
     fit,
     griffin_lim_path,
@@ -34,10 +36,8 @@ from ddim_edu.apps.audio import (
     stft,
     to_sound,
 )
-from ddim_edu.apps.sound import Voices, listen
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.data import default_data_dir, load_data
+from ddim_edu.models.checkpoint import load
 from ddim_edu.sampler import generator_for
 
 SEED = 0

@@ -15,7 +15,7 @@
 # - for which weights the best prediction stays where it belongs, and what such weights did in the experiment;
 # - how a step can adapt to something that matters, its own error.
 #
-# The chapter opens {py:mod}`ddim_edu.adaptive`, {py:mod}`ddim_edu.lab.compare` and {py:mod}`ddim_edu.solvers`.
+# The chapter opens {py:mod}`ddim_edu.adaptive`, {py:mod}`ddim_edu.measuring.statistics` and {py:mod}`ddim_edu.solvers`.
 
 # %% tags=["hide-input"]
 import json
@@ -38,12 +38,12 @@ from ddim_edu.adaptive import (
 )
 
 # %% tags=["hide-input"]
+from ddim_edu.data.source import digits
 from ddim_edu.exact import EmpiricalData, GaussianMixture
 from ddim_edu.forward import q_sample, unmix_eps
-from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.compare import holm, paired, summary
-from ddim_edu.lab.data import digits
 from ddim_edu.losses import draw_t
+from ddim_edu.measuring.statistics import holm, paired, summary
+from ddim_edu.models.checkpoint import load
 from ddim_edu.plotting import figure
 from ddim_edu.sampler import ddim_path, ddim_step, draw
 from ddim_edu.schedule import NoiseSchedule, make_tau
@@ -287,7 +287,7 @@ assert value[1] > 2.5 * value[10] > 9 * value[200] > 0
 # $$ (eq:t-interval)
 #
 # Since seeds are shared, we take the interval of the five **differences** to `mse`: what a seed does to both cancels. Let $p$ be the probability of so large a mean difference between equals. Each of the four tables below compares six losses with `mse`. If all six were equal to `mse`, and independent, some $p$ would fall below 0.05 with the probability $1 - 0.95^6 = 0.26$.
-# **Holm's correction** prevents that. For each outcome and data set it multiplies the smallest $p$ by 6, the next by 5, and so on. We call a loss better or worse if its corrected $p$ is below 0.05. {py:mod}`ddim_edu.lab.compare` does all this.
+# **Holm's correction** prevents that. For each outcome and data set it multiplies the smallest $p$ by 6, the next by 5, and so on. We call a loss better or worse if its corrected $p$ is below 0.05. {py:mod}`ddim_edu.measuring.statistics` does all this.
 
 # %%
 # checks eq:t-interval

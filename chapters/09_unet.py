@@ -24,14 +24,14 @@ from einops import rearrange
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ddim_edu.data.source import digits
 from ddim_edu.forward import q_sample
-from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.data import digits
-from ddim_edu.lab.recipes import RECIPES
+from ddim_edu.models.checkpoint import load
 from ddim_edu.nets.unet import Attention, Block, UNet, UNetConfig
 from ddim_edu.plotting import figure
 from ddim_edu.sampler import draw, sample
 from ddim_edu.schedule import make_tau
+from ddim_edu.training.recipes import RECIPES
 
 # %%
 generator = torch.Generator().manual_seed(0)

@@ -15,7 +15,7 @@
 # - what mirrored levels, clipping, warm-up and weights of levels do to the loss and to its gradient;
 # - that a run can be stopped, resumed and shared out without changing its result.
 #
-# The chapter opens {py:mod}`ddim_edu.lab.recipes` and {py:mod}`ddim_edu.lab.trainer`.
+# The chapter opens {py:mod}`ddim_edu.training.recipes` and {py:mod}`ddim_edu.training.trainer`.
 
 # %% tags=["hide-input"]
 import json
@@ -26,20 +26,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ddim_edu.lab.checkpoint import load, training_log
-from ddim_edu.lab.data import digits
-from ddim_edu.lab.recipes import RECIPES, Recipe, recipe_from_dict
-from ddim_edu.lab.trainer import Trainer, changes
+from ddim_edu.data.source import digits
 from ddim_edu.losses import draw_t, loss_simple
+from ddim_edu.models.checkpoint import load, training_log
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.plotting import COLOURS, figure
 from ddim_edu.sampler import draw, generator_for
 from ddim_edu.schedule import NoiseSchedule
+from ddim_edu.training.recipes import RECIPES, Recipe, recipe_from_dict
+from ddim_edu.training.trainer import Trainer, changes
 
 # %% [markdown]
 # ## A recipe read aloud
 #
-# Everything that decides what a run makes stands in one frozen dataclass, {py:class}`~ddim_edu.lab.recipes.Recipe`, and is saved beside the weights. Its defaults are the settings with which
+# Everything that decides what a run makes stands in one frozen dataclass, {py:class}`~ddim_edu.training.recipes.Recipe`, and is saved beside the weights. Its defaults are the settings with which
 # {cite:t}`ho2020ddpm` trained on CIFAR-10: 800,000 steps of 128 images, Adam at $2 \cdot 10^{-4}$, gradients clipped to norm 1, weights averaged with decay 0.9999. The DDIM paper's results on CIFAR-10 are sampled from that trained model,
 # so `cifar10-128`, its recipe, should have little to add to the defaults, and the one for digits more.
 
@@ -101,7 +101,7 @@ import copy
 
 from torch.nn.utils import clip_grad_norm_
 
-from ddim_edu.lab.data import Shuffle
+from ddim_edu.data.source import Shuffle
 
 net_config = UNetConfig(8, 1, 16, (1, 1), 1, (), dropout=0.0, groups=4)
 tiny = replace(RECIPES["digits"], unet=net_config, steps=12, warmup=4)
@@ -155,7 +155,7 @@ for n in range(tiny.steps):
     losses.append(loss.detach())
 
 # %% [markdown]
-# The file of {py:class}`~ddim_edu.lab.trainer.Trainer` has more than 600 lines: run folders, logs, checkpoints, several GPUs, mixed precision, readable errors. Its numbers should be the same, and not only nearly: every bit.
+# The file of {py:class}`~ddim_edu.training.trainer.Trainer` has more than 600 lines: run folders, logs, checkpoints, several GPUs, mixed precision, readable errors. Its numbers should be the same, and not only nearly: every bit.
 
 # %%
 # checks eq:ema
@@ -384,8 +384,8 @@ assert by_level["memoriser"][0] > 5 * low
 # %%
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ddim_edu.lab.trainer import ema_update
 from ddim_edu.nets.points import PointNet
+from ddim_edu.training.trainer import ema_update
 
 centres = [[-1.0, -0.6], [1.0, -0.4], [0.2, 1.1]]
 points = GaussianMixture([0.5, 0.3, 0.2], centres, 0.03, schedule)
@@ -850,8 +850,8 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # ```python
 # import torch
 # from ddim_edu.exercises import check
-# from ddim_edu.lab.data import digits
-# from ddim_edu.lab.recipes import RECIPES
+# from ddim_edu.data.source import digits
+# from ddim_edu.training.recipes import RECIPES
 # from ddim_edu.losses import draw_t, loss_simple
 # from ddim_edu.nets.unet import UNet
 # from ddim_edu.sampler import draw
@@ -983,8 +983,8 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # import torch
 # from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample
-# from ddim_edu.lab.checkpoint import load
-# from ddim_edu.lab.data import digits
+# from ddim_edu.models.checkpoint import load
+# from ddim_edu.data.source import digits
 # from ddim_edu.losses import draw_t
 # from ddim_edu.sampler import draw
 #
@@ -1011,4 +1011,4 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # 4. What hardly mattered here: mirrored levels quiet the printed loss and not the gradient; a clip at 1 is a safety with the mean and a normalisation with the sum, and Adam absorbs most of the difference.
 # 5. If all that is random is a function of seed and step, a run can be stopped, resumed and shared out, and stays the same run.
 #
-# **Next.** Chapter 11 asks how good samples are, in a number, and how that number deceives. In the package, read {py:meth}`ddim_edu.lab.trainer.Trainer.run` and the step below it: the loop of this page is in there.
+# **Next.** Chapter 11 asks how good samples are, in a number, and how that number deceives. In the package, read {py:meth}`ddim_edu.training.trainer.Trainer.run` and the step below it: the loop of this page is in there.

@@ -13,7 +13,7 @@
 # - what it cannot see: a copied training set, and the shape of anything beyond mean and covariance;
 # - the tables of the DDIM paper, repeated on the book's own model, and what in them is the same.
 #
-# The chapter opens {py:mod}`ddim_edu.lab.metrics` and {py:mod}`ddim_edu.lab.evaluation`.
+# The chapter opens {py:mod}`ddim_edu.measuring.metrics` and {py:mod}`ddim_edu.measuring.evaluation`.
 
 # %% tags=["hide-input"]
 import json
@@ -23,12 +23,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.compare import paired, summary
-from ddim_edu.lab.data import digits
-from ddim_edu.lab.evaluation import fit_power, real_images
-from ddim_edu.lab.features import small, to_uint8
-from ddim_edu.lab.metrics import frechet_distance, kid, mean_and_cov, precision_recall
+from ddim_edu.data.source import digits
+from ddim_edu.measuring.evaluation import fit_power, real_images
+from ddim_edu.measuring.features import small, to_uint8
+from ddim_edu.measuring.metrics import frechet_distance, kid, mean_and_cov, precision_recall
+from ddim_edu.measuring.statistics import paired, summary
+from ddim_edu.models.checkpoint import load
 from ddim_edu.plotting import COLOURS, figure, table1_figure, table2_figure
 from ddim_edu.sampler import ddim_path, invert, sample
 from ddim_edu.schedule import make_tau
@@ -873,7 +873,7 @@ assert scores_[1] > 2 * scores_[0]
 # ```python
 # import torch
 # from ddim_edu.exercises import check
-# from ddim_edu.lab.metrics import frechet_distance
+# from ddim_edu.measuring.metrics import frechet_distance
 #
 # def distance(mu_1, mu_2, lam, kappa):
 #     means = (mu_1 - mu_2).square().sum()
@@ -965,7 +965,7 @@ assert scores_[1] > 2 * scores_[0]
 # ```python
 # import torch
 # from ddim_edu.exercises import check
-# from ddim_edu.lab.metrics import frechet_distance, mean_and_cov
+# from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov
 #
 # def wins(k):
 #     return k / (k + 1)
@@ -989,4 +989,4 @@ assert scores_[1] > 2 * scores_[0]
 # 4. It cannot see copies: look at nearest neighbours. KID has no bias; precision and recall say which side is wrong.
 # 5. DDIM beats $\eta = 1$ on the digits when steps are few, and $\hat\sigma$ collapses; on the clothes $\eta = 1$ is ahead, in part because of where the spacing starts. The round trip's error falls as $1/S^2$ for the typical digit, while single digits decide the mean.
 #
-# **Next.** Chapter 12 uses what only a deterministic sampler has, a space of starts to move about in. In the package, read {py:mod}`ddim_edu.lab.metrics`, and try `python -m ddim_edu.evaluate compare` on two results of different protocols.
+# **Next.** Chapter 12 uses what only a deterministic sampler has, a space of starts to move about in. In the package, read {py:mod}`ddim_edu.measuring.metrics`, and try `python -m ddim_edu.evaluate compare` on two results of different protocols.

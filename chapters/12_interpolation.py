@@ -28,12 +28,12 @@ from torch.special import ndtr, ndtri
 
 # %% tags=["hide-input"]
 from ddim_edu.apps.interpolate import angle, decode, lerp, slerp, square
+from ddim_edu.data.source import digits
 from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
-from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.classifiers import load_classifier
-from ddim_edu.lab.compare import holm
-from ddim_edu.lab.data import digits
-from ddim_edu.lab.metrics import sharpness
+from ddim_edu.measuring.metrics import sharpness
+from ddim_edu.measuring.statistics import holm
+from ddim_edu.models.checkpoint import load
+from ddim_edu.models.classifiers import load_classifier
 from ddim_edu.plotting import figure
 from ddim_edu.sampler import draw, invert
 from ddim_edu.schedule import NoiseSchedule, make_tau
@@ -785,8 +785,8 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 # from math import cos, radians, sin
 # from ddim_edu.apps.interpolate import decode
 # from ddim_edu.exercises import check
-# from ddim_edu.lab.checkpoint import load
-# from ddim_edu.lab.classifiers import load_classifier
+# from ddim_edu.models.checkpoint import load
+# from ddim_edu.models.classifiers import load_classifier
 # from ddim_edu.schedule import make_tau
 #
 # model, judge = load("digits"), load_classifier("digits").model

@@ -13,7 +13,7 @@
 # - what a recording's latent carries from one word or voice to another, and what it doesn't;
 # - that latents with the right mean and variance are not yet sounds.
 #
-# The chapter opens {py:mod}`ddim_edu.apps.audio`, {py:mod}`ddim_edu.nets.autoencoder` and {py:mod}`ddim_edu.apps.sound`. Where it has something to play, there is a player in the page.
+# The chapter opens {py:mod}`ddim_edu.data.spectrograms`, {py:mod}`ddim_edu.nets.autoencoder` and {py:mod}`ddim_edu.commands.sound`. Where it has something to play, there is a player in the page.
 
 # %% tags=["hide-input"]
 import json
@@ -22,10 +22,10 @@ from pathlib import Path
 import torch
 from IPython.display import Audio, Markdown, display
 
-from ddim_edu.apps import audio
-from ddim_edu.apps.sound import Voices, listen
-from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.sounds import find_recording
+from ddim_edu.commands.sound import Voices, listen
+from ddim_edu.data import spectrograms as audio
+from ddim_edu.data.recordings import find_recording
+from ddim_edu.models.checkpoint import load
 from ddim_edu.plotting import COLOURS, figure
 from ddim_edu.sampler import draw, generator_for, invert, sample
 from ddim_edu.schedule import make_tau
@@ -136,7 +136,7 @@ print(f"error of the bands: {errors[0]:.2f}, after 100 updates {errors[-1]:.3f}"
 # The discrete Fourier transform keeps squared distances up to a constant factor (Parseval), so the squared distance is, up to that factor, $\sum_j \sum_n (w_{n-jH} x_n - v_{j,n})^2$. Each $x_n$ has its own part of the sum, a parabola; {eq}`eq:least-squares-sound` is where its derivative is 0.
 # ```
 #
-# (In that distance all 512 frequencies count. The 257 that are kept stand for all, the others being their conjugates; {py:func}`~ddim_edu.apps.audio.norm` counts them.)
+# (In that distance all 512 frequencies count. The 257 that are kept stand for all, the others being their conjugates; {py:func}`~ddim_edu.data.spectrograms.norm` counts them.)
 #
 # Call the transform $G$ and the map of the lemma $G^\dagger$. Then $P_1 = G G^\dagger$ takes any spectra to the nearest *consistent* ones. A second map takes them to the nearest that have the wanted absolute values, $P_2(C) = A \cdot C/|C|$. **Griffin and Lim's method** is both in turns, $i = 1, 2, \dots$:
 #
@@ -300,7 +300,7 @@ assert (error < 2 * unit * row["rmse"]["mean"] + 2).all()
 # %% [markdown]
 # ## Who judges
 #
-# An error in decibels doesn't say whether a word is still that word. Two small classifiers do ({py:mod}`ddim_edu.lab.classifiers`), one trained to tell the ten words, one the six speakers, on real training recordings. A measuring device must be tested first. The rows of this table are about the 300 held-out recordings, or every third of them; brackets are 95% intervals for a share (Wilson's).
+# An error in decibels doesn't say whether a word is still that word. Two small classifiers do ({py:mod}`ddim_edu.models.classifiers`), one trained to tell the ten words, one the six speakers, on real training recordings. A measuring device must be tested first. The rows of this table are about the 300 held-out recordings, or every third of them; brackets are 95% intervals for a share (Wilson's).
 
 # %%
 def told(judged):
@@ -523,7 +523,7 @@ play(first.decode(nothing[:1]), "a draw from the normal, decoded")
 # %% [markdown]
 # ## What this is not
 #
-# It is not speech synthesis. There are ten words, six voices, and a telephone's frequencies; the sounds are muffled, because the autoencoder blurs, and a little hollow, because the phases are guessed. It can't copy *your* voice: a recording of an unknown speaker is inverted under the label of the nearest of the six (`sound` says which it hears), and comes back as one of them. The judges are of the same small world: a classifier that knows ten words calls anything one of the ten, so that 96% means "not mistaken for another digit" and not "well said". And the model was trained for some ten minutes of one core; the settings in {py:mod}`ddim_edu.lab.recipes` are for more, and nothing was tuned.
+# It is not speech synthesis. There are ten words, six voices, and a telephone's frequencies; the sounds are muffled, because the autoencoder blurs, and a little hollow, because the phases are guessed. It can't copy *your* voice: a recording of an unknown speaker is inverted under the label of the nearest of the six (`sound` says which it hears), and comes back as one of them. The judges are of the same small world: a classifier that knows ten words calls anything one of the ten, so that 96% means "not mistaken for another digit" and not "well said". And the model was trained for some ten minutes of one core; the settings in {py:mod}`ddim_edu.training.recipes` are for more, and nothing was tuned.
 #
 # ## Exercises
 #
@@ -566,9 +566,9 @@ play(first.decode(nothing[:1]), "a draw from the normal, decoded")
 #
 # ```python
 # import torch
-# from ddim_edu.apps import audio
+# from ddim_edu.data import spectrograms as audio
 # from ddim_edu.exercises import check
-# from ddim_edu.lab.sounds import find_recording
+# from ddim_edu.data.recordings import find_recording
 #
 # sound = audio.fit(audio.read_wav(find_recording("3_nicolas_0"))).sound[None]
 # wanted = audio.stft(sound).abs()
@@ -622,9 +622,9 @@ play(first.decode(nothing[:1]), "a draw from the normal, decoded")
 #
 # ```python
 # import torch
-# from ddim_edu.apps import audio
+# from ddim_edu.data import spectrograms as audio
 # from ddim_edu.exercises import check
-# from ddim_edu.lab.sounds import find_recording
+# from ddim_edu.data.recordings import find_recording
 #
 # files = [find_recording(name) for name in ("7_theo_1", "9_nicolas_1")]
 # a, b = (audio.fit(audio.read_wav(file)).sound for file in files)
@@ -647,4 +647,4 @@ play(first.decode(nothing[:1]), "a draw from the normal, decoded")
 # 4. Samples are compared with decoded recordings, since the decoder blurs both. Word and voice follow the label; what the inverted latent adds is the rest of the recording, and a control with fresh noise is needed to see it.
 # 5. The right mean and variance don't make a latent. The diffusion is what knows where sounds lie.
 #
-# **Next.** This was the last chapter. {doc}`/live` runs DDIM in the browser, {doc}`/equations` names the code and the test of every labelled equation, and {py:mod}`ddim_edu.solvers` holds methods of higher order for the same networks, the step that others took after DDIM. In the package, read {py:mod}`ddim_edu.apps.audio` from the top, and try `python -m ddim_edu.apps sound --input 3_nicolas_0 --word 8`, or a recording of your own.
+# **Next.** This was the last chapter. {doc}`/live` runs DDIM in the browser, {doc}`/equations` names the code and the test of every labelled equation, and {py:mod}`ddim_edu.solvers` holds methods of higher order for the same networks, the step that others took after DDIM. In the package, read {py:mod}`ddim_edu.data.spectrograms` from the top, and try `python -m ddim_edu.apps sound --input 3_nicolas_0 --word 8`, or a recording of your own.

@@ -1,4 +1,4 @@
-"""All commands behind one name: ``ddim-edu train ...``, or ``python -m ddim_edu train ...`` (floor 6)."""
+"""All commands behind one name: ``ddim-edu train ...``, or ``python -m ddim_edu train ...``."""
 
 from __future__ import annotations
 

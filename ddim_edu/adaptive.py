@@ -1,5 +1,4 @@
-r"""The adaptive step: a complexity map, a step size and a loss, as one of the sources published them and mended (floor
-3; chapter 8).
+r"""The adaptive step: a complexity map, a step size and a loss, as one of the sources published them and mended (chapter 8).
 
 The source adds to DDIM a weight for every pixel, high where a picture changes quickly. Its three formulas stand here as
 published: :func:`complexity`, :func:`adaptive_step_size`, :func:`adaptive_step_loss`. Chapter 8 shows why they can't do

@@ -1,4 +1,4 @@
-r"""Noise predictors in closed form (floor 3): the truth that networks and samplers are held against.
+r"""Noise predictors in closed form: the truth that networks and samplers are held against.
 
 The best noise predictor in mean square is
 :math:`\epsilon^*(x_t, t) = E[\epsilon \mid x_t] = -\sqrt{1 - \bar\alpha_t}\, \nabla \log q_t(x_t)`. Where the data is a

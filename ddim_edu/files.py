@@ -1,4 +1,4 @@
-"""Files that are either whole or not there (floor 0).
+"""Files that are either whole or not there.
 
 A file is written under another name in the same folder, flushed to the disk, then renamed over its final name. Whoever
 reads it, or comes back after a power cut, finds the old file or the new one, never half of one.
@@ -6,6 +6,7 @@ reads it, or comes back after a power cut, finds the old file or the new one, ne
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,23 @@ try:
     import fcntl
 except ImportError:  # Windows has none
     fcntl = None
+
+
+def first_line(error: BaseException, most: int = 150) -> str:
+    """What an error of another library says, short enough to stand in a line of ours.
+
+    Args:
+        error: The error. One of the system's gives its reason without number and path.
+        most: Characters to keep at most.
+    """
+    said = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    return str(said).splitlines()[0][:most]
+
+
+def sha256_of(path: Path | str) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

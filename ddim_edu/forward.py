@@ -1,4 +1,4 @@
-r"""The forward process: data to noise (floor 1; chapters 1 and 2).
+r"""The forward process: data to noise (chapters 1 and 2).
 
 One line of algebra, :math:`x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon`, used three ways:
 :func:`mix` computes x_t, :func:`unmix_x0` solves it for x_0 and :func:`unmix_eps` for the noise. Posterior and sampler

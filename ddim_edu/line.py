@@ -1,4 +1,4 @@
-r"""What a sampler makes of data on a line, computed without drawing a sample (floor 4; chapter 5).
+r"""What a sampler makes of data on a line, computed without drawing a sample (chapter 5).
 
 The state of a sampler is followed by its distribution function. The noiseless part of a step moves points, and leaves
 the share of mass to the left of each as it is, as long as the points keep their order. Fresh noise makes of each

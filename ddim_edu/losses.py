@@ -1,4 +1,4 @@
-r"""What a noise predictor is trained to minimise (floor 3; chapters 3 and 5).
+r"""What a noise predictor is trained to minimise (chapters 3 and 5).
 
 The level t and the noise eps are drawn by the caller and passed in: a loss here is a function, not a random number.
 """

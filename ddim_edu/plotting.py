@@ -1,4 +1,4 @@
-"""Figures, in the book's one style (floor 4; the only module that imports matplotlib).
+"""Figures, in the book's one style (the only module that imports matplotlib).
 
 Importing it changes nothing: the style is applied to the figures made here and to no others.
 """

@@ -1,4 +1,4 @@
-r"""Where x_s can have been, given x_t and x_0 (floor 2; chapters 3 and 4).
+r"""Where x_s can have been, given x_t and x_0 (chapters 3 and 4).
 
 All of these are Gaussians with independent coordinates, so each is a mean (a tensor) and one standard deviation. Levels
 are named by their :math:`\bar\alpha`: ``abar_t`` is the noisier end, ``abar_s`` the cleaner (``abar_t < abar_s``).

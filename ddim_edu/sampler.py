@@ -1,4 +1,4 @@
-r"""The one sampler: every eta, every sub-sequence of steps, and inversion (floor 3; chapters 5 to 7).
+r"""The one sampler: every eta, every sub-sequence of steps, and inversion (chapters 5 to 7).
 
 DDPM, DDIM and all between them are one loop over one step, :func:`ddim_step`. Applications reach into it at two places
 only: they wrap ``eps_theta`` (guidance, labels) or pass ``edit_x0`` (clipping, restoration).

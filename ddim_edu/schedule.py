@@ -1,4 +1,4 @@
-r"""Noise schedules and the steps that a sampler takes on them (floor 0; chapters 1 and 6).
+r"""Noise schedules and the steps that a sampler takes on them (chapters 1 and 6).
 
 A schedule is one array: :math:`\bar\alpha_t` for t = 0..T, where index 0 is the data (:math:`\bar\alpha_0 = 1`). All
 else is a function of it. Everything here is float64: coefficients are computed once and cost nothing, and errors in
@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-SPACINGS = ("leading", "linspace", "trailing", "quadratic", "quadratic-full")
+Spacing = Literal["leading", "linspace", "trailing", "quadratic", "quadratic-full"]
+"""Where the levels lie that a sampler visits; see :func:`make_tau`."""
+SPACINGS = get_args(Spacing)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-r"""Other solvers of the sampler's differential equation (floor 3; chapters 7 and 8).
+r"""Other solvers of the sampler's differential equation (chapters 7 and 8).
 
 A deterministic DDIM step is Euler's method for :math:`d\bar x/d\nu = \epsilon_\theta`, with the rescaled state
 :math:`\bar x = x/\sqrt{\bar\alpha}` and the clock :math:`\nu = \sqrt{(1-\bar\alpha)/\bar\alpha}` (chapter 7). Here are

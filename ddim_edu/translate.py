@@ -1,4 +1,4 @@
-r"""The same process in the conventions of other libraries (floor 4): ``python -m ddim_edu.translate``.
+r"""The same process in the conventions of other libraries: ``python -m ddim_edu.translate``.
 
 A :class:`Process` is what all of them have in common: levels 0..T of a schedule, the levels visited, eta, what the
 network predicts, and what happens to the predicted x_0. Each function below writes one down as a library does;

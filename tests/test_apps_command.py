@@ -8,15 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from ddim_edu.apps import command
 from ddim_edu.apps.edit import renoise, translate
 from ddim_edu.apps.guidance import guided
 from ddim_edu.apps.operators import AveragePool, Mask
 from ddim_edu.apps.restore import restore
-from ddim_edu.lab.checkpoint import load, save
-from ddim_edu.lab.classifiers import load_classifier
-from ddim_edu.lab.data import digits, save_grid
-from ddim_edu.lab.metrics import psnr
+from ddim_edu.commands import apply as command
+from ddim_edu.data.source import digits, save_grid
+from ddim_edu.measuring.metrics import psnr
+from ddim_edu.models.checkpoint import load, save
+from ddim_edu.models.classifiers import load_classifier
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.sampler import image_generators
 from ddim_edu.schedule import NoiseSchedule, make_tau

@@ -10,8 +10,8 @@ from scipy.io import wavfile
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from ddim_edu.apps import audio
-from ddim_edu.apps.audio import (
+from ddim_edu.data import spectrograms as audio
+from ddim_edu.data.spectrograms import (
     BANDS,
     FRAMES,
     HOP,

@@ -53,10 +53,9 @@ def site(tmp_path):
     (tmp_path / "local.css").write_text("body { background: url(dot.png) } /* url(https://a.example/old.png) */")
     (tmp_path / "index.html").write_text(
         """<!DOCTYPE html><html><head><link rel="canonical" href="https://a.example/">
-        <link rel="stylesheet" href="local.css?v=3"><script>if (x) { location.href = "https://a.example/"
-        }</script></head> <body><a href="https://a.example/paper.pdf">a paper</a><p>src="https://a.example/x.js" in the
-        text</p> <img src="data:image/png;base64,AAAA"></body></html>
-        """
+        <link rel="stylesheet" href="local.css?v=3"><script>if (x) { location.href = "https://a.example/" }</script>
+        </head><body><a href="https://a.example/paper.pdf">a paper</a><p>src="https://a.example/x.js" in the text</p>
+        <img src="data:image/png;base64,AAAA"></body></html>"""
     )
     return tmp_path
 
@@ -345,8 +344,8 @@ def test_a_chapter_says_which_modules_it_opens(path):
     document += paragraph
     opened = chapter_head.opened(document)
     assert opened and all(importlib.util.find_spec(f"ddim_edu.{name}") for name in opened)
-    floors = chapter_head.MAIN + chapter_head.BESIDE
-    assert {name.partition(".")[0] for name in opened} <= set(floors)
+    rooms = chapter_head.MAIN + chapter_head.BESIDE
+    assert {name.partition(".")[0] for name in opened} <= set(rooms)
 
 
 def test_every_chapter_was_timed():

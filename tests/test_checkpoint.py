@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import ddim_edu
-from ddim_edu.lab import checkpoint
-from ddim_edu.lab.checkpoint import CheckpointError, load, pick_device, save
+from ddim_edu.models import checkpoint
+from ddim_edu.models.checkpoint import CheckpointError, load, pick_device, save
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.schedule import NoiseSchedule
 
@@ -159,7 +159,9 @@ def test_loading_draws_no_random_number(saved):
 
 def test_loading_does_not_load_the_compiler():
     """It takes two seconds, which every command would begin with."""
-    code = "import sys; from ddim_edu.lab.checkpoint import load; load('digits'); print('torch._dynamo' in sys.modules)"
+    code = (
+        "import sys; from ddim_edu.models.checkpoint import load; load('digits'); print('torch._dynamo' in sys.modules)"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
         == "False"

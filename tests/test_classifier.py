@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from ddim_edu.lab import checkpoint, classifiers, train_classifier
-from ddim_edu.lab.classifiers import classifier_features, load_classifier, save_classifier
-from ddim_edu.lab.data import load_data
-from ddim_edu.lab.train_classifier import RECIPES, ClassifierRecipe, main, shifted
+from ddim_edu.commands import train_classifier
+from ddim_edu.commands.train_classifier import RECIPES, ClassifierRecipe, main, shifted
+from ddim_edu.data.source import load_data
+from ddim_edu.models import checkpoint, classifiers
+from ddim_edu.models.classifiers import classifier_features, load_classifier, save_classifier
 from ddim_edu.nets.classifier import Classifier, ClassifierConfig
 
 CONFIG = ClassifierConfig(image_size=7, image_channels=2, channels=(4, 6), feature_size=5, classes=3, dropout=0.5)

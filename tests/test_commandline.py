@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from ddim_edu.commandline import check_threads, closest, distinct, fail, option_names, parse
+from ddim_edu.commands.options import check_threads, closest, distinct, fail, option_names, parse
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def test_fail(capsys):
 
 def test_an_output_that_nobody_reads_is_no_error():
     """As in ``... | true``: no traceback, and the exit code that the shell knows for it."""
-    code = "from ddim_edu.commandline import run; run(lambda: print('x' * 10**6) or 0)"
+    code = "from ddim_edu.commands.options import run; run(lambda: print('x' * 10**6) or 0)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     assert process.stderr.read() == b"" and process.wait() == 141

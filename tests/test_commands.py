@@ -17,14 +17,14 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from ddim_edu import sample, train
+from ddim_edu.commands import sample, train
 from ddim_edu.files import alone
-from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.checkpoint import save as save_model
-from ddim_edu.lab.recipes import RECIPES
-from ddim_edu.lab.trainer import read_recipe
+from ddim_edu.models.checkpoint import load
+from ddim_edu.models.checkpoint import save as save_model
 from ddim_edu.nets.unet import UNet
 from ddim_edu.schedule import SPACINGS
+from ddim_edu.training.recipes import RECIPES
+from ddim_edu.training.trainer import read_recipe
 
 TINY = (
     "--unet.ch 8 --unet.groups 4 --unet.ch-mult 1 2 --unet.num-res-blocks 1 --unet.attn-resolutions 4 "
@@ -380,7 +380,7 @@ def test_out_of_memory_says_what_to_lower(capsys, monkeypatch):
     def out_of_memory(self):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
-    monkeypatch.setattr("ddim_edu.lab.trainer.Trainer._train_step", out_of_memory)
+    monkeypatch.setattr("ddim_edu.training.trainer.Trainer._train_step", out_of_memory)
     assert train.main([*TINY, "--out", "run", "--threads", "1"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ddim_edu.lab.compare import holm, paired, summary
+from ddim_edu.measuring.statistics import holm, paired, summary
 
 VALUES = [1.0, 2.0, 3.0, 4.0, 5.0]
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ddim_edu.lab.convert import (
+from ddim_edu.models.convert import (
     from_diffusers,
     from_official,
     official_config,

@@ -19,11 +19,11 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as TF
 
+from ddim_edu.data import folder as folder_module
+from ddim_edu.data import source as data_module
+from ddim_edu.data.folder import default_cache_dir, read_image
+from ddim_edu.data.source import Shuffle, check_picture, digits, load_data, mirror, save_grid
 from ddim_edu.files import alone, check_writable, replacing
-from ddim_edu.lab import data as data_module
-from ddim_edu.lab import folder as folder_module
-from ddim_edu.lab.data import Shuffle, check_picture, digits, load_data, mirror, save_grid
-from ddim_edu.lab.folder import default_cache_dir, read_image
 from ddim_edu.sampler import generator_for
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -688,7 +688,7 @@ def test_killed_decoding_leaves_nothing_that_is_trusted(tmp_path, cache, decoded
         write(tmp_path / f"{i}.png", i)
     code = """
 import os, signal, sys
-from ddim_edu.lab import folder
+from ddim_edu.data import folder
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[2] == "decoding":

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from ddim_edu import evaluate
-from ddim_edu.files import alone
-from ddim_edu.lab import evaluation
-from ddim_edu.lab.checkpoint import load, save
-from ddim_edu.lab.evaluation import (
+from ddim_edu.commands import evaluate
+from ddim_edu.files import alone, sha256_of
+from ddim_edu.measuring import evaluation
+from ddim_edu.measuring.evaluation import (
     Sampler,
     Sampling,
     differences,
@@ -26,22 +25,22 @@ from ddim_edu.lab.evaluation import (
     reference_images,
     reference_of,
 )
-from ddim_edu.lab.features import (
+from ddim_edu.measuring.features import (
     Features,
     Parts,
     Statistics,
     inception,
     read_statistics,
-    sha256_of,
     small,
     statistics_of,
     to_uint8,
     write_statistics,
 )
-from ddim_edu.lab.recipes import RECIPES, recipe_to_dict
+from ddim_edu.models.checkpoint import load, save
 from ddim_edu.nets.unet import UNet
 from ddim_edu.sampler import image_generators, sample
 from ddim_edu.schedule import make_tau
+from ddim_edu.training.recipes import RECIPES, recipe_to_dict
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +266,7 @@ def test_several_processes_find_the_same(tiny, tmp_path):
     ]
     root = Path(__file__).parent.parent
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    code = "import sys, ddim_edu.lab.features as f, ddim_edu.evaluate as e; f.Parts.SIZE = 40; sys.exit(e.main())"
+    code = "import sys, ddim_edu.measuring.features as f, ddim_edu.evaluate as e; f.Parts.SIZE = 40; sys.exit(e.main())"
     script = tmp_path / "small_parts.py"
     script.write_text(code)
     command[-2:] = [str(script)]
@@ -489,7 +488,7 @@ def test_inception_is_torch_fidelitys(tmp_path):
     nothing.
     """
     module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
-    from ddim_edu.lab.features import _without_loading
+    from ddim_edu.measuring.features import _without_loading
 
     torch.manual_seed(0)
     blank = _without_loading(module.FeatureExtractorInceptionV3)

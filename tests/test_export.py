@@ -17,17 +17,17 @@ import sys
 import pytest
 import torch
 
-from ddim_edu import export, sample
-from ddim_edu.lab.card import model_card, training_command
-from ddim_edu.lab.checkpoint import CheckpointError, load, save
-from ddim_edu.lab.convert import build_in_label, to_official
-from ddim_edu.lab.features import sha256_of
-from ddim_edu.lab.recipes import recipe_from_dict, recipe_to_dict
+from ddim_edu.commands import export, sample
+from ddim_edu.commands.train import read_options
+from ddim_edu.files import sha256_of
+from ddim_edu.models.checkpoint import CheckpointError, load, save
+from ddim_edu.models.convert import build_in_label, to_official
 from ddim_edu.nets import unet
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.sampler import ddim_path
 from ddim_edu.schedule import NoiseSchedule, make_tau
-from ddim_edu.train import read_options
+from ddim_edu.training.card import model_card, training_command
+from ddim_edu.training.recipes import recipe_from_dict, recipe_to_dict
 
 diffusers = pytest.importorskip("diffusers")
 SHIPPED = ("digits", "fashion-mnist", "cifar10-tiny")

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from ddim_edu.lab import data as data_module
-from ddim_edu.lab import faces
-from ddim_edu.lab.data import load_data
-from ddim_edu.lab.faces import (
+from ddim_edu.data import faces
+from ddim_edu.data import source as data_module
+from ddim_edu.data.faces import (
     ATTRIBUTES,
     HELDOUT_FROM,
     STYLES,
@@ -30,6 +29,7 @@ from ddim_edu.lab.faces import (
     render,
     values,
 )
+from ddim_edu.data.source import load_data
 
 drawn = pytest.mark.skipif(
     any(not importlib.util.find_spec(name) for name in ("dicebear", "dicebear_styles", "resvg_py")),
@@ -394,7 +394,7 @@ def test_without_the_extra_it_is_one_line(few, monkeypatch):
 
 
 def test_attributes_need_no_torch():
-    code = "import sys; from ddim_edu.lab import faces; faces.attributes(range(8)); sys.exit('torch' in sys.modules)"
+    code = "import sys; from ddim_edu.data import faces; faces.attributes(range(8)); sys.exit('torch' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
 

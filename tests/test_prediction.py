@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddim_edu import sample as sample_command
-from ddim_edu import train as train_command
+from ddim_edu.commands import sample as sample_command
+from ddim_edu.commands import train as train_command
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.forward import as_eps, eps_to_v, mix, q_sample, said_to_eps, unmix_x0, v_to_eps
-from ddim_edu.lab.checkpoint import CheckpointError, load, save
-from ddim_edu.lab.recipes import RECIPES
-from ddim_edu.lab.trainer import Trainer, read_recipe
 from ddim_edu.losses import gamma_of_prediction, loss_gamma, loss_simple, min_snr_gamma
+from ddim_edu.models.checkpoint import CheckpointError, load, save
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.sampler import ddim_path, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
+from ddim_edu.training.recipes import RECIPES
+from ddim_edu.training.trainer import Trainer, read_recipe
 
 LINEAR, COSINE = NoiseSchedule.linear(), NoiseSchedule.cosine()
 OTHERS = ("v", "x0")

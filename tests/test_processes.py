@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ddim_edu import sample, train
-from ddim_edu.lab.checkpoint import load
+from ddim_edu.commands import sample, train
+from ddim_edu.models.checkpoint import load
 
 NET = (
     "--unet.ch 8 --unet.groups 4 --unet.ch-mult 1 2 --unet.num-res-blocks 1 --unet.attn-resolutions 4 --unet.classes 10"

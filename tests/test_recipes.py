@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddim_edu.lab.recipes import RECIPES, Recipe, recipe_from_dict, recipe_to_dict
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.schedule import NoiseSchedule
+from ddim_edu.training.recipes import RECIPES, Recipe, recipe_from_dict, recipe_to_dict
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -21,11 +21,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.data import load_data
-from ddim_edu.lab.evaluation import Sampler, Sampling, model_about, protocol_of, real_images, reconstruct, reference_of
-from ddim_edu.lab.features import sha256_of_images, small
-from ddim_edu.lab.metrics import frechet_distance, mean_and_cov
+from ddim_edu.data.source import load_data
+from ddim_edu.measuring.evaluation import (
+    Sampler,
+    Sampling,
+    model_about,
+    protocol_of,
+    real_images,
+    reconstruct,
+    reference_of,
+)
+from ddim_edu.measuring.features import sha256_of_images, small
+from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov
+from ddim_edu.models.checkpoint import load
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,26 +11,26 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scipy.io import wavfile
 
-from ddim_edu import evaluate, sample
-from ddim_edu.apps import command, sound
-from ddim_edu.apps.audio import FRAMES, LENGTH, fit, log_mel, read_wav
 from ddim_edu.apps.edit import translate
-from ddim_edu.apps.sound import Voices, listen
-from ddim_edu.lab import autoencoders, classifiers, train_autoencoder
-from ddim_edu.lab.autoencoders import load_autoencoder, save_autoencoder
-from ddim_edu.lab.checkpoint import load, save
-from ddim_edu.lab.classifiers import load_classifier
-from ddim_edu.lab.data import LatentData, encoded, load_data, shifted, spoken_digits
-from ddim_edu.lab.recipes import RECIPES
-from ddim_edu.lab.sounds import SHIPPED, find_recording, read_sounds, split_classes
-from ddim_edu.lab.train_classifier import RECIPES as CLASSIFIERS
-from ddim_edu.lab.train_classifier import by_part
-from ddim_edu.lab.trainer import Trainer
+from ddim_edu.commands import apply as command
+from ddim_edu.commands import evaluate, sample, sound, train_autoencoder
+from ddim_edu.commands.sound import Voices, listen
+from ddim_edu.commands.train_classifier import RECIPES as CLASSIFIERS
+from ddim_edu.commands.train_classifier import by_part
+from ddim_edu.data.recordings import SHIPPED, find_recording, read_sounds, split_classes
+from ddim_edu.data.source import LatentData, encoded, load_data, shifted, spoken_digits
+from ddim_edu.data.spectrograms import FRAMES, LENGTH, fit, log_mel, read_wav
+from ddim_edu.models import autoencoders, classifiers
+from ddim_edu.models.autoencoders import load_autoencoder, save_autoencoder
+from ddim_edu.models.checkpoint import load, save
+from ddim_edu.models.classifiers import load_classifier
 from ddim_edu.nets.autoencoder import Autoencoder, AutoencoderConfig
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.sampler import generator_for
 from ddim_edu.sampler import sample as draw
 from ddim_edu.schedule import NoiseSchedule, make_tau
+from ddim_edu.training.recipes import RECIPES
+from ddim_edu.training.trainer import Trainer
 
 CONFIG = AutoencoderConfig(image_size=64, image_channels=1, channels=(8, 8, 8), latent_channels=2, noise=0.1)
 CLASSES = ("no ann", "no bob", "yes ann", "yes bob")

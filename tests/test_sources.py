@@ -24,16 +24,16 @@ import yaml
 from torch.distributions import Normal, kl_divergence
 
 from ddim_edu.adaptive import adaptive_step_loss, adaptive_step_size, complexity
+from ddim_edu.data.source import digits
 from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
 from ddim_edu.forward import mix, q_sample, unmix_x0
-from ddim_edu.lab.data import digits
-from ddim_edu.lab.evaluation import PAPER_TABLE1, PAPER_TABLE2
-from ddim_edu.lab.recipes import Recipe
 from ddim_edu.losses import gamma_of_sigma
+from ddim_edu.measuring.evaluation import PAPER_TABLE1, PAPER_TABLE2
 from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.posterior import ddpm_posterior, place, q_sigma, q_sigma_forward
 from ddim_edu.sampler import ddim_path, ddim_step, draw, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
+from ddim_edu.training.recipes import Recipe
 
 ROOT = Path(__file__).parent.parent
 QUOTES = yaml.safe_load((ROOT / "book" / "quotes.yml").read_text(encoding="utf-8"))

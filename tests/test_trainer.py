@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ddim_edu.lab import checkpoint, precision
-from ddim_edu.lab import trainer as trainer_module
-from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.data import fair_sample
-from ddim_edu.lab.recipes import RECIPES
-from ddim_edu.lab.trainer import LOG, STATE, NonFiniteLoss, Threads, Trainer, changes, ema_update, read_recipe
+from ddim_edu.data.source import fair_sample
 from ddim_edu.losses import loss_gamma
+from ddim_edu.models import checkpoint, precision
+from ddim_edu.models.checkpoint import load
 from ddim_edu.nets.unet import UNet, UNetConfig
+from ddim_edu.training import trainer as trainer_module
+from ddim_edu.training.recipes import RECIPES
+from ddim_edu.training.trainer import LOG, STATE, NonFiniteLoss, Threads, Trainer, changes, ema_update, read_recipe
 
 NET = UNetConfig(
     image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), dropout=0.2, groups=4

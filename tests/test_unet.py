@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ddim_edu.lab.convert import to_diffusers
+from ddim_edu.models.convert import to_diffusers
 from ddim_edu.nets.unet import Attention, ResBlock, UNet, UNetConfig, time_embedding
 
 TINY = UNetConfig(

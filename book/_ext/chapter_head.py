@@ -16,7 +16,18 @@ from docutils import nodes
 from sphinx.util import logging
 
 MAIN = ("schedule", "forward", "posterior", "sampler", "apps")  # data flows along these
-BESIDE = ("exact", "losses", "adaptive", "solvers", "nets", "lab")  # and these stand beside them
+BESIDE = (
+    "exact",
+    "losses",
+    "adaptive",
+    "solvers",
+    "nets",
+    "models",
+    "data",
+    "training",
+    "measuring",
+    "commands",
+)  # and these stand beside them
 OPENS = "The chapter opens"
 
 log = logging.getLogger(__name__)
@@ -68,14 +79,14 @@ def add(app, doctree, docname: str) -> None:
         log.warning(f"{docname}: no paragraph says '{OPENS}' and names modules of the package")
     known = app.env.get_domain("py").modules
     chips = {}
-    for floor in MAIN + BESIDE:
-        those = [name for name in modules if name == floor or name.startswith(f"{floor}.")]
-        entry = known.get(f"ddim_edu.{those[0] if those else floor}")
-        page, anchor = (entry.docname, f"#{entry.node_id}") if entry else (f"api/{floor}", "")
+    for room in MAIN + BESIDE:
+        those = [name for name in modules if name == room or name.startswith(f"{room}.")]
+        entry = known.get(f"ddim_edu.{those[0] if those else room}")
+        page, anchor = (entry.docname, f"#{entry.node_id}") if entry else (f"api/{room}", "")
         place = f' href="{app.builder.get_relative_uri(docname, page)}{anchor}"'
         here = ' class="here"' if those else ""
-        label = html.escape(", ".join(those) or floor)
-        chips[floor] = f"<li{here}><a{place}><code>{label}</code></a></li>"
+        label = html.escape(", ".join(those) or room)
+        chips[room] = f"<li{here}><a{place}><code>{label}</code></a></li>"
     times = json.loads((Path(app.srcdir).parent / "results" / "chapter_times.json").read_text(encoding="utf-8"))[
         "chapters"
     ]
@@ -92,8 +103,8 @@ def add(app, doctree, docname: str) -> None:
     text = (
         f'<p class="chapter-facts">{" · ".join(facts).capitalize()}</p>\n'
         '<nav class="chapter-map" aria-label="The parts of the package; those that this chapter opens are marked">'
-        f'<ol class="flow">{"".join(chips[floor] for floor in MAIN)}</ol>'
-        f'<ul class="beside">{"".join(chips[floor] for floor in BESIDE)}</ul></nav>'
+        f'<ol class="flow">{"".join(chips[room] for room in MAIN)}</ol>'
+        f'<ul class="beside">{"".join(chips[room] for room in BESIDE)}</ul></nav>'
     )
     title = next(iter(doctree.findall(nodes.title)))
     title.parent.insert(title.parent.index(title) + 1, nodes.raw("", text, format="html"))

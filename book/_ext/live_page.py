@@ -49,7 +49,7 @@ def script(name: str, **contents) -> str:
 
 def network_script(book: Path, name: str, kept: Path) -> str:
     """The script of one network, from the folder ``kept`` if nothing has changed since."""
-    from ddim_edu.lab import checkpoint, onnx_export
+    from ddim_edu.models import checkpoint, onnx_export
 
     package = Path(checkpoint.__file__).parents[1]
     sources = [checkpoint.find(name), package / "nets" / "unet.py", Path(onnx_export.__file__), Path(__file__)]

@@ -3,7 +3,7 @@
     python book/_tools/export_onnx.py --out _build/onnx            # digits and fashion-mnist
     python book/_tools/export_onnx.py --out _build/onnx runs/mine  # or your own: a name, a run folder or a file
 
-What a file takes and gives says :mod:`ddim_edu.lab.onnx_export`, which makes it.
+What a file takes and gives says :mod:`ddim_edu.models.onnx_export`, which makes it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from ddim_edu.files import replacing
-from ddim_edu.lab.checkpoint import load
-from ddim_edu.lab.onnx_export import export
+from ddim_edu.models.checkpoint import load
+from ddim_edu.models.onnx_export import export
 
 SHOWN = ("digits", "fashion-mnist")  # in the page
 

@@ -1,7 +1,7 @@
-"""``python -m ddim_edu.apps``: see :mod:`ddim_edu.apps.command`."""
+"""``python -m ddim_edu.apps``: see :mod:`ddim_edu.commands.apply`."""
 
-from ddim_edu.apps.command import main
-from ddim_edu.commandline import run
+from ddim_edu.commands.apply import main
+from ddim_edu.commands.options import run
 
 if __name__ == "__main__":
     run(main)

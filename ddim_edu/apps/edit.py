@@ -1,4 +1,4 @@
-"""Editing real images: by noise and back, by inversion and back, and from one model to another (floor 4; chapter 14).
+"""Editing real images: by noise and back, by inversion and back, and from one model to another (chapter 14).
 
 Both functions walk part of the way up and come down by another predictor. :func:`renoise` goes up by noise (Meng et al.
 2022, SDEdit): no two runs agree, and what the noise has drowned is invented anew. :func:`translate` goes up by the

@@ -1,4 +1,4 @@
-r"""Classes, and classifier-free guidance, in one convention (floor 4; chapter 14).
+r"""Classes, and classifier-free guidance, in one convention (chapter 14).
 
 .. math:: \hat\epsilon = \epsilon_\theta(x_t) + s\, \bigl(\epsilon_\theta(x_t \mid c) - \epsilon_\theta(x_t)\bigr)
 

@@ -1,4 +1,4 @@
-r"""The geometry of latents: what lies between two of them, and which way an attribute lies (floor 4; chapter 12).
+r"""The geometry of latents: what lies between two of them, and which way an attribute lies (chapter 12).
 
 The deterministic sampler makes the image a function of x_T, :func:`decode`, and :func:`ddim_edu.sampler.invert` goes
 back. So whatever one does to vectors can be done to images. One thing is to be minded: x_T is a draw from the standard

@@ -1,4 +1,4 @@
-r"""What takes part of an image away: a mask, a coarser grid, the loss of colour (floor 4; chapter 13).
+r"""What takes part of an image away: a mask, a coarser grid, the loss of colour (chapter 13).
 
 Each is a linear map :math:`A` with its Moore-Penrose inverse :math:`A^+`. Every image splits in two,
 :math:`x = A^+ A x + (I - A^+ A)\, x`: the first part, in the range of :math:`A^+`, is what the observation :math:`y = A
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BT601 = (0.299, 0.587, 0.114)
-"""What red, green and blue count in the luma of ITU-R BT.601, by which :mod:`ddim_edu.lab.folder` reads colours as
+"""What red, green and blue count in the luma of ITU-R BT.601, by which :mod:`ddim_edu.data.folder` reads colours as
 grey.
 """
 

@@ -1,4 +1,4 @@
-r"""Restoration: an image from what is left of it, by a model that never saw the damage (floor 4; chapter 13).
+r"""Restoration: an image from what is left of it, by a model that never saw the damage (chapter 13).
 
 :func:`restore` samples as ever, and edits one thing: at every step the predicted x_0 is replaced by the nearest image
 that agrees with the observation, :meth:`ddim_edu.apps.operators.Operator.correct` (range/null-space correction; Wang,

@@ -1,4 +1,4 @@
-"""A conformance kit for DDIM code: a verdict, and the name of the bug (floor 5).
+"""A conformance kit for DDIM code: a verdict, and the name of the bug.
 
 ``check(function, kind)`` gives a :class:`~ddim_edu.conformance.report.Verdict`; ``assert_conforms(function, kind)`` is
 the line for a test of your own::

@@ -1,4 +1,4 @@
-"""``python -m ddim_edu.conformance FILE.py:FUNCTION --kind step`` (floor 6)."""
+"""``python -m ddim_edu.conformance FILE.py:FUNCTION --kind step``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddim_edu.commandline import fail, run
+from ddim_edu.commands.options import fail, run
 from ddim_edu.conformance.contract import ARRAYS, SIGNATURES, Refused, listen, load
 from ddim_edu.conformance.kit import KINDS, check
 from ddim_edu.files import replacing

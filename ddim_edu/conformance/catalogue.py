@@ -1,4 +1,4 @@
-r"""Known mistakes (floor 4): each replaces one line of :mod:`ddim_edu.conformance.reference`, and says what that does.
+r"""Known mistakes: each replaces one line of :mod:`ddim_edu.conformance.reference`, and says what that does.
 
 ``abar_t`` and ``abar_s`` are alpha-bar at the level left and at the level reached. Equation numbers are those of the
 DDIM paper (whose alpha is our alpha-bar) unless another is named.

@@ -1,4 +1,4 @@
-r"""The contract, and what a function does when it is called by it (floor 4).
+r"""The contract, and what a function does when it is called by it.
 
 Whatever the kind, what comes out is a list of :class:`Move`: a state, the noise predicted in it, the two levels, and
 the state that the function made of them. Samplers and inversions are recorded from inside the network that they are

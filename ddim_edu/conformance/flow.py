@@ -1,4 +1,4 @@
-r"""A sampler as a whole, against what is known of its result (floor 4), where each of its steps was found right.
+r"""A sampler as a whole, against what is known of its result, where each of its steps was found right.
 
 At eta = 0 samplers follow the flow of an ordinary differential equation, and DDIM is of first order: twice the steps,
 half the error. At eta = 1 a Gaussian stays one, and its mean and variance after each step have a formula.

@@ -1,4 +1,4 @@
-"""What all the oracles share (floor 4): what is looked at on any moves, and how a finding becomes the verdict."""
+"""What all the oracles share: what is looked at on any moves, and how a finding becomes the verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kit as a Python call (floor 5)."""
+"""The kit as a Python call."""
 
 from __future__ import annotations
 

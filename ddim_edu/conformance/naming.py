@@ -1,4 +1,4 @@
-r"""From what a function did to the mistake that it makes (floor 4): the search through the catalogue.
+r"""From what a function did to the mistake that it makes: the search through the catalogue.
 
 A formula is tried on every move that was seen. It fits if it gives each of their ends to rounding: that of float64
 first, then that of float32, for which the formula itself is worked out in float32 to see how much its rounding matters

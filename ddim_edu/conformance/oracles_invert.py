@@ -1,4 +1,4 @@
-"""What the kit looks at in an inversion (floor 4): it is recorded through the network that it is given."""
+"""What the kit looks at in an inversion: it is recorded through the network that it is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kit looks at in a grid of levels and in a schedule (floor 4)."""
+"""What the kit looks at in a grid of levels and in a schedule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kit looks at in a sampler (floor 4): it is recorded through the network that it is given."""
+"""What the kit looks at in a sampler: it is recorded through the network that it is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kit looks at in a scheduler object, as diffusers has them (floor 4)."""
+"""What the kit looks at in a scheduler object, as diffusers has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kit looks at in a step and in a sigma (floor 4): is it right to rounding, and if not, which mistake is it."""
+"""What the kit looks at in a step and in a sigma: is it right to rounding, and if not, which mistake is it."""
 
 from __future__ import annotations
 

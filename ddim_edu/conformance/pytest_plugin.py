@@ -1,4 +1,4 @@
-"""A fixture for the tests of a project of yours (floor 6).
+"""A fixture for the tests of a project of yours.
 
 One line in its ``conftest.py``::
 

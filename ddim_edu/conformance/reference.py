@@ -1,4 +1,4 @@
-r"""The right formulas, a line each, and the loops that use them (floor 4).
+r"""The right formulas, a line each, and the loops that use them.
 
 A :class:`Sheet` works out one step as one would on paper: some quantities are given, each other has a formula, and a
 formula is looked up by its name when the quantity is first needed. A mistake of the catalogue replaces one line of

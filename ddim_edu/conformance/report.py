@@ -1,4 +1,4 @@
-"""What the kit says (floor 4): a verdict, and the same as JSON, as a table for a terminal, as Markdown or HTML for a
+"""What the kit says: a verdict, and the same as JSON, as a table for a terminal, as Markdown or HTML for a
 pull request.
 """
 

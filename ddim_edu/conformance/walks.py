@@ -1,4 +1,4 @@
-"""The runs of a sampler or an inversion, and the levels that they walk (floor 4)."""
+"""The runs of a sampler or an inversion, and the levels that they walk."""
 
 from __future__ import annotations
 

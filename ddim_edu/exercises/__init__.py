@@ -1,4 +1,4 @@
-"""Checks for the exercises of the chapters (floor 5): ``from ddim_edu.exercises import check``.
+"""Checks for the exercises of the chapters: ``from ddim_edu.exercises import check``.
 
 ``check("ex-forward-roots", answer)`` says whether the answer to that exercise is right, and if not, in which direction
 to look. Nothing that a chapter needs lives here: a file for each chapter holds a short function for each of its

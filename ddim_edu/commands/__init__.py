@@ -1,0 +1,1 @@
+"""What ``python -m ddim_edu.train`` and the other doors do."""

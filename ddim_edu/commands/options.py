@@ -1,0 +1,184 @@
+"""Command lines from dataclasses, with errors of one line.
+
+tyro turns a dataclass into options, and the comments of its fields into the text of ``--help``. Its errors are boxes of
+several lines; here they become one line that says what to do instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+import tyro
+
+from ddim_edu.processes import is_first_process
+from ddim_edu.ranges import Positive
+
+Options = TypeVar("Options")
+
+CheckpointName = Annotated[
+    tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")
+]
+"""The type of the option that names a model: the one word that needs no ``--name``."""
+Count = Annotated[Positive, tyro.conf.arg(aliases=["-n"])]
+"""The type of an option n, which has the short form ``-n`` too."""
+
+
+def parse(default: Options, arguments: Sequence[str], *, prog: str, description: str) -> Options:
+    """Read options from a command line.
+
+    Args:
+        default: A dataclass instance; what the command line does not name keeps its value from here.
+        arguments: The words of the command line, without the program's name.
+        prog: How the program is called, for the help text.
+        description: What the program does, for the help text.
+
+    Returns:
+        A changed copy of ``default``.
+
+    Raises:
+        ValueError: One line, for an option that does not exist or a value that does not fit.
+        SystemExit: With code 0, after ``--help`` has been printed.
+    """
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            options, unknown = tyro.cli(
+                type(default),
+                default=default,
+                args=list(arguments),
+                prog=prog,
+                description=description,
+                return_unknown_args=True,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ValueError(_unbox(box.getvalue())) from None
+    if unknown:
+        raise ValueError(_unknown(unknown[0], default))
+    return options
+
+
+def carry_out(work: Callable[[], object], stopped: str | None = None) -> int:
+    """Do what a command was asked for, and turn what a user can get wrong into one line.
+
+    Args:
+        work: What to do. It raises a ValueError or OSError for what the user can change.
+        stopped: What to say on stderr after Ctrl-C.
+
+    Returns:
+        The exit code: 0; 2 called wrongly; 130 stopped by Ctrl-C.
+    """
+    try:
+        work()
+    except (ValueError, OSError) as error:
+        return fail(error)
+    except KeyboardInterrupt:
+        if stopped and is_first_process():
+            print(stopped, file=sys.stderr)
+        return 130
+    return 0
+
+
+def run(main: Callable[[], int]) -> NoReturn:
+    """End the process with the exit code of a command; quietly too where its output is no longer read (``... | head``)."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        code = 128 + 13  # as if by SIGPIPE
+    sys.exit(code)
+
+
+def distinct(outputs: Iterable[Path | None], inputs: Iterable[Path | None] = ()) -> None:
+    """A check that no file to write is written twice, or is one that is read.
+
+    Raises:
+        ValueError: If one is.
+    """
+    taken = {path.resolve(): "is read too" for path in inputs if path is not None}
+    for path in outputs:
+        if path is None:
+            continue
+        if path.resolve() in taken:
+            raise ValueError(f"{path} {taken[path.resolve()]}: choose another name for what is to be written")
+        taken[path.resolve()] = "is to be written twice"
+
+
+def check_threads(threads: int) -> None:
+    """A check that a number of CPU threads is one that this machine can run.
+
+    Raises:
+        ValueError: If it is negative, or so many that they would only wait for one another.
+    """
+    most = max(64, 8 * (os.cpu_count() or 1))
+    if not 0 <= threads <= most:
+        raise ValueError(f"threads = {threads}: give at most {most} on this machine, or 0 to have the number tried out")
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` with the nearest of the known words, or nothing if none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def fail(message: object) -> int:
+    """Print one line to stderr; of several processes, only the first speaks.
+
+    Returns:
+        2, the exit code of a command that was called wrongly.
+    """
+    if is_first_process():
+        print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def option_names(options: object, prefix: str = "--") -> list[str]:
+    """Names of the options that a dataclass instance makes, those of dataclasses within it included."""
+    names = []
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            # A field annotated with an empty name stands for its own fields.
+            flat = field.metadata.get("flat", False)
+            names += option_names(value, prefix if flat else f"{prefix}{field.name}.")
+        else:
+            names.append(prefix + field.name.replace("_", "-"))
+    return names
+
+
+def _unknown(word: str, options: object) -> str:
+    if not word.startswith("-"):
+        return f"don't know what to do with {word!r}; options have names, see --help"
+    name = word.split("=")[0]
+    return f"there is no option {name}{closest(name.replace('_', '-'), option_names(options))} (--help lists all)"
+
+
+def _unbox(text: str) -> str:
+    """The first paragraph of tyro's error box, as one line."""
+    # The frame is drawn with box characters, or with blanks and hyphens where the terminal has no UTF-8.
+    inner = [line.strip(" │") for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()]
+    inner = [line for line in inner if line and not line.startswith("╰")]
+    is_rule = [set(line) <= {"─", "-"} for line in inner]
+    first = 1 if text.lstrip().startswith("╭") else 2  # below the title, and the rule under it
+    last = is_rule.index(True, first) if True in is_rule[first:] else len(inner)
+    lines = inner[first:last]  # the rest is the help text of the option, which --help shows too
+    line = " ".join(lines) or " ".join(text.split())
+    for pattern, plainly in (
+        (r"Error parsing (\S+): invalid literal for int.*: '(.*)'", r"\1 \2: give a whole number"),
+        (r"Error parsing (\S+): could not convert string to float: '(.*)'", r"\1 \2: give a number"),
+        (r"Error parsing (\S+): no type matching (\S+) could be instantiated from \['(.*?)'\].*", r"\1 \3: give \2"),
+        (r"Error parsing [\w.]+: (.*)", r"\1"),  # a dataclass refused its values, and says why
+    ):
+        line = re.sub(f"^{pattern}$", plainly, line)
+    return line

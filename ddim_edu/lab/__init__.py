@@ -1,1 +1,0 @@
-"""The laboratory: data, checkpoints, recipes and training."""

@@ -1,0 +1,295 @@
+"""Saved models: one file from which everything is rebuilt.
+
+A checkpoint is a safetensors file. Its tensors are the averaged (EMA) weights and the schedule's betas; its metadata
+holds the network's configuration, what the network predicts (none said means eps), the recipe it was trained with, the
+step, and the version that wrote it.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from ddim_edu.files import replacing
+from ddim_edu.forward import EpsTheta, Prediction, said_to_eps
+from ddim_edu.models import foreign
+from ddim_edu.models.weightfile import CheckpointError, fill, fitting_together, read_weights, write_weights
+from ddim_edu.nets.unet import UNet, UNetConfig
+from ddim_edu.schedule import NoiseSchedule
+
+KIND = "unet"
+NAME = "checkpoint.safetensors"  # in a run folder
+SHIPPED = Path(__file__).parent.parent / "weights"  # models that come with the package
+
+
+class NoisePredictor(nn.Module):
+    """A network, whatever it says, as the noise predictor that samplers call.
+
+    Args:
+        network: What was trained.
+        prediction: What it says: eps, v or x0.
+        schedule: The noise schedule it was trained with.
+    """
+
+    def __init__(self, network: UNet, prediction: Prediction, schedule: NoiseSchedule) -> None:
+        super().__init__()
+        self.network, self.prediction, self.schedule = network, prediction, schedule
+
+    def forward(self, x_t: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The noise in ``x_t``, in its type; arguments as for :class:`~ddim_edu.nets.unet.UNet`."""
+        said = self.network(x_t, t, labels)
+        abar = 0.0 if self.prediction == "eps" else self.schedule.abar(t)
+        return said_to_eps(said, x_t, abar, self.prediction)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What :func:`load` returns.
+
+    Attributes:
+        network: The network with its averaged weights, in evaluation mode and without gradients. It says what
+            ``prediction`` names.
+        prediction: What the network was trained to predict: eps, v or x0.
+        config: The network's configuration.
+        schedule: The noise schedule it was trained with.
+        recipe: The recipe it was trained with, as plain values.
+        step: Number of training steps behind it.
+        path: The file it came from.
+        model: The noise predictor around the network, called as ``model(x_t, t)``; of any class unless it is given
+            labels.
+    """
+
+    network: UNet
+    prediction: Prediction
+    config: UNetConfig
+    schedule: NoiseSchedule
+    recipe: dict[str, Any]
+    step: int
+    path: Path
+    model: NoisePredictor = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", NoisePredictor(self.network, self.prediction, self.schedule).eval())
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images that the model makes."""
+        return (self.config.image_channels, self.config.image_size, self.config.image_size)
+
+    def of_pictures(self) -> Checkpoint:
+        """This model, for whom only one of pictures will do.
+
+        Raises:
+            CheckpointError: If it works in the latent space of an autoencoder.
+        """
+        if self.recipe.get("autoencoder") is not None:
+            raise CheckpointError(
+                f"{self.path} makes latents of sounds, not pictures; to hear them: python -m ddim_edu.apps sound"
+            )
+        return self
+
+    def eps_theta(self, labels: Tensor | int | None = None) -> EpsTheta:
+        """The model as a function of (x_t, t) alone, as samplers call it.
+
+        Args:
+            labels: ``(B,)`` int64, a class for each image of the batches to come; or one class for all; None is any
+                class.
+
+        Raises:
+            ValueError: When it is called with another number of images.
+        """
+        if labels is None:
+            return self.model
+
+        def eps_theta(x_t: Tensor, t: Tensor) -> Tensor:
+            classes = torch.as_tensor(labels, device=t.device)
+            if classes.numel() not in (1, len(t)):
+                raise ValueError(f"{classes.numel()} labels for a batch of {len(t)}; give one for all or one for each")
+            return self.model(x_t, t, classes.expand(t.shape))
+
+        return eps_theta
+
+
+def save(
+    path: Path | str,
+    weights: Mapping[str, Tensor],
+    config: UNetConfig,
+    schedule: NoiseSchedule,
+    *,
+    prediction: Prediction = "eps",
+    recipe: Mapping[str, Any] | None = None,
+    step: int = 0,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a checkpoint; the file is whole or not there.
+
+    Args:
+        path: The file to make or to replace.
+        weights: The network's ``state_dict()``.
+        config: Its configuration.
+        schedule: The schedule it was trained with.
+        prediction: What it predicts: eps, v or x0.
+        recipe: How it was trained, as values that JSON can hold.
+        step: Number of training steps behind it.
+        dtype: What to store the weights as, such as ``torch.float16`` for half the size; by default as they are.
+    """
+    tensors = {f"model.{name}": value.to("cpu", dtype) for name, value in weights.items()}
+    tensors["schedule.beta"] = schedule.beta[1:]
+    write_weights(
+        path,
+        KIND,
+        tensors,
+        {"config": asdict(config), "prediction": prediction, "recipe": dict(recipe or {}), "step": step},
+    )
+
+
+def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_size: int | None = None) -> Checkpoint:
+    """Read a model back.
+
+    Models of other libraries are read too (:mod:`ddim_edu.models.foreign`); a line on stderr then says what was
+    recognised.
+
+    Args:
+        name_or_path: The name of a model that comes with the package (such as ``"digits"``), a run folder, or a
+            checkpoint file. To read a folder that has the name of a shipped model, write ``"./digits"``. Or a folder of
+            diffusers with a ``UNet2DModel`` and its scheduler, such as ``python -m ddim_edu.export`` writes; or a
+            ``.pth`` or ``.ckpt`` of the official DDIM code.
+        device: Where to put the model.
+        image_size: Side of the images, for a file of the official code that doesn't show it.
+
+    Returns:
+        The model and what it was made with.
+
+    Raises:
+        CheckpointError: In one line, if there is no such checkpoint, or it is damaged, of another kind, or from a newer
+            version.
+    """
+    path = find(name_or_path)
+    if foreign.is_foreign(path):
+        return _load_foreign(path, device, image_size)
+    about, tensors = read_weights(path, KIND, "a checkpoint", remedy="copy it again, or train again")
+    with fitting_together(path):
+        config = UNetConfig(**about["config"])
+        prediction = about.get("prediction", "eps")  # files of older versions don't say
+        if prediction not in get_args(Prediction):
+            raise ValueError(
+                f"its network predicts {prediction!r}, and this version knows {', '.join(get_args(Prediction))}"
+            )
+        schedule = NoiseSchedule.from_betas(tensors.pop("schedule.beta"))
+        network = _network(config, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
+        recipe, step = dict(about["recipe"]), int(about["step"])
+    return Checkpoint(network, prediction, config, schedule, recipe, step, path)
+
+
+def _load_foreign(path: Path, device: torch.device | str, image_size: int | None) -> Checkpoint:
+    found = foreign.read(path, image_size)
+    network = _network(found.config, found.weights, device)
+    if os.environ.get("RANK", "0") == "0":  # of several processes, the first speaks
+        print(found.recognised, file=sys.stderr)
+    return Checkpoint(network, found.prediction, found.config, found.schedule, found.recipe, found.step, path)
+
+
+def _network(config: UNetConfig, weights: Mapping[str, Tensor], device: torch.device | str) -> UNet:
+    """A network ready for use."""
+    # Not on the meta device: the first embedding that is made there loads torch's compiler, which takes two seconds.
+    with torch.random.fork_rng(devices=[]):
+        network = UNet(config)
+    fill(network, weights, device)
+    if torch.device(device).type == "cpu":
+        network = network.to(memory_format=torch.channels_last)  # a third faster there
+    return network
+
+
+def find(name_or_path: Path | str) -> Path:
+    """The checkpoint file that a name, a run folder, a folder of diffusers or a path stands for.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    text, path = str(name_or_path), Path(name_or_path)
+    shipped = sorted(file.stem for file in SHIPPED.glob("*.safetensors"))
+    if text in shipped:
+        return SHIPPED / f"{text}.safetensors"
+    if path.is_dir():
+        if (path / NAME).is_file():
+            return path / NAME
+        weights = foreign.find_weights(path)
+        if weights is not None:
+            return weights
+        raise CheckpointError(
+            f"the folder {path} holds no {NAME} (and no unet/config.json): name one that a training run has written into"
+        )
+    if path.exists():
+        return path
+    models = f"shipped models: {', '.join(shipped)}" if shipped else "no models come with this version"
+    remedy = "python -m ddim_edu.train makes one in runs/"
+    raise CheckpointError(f"there is no checkpoint {text} ({models}; {remedy})")
+
+
+def ship(run: Path | str, name: str | None = None) -> Path:
+    """Put a trained model among those that come with the package, so that ``load(name)`` finds it: its averaged weights
+    in float16, and its training log beside them. (Float16 rounds a weight by 0.05% at most: less than the last steps of
+    training moved it.)
+
+    Args:
+        run: The run folder.
+        name: What to call it; by default as the folder.
+
+    Returns:
+        The file of the weights.
+    """
+    run = Path(run)
+    made = load(run / NAME)
+    path = SHIPPED / f"{name or run.name}.safetensors"
+    SHIPPED.mkdir(exist_ok=True)
+    about = {"prediction": made.prediction, "recipe": made.recipe, "step": made.step}
+    save(path, made.network.state_dict(), made.config, made.schedule, **about, dtype=torch.float16)
+    with replacing(path.with_suffix(".csv")) as temporary:
+        shutil.copyfile(run / "log.csv", temporary)
+    return path
+
+
+def training_log(name: str) -> dict[str, list[float]]:
+    """The training log of a shipped model: a list for each column of ``log.csv``, with nan where a line holds nothing.
+
+    Raises:
+        CheckpointError: If there is no such model, or it came without a log.
+    """
+    path = find(name).with_suffix(".csv")
+    if not path.is_file():
+        raise CheckpointError(f"{name} came without a training log")
+    with open(path, newline="", encoding="utf8") as file:
+        rows = list(csv.DictReader(file))
+    return {column: [float(row[column] or "nan") for row in rows] for column in rows[0]}
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device to compute on.
+
+    Args:
+        name: ``"auto"`` takes a GPU if there is one; otherwise a name that torch knows, such as ``"cpu"`` or
+            ``"cuda:1"``.
+
+    Raises:
+        ValueError: If the name is unknown, or this machine has no such device.
+    """
+    if name == "auto":
+        for kind, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
+            if there:
+                return torch.device(kind)
+        return torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ValueError(f"device {name!r} is not usable here: try auto or cpu") from None
+    return device

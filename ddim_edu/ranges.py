@@ -1,0 +1,101 @@
+"""Dataclasses of options that refuse what is out of range, whoever builds them: a command line, a file or a line of
+Python.
+
+A range stands where the type stands, and nowhere else::
+
+    @dataclass(frozen=True)
+    class Options(Checked):
+        steps: Positive = 20
+        label_dropout: Share = 0.0
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+
+
+class Range:
+    """What a number has to be: at least ``least``, at most ``most``, and finite.
+
+    Args:
+        least: the smallest number allowed.
+        most: the largest; None for no limit.
+        above: whether ``least`` itself is not allowed.
+    """
+
+    def __init__(self, least: float, most: float | None = None, *, above: bool = False) -> None:
+        self.least, self.most, self.above = least, most, above
+
+    def __contains__(self, value: float) -> bool:
+        fits = value > self.least if self.above else value >= self.least  # False for nan
+        return fits and math.isfinite(value) and (self.most is None or value <= self.most)
+
+    def __str__(self) -> str:
+        """The rest of a sentence that begins with "give": ``at least 1``."""
+        if self.most is not None:
+            return f"a number {'above' if self.above else 'from'} {self.least:g} {'up ' * self.above}to {self.most:g}"
+        return f"a number above {self.least:g}" if self.above else f"at least {self.least:g}"
+
+
+Positive = Annotated[int, Range(1)]
+NotNegative = Annotated[int, Range(0)]
+AboveZero = Annotated[float, Range(0, above=True)]
+Share = Annotated[float, Range(0, 1)]
+
+
+Eta = Annotated[float, Range(0)] | Literal["hat"]
+"""0 is DDIM (deterministic), 1 is DDPM, ``"hat"`` is DDPM with its larger noise."""
+Clip = Annotated[float, Range(0, above=True)] | Literal["off"]
+"""The bound of the predicted data at every step, or none."""
+
+
+class Checked:
+    """A dataclass that checks, when it is built, every field whose type names a :class:`Range`.
+
+    A field may be optional, a choice of types, or a tuple; the range holds for the numbers in it. What depends on two
+    fields belongs into :meth:`check`.
+
+    Raises:
+        ValueError: In one line, with the field's name and what it may be.
+    """
+
+    remedies: ClassVar[dict[str, str]] = {}
+    """What to say after a range, by field: ``{"clip": "or off"}``."""
+
+    def __post_init__(self) -> None:
+        for name, ranges in _ranges(type(self)).items():
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(number, bool) or not isinstance(number, int | float):
+                    continue
+                if not any(number in one for one in ranges):
+                    shown = f"{number:g}" if isinstance(number, float) else str(number)
+                    also = f", {self.remedies[name]}" if name in self.remedies else ""
+                    raise ValueError(f"{name} = {shown}: give {ranges[0]}{also}")
+        self.check()
+
+    def check(self) -> None:
+        """What depends on more than one field; ranges have been checked.
+
+        Raises:
+            ValueError: In one line.
+        """
+
+
+@cache
+def _ranges(options: type) -> dict[str, tuple[Range, ...]]:
+    """The ranges in the types of a dataclass, by field."""
+    hints = get_type_hints(options, include_extras=True)
+    found = {name: tuple(_within(hint)) for name, hint in hints.items()}
+    return {name: ranges for name, ranges in found.items() if ranges}
+
+
+def _within(hint: Any) -> list[Range]:
+    if get_origin(hint) is Annotated:
+        return [one for one in hint.__metadata__ if isinstance(one, Range)] + _within(get_args(hint)[0])
+    if get_origin(hint) in (Union, types.UnionType, tuple, list):
+        return [one for inner in get_args(hint) for one in _within(inner)]
+    return []

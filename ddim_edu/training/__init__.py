@@ -1,0 +1,1 @@
+"""Recipes, and what trains after them."""
