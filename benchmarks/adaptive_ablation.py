@@ -31,7 +31,8 @@ from ddim_edu.measuring.metrics import classifier_features, frechet_distance, ki
 from ddim_edu.measuring.statistics import holm, paired, summary
 from ddim_edu.models.checkpoint import Checkpoint, load
 from ddim_edu.models.classifiers import load_classifier
-from ddim_edu.sampler import generator_for, image_generators, sample
+from ddim_edu.randomness import generator_for, image_generators
+from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau
 from ddim_edu.training.recipes import RECIPES, Recipe, recipe_to_dict
 from ddim_edu.training.trainer import Trainer

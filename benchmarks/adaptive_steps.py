@@ -34,7 +34,8 @@ from ddim_edu.exact import GaussianMixture
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta, unmix_x0
 from ddim_edu.models.checkpoint import load
-from ddim_edu.sampler import ddim_path, ddim_step, generator_for
+from ddim_edu.randomness import generator_for
+from ddim_edu.sampler import ddim_path, ddim_step
 from ddim_edu.schedule import SPACINGS, NoiseSchedule, make_tau
 from ddim_edu.solvers import adaptive_ddim, dpm_solver_2m, heun, heun_path
 

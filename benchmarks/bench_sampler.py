@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ddim_edu.models.checkpoint import load, pick_device
 from ddim_edu.nets.unet import UNet
-from ddim_edu.sampler import image_generators, sample
+from ddim_edu.randomness import image_generators
+from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau
 from ddim_edu.training.recipes import RECIPES
 

@@ -40,7 +40,7 @@ from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, psnr, rec
 from ddim_edu.measuring.statistics import holm, paired, summary
 from ddim_edu.models.checkpoint import load
 from ddim_edu.models.classifiers import classifier_features
-from ddim_edu.sampler import generator_for
+from ddim_edu.randomness import generator_for
 from ddim_edu.schedule import make_tau
 
 N, SEED, BATCH = 200, 0, 50

@@ -19,7 +19,7 @@ from ddim_edu.measuring.features import inception
 from ddim_edu.measuring.metrics import kid
 from ddim_edu.models import checkpoint
 from ddim_edu.models.classifiers import load_classifier
-from ddim_edu.sampler import generator_for
+from ddim_edu.randomness import generator_for
 from ddim_edu.schedule import NoiseSchedule
 
 SAMPLES, S = 2000, 20

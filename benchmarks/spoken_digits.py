@@ -38,7 +38,7 @@ from ddim_edu.data.spectrograms import (
 )
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.models.checkpoint import load
-from ddim_edu.sampler import generator_for
+from ddim_edu.randomness import generator_for
 
 SEED = 0
 S_CHANGES = 20

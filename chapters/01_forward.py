@@ -25,7 +25,8 @@ from sklearn.datasets import load_sample_image
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.forward import q_step
 from ddim_edu.plotting import COLOURS, figure, image_row
-from ddim_edu.sampler import draw, sample
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 # %%

@@ -25,7 +25,7 @@ from ddim_edu.data.source import digits
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.forward import q_sample, q_step, unmix_x0
 from ddim_edu.plotting import figure, image_row
-from ddim_edu.sampler import draw
+from ddim_edu.randomness import draw
 from ddim_edu.schedule import NoiseSchedule
 
 # %%

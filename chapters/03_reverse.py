@@ -27,7 +27,8 @@ from ddim_edu.losses import draw_t, gamma_of_sigma, loss_simple
 from ddim_edu.nets.points import PointNet
 from ddim_edu.plotting import COLOURS, figure
 from ddim_edu.posterior import ddpm_posterior
-from ddim_edu.sampler import draw, sample
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 # %%
@@ -1090,7 +1091,7 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 # from ddim_edu.exercises import check
 # from ddim_edu.forward import unmix_x0
 # from ddim_edu.posterior import ddpm_posterior
-# from ddim_edu.sampler import draw
+# from ddim_edu.randomness import draw
 # from ddim_edu.schedule import NoiseSchedule
 #
 # schedule = NoiseSchedule.linear()

@@ -25,7 +25,8 @@ from ddim_edu.forward import q_sample, unmix_eps
 from ddim_edu.models.checkpoint import load
 from ddim_edu.plotting import figure
 from ddim_edu.posterior import ddpm_posterior, q_sigma, q_sigma_forward
-from ddim_edu.sampler import ddim_path, draw
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import ddim_path
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 # %%

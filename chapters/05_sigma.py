@@ -26,7 +26,8 @@ from ddim_edu.losses import gamma_of_sigma, loss_gamma
 from ddim_edu.models.checkpoint import load
 from ddim_edu.plotting import figure
 from ddim_edu.posterior import ddpm_posterior, q_sigma
-from ddim_edu.sampler import ddim_path, ddim_step, draw, sample
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import ddim_path, ddim_step, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 # %%
@@ -767,7 +768,8 @@ assert rms["slipped"] > 0.06 > 0.04 > rms["right"]
 # import torch
 # from ddim_edu.exact import GaussianMixture
 # from ddim_edu.exercises import check
-# from ddim_edu.sampler import ddim_step, draw
+# from ddim_edu.randomness import draw
+# from ddim_edu.sampler import ddim_step
 # from ddim_edu.schedule import NoiseSchedule, make_tau
 #
 # def sampler(eps_theta, x_T, schedule, tau, generator, eta_above=1.0):

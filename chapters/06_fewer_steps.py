@@ -35,7 +35,8 @@ from ddim_edu.losses import eps_error
 from ddim_edu.models.checkpoint import load
 from ddim_edu.plotting import COLOURS, figure, image_row
 from ddim_edu.posterior import q_sigma
-from ddim_edu.sampler import ddim_path, ddim_step, draw, sample
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import ddim_path, ddim_step, sample
 from ddim_edu.schedule import SPACINGS, NoiseSchedule, make_tau
 
 # %%

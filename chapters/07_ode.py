@@ -28,7 +28,8 @@ from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
 from ddim_edu.forward import q_sample, q_step
 from ddim_edu.models.checkpoint import load
 from ddim_edu.plotting import figure, image_row
-from ddim_edu.sampler import ddim_path, ddim_step, draw, invert
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import ddim_path, ddim_step, invert
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 # %%

@@ -45,7 +45,8 @@ from ddim_edu.losses import draw_t
 from ddim_edu.measuring.statistics import holm, paired, summary
 from ddim_edu.models.checkpoint import load
 from ddim_edu.plotting import figure
-from ddim_edu.sampler import ddim_path, ddim_step, draw
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import ddim_path, ddim_step
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.solvers import adaptive_ddim, heun_path
 

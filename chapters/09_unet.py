@@ -29,7 +29,8 @@ from ddim_edu.forward import q_sample
 from ddim_edu.models.checkpoint import load
 from ddim_edu.nets.unet import Attention, Block, UNet, UNetConfig
 from ddim_edu.plotting import figure
-from ddim_edu.sampler import draw, sample
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau
 from ddim_edu.training.recipes import RECIPES
 

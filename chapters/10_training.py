@@ -31,7 +31,7 @@ from ddim_edu.losses import draw_t, loss_simple
 from ddim_edu.models.checkpoint import load, training_log
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.plotting import COLOURS, figure
-from ddim_edu.sampler import draw, generator_for
+from ddim_edu.randomness import draw, generator_for
 from ddim_edu.schedule import NoiseSchedule
 from ddim_edu.training.recipes import RECIPES, Recipe, recipe_from_dict
 from ddim_edu.training.trainer import Trainer, changes
@@ -854,7 +854,7 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # from ddim_edu.training.recipes import RECIPES
 # from ddim_edu.losses import draw_t, loss_simple
 # from ddim_edu.nets.unet import UNet
-# from ddim_edu.sampler import draw
+# from ddim_edu.randomness import draw
 #
 # def spread(n, D):
 #     return (2 / (n * D)) ** 0.5
@@ -887,7 +887,7 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # from ddim_edu.exercises import check
 # from ddim_edu.losses import draw_t, loss_simple
 # from ddim_edu.nets.points import PointNet
-# from ddim_edu.sampler import draw
+# from ddim_edu.randomness import draw
 # from ddim_edu.schedule import NoiseSchedule
 #
 # def whole(losses, sizes):
@@ -918,7 +918,7 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # :label: ex-training-same-noise
 # *Break · two stars · 30 minutes*
 #
-# Somebody seeds the generator inside the loop, with the same number at every step, "to make the run reproducible". Train a network for points so, and with {py:func}`~ddim_edu.sampler.generator_for` and the step's number. What do the two training losses say, and what do the losses on fresh draws say?
+# Somebody seeds the generator inside the loop, with the same number at every step, "to make the run reproducible". Train a network for points so, and with {py:func}`~ddim_edu.randomness.generator_for` and the step's number. What do the two training losses say, and what do the losses on fresh draws say?
 # Take the mixture in the plane and 500 steps with 128 points. Hand in the last training loss of the first network, its loss on 5,000 fresh draws, and that of the second: `check("ex-training-same-noise", (own, unseen, honest))`.
 # ```
 #
@@ -932,7 +932,7 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # from ddim_edu.exercises import check
 # from ddim_edu.losses import draw_t, loss_simple
 # from ddim_edu.nets.points import PointNet
-# from ddim_edu.sampler import draw, generator_for
+# from ddim_edu.randomness import draw, generator_for
 # from ddim_edu.schedule import NoiseSchedule
 #
 # schedule = NoiseSchedule.cosine()
@@ -986,7 +986,7 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # from ddim_edu.models.checkpoint import load
 # from ddim_edu.data.source import digits
 # from ddim_edu.losses import draw_t
-# from ddim_edu.sampler import draw
+# from ddim_edu.randomness import draw
 #
 # data, trained = digits(), load("digits")
 # g = torch.Generator().manual_seed(0)

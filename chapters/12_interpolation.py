@@ -35,7 +35,8 @@ from ddim_edu.measuring.statistics import holm
 from ddim_edu.models.checkpoint import load
 from ddim_edu.models.classifiers import load_classifier
 from ddim_edu.plotting import figure
-from ddim_edu.sampler import draw, invert
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import invert
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 # %%

@@ -37,7 +37,8 @@ from ddim_edu.measuring.metrics import psnr
 from ddim_edu.measuring.statistics import paired
 from ddim_edu.models.checkpoint import load
 from ddim_edu.plotting import COLOURS, figure, image_row
-from ddim_edu.sampler import ddim_path, ddim_step, draw
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import ddim_path, ddim_step
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 # %% [markdown]

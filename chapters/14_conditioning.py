@@ -33,7 +33,7 @@ from ddim_edu.data.source import digits
 from ddim_edu.measuring.statistics import holm, paired, summary
 from ddim_edu.models.checkpoint import load
 from ddim_edu.plotting import COLOURS, figure
-from ddim_edu.sampler import draw, image_generators
+from ddim_edu.randomness import draw, image_generators
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 # %%

@@ -27,7 +27,8 @@ from ddim_edu.data import spectrograms as audio
 from ddim_edu.data.recordings import find_recording
 from ddim_edu.models.checkpoint import load
 from ddim_edu.plotting import COLOURS, figure
-from ddim_edu.sampler import draw, generator_for, invert, sample
+from ddim_edu.randomness import draw, generator_for
+from ddim_edu.sampler import invert, sample
 from ddim_edu.schedule import make_tau
 
 # %% [markdown]

@@ -11,16 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ddim_edu.forward import EpsTheta, over_batch, plus, predict, unmix_eps, unmix_x0
 from ddim_edu.posterior import place
+from ddim_edu.randomness import Generators, draw
 from ddim_edu.schedule import NoiseSchedule, check_eta, check_tau
-
-Generators = torch.Generator | Sequence[torch.Generator] | None
-_IMAGES = 1000  # first word of the keys of image_generators, far from the streams that training numbers
 
 
 @dataclass(frozen=True)
@@ -240,58 +237,6 @@ def _warn_of_the_last_step(schedule: NoiseSchedule, levels: list[int]) -> None:
         )
 
 
-def generator_for(seed: int, *key: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A random generator that is a function of the seed and a few more whole numbers, such as (stream, step).
-
-    What is drawn from it depends on nothing that was drawn before, so that work can be stopped, resumed, split and
-    batched at will.
-
-    Args:
-        seed: at least 0.
-        key: whole numbers at least 0. Different keys give unrelated streams: they are hashed, not added.
-        device: where the generator lives; the CPU's gives the same numbers on every machine.
-
-    Raises:
-        ValueError: if the seed is negative.
-    """
-    if seed < 0:
-        raise ValueError(f"seed = {seed} is negative; use 0 or more")
-    # As a spawn key: in a plain list of words a 0 at the end would not count.
-    (hashed,) = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
-    return torch.Generator(device).manual_seed(int(hashed >> np.uint64(1)))
-
-
-def image_generators(seed: int, start: int, stop: int, device: torch.device | str = "cpu") -> list[torch.Generator]:
-    """A generator for each image index in ``start..stop-1``: noise becomes a function of (seed, index) alone.
-
-    The same images come out whatever the batch size, the number of processes, or how many were asked for.
-
-    Args:
-        seed: at least 0.
-        start: first index.
-        stop: one past the last.
-        device: where the generators live.
-
-    Raises:
-        ValueError: if the seed is negative.
-    """
-    return [generator_for(seed, _IMAGES, i, device=device) for i in range(start, stop)]
-
-
-def draw(like: Tensor, generator: Generators = None) -> Tensor:
-    """Standard normal noise with the shape, type and device of ``like``, from one generator or from one for each
-    member.
-
-    Raises:
-        ValueError: if there are not as many generators as members of the batch.
-    """
-    if generator is None or isinstance(generator, torch.Generator):
-        return _normal(like.shape, like, generator)
-    if len(generator) != len(like):
-        raise ValueError(f"{len(generator)} generators for a batch of {len(like)}; give one, or one for each")
-    return torch.stack([_normal(like.shape[1:], like, g) for g in generator])
-
-
 def _noise_of_steps(like: Tensor, generator: Generators) -> Iterator[Tensor]:
     """Fresh noise for one step after another. Where each member has its own generator, 16 steps are drawn at a time:
     calls are dear.
@@ -300,12 +245,6 @@ def _noise_of_steps(like: Tensor, generator: Generators) -> Iterator[Tensor]:
         yield draw(like, generator)
     while True:
         yield from draw(like[:, None].expand(-1, 16, *like.shape[1:]), generator).unbind(1)
-
-
-def _normal(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
-    # Drawn where the generator lives, then moved: a CPU generator gives a GPU the noise that a CPU would have had.
-    device = like.device if generator is None else generator.device
-    return torch.randn(tuple(shape), generator=generator, dtype=like.dtype, device=device).to(like.device)
 
 
 def _arrive(

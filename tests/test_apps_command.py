@@ -18,7 +18,7 @@ from ddim_edu.measuring.metrics import psnr
 from ddim_edu.models.checkpoint import load, save
 from ddim_edu.models.classifiers import load_classifier
 from ddim_edu.nets.unet import UNet, UNetConfig
-from ddim_edu.sampler import image_generators
+from ddim_edu.randomness import image_generators
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 RESTORATIONS = ("inpaint", "upscale", "colourise")

@@ -24,7 +24,7 @@ from ddim_edu.data import source as data_module
 from ddim_edu.data.folder import default_cache_dir, read_image
 from ddim_edu.data.source import Shuffle, check_picture, digits, load_data, mirror, save_grid
 from ddim_edu.files import alone, check_writable, replacing
-from ddim_edu.sampler import generator_for
+from ddim_edu.randomness import generator_for
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -38,7 +38,8 @@ from ddim_edu.measuring.features import (
 )
 from ddim_edu.models.checkpoint import load, save
 from ddim_edu.nets.unet import UNet
-from ddim_edu.sampler import image_generators, sample
+from ddim_edu.randomness import image_generators
+from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau
 from ddim_edu.training.recipes import RECIPES, recipe_to_dict
 

@@ -22,7 +22,8 @@ from ddim_edu.exercises import KINDS, SKILLS, check, core, registry
 from ddim_edu.forward import unmix_eps
 from ddim_edu.nets.unet import Attention, UNet, UNetConfig
 from ddim_edu.posterior import place
-from ddim_edu.sampler import ddim_step, draw
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import ddim_step
 from ddim_edu.schedule import NoiseSchedule
 
 ROOT = Path(__file__).parent.parent

@@ -10,7 +10,8 @@ from ddim_edu.exact import GaussianMixture
 from ddim_edu.forward import q_sample
 from ddim_edu.losses import draw_t, loss_simple
 from ddim_edu.nets.points import PointNet
-from ddim_edu.sampler import draw, sample
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 

@@ -6,7 +6,8 @@ import torch
 
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.posterior import q_sigma
-from ddim_edu.sampler import ddim_path, ddim_step, draw, image_generators, invert, sample
+from ddim_edu.randomness import draw, image_generators
+from ddim_edu.sampler import ddim_path, ddim_step, invert, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 LINEAR = NoiseSchedule.linear()

@@ -26,7 +26,7 @@ from ddim_edu.models.checkpoint import load, save
 from ddim_edu.models.classifiers import load_classifier
 from ddim_edu.nets.autoencoder import Autoencoder, AutoencoderConfig
 from ddim_edu.nets.unet import UNet, UNetConfig
-from ddim_edu.sampler import generator_for
+from ddim_edu.randomness import generator_for
 from ddim_edu.sampler import sample as draw
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.training.recipes import RECIPES

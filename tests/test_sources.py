@@ -31,7 +31,8 @@ from ddim_edu.losses import gamma_of_sigma
 from ddim_edu.measuring.evaluation import PAPER_TABLE1, PAPER_TABLE2
 from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.posterior import ddpm_posterior, place, q_sigma, q_sigma_forward
-from ddim_edu.sampler import ddim_path, ddim_step, draw, sample
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import ddim_path, ddim_step, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.training.recipes import Recipe
 

@@ -12,7 +12,8 @@ import torch
 
 from ddim_edu.data.source import save_grid
 from ddim_edu.models.checkpoint import load
-from ddim_edu.sampler import ddim_path, draw, image_generators
+from ddim_edu.randomness import draw, image_generators
+from ddim_edu.sampler import ddim_path
 from ddim_edu.schedule import make_tau
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from ddim_edu.forward import EpsTheta, over_batch
-from ddim_edu.sampler import Generators, ddim_path, invert
+from ddim_edu.randomness import Generators
+from ddim_edu.sampler import ddim_path, invert
 from ddim_edu.schedule import NoiseSchedule
 
 

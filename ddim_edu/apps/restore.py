@@ -26,7 +26,8 @@ from torch import Tensor
 
 from ddim_edu.apps.operators import Mask, Operator
 from ddim_edu.forward import EpsTheta, mix
-from ddim_edu.sampler import Generators, ddim_path, draw, sample
+from ddim_edu.randomness import Generators, draw
+from ddim_edu.sampler import ddim_path, sample
 from ddim_edu.schedule import NoiseSchedule, check_tau
 
 

@@ -35,12 +35,12 @@ from ddim_edu.forward import EpsTheta
 from ddim_edu.measuring.evaluation import reference_images
 from ddim_edu.measuring.metrics import psnr, reconstruction_error
 from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
-from ddim_edu.sampler import ddim_path, draw, generator_for, invert
+from ddim_edu.randomness import Stream, draw, generator_for
+from ddim_edu.sampler import ddim_path, invert
 from ddim_edu.schedule import check_eta, make_tau
 
 PROG = "python -m ddim_edu.apps"
 SIDES = ("left", "right", "top", "bottom", "centre", "random")
-_STREAM = 2000  # first word of the keys of the noise drawn here, far from those of training and sampling
 
 Spacing = Literal["leading", "linspace", "trailing", "quadratic", "quadratic-full"]
 Clip = float | Literal["off"]
@@ -549,7 +549,7 @@ def checked(model: Checkpoint, label: int | str) -> int | None:
 
 def generators(seed: int, images: int, answers: int = 1) -> list[torch.Generator]:
     """A generator for each image of each answer: all first answers, then all second ones, and so on."""
-    return [generator_for(seed, _STREAM, i, k) for k in range(answers) for i in range(images)]
+    return [generator_for(seed, Stream.APPLY, i, k) for k in range(answers) for i in range(images)]
 
 
 def device_of(model: Checkpoint) -> torch.device:
@@ -580,7 +580,7 @@ def pictures(model: Checkpoint, options: Common, wanted: int = 8) -> Tensor:
     wanted = options.n or wanted
     if wanted > len(held):
         raise ValueError(f"n = {wanted}: {model.recipe['data']} holds out {len(held):,} images")
-    chosen = torch.randperm(len(held), generator=generator_for(options.seed, _STREAM))[:wanted]
+    chosen = torch.randperm(len(held), generator=generator_for(options.seed, Stream.APPLY))[:wanted]
     return held[chosen].float() / 127.5 - 1
 
 
@@ -658,7 +658,7 @@ def missing_of(model: Checkpoint, mask: str, seed: int) -> Tensor:
     missing = torch.zeros(size, size, dtype=torch.bool)
     half, quarter = size // 2, size // 4
     if mask == "random":
-        missing = torch.rand(size, size, generator=generator_for(seed, _STREAM + 1)) < 0.75
+        missing = torch.rand(size, size, generator=generator_for(seed, Stream.MASK)) < 0.75
     elif mask in SIDES:
         rows, columns = {
             "left": (slice(None), slice(half)),

@@ -22,7 +22,8 @@ from ddim_edu.data.source import check_picture, save_grid
 from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
 from ddim_edu.models.precision import choose, in_precision
 from ddim_edu.processes import gather, is_first_process, own_device, process_count, process_index
-from ddim_edu.sampler import ddim_path, image_generators
+from ddim_edu.randomness import image_generators
+from ddim_edu.sampler import ddim_path
 from ddim_edu.sampler import sample as draw
 from ddim_edu.schedule import check_eta, make_tau
 

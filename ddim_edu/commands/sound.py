@@ -29,7 +29,8 @@ from ddim_edu.forward import EpsTheta
 from ddim_edu.models.autoencoders import SavedAutoencoder, load_autoencoder
 from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
 from ddim_edu.models.classifiers import load_classifier
-from ddim_edu.sampler import generator_for, sample
+from ddim_edu.randomness import Stream, generator_for
+from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau
 
 PROG = "python -m ddim_edu.apps sound"
@@ -39,7 +40,6 @@ SHIPPED = (10, 6)  # words and speakers that the shipped classifiers know
 # the network's error there.
 CLIP = 4.0
 PAUSE = 1600  # samples between two sounds of a file
-_STREAM = 3000  # first word of the keys of the noise drawn here, far from those of training and sampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         voices = Voices(load(options.checkpoint, pick_device(options.device)))
         began = time.perf_counter()
         pictures, said = (speak if options.input is None else change)(voices, options)
-        sounds = to_sound(pictures.cpu(), generator=generator_for(options.seed, _STREAM, 1))
+        sounds = to_sound(pictures.cpu(), generator=generator_for(options.seed, Stream.SOUND, 1))
         pause = torch.zeros(len(sounds), PAUSE)
         write_wav(options.out, torch.cat([sounds, pause], 1).flatten()[:-PAUSE])
     except (ValueError, OSError) as error:
@@ -252,7 +252,7 @@ def speak(voices: Voices, options: SoundOptions) -> tuple[Tensor, str]:
         names = [f"{w} {s}" for w, s in zip(words, speakers)]
     elif options.word or options.speaker:
         voices.label(options.word, options.speaker)  # says what is wrong
-    generators = [generator_for(options.seed, _STREAM, 0, i) for i in range(n)]
+    generators = [generator_for(options.seed, Stream.SOUND, 0, i) for i in range(n)]
     with Bar(voices, options.steps * (2 if labels is not None and options.scale not in (0, 1) else 1)):
         pictures = voices.speak(labels, n, options.steps, scale=options.scale, eta=options.eta, generator=generators)
     _show(pictures, options)

@@ -26,12 +26,11 @@ from ddim_edu.data.source import ImageData, Shuffle, load_data, shifted
 from ddim_edu.files import check_writable
 from ddim_edu.models import autoencoders
 from ddim_edu.nets.autoencoder import Autoencoder, AutoencoderConfig
-from ddim_edu.sampler import generator_for
+from ddim_edu.randomness import Stream, generator_for
 
 PROG = "python -m ddim_edu.commands.train_autoencoder"
 
 # Second word of the random streams' keys, after the seed; 0 is the shuffling of Shuffle.
-_STREAM_STEP, _STREAM_INIT = 1, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,13 +92,13 @@ def train_autoencoder(recipe: AutoencoderRecipe, data: ImageData) -> Autoencoder
     steps = max(1, recipe.epochs * len(data.train) // recipe.batch)
     order = Shuffle(len(data.train), recipe.batch, recipe.seed)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator_for(recipe.seed, _STREAM_INIT).initial_seed())
+        torch.manual_seed(generator_for(recipe.seed, Stream.INIT).initial_seed())
         model = Autoencoder(config).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     rise = max(1.0, 0.05 * steps)
     bar = tqdm(range(steps), unit="step", disable=None, leave=False)
     for step in bar:
-        generator = generator_for(recipe.seed, _STREAM_STEP, step)
+        generator = generator_for(recipe.seed, Stream.STEP, step)
         x = data.floats(data.train[order(step)])
         if recipe.shift:
             right = torch.randint(-recipe.shift, recipe.shift + 1, (len(x),), generator=generator)

@@ -24,12 +24,11 @@ from ddim_edu.data.source import ImageData, Shuffle, load_data, mirror, shifted
 from ddim_edu.files import check_writable
 from ddim_edu.models import classifiers
 from ddim_edu.nets.classifier import Classifier, ClassifierConfig
-from ddim_edu.sampler import generator_for
+from ddim_edu.randomness import Stream, generator_for
 
 PROG = "python -m ddim_edu.commands.train_classifier"
 
 # Second word of the random streams' keys, after the seed; 0 is the shuffling of Shuffle.
-_STREAM_STEP, _STREAM_INIT = 1, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +140,7 @@ def train_classifier(recipe: ClassifierRecipe, data: ImageData) -> Classifier:
     steps = recipe.epochs * len(data.train) // recipe.batch
     order = Shuffle(len(data.train), recipe.batch, recipe.seed)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator_for(recipe.seed, _STREAM_INIT).initial_seed())
+        torch.manual_seed(generator_for(recipe.seed, Stream.INIT).initial_seed())
         model = Classifier(config).to(memory_format=torch.channels_last).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
         rise = 0.2 * steps
@@ -152,7 +151,7 @@ def train_classifier(recipe: ClassifierRecipe, data: ImageData) -> Classifier:
             ),
         )
         for step in tqdm(range(steps), unit="step", disable=None, leave=False):
-            generator = generator_for(recipe.seed, _STREAM_STEP, step)
+            generator = generator_for(recipe.seed, Stream.STEP, step)
             which = order(step)
             x, y = data.floats(data.train[which]), data.train_labels[which]
             if recipe.shift:

@@ -32,7 +32,7 @@ from ddim_edu.data.folder import fit, read_folder
 from ddim_edu.data.recordings import holds_sounds, read_sounds
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.models.autoencoders import SavedAutoencoder
-from ddim_edu.sampler import generator_for
+from ddim_edu.randomness import Stream, generator_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -531,7 +531,7 @@ class Shuffle:
 
     def _permutation(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
-            order = torch.randperm(self.n, generator=generator_for(self.seed, 0, epoch))
+            order = torch.randperm(self.n, generator=generator_for(self.seed, Stream.ORDER, epoch))
             self._epoch, self._order = epoch, order
         return self._order
 

@@ -36,11 +36,11 @@ from ddim_edu.measuring.metrics import frechet_distance, kid, precision_recall, 
 from ddim_edu.models.checkpoint import Checkpoint
 from ddim_edu.models.precision import choose, in_precision
 from ddim_edu.processes import gather, process_count, process_index
-from ddim_edu.sampler import ddim_path, generator_for, image_generators, invert, sample
+from ddim_edu.randomness import Stream, generator_for, image_generators
+from ddim_edu.sampler import ddim_path, invert, sample
 from ddim_edu.schedule import check_eta, make_tau
 
 FORMAT = 1  # of the results; raise it when an older reader would misread them
-_KID, _ORDER = 901, 902  # first words of the keys of random subsets and orders
 
 # DDIM's Table 1, CIFAR-10: FID by eta and S, of 50,000 samples against the training images.
 PAPER_TABLE1 = {
@@ -373,7 +373,7 @@ def measure_images(
     """
     sizes = check_sizes(sizes, len(images), name)
     about = {"name": name, "images": len(images), "sha256": sha256_of_images(images), "order": seed}
-    images, n = images[torch.randperm(len(images), generator=generator_for(seed, _ORDER))], sizes[-1]
+    images, n = images[torch.randperm(len(images), generator=generator_for(seed, Stream.REAL_ORDER))], sizes[-1]
     parts = Parts(
         folder / f"{about['sha256'][:16]}-{features.sha256[:16]}-{seed}", about | {"features": features.sha256}
     )
@@ -431,7 +431,7 @@ def _compared(
         }
         if size >= 2:
             name = "kid" if features.name == INCEPTION else "kernel_distance"
-            values = kid(found, reference.features, **subsets, generator=generator_for(seed, _KID))
+            values = kid(found, reference.features, **subsets, generator=generator_for(seed, Stream.KID))
             result[name], result[f"{name}_standard_error"] = values
         if min(n, len(reference.features)) > 3:
             result["precision"], result["recall"] = _precision_recall(found, reference.features, features)

@@ -53,7 +53,8 @@ from ddim_edu.models import checkpoint
 from ddim_edu.models.autoencoders import load_autoencoder
 from ddim_edu.models.precision import Precision, choose, gradient_seconds, is_large
 from ddim_edu.nets.unet import UNet
-from ddim_edu.sampler import generator_for, sample
+from ddim_edu.randomness import Stream, generator_for
+from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau
 from ddim_edu.training.recipes import Recipe, recipe_from_dict, recipe_to_dict
 
@@ -66,7 +67,6 @@ COMPILE_FROM = 3600  # seconds that a run should last on a CPU to be compiled th
 HELDOUT_DRAWS = 5  # (t, eps) pairs per held-out image
 
 # Second word of the random streams' keys, after the seed; 0 is the shuffling of Shuffle.
-_STREAM_STEP, _STREAM_INIT, _STREAM_HELDOUT, _STREAM_GRID = 1, 2, 3, 4
 
 # What may differ between a run and its continuation: how long and how often, but nothing that the weights so far depend
 # on.
@@ -154,7 +154,7 @@ class Trainer:
     ) -> None:
         self.recipe, self.folder, self.data_dir = recipe, folder, data_dir
         with torch.random.fork_rng(devices=[]):  # layers draw their first weights from torch's own generator
-            torch.manual_seed(generator_for(recipe.seed, _STREAM_INIT).initial_seed())
+            torch.manual_seed(generator_for(recipe.seed, Stream.INIT).initial_seed())
             # Measured on two cores with the digits' network: channels-last convolutions are a third faster.
             model = UNet(recipe.unet).to(memory_format=torch.channels_last)
         # Several processes are to choose alike, and so do without a trial.
@@ -403,7 +403,7 @@ class Trainer:
         tau = make_tau(self.schedule.T, min(S, self.schedule.T))
         n = n or (GRID_IMAGES if self.recipe.unet.image_size <= 64 else GRID_IMAGES // 4)
         shape = (n, *self.data.train.shape[1:])
-        generator = generator_for(self.recipe.seed, _STREAM_GRID)
+        generator = generator_for(self.recipe.seed, Stream.GRID)
         classes = min(8, self.recipe.unet.classes)  # a row of each, where the grid has eight
         labels = torch.arange(n, device=self.device) * classes // n if classes else None
         clip = 1.0 if self.recipe.autoencoder is None else None  # latents have no bounds
@@ -448,7 +448,7 @@ class Trainer:
 
     def _train_step(self) -> tuple[float, Tensor, Tensor]:
         recipe, device = self.recipe, self.device
-        generator = generator_for(recipe.seed, _STREAM_STEP, self.step, device=device)
+        generator = generator_for(recipe.seed, Stream.STEP, self.step, device=device)
         t = draw_t(recipe.batch, recipe.T, generator=generator, antithetic=recipe.antithetic, device=device)
         eps = torch.randn((recipe.batch, *self.data.train.shape[1:]), generator=generator, device=device)
         chosen = self.shuffle(self.step)
@@ -519,10 +519,10 @@ class Trainer:
 
     def _fixed_draws(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Held-out images, each at several levels that together cover 1..T evenly, with their noise."""
-        chosen = fair_sample(self.data.heldout_labels, HELDOUT_MOST, generator_for(0, _STREAM_HELDOUT, 0))
+        chosen = fair_sample(self.data.heldout_labels, HELDOUT_MOST, generator_for(0, Stream.HELDOUT, 0))
         x = self.data.floats(self.data.heldout[chosen].to(self.device))
         x = x.repeat(HELDOUT_DRAWS, *[1] * (x.ndim - 1))
-        generator = generator_for(0, _STREAM_HELDOUT)  # not the recipe's seed: runs are to be compared
+        generator = generator_for(0, Stream.HELDOUT)  # not the recipe's seed: runs are to be compared
         t = torch.linspace(1, self.recipe.T, len(x)).round().long()[torch.randperm(len(x), generator=generator)]
         labels = (
             self.data.heldout_labels[chosen].repeat(HELDOUT_DRAWS).to(self.device) if self.recipe.unet.classes else None

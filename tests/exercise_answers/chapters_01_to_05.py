@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ddim_edu.forward import eps_to_v, mix, unmix_eps, unmix_x0, v_to_eps
 from ddim_edu.posterior import place, q_sigma
-from ddim_edu.sampler import ddim_path, ddim_step, draw
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import ddim_path, ddim_step
 from ddim_edu.schedule import NoiseSchedule
 from exercise_answers.forms import array_functions, numbers, scalar_functions, tables
 
