@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.measuring.evaluation import model_about
 from ddim_edu.measuring.features import to_uint8
+from ddim_edu.measuring.result import model_about
 from ddim_edu.models.checkpoint import load
 from ddim_edu.models.classifiers import load_classifier
 from ddim_edu.sampling import Sampler, Sampling

@@ -14,26 +14,20 @@ import torch
 
 from ddim_edu.commands import evaluate
 from ddim_edu.files import alone, sha256_of
-from ddim_edu.measuring import evaluation
-from ddim_edu.measuring.evaluation import (
-    differences,
-    fit_power,
-    measure,
-    reconstruct,
-    reference_images,
-    reference_of,
-)
-from ddim_edu.measuring.features import (
-    Features,
+from ddim_edu.measuring import fid
+from ddim_edu.measuring.features import Features, inception, small, to_uint8
+from ddim_edu.measuring.reconstruction import power_law_exponent, reconstruct
+from ddim_edu.measuring.reference import (
     Parts,
     Statistics,
-    inception,
     read_statistics,
-    small,
+    real_images,
+    reference_images,
+    reference_of,
     statistics_of,
-    to_uint8,
     write_statistics,
 )
+from ddim_edu.measuring.result import differences, read_result
 from ddim_edu.models.checkpoint import load, save
 from ddim_edu.nets.unet import UNet
 from ddim_edu.randomness import image_generators
@@ -88,7 +82,7 @@ def test_pictures_are_rounded_as_saved():
 def test_a_set_against_itself_is_at_no_distance(classifier, tmp_path):
     images = reference_images(load("digits"), "train")
     reference = reference_of(images, "train", classifier, tmp_path)
-    assert evaluation.distance(statistics_of(reference.features), reference.statistics, classifier) < 1e-3
+    assert fid.distance(statistics_of(reference.features), reference.statistics, classifier) < 1e-3
 
 
 def test_both_frechet_distances_are_one_formula():
@@ -99,7 +93,7 @@ def test_both_frechet_distances_are_one_formula():
     a = statistics_of(torch.randn(500, 20, generator=g) @ mixing)
     b = statistics_of(torch.randn(500, 20, generator=g) @ mixing.T + 0.3)
     found = [
-        evaluation.distance(a, b, Features(name, "", 20, 0, lambda x: x)) for name in ("inception", "classifier-x")
+        fid.distance(a, b, Features(name, "", 20, 0, lambda x: x)) for name in ("inception", "classifier-x")
     ]
     assert found[0] == pytest.approx(found[1], rel=1e-6) and found[0] > 1
 
@@ -162,13 +156,13 @@ def test_reconstruction_by_hand(tiny):
 
 
 def test_power_law():
-    p, se = fit_power([10, 20, 50, 100], [3 / S**2 for S in (10, 20, 50, 100)])
+    p, se = power_law_exponent([10, 20, 50, 100], [3 / S**2 for S in (10, 20, 50, 100)])
     assert p == pytest.approx(2) and se < 1e-6
-    p, se = fit_power([1, 2, 4], [8.0, 3.0, 2.0])
+    p, se = power_law_exponent([1, 2, 4], [8.0, 3.0, 2.0])
     x, y = np.log([1, 2, 4]), np.log([8, 3, 2])
     assert p == pytest.approx(-np.polyfit(x, y, 1)[0])
     with pytest.raises(ValueError, match="needs three"):
-        fit_power([1, 2], [1.0, 0.5])
+        power_law_exponent([1, 2], [1.0, 0.5])
 
 
 # ---------------------------------------------------------------- results, and going on
@@ -250,7 +244,7 @@ def test_several_processes_find_the_same(tiny, tmp_path):
     ]
     root = Path(__file__).parent.parent
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    code = "import sys, ddim_edu.measuring.features as f, ddim_edu.evaluate as e; f.Parts.SIZE = 40; sys.exit(e.main())"
+    code = "import sys, ddim_edu.measuring.reference as f, ddim_edu.evaluate as e; f.Parts.SIZE = 40; sys.exit(e.main())"
     script = tmp_path / "small_parts.py"
     script.write_text(code)
     command[-2:] = [str(script)]
@@ -266,7 +260,7 @@ def test_table1_goes_on_cell_by_cell(tiny, tmp_path, monkeypatch, capsys):
     out = tmp_path / "t.json"
     words = ["table1", tiny, "--out", out, "--device", "cpu", "-n", 70, "--seeds", 2]
     words += ["--steps", 2, 3, "--etas", 0, "hat", "--spacings", "leading", "quadratic"]
-    measured, real, most = [], evaluation.measure, 5
+    measured, real, most = [], fid.measure, 5
 
     def counted(sampler, sampling, *args, **kwargs):
         if len(measured) == most:
@@ -274,7 +268,7 @@ def test_table1_goes_on_cell_by_cell(tiny, tmp_path, monkeypatch, capsys):
         measured.append((sampling.spacing, sampling.steps, sampling.eta, sampling.seed))
         return real(sampler, sampling, *args, **kwargs)
 
-    monkeypatch.setattr(evaluation, "measure", counted)
+    monkeypatch.setattr(evaluate, "measure", counted)
     with pytest.raises(Killed):
         run(*words)
     assert len(json.loads(out.read_text())["rows"]) == 5
@@ -365,21 +359,21 @@ def test_images_against_themselves_and_the_other_part(tmp_path, classifier, caps
     assert same["result"]["precision"] == same["result"]["recall"] == 1
     assert "not FID" in capsys.readouterr().out and same["model"] is None
     other = images_of(tmp_path / "other.json")
-    train, test = (classifier.compute(evaluation.real_images("digits", part)) for part in ("train", "test"))
-    by_hand = evaluation.distance(statistics_of(test), statistics_of(train), classifier)
+    train, test = (classifier.compute(real_images("digits", part)) for part in ("train", "test"))
+    by_hand = fid.distance(statistics_of(test), statistics_of(train), classifier)
     assert other["result"]["classifier_distance"] == pytest.approx(by_hand, rel=1e-4)
     assert other["command"] == f"python -m ddim_edu.evaluate images digits --out {tmp_path / 'other.json'}"
 
 
 def test_more_images_later_compute_only_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(Parts, "SIZE", 50)
-    real, computed = evaluation._in_batches, []
+    real, computed = Features.in_batches, []
 
     def counted(features, images, batch):
         computed.append(len(images))
         return real(features, images, batch)
 
-    monkeypatch.setattr(evaluation, "_in_batches", counted)
+    monkeypatch.setattr(Features, "in_batches", counted)
     words = ["--cache-dir", tmp_path / "cache", "--seed", 3]
     few = images_of(tmp_path / "r.json", "-n", 100, *words)
     assert sum(computed) == 1597 + 100
@@ -410,7 +404,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("table*.json")), ids=lambda path: path.stem)
 def test_committed_tables_are_of_the_models_that_are_shipped(path):
     """Who replaces weights has to measure again."""
-    result = evaluate.read_result(path)
+    result = read_result(path)
     shipped = ROOT / "ddim_edu" / "weights"
     assert result["model"]["sha256"] == sha256_of(shipped / f"{result['model']['checkpoint']}.safetensors")
     features = result["protocol"].get("features")
@@ -422,7 +416,7 @@ def test_committed_tables_are_of_the_models_that_are_shipped(path):
 
 
 def test_committed_fid_of_real_images_is_the_known_one():
-    result = evaluate.read_result(ROOT / "results" / "fid_cifar10_train_test.json")
+    result = read_result(ROOT / "results" / "fid_cifar10_train_test.json")
     values = {row["n"]: row["fid"] for row in result["by_n"]}
     assert values[1000] == pytest.approx(30.946, abs=1e-2) and list(values.values()) == sorted(
         values.values(), reverse=True
@@ -553,9 +547,9 @@ def test_statistics_must_be_finite(tmp_path):
 def test_measure_needs_a_folder_of_its_own_protocol(tiny, classifier, tmp_path):
     sampler = Sampler(load(tiny), 50)
     reference = reference_of(reference_images(load(tiny), "test"), "test", classifier, tmp_path / "ref")
-    measure(sampler, Sampling(n=70, steps=2), classifier, reference, tmp_path / "parts")
+    fid.measure(sampler, Sampling(n=70, steps=2), classifier, reference, tmp_path / "parts")
     with pytest.raises(ValueError, match="parts of another protocol"):
-        measure(sampler, Sampling(n=70, steps=3), classifier, reference, tmp_path / "parts")
+        fid.measure(sampler, Sampling(n=70, steps=3), classifier, reference, tmp_path / "parts")
 
 
 def test_nothing_else_is_replaced(tmp_path, capsys):

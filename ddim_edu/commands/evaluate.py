@@ -240,8 +240,8 @@ def fid(options: FidOptions, file: ResultFile, device: torch.device) -> None:
     model = load(options.checkpoint, device).of_pictures()
     data = str(model.recipe.get("data"))
     features = features_for(options.features, data, options.inception_weights, device)
-    sampling = replace(options, n=options.n or features.usual_n)
-    sampling.check_with(model)
+    options.check_with(model)
+    sampling = replace(options, n=options.n or features.usual_n, label=options.label if model.config.classes else "any")
     sampler = Sampler(model, options.batch_on(device), options.precision)
     real = partial(reference_images, model, data_dir=options.data_dir)
     reference = reference_for(options.reference, real, data, features, options.kept)
@@ -262,9 +262,9 @@ def table1(options: Table1Options, file: ResultFile, device: torch.device) -> No
     model = load(options.checkpoint, device).of_pictures()
     data = str(model.recipe.get("data"))
     features = features_for(options.features, data, options.inception_weights, device)
-    n = options.n or features.usual_n
+    n, label = options.n or features.usual_n, options.label if model.config.classes else "any"
     cells = [
-        Sampling(n, steps, eta, spacing, options.clip, options.seed + k, options.label)
+        Sampling(n, steps, eta, spacing, options.clip, options.seed + k, label)
         for spacing in options.spacings
         for steps in options.steps
         for eta in options.etas

@@ -84,13 +84,11 @@ def measure(
         in_features += time.perf_counter() - since
         return found
 
-    fresh, calls, drawn = sum(j - i for i, j in parts.missing(n)), sampler.calls, sampler.drawn
+    fresh = sum(j - i for i, j in parts.missing(n))
     found = parts.fill(n, make, tick, sampler.device.type)
-    seconds = time.perf_counter() - began
-    calls, drawn = sampler.calls - calls, sampler.drawn - drawn
-    on = sampler.device
+    seconds, on = time.perf_counter() - began, sampler.device
     cost = {
-        "network_calls_per_image": calls // drawn if drawn and calls % drawn == 0 else drawn and calls / drawn,
+        "network_calls_per_image": sampler.calls_per_image(sampling),
         "images_drawn": fresh,
         "seconds": round(seconds, 3),
         "share_of_features": round(in_features / seconds, 3) if fresh else None,
