@@ -92,9 +92,7 @@ def test_both_frechet_distances_are_one_formula():
     mixing = torch.randn(20, 20, generator=g)
     a = statistics_of(torch.randn(500, 20, generator=g) @ mixing)
     b = statistics_of(torch.randn(500, 20, generator=g) @ mixing.T + 0.3)
-    found = [
-        fid.distance(a, b, Features(name, "", 20, 0, lambda x: x)) for name in ("inception", "classifier-x")
-    ]
+    found = [fid.distance(a, b, Features(name, "", 20, 0, lambda x: x)) for name in ("inception", "classifier-x")]
     assert found[0] == pytest.approx(found[1], rel=1e-6) and found[0] > 1
 
 
@@ -244,7 +242,9 @@ def test_several_processes_find_the_same(tiny, tmp_path):
     ]
     root = Path(__file__).parent.parent
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    code = "import sys, ddim_edu.measuring.reference as f, ddim_edu.evaluate as e; f.Parts.SIZE = 40; sys.exit(e.main())"
+    code = (
+        "import sys, ddim_edu.measuring.reference as f, ddim_edu.evaluate as e; f.Parts.SIZE = 40; sys.exit(e.main())"
+    )
     script = tmp_path / "small_parts.py"
     script.write_text(code)
     command[-2:] = [str(script)]

@@ -246,9 +246,7 @@ def fid(options: FidOptions, file: ResultFile, device: torch.device) -> None:
     real = partial(reference_images, model, data_dir=options.data_dir)
     reference = reference_for(options.reference, real, data, features, options.kept)
     with progress(sampling.n, "image", "drawing") as bar:
-        result = measure(
-            sampler, sampling, features, reference, file.parts, begin=file.begin, tick=bar.update
-        )
+        result = measure(sampler, sampling, features, reference, file.parts, begin=file.begin, tick=bar.update)
     file.finish(result)
     show(file, *describe(result))
 

@@ -68,7 +68,9 @@ def read_result(path: Path | str) -> dict[str, Any]:
     except OSError as error:
         raise ValueError(f"can't read {path} ({first_line(error)})") from None
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path} exists and is not a result of python -m ddim_edu.evaluate: choose another file") from None
+        raise ValueError(
+            f"{path} exists and is not a result of python -m ddim_edu.evaluate: choose another file"
+        ) from None
     if found != FORMAT:
         raise ValueError(f"{path} has format {found}, and this ddim_edu reads {FORMAT}: measure again")
     return result
