@@ -11,8 +11,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ddim_edu.data.folder import default_cache_dir
-from ddim_edu.data.source import ImageData, fair_sample
+from ddim_edu.data.batches import fair_sample
+from ddim_edu.data.cache import default_cache_dir
+from ddim_edu.data.source import ImageData
 from ddim_edu.losses import eps_error
 from ddim_edu.measuring.evaluation import Sampler, Sampling, reference_of
 from ddim_edu.measuring.features import inception

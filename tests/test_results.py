@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddim_edu.data.source import load_data
+from ddim_edu.data.registry import load_data
 from ddim_edu.measuring.evaluation import (
     Sampler,
     Sampling,

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddim_edu.commands.options import fail, parse
-from ddim_edu.data.source import check_picture, save_grid
+from ddim_edu.data.pictures import check_picture, save_grid
 from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
 from ddim_edu.models.precision import choose, in_precision
 from ddim_edu.processes import gather, is_first_process, own_device, process_count, process_index
