@@ -42,7 +42,8 @@ from torch import Tensor
 
 import ddim_edu
 from ddim_edu.apps.interpolate import angle, decode, direction, lerp, move, slerp
-from ddim_edu.data.source import ImageData, digits, fashion_mnist
+from ddim_edu.data.named import digits, fashion_mnist
+from ddim_edu.data.source import ImageData
 from ddim_edu.exact import Gaussian
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, sharpness

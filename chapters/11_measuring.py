@@ -23,8 +23,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ddim_edu.data.source import digits
-from ddim_edu.measuring.features import small, to_uint8
+from ddim_edu.data.named import digits
+from ddim_edu.data.pictures import to_uint8
+from ddim_edu.measuring.features import small
 from ddim_edu.measuring.metrics import frechet_distance, kid, mean_and_cov, precision_recall
 from ddim_edu.measuring.reconstruction import power_law_exponent
 from ddim_edu.measuring.reference import real_images

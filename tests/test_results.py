@@ -21,8 +21,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddim_edu.data.source import load_data
-from ddim_edu.measuring.features import small, to_uint8
+from ddim_edu.data.pictures import to_uint8
+from ddim_edu.data.registry import load_data
+from ddim_edu.measuring.features import small
 from ddim_edu.measuring.fid import drawn_by, protocol_of
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov
 from ddim_edu.measuring.reconstruction import reconstruct

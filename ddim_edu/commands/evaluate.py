@@ -9,12 +9,9 @@ done; 2 called wrongly (one line on stderr says what); 130 stopped by Ctrl-C.
 
 from __future__ import annotations
 
-import shlex
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -22,8 +19,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 import tyro
 
-from ddim_edu.commands.options import CheckpointName, carry_out, closest, fail, parse
-from ddim_edu.data.folder import default_cache_dir
+from ddim_edu.commands.options import CheckpointName, carry_out, closest, command_line, fail, parse, plain_warnings
+from ddim_edu.data.cache import default_cache_dir
 from ddim_edu.files import replacing
 from ddim_edu.measuring.features import features_for
 from ddim_edu.measuring.fid import check_sizes, measure, measure_images, protocol_of
@@ -31,11 +28,11 @@ from ddim_edu.measuring.reconstruction import reconstruct, round_trip_protocol
 from ddim_edu.measuring.reference import real_images, reference_for, reference_images
 from ddim_edu.measuring.result import ResultFile, differences, heading, read_result
 from ddim_edu.measuring.tables import PAPER_TABLE1, PAPER_TABLE2, describe, table_of_etas, table_of_round_trips
-from ddim_edu.models.checkpoint import load, pick_device
+from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
 from ddim_edu.processes import is_first_process, own_device, progress
 from ddim_edu.ranges import Checked, Clip, Eta, NotNegative, Positive
 from ddim_edu.sampling import Sampler, Sampling
-from ddim_edu.schedule import Spacing, make_tau
+from ddim_edu.schedule import Spacing
 
 PROG = "python -m ddim_edu.evaluate"
 RECONSTRUCTION_STEPS = (10, 20, 50, 100, 200, 500, 1000)
@@ -48,6 +45,7 @@ class Machine(Checked):
 
     subject: ClassVar[str]  # the option without a name, and what to say where it is missing
     without: ClassVar[str]
+    tabled: ClassVar[bool] = False  # whether the result is a table, with a picture beside it
 
     # The result, as JSON. A command that was stopped goes on when it is called again with the same --out.
     out: Path = Path("result.json")
@@ -123,6 +121,8 @@ class FidOptions(Comparing, Sampling):
 class Table1Options(Comparing):
     """A grid of eta and S, as the DDIM paper's Table 1."""
 
+    tabled = True
+
     # Values of S.
     steps: tuple[Positive, ...] = (10, 20, 50, 100, 1000)
     # Values of eta; hat is DDPM's larger noise.
@@ -149,6 +149,8 @@ class Table1Options(Comparing):
 @dataclass(frozen=True)
 class ReconstructionOptions(OfModel):
     """Encode held-out images by the deterministic sampler run backwards, and decode them again."""
+
+    tabled = True
 
     # Values of S. Of these, the ones beyond the highest level are replaced by it; yours never are.
     steps: tuple[Positive, ...] = RECONSTRUCTION_STEPS
@@ -216,32 +218,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(f"{what} (known: {', '.join(known)})")
     if name == "compare":
         return carry_out(lambda: compare(words))
-
-    def work() -> None:
-        kind, prog = COMMANDS[name], f"{PROG} {name}"
-        options = parse(kind(), words, prog=prog, description=kind.__doc__ or "")
-        if not getattr(options, options.subject):
-            raise ValueError(options.without.format(prog=prog))
-        tabled = isinstance(options, Table1Options | ReconstructionOptions)
-        file = ResultFile(options.out, name, command_of(name, options), picture=tabled)
-        device = own_device(pick_device(options.device))
-        with file.alone(device), plain_warnings():
-            MEASURE[kind](options, file, device)
-
-    return carry_out(work, "stopped; the same command goes on where it was")
+    return carry_out(lambda: work(name, words), "stopped; the same command goes on where it was")
 
 
-def fid(options: FidOptions, file: ResultFile, device: torch.device) -> None:
-    """One comparison, written as one result.
+def work(name: str, words: Sequence[str]) -> None:
+    """Measure what the words of a command line ask for; alone, if this file is being measured for already.
 
     Raises:
         ValueError: One line, for what can't be measured so.
     """
+    (kind, measurement), prog = COMMANDS[name], f"{PROG} {name}"
+    options = parse(kind(), words, prog=prog, description=kind.__doc__ or "")
+    if not getattr(options, kind.subject):
+        raise ValueError(kind.without.format(prog=prog))
+    command = command_line(prog, options, positional=kind.subject, without=ELSEWHERE)
+    file = ResultFile(options.out, name, command, picture=kind.tabled)
+    device = own_device(pick_device(options.device))
+    with file.alone(device), plain_warnings():
+        measurement(options, file, device)
+
+
+def fid(options: FidOptions, file: ResultFile, device: torch.device) -> None:
+    """One comparison, written as one result."""
     model = load(options.checkpoint, device).of_pictures()
     data = str(model.recipe.get("data"))
     features = features_for(options.features, data, options.inception_weights, device)
-    options.check_with(model)
-    sampling = replace(options, n=options.n or features.usual_n, label=options.label if model.config.classes else "any")
+    sampling = fitting(replace(options, n=options.n or features.usual_n), model)
     sampler = Sampler(model, options.batch_on(device), options.precision)
     real = partial(reference_images, model, data_dir=options.data_dir)
     reference = reference_for(options.reference, real, data, features, options.kept)
@@ -252,31 +254,25 @@ def fid(options: FidOptions, file: ResultFile, device: torch.device) -> None:
 
 
 def table1(options: Table1Options, file: ResultFile, device: torch.device) -> None:
-    """Every cell of the grid, written after each; cells that the file already holds are not measured again.
-
-    Raises:
-        ValueError: One line, for what can't be measured so.
-    """
+    """Every cell of the grid, written after each; cells that the file already holds are not measured again."""
     model = load(options.checkpoint, device).of_pictures()
     data = str(model.recipe.get("data"))
     features = features_for(options.features, data, options.inception_weights, device)
-    n, label = options.n or features.usual_n, options.label if model.config.classes else "any"
+    n = options.n or features.usual_n
     cells = [
-        Sampling(n, steps, eta, spacing, options.clip, options.seed + k, label)
+        fitting(Sampling(n, steps, eta, spacing, options.clip, options.seed + k, options.label), model)
         for spacing in options.spacings
         for steps in options.steps
         for eta in options.etas
         for k in range(options.seeds)
     ]
-    for cell in cells:
-        cell.check_with(model)
     sampler = Sampler(model, options.batch_on(device), options.precision)
     real = partial(reference_images, model, data_dir=options.data_dir)
     reference = reference_for(options.reference, real, data, features, options.kept)
-    drawn = {key: cells[0].about()[key] for key in ("n", "clip", "label")} | sampler.about()
+    drawn = {"n": n, "clip": cells[0].bound, "label": cells[0].label, **sampler.about()}
     about = {"distance": features.distance_name, "estimate": n < features.usual_n}
-    about |= {"paper": {"cifar10 fid": PAPER_TABLE1}}
-    file.begin(heading("table1", model, protocol_of(drawn, features, reference), **about))
+    paper = {"cifar10 fid": PAPER_TABLE1}
+    file.begin(heading("table1", model, protocol_of(drawn, features, reference), **about, paper=paper))
     keys = [{name: getattr(cell, name) for name in ("spacing", "steps", "eta", "seed")} for cell in cells]
     missing = file.missing(keys)
     with progress(len(cells) * n, "image", "table 1", done=(len(cells) - len(missing)) * n) as bar:
@@ -285,50 +281,38 @@ def table1(options: Table1Options, file: ResultFile, device: torch.device) -> No
                 continue
             folder = file.parts / "-".join(str(value) for value in key.values())
             found = measure(sampler, cell, features, reference, folder, all_measures=False, tick=bar.update)
-            file.add({**key, "value": found["result"][features.distance_name], "cost": found["cost"]})
+            row = {**key, "value": found["result"][features.distance_name], "cost": found["cost"]}
+            file.add(row, made_from=folder)
     file.finish(file.table)
     show(file, table_of_etas(file.table))
 
 
 def round_trips(options: ReconstructionOptions, file: ResultFile, device: torch.device) -> None:
-    """Rows of S, written after each; those that the file already holds are not measured again. ``table2`` has the
-    paper's numbers beside ours.
-
-    Raises:
-        ValueError: One line, for what can't be measured so.
-    """
+    """Rows of S, written after each, but for those that the file holds; ``table2`` has the paper's numbers beside."""
     model = load(options.checkpoint, device).of_pictures()
     top = options.top or model.schedule.T
-    if top > model.schedule.T:
-        raise ValueError(f"top = {top}: {options.checkpoint} has the levels 1..{model.schedule.T}")
     steps = options.steps
     if steps == RECONSTRUCTION_STEPS:
         steps = tuple(sorted({min(S, top) for S in steps}))
-    for S in steps:
-        make_tau(top, S, options.spacing)  # the check, before any work
     images = reference_images(model, "test", options.data_dir)
     if options.n > len(images):
         raise ValueError(f"n = {options.n}: {model.recipe['data']} holds out {len(images):,} images")
     images = images[: options.n or len(images)]
     how = {"spacing": options.spacing, "top": top, "clip": None if options.clip == "off" else options.clip}
     protocol = round_trip_protocol(images, "test", **how, precision=options.precision)
-    paper = {"paper": {"cifar10": {str(S): value for S, value in PAPER_TABLE2.items()}}}
-    file.begin(heading(file.name, model, protocol, **(paper if file.name == "table2" else {})))
+    paper = {"paper": {"cifar10": PAPER_TABLE2}} if file.name == "table2" else {}
+    file.begin(heading(file.name, model, protocol, **paper))
     left = [row["steps"] for row in file.missing([{"steps": S} for S in steps])]
     sampler = Sampler(model, options.batch_on(device), options.precision)
     with progress(len(left) * len(images), "image", "reconstructing") as bar:
         for row in reconstruct(sampler, images, left, **how, tick=bar.update):
             file.add(row, sort_by="steps")
-    file.finish(file.table)
+    file.write(file.table)
     show(file, table_of_round_trips(file.table))
 
 
 def images(options: ImagesOptions, file: ResultFile, device: torch.device) -> None:
-    """A data set's own images against a reference, written as one result.
-
-    Raises:
-        ValueError: One line, for what can't be measured so.
-    """
+    """A data set's own images against a reference, written as one result."""
     form = {"size": options.size} if options.size else {}
     real = partial(real_images, options.data, data_dir=options.data_dir, **form)
     pixels, name, batch = real(options.part), f"{options.data} {options.part}", options.batch or 50
@@ -340,7 +324,7 @@ def images(options: ImagesOptions, file: ResultFile, device: torch.device) -> No
     how = {"seed": options.seed, "batch": batch, "begin": begin}
     with progress(sizes[-1], "image", options.part) as bar:
         result = measure_images(pixels, name, sizes, features, reference, options.kept, **how, tick=bar.update)
-    file.finish(result)
+    file.write(result)
     show(file, *describe(result))
 
 
@@ -367,31 +351,21 @@ def compare(words: Sequence[str]) -> None:
             print(f"warning: {words[0]} and {path} don't compare: {'; '.join(differs)}", file=sys.stderr)
 
 
-COMMANDS: dict[str, type[Machine]] = {
-    "fid": FidOptions,
-    "reconstruction": ReconstructionOptions,
-    "table1": Table1Options,
-    "table2": ReconstructionOptions,
-    "images": ImagesOptions,
-}
-MEASURE: dict[type[Machine], Callable[[Any, ResultFile, torch.device], None]] = {
-    FidOptions: fid,
-    ReconstructionOptions: round_trips,
-    Table1Options: table1,
-    ImagesOptions: images,
+COMMANDS: dict[str, tuple[type[Machine], Callable[[Any, ResultFile, torch.device], None]]] = {
+    "fid": (FidOptions, fid),
+    "reconstruction": (ReconstructionOptions, round_trips),
+    "table1": (Table1Options, table1),
+    "table2": (ReconstructionOptions, round_trips),
+    "images": (ImagesOptions, images),
 }
 # Options that say where things are, not what is measured.
 ELSEWHERE = ("checkpoint", "data", "batch", "device", "data_dir", "cache_dir", "inception_weights")
 
 
-def command_of(name: str, options: Machine) -> str:
-    """The command line that makes a result again, for a shell."""
-    words, default = [*PROG.split(), name, getattr(options, options.subject)], type(options)()
-    for field in fields(options):
-        value = getattr(options, field.name)
-        if field.name not in ELSEWHERE and value != getattr(default, field.name):
-            words += [f"--{field.name.replace('_', '-')}", *(value if isinstance(value, tuple) else [value])]
-    return shlex.join(map(str, words))
+def fitting(sampling: Sampling, model: Checkpoint) -> Sampling:
+    """A sampling of this model, after a check; a protocol has one word for all samplings of a model without classes."""
+    sampling.check_with(model)
+    return sampling if model.config.classes else replace(sampling, label="any")
 
 
 def show(file: ResultFile, *lines: str) -> None:
@@ -406,16 +380,3 @@ def show(file: ResultFile, *lines: str) -> None:
         with replacing(file.picture) as temporary:
             draw(file.table)[0].savefig(temporary)
         print(f"picture     {file.picture}")
-
-
-@contextmanager
-def plain_warnings() -> Iterator[None]:
-    """Warnings as one line on stderr, from the first process only."""
-
-    def show(message: Any, *_: Any, **__: Any) -> None:
-        if is_first_process():
-            print(f"warning: {message}", file=sys.stderr)
-
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield

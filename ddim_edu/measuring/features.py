@@ -1,8 +1,8 @@
 """What sets of images are compared by: numbers that a fixed network computes from each image (chapter 11).
 
 ``inception`` is the network of FID, through torch-fidelity, with the weights that everybody uses; ``small`` is one of
-the classifiers that come with the package. Both take images as they are saved, in 8 bits: :func:`to_uint8` is the only
-rounding between a sampler and a distance.
+the classifiers that come with the package. Both take images as they are saved, in 8 bits:
+:func:`ddim_edu.data.pictures.to_uint8` is the only rounding between a sampler and a distance.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ddim_edu.data.pictures import from_uint8
+from ddim_edu.data.registry import known_source
 from ddim_edu.files import first_line, sha256_of
 from ddim_edu.models.classifiers import classifier_features, load_classifier
 
@@ -71,11 +73,6 @@ class Features:
             )
 
 
-def to_uint8(images: Tensor) -> Tensor:
-    """Images in [-1, 1] as they are saved: clipped, and rounded to whole numbers from 0 to 255."""
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-
-
 def features_for(
     name: str, data: str, weights: Path | str | None = None, device: torch.device | str = "cpu"
 ) -> Features:
@@ -83,7 +80,7 @@ def features_for(
 
     Args:
         name: ``inception``; ``classifier``, the small one that comes with the package for this data; a classifier's
-            file; or ``auto``: the classifier for digits and Fashion-MNIST, inception for all else.
+            file; or ``auto``: the classifier that :class:`ddim_edu.data.source.Source` names, or else inception.
         data: The data set's name.
         weights: The file of Inception's weights.
         device: Where to compute.
@@ -91,10 +88,11 @@ def features_for(
     Raises:
         ValueError: In one line, if they can't be had; it says how to get them.
     """
+    judge = known_source(data).judge
     if name == "auto":
-        name = "classifier" if data in ("digits", "fashion-mnist") else INCEPTION
+        name = judge or INCEPTION
     if name != INCEPTION:
-        return small(data if name == "classifier" else name, device)
+        return small((judge or data) if name == "classifier" else name, device)
     if weights is None:
         raise ValueError(
             f"FID needs the weights of its network: download {DOWNLOAD}, and name the file with --inception-weights"
@@ -158,7 +156,7 @@ def small(name: str, device: torch.device | str = "cpu") -> Features:
     classifier = load_classifier(name, device)
 
     def compute(images: Tensor) -> Tensor:
-        return classifier_features(images.to(device).float() / 127.5 - 1, classifier)
+        return classifier_features(from_uint8(images.to(device)), classifier)
 
     net = classifier.model.config
     size = compute(torch.zeros(1, net.image_channels, net.image_size, net.image_size, dtype=torch.uint8)).shape[1]

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddim_edu.measuring.features import INCEPTION, Features, to_uint8
+from ddim_edu.data.pictures import to_uint8
+from ddim_edu.measuring.features import INCEPTION, Features
 from ddim_edu.measuring.metrics import frechet_distance, kid, precision_recall
 from ddim_edu.measuring.reference import Parts, Reference, Statistics, about_images, kept_features, statistics_of
 from ddim_edu.measuring.result import heading

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ddim_edu.data.pictures import from_uint8
 from ddim_edu.measuring.metrics import reconstruction_error
 from ddim_edu.measuring.reference import sha256_of_images
 from ddim_edu.processes import gather, process_count, process_index
@@ -59,15 +60,15 @@ def reconstruct(
     top = top or most
     if not 1 <= top <= most:
         raise ValueError(f"top = {top}: give a level in 1..{most}")
+    walks = [(S, make_tau(top, S, spacing)) for S in steps]  # all are checked before any work
     spans = [(i, min(i + sampler.batch, len(images))) for i in range(0, len(images), sampler.batch)]
-    for S in steps:
+    for S, tau in walks:
         began = time.perf_counter()
-        tau = make_tau(top, S, spacing)
         errors: list[tuple[int, list[float]]] = []
         for at in range(0, len(spans), others):
             turn = spans[at : at + others]  # a batch for each process
             for i, j in turn[process_index() :][:1]:
-                x_0 = images[i:j].to(device).float() / 127.5 - 1
+                x_0 = from_uint8(images[i:j].to(device))
                 eps_theta = sampler.eps_theta()
                 x_T = invert(eps_theta, x_0, model.schedule, tau)
                 for step in ddim_path(eps_theta, x_T, model.schedule, tau, clip=clip):

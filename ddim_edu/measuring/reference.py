@@ -1,5 +1,5 @@
-"""What sets of images are compared with: reference images, of which features or only their statistics are known, and the
-parts in which features are kept while they are computed (chapter 11).
+"""What sets of images are compared with: references, of which the features are known or only their statistics, and the
+parts in which features are kept (chapter 11).
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddim_edu.data.source import load_data
+from ddim_edu.data.pictures import to_uint8
+from ddim_edu.data.registry import load_data, load_data_for
+from ddim_edu.data.source import ImageData
 from ddim_edu.files import first_line, replacing, sha256_of
-from ddim_edu.measuring.features import Features, to_uint8
+from ddim_edu.measuring.features import Features
 from ddim_edu.models.checkpoint import Checkpoint
 from ddim_edu.processes import gather, process_count, process_index, progress
 
@@ -188,12 +190,10 @@ def reference_images(model: Checkpoint, which: Literal["train", "test"], data_di
     Raises:
         ValueError: If the checkpoint does not say what it was trained on, or the data is not to be had.
     """
-    recipe, net = model.recipe, model.config
-    if "data" not in recipe:
+    name, how = model.recipe.get("data"), {key: model.recipe[key] for key in ("crop", "max_bad") if key in model.recipe}
+    if name is None:
         raise ValueError(f"{model.path} does not say what it was trained on: give the reference as an .npz file")
-    form = {"size": net.image_size, "channels": net.image_channels}
-    form |= {"crop": recipe.get("crop"), "max_bad": recipe.get("max_bad", 0.0)}
-    return real_images(recipe["data"], which, data_dir, **form)
+    return _part(name, load_data_for(model.config, name, data_dir=data_dir, **how), which)
 
 
 def real_images(
@@ -205,7 +205,7 @@ def real_images(
         data: A data set's name, or a folder of images.
         which: Which part.
         data_dir: Where data sets with a name lie.
-        form: What else :func:`ddim_edu.data.source.load_data` takes: size, channels, crop, max_bad.
+        form: What else :func:`ddim_edu.data.registry.load_data` takes: size, channels, crop, max_bad.
 
     Returns:
         ``(N, C, H, W)`` uint8.
@@ -213,10 +213,13 @@ def real_images(
     Raises:
         ValueError: If the data is not to be had, or this part of it is empty.
     """
-    found = load_data(data, data_dir=data_dir, **form)
+    return _part(data, load_data(data, data_dir=data_dir, **form), which)
+
+
+def _part(name: Path | str, found: ImageData, which: Literal["train", "test"]) -> Tensor:
     images = found.train if which == "train" else found.heldout
     if not len(images):
-        raise ValueError(f"{data} has no images to {which} on")
+        raise ValueError(f"{name} has no images to {which} on")
     return images if found.top == 255 else torch.cat([to_uint8(found.floats(part)) for part in images.split(1000)])
 
 

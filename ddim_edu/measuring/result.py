@@ -175,12 +175,20 @@ class ResultFile:
             self.command = before if known else f"{before} && {self.command}"
         return [key for key in wanted if not any(_is(row, key) for row in self.rows)]
 
-    def add(self, row: Mapping[str, Any], *, sort_by: str | None = None) -> None:
-        """Put a row into the table, and write it; ``sort_by`` names the field that orders all rows."""
+    def add(self, row: Mapping[str, Any], *, sort_by: str | None = None, made_from: Path | None = None) -> None:
+        """Put a row into the table, and write the table.
+
+        Args:
+            row: The row.
+            sort_by: The field that orders all rows; by default they stay as they came.
+            made_from: A folder that is not needed any more.
+        """
         self.rows.append(dict(row))
         if sort_by:
             self.rows.sort(key=lambda row: row[sort_by])
         self.write(self.table)
+        if made_from and is_first_process():
+            shutil.rmtree(made_from)
 
     @property
     def table(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def describe(result: Mapping[str, Any]) -> list[str]:
         how = f"images of {sampling['real']['name']} themselves"
     else:
         how = f"S = {sampling['steps']}, eta = {sampling['eta']}, {sampling['spacing']} spacing"
+        how += "".join(f", {name} {sampling[name]}" for name in ("scale", "solver") if name in sampling)
     against = f"{sampling['n']:,} images against {protocol['reference']['name']}"
     lines = [f"{title}: {values[name]:.4f}{mark}, {against}, {how}"]
     lines += [f"first {row['n']:,}: {row[name]:.4f}" for row in result.get("by_n", [])[:-1]]
