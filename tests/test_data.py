@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as TF
 
+from ddim_edu.commands import train
 from ddim_edu.data import cache as cache_module
 from ddim_edu.data import decoding, layout
 from ddim_edu.data import folder as folder_module
@@ -26,10 +27,15 @@ from ddim_edu.data import named as named_module
 from ddim_edu.data.batches import Shuffle, mirror
 from ddim_edu.data.cache import default_cache_dir
 from ddim_edu.data.decoding import read_image
-from ddim_edu.data.named import digits
+from ddim_edu.data.named import SOURCES, digits
 from ddim_edu.data.pictures import check_picture, save_grid
-from ddim_edu.data.registry import load_data
+from ddim_edu.data.registry import known_source, load_data, load_data_for, source_of
+from ddim_edu.data.source import Source
 from ddim_edu.files import alone, check_writable, replacing
+from ddim_edu.measuring.evaluation import reference_images
+from ddim_edu.models.checkpoint import load
+from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.randomness import generator_for
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -946,6 +952,82 @@ def test_digits_come_in_one_form(options):
         load_data("digits", **options)
     assert "digits" in one_line(error)
     assert load_data("digits", size=8, channels=1).classes == tuple("0123456789")
+
+
+# ---- the registry
+
+
+def test_what_is_known_of_a_data_set_is_so(tmp_path):
+    from torchvision.datasets import FashionMNIST
+
+    for name, source in SOURCES.items():
+        assert source.about and source.licence != Source.licence, name
+        assert source.judge is None or load_classifier(source.judge).model.config.image_size == source.size
+    assert SOURCES["fashion-mnist"].classes == tuple(FashionMNIST.classes)
+    assert source_of("digits").judge == "digits" and source_of("faces").judge is None
+    write(tmp_path / "0.png")
+    assert known_source(tmp_path).about == "" and known_source(tmp_path).crops
+    for gone in (tmp_path / "gone", None, "", "no_such_module:Data"):
+        assert type(known_source(gone)) is Source
+
+
+def test_a_source_comes_in_the_form_of_a_network_if_it_can(tmp_path):
+    for i in range(3):
+        write(tmp_path / f"{i}.png", i)
+    assert load_data_for(UNetConfig(16, 1), tmp_path).train.shape == (2, 1, 16, 16)
+    assert load_data_for(UNetConfig(16, 3), "digits").train.shape[1:] == (1, 8, 8)
+
+
+STRIPES = """
+import torch
+from ddim_edu.data.source import ImageData, Source
+
+class Stripes(Source):
+    size, channels, classes = 8, 1, ("across", "down")
+
+    def load(self, data_dir, form):
+        lines = torch.randint(0, 256, (600, 1, 1, 8), generator=torch.Generator().manual_seed(0)).expand(-1, 1, 8, 8)
+        labels = torch.arange(600) % 2
+        images = torch.where(labels[:, None, None, None] == 1, lines, lines.mT).to(torch.uint8)
+        return ImageData(images[:500], images[500:], labels[:500], labels[500:], classes=self.classes)
+"""
+
+
+@pytest.fixture
+def own_file(tmp_path, monkeypatch):
+    """A file with a data source in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_stripes.py").write_text(STRIPES)
+    yield
+    sys.modules.pop("my_stripes", None)
+
+
+def test_a_source_outside_of_the_package(own_file, tmp_path, capsys):
+    small = "--steps 2 --batch 4 --unet.ch 8 --unet.classes 2 --sample-every 2 --save-every 2 --threads 1".split()
+    assert train.main(["digits", "--data", "my_stripes:Stripes", *small, "--out", "run"]) == 0, capsys.readouterr().err
+    model = load("run")
+    assert model.recipe["data"] == "my_stripes:Stripes"
+    held = reference_images(model, "test")
+    assert held.shape == (100, 1, 8, 8) and (held[1::2] == held[1::2, :, :1]).all()
+    assert load_data("my_stripes:Stripes", size=8).classes == ("across", "down")
+    for name, words in (
+        ("my_stripes:torch", "has no function torch"),
+        ("my_stripes:ImageData", "derive it from ddim_edu.data.source.Source"),
+        ("my_strpies:Stripes", "can't import my_strpies"),
+    ):
+        with pytest.raises(ValueError, match=words) as error:
+            load_data(name)
+        one_line(error)
+    for asked in ({"size": 16}, {"channels": 3}, {"crop": "celeba"}):
+        with pytest.raises(ValueError, match="my_stripes:Stripes"):
+            load_data("my_stripes:Stripes", **asked)
+
+
+def test_a_source_that_does_not_keep_its_promise(own_file, monkeypatch):
+    monkeypatch.setattr(type(source_of("my_stripes:Stripes")), "size", 16)
+    with pytest.raises(ValueError, match="are 8 x 8 in grey, and should be 16 x 16 in grey") as error:
+        load_data("my_stripes:Stripes")
+    one_line(error)
 
 
 # ---- the real things, where they are at hand

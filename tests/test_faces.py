@@ -397,7 +397,7 @@ def test_without_the_extra_it_is_one_line(few, monkeypatch):
 
 
 def test_attributes_need_no_torch():
-    code = "import sys; from ddim_edu.data.faces import attributes as a; a.attributes([8]); sys.exit('torch' in sys.modules)"
+    code = "import sys; import ddim_edu.data.faces.attributes as a; a.attributes([8]); sys.exit('torch' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
 
