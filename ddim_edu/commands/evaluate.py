@@ -24,11 +24,11 @@ from ddim_edu.data.cache import default_cache_dir
 from ddim_edu.files import replacing
 from ddim_edu.measuring.features import features_for
 from ddim_edu.measuring.fid import check_sizes, measure, measure_images, protocol_of
-from ddim_edu.measuring.reconstruction import reconstruct, round_trip_protocol
-from ddim_edu.measuring.reference import real_images, reference_for, reference_images
+from ddim_edu.measuring.reconstruction import reconstruct
+from ddim_edu.measuring.reference import real_images, reference_for, reference_images, sha256_of_images
 from ddim_edu.measuring.result import ResultFile, differences, heading, read_result
 from ddim_edu.measuring.tables import PAPER_TABLE1, PAPER_TABLE2, describe, table_of_etas, table_of_round_trips
-from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
+from ddim_edu.models.checkpoint import load, pick_device
 from ddim_edu.processes import is_first_process, own_device, progress
 from ddim_edu.ranges import Checked, Clip, Eta, NotNegative, Positive
 from ddim_edu.sampling import Sampler, Sampling
@@ -218,24 +218,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(f"{what} (known: {', '.join(known)})")
     if name == "compare":
         return carry_out(lambda: compare(words))
-    return carry_out(lambda: work(name, words), "stopped; the same command goes on where it was")
-
-
-def work(name: str, words: Sequence[str]) -> None:
-    """Measure what the words of a command line ask for; alone, if this file is being measured for already.
-
-    Raises:
-        ValueError: One line, for what can't be measured so.
-    """
     (kind, measurement), prog = COMMANDS[name], f"{PROG} {name}"
-    options = parse(kind(), words, prog=prog, description=kind.__doc__ or "")
-    if not getattr(options, kind.subject):
-        raise ValueError(kind.without.format(prog=prog))
-    command = command_line(prog, options, positional=kind.subject, without=ELSEWHERE)
-    file = ResultFile(options.out, name, command, picture=kind.tabled)
-    device = own_device(pick_device(options.device))
-    with file.alone(device), plain_warnings():
-        measurement(options, file, device)
+
+    def work() -> None:
+        options = parse(kind(), words, prog=prog, description=kind.__doc__ or "")
+        if not getattr(options, kind.subject):
+            raise ValueError(kind.without.format(prog=prog))
+        command = command_line(prog, options, positional=kind.subject, without=ELSEWHERE)
+        file = ResultFile(options.out, name, command, picture=kind.tabled)
+        device = own_device(pick_device(options.device))
+        with file.alone(device), plain_warnings():
+            measurement(options, file, device)
+
+    return carry_out(work, "stopped; the same command goes on where it was")
 
 
 def fid(options: FidOptions, file: ResultFile, device: torch.device) -> None:
@@ -243,7 +238,10 @@ def fid(options: FidOptions, file: ResultFile, device: torch.device) -> None:
     model = load(options.checkpoint, device).of_pictures()
     data = str(model.recipe.get("data"))
     features = features_for(options.features, data, options.inception_weights, device)
-    sampling = fitting(replace(options, n=options.n or features.usual_n), model)
+    options.check_with(model)
+    # All samplings of a model without classes are one, and so is their protocol.
+    label = options.label if model.config.classes else "any"
+    sampling = replace(options, n=options.n or features.usual_n, label=label)
     sampler = Sampler(model, options.batch_on(device), options.precision)
     real = partial(reference_images, model, data_dir=options.data_dir)
     reference = reference_for(options.reference, real, data, features, options.kept)
@@ -260,12 +258,16 @@ def table1(options: Table1Options, file: ResultFile, device: torch.device) -> No
     features = features_for(options.features, data, options.inception_weights, device)
     n = options.n or features.usual_n
     cells = [
-        fitting(Sampling(n, steps, eta, spacing, options.clip, options.seed + k, options.label), model)
+        Sampling(n, steps, eta, spacing, options.clip, options.seed + k, options.label)
         for spacing in options.spacings
         for steps in options.steps
         for eta in options.etas
         for k in range(options.seeds)
     ]
+    for cell in cells:
+        cell.check_with(model)
+    if not model.config.classes:
+        cells = [replace(cell, label="any") for cell in cells]
     sampler = Sampler(model, options.batch_on(device), options.precision)
     real = partial(reference_images, model, data_dir=options.data_dir)
     reference = reference_for(options.reference, real, data, features, options.kept)
@@ -299,7 +301,8 @@ def round_trips(options: ReconstructionOptions, file: ResultFile, device: torch.
         raise ValueError(f"n = {options.n}: {model.recipe['data']} holds out {len(images):,} images")
     images = images[: options.n or len(images)]
     how = {"spacing": options.spacing, "top": top, "clip": None if options.clip == "off" else options.clip}
-    protocol = round_trip_protocol(images, "test", **how, precision=options.precision)
+    about = {"name": "test", "n": len(images), "sha256": sha256_of_images(images)}
+    protocol = {"images": about, **how, "precision": options.precision}
     paper = {"paper": {"cifar10": PAPER_TABLE2}} if file.name == "table2" else {}
     file.begin(heading(file.name, model, protocol, **paper))
     left = [row["steps"] for row in file.missing([{"steps": S} for S in steps])]
@@ -360,12 +363,6 @@ COMMANDS: dict[str, tuple[type[Machine], Callable[[Any, ResultFile, torch.device
 }
 # Options that say where things are, not what is measured.
 ELSEWHERE = ("checkpoint", "data", "batch", "device", "data_dir", "cache_dir", "inception_weights")
-
-
-def fitting(sampling: Sampling, model: Checkpoint) -> Sampling:
-    """A sampling of this model, after a check; a protocol has one word for all samplings of a model without classes."""
-    sampling.check_with(model)
-    return sampling if model.config.classes else replace(sampling, label="any")
 
 
 def show(file: ResultFile, *lines: str) -> None:

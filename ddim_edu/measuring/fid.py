@@ -25,21 +25,8 @@ from ddim_edu.sampling import Sampler, Sampling
 
 
 def protocol_of(drawn: Mapping[str, Any], features: Features, reference: Reference) -> dict[str, Any]:
-    """All that a comparison of sets depends on.
-
-    Args:
-        drawn: How the images came to be, such as :func:`drawn_by` says it.
-        features: What they are compared by.
-        reference: What they are compared with.
-    """
+    """All that a comparison of sets depends on: how the images came to be, by what and with what they are compared."""
     return {**drawn, "features": features.about, "reference": reference.about}
-
-
-def drawn_by(sampler: Sampler, sampling: Sampling) -> dict[str, Any]:
-    """What a protocol says of a model's samples."""
-    return {
-        "sampling": sampling.about(), **sampler.about(), "images": "clipped to [-1, 1], rounded to 8 bits",
-    }  # fmt: skip
 
 
 def measure(
@@ -71,7 +58,8 @@ def measure(
         ``fid``, by torch-fidelity, and ``kid``; with others ``classifier_distance`` and ``kernel_distance``.
     """
     began, in_features, n = time.perf_counter(), 0.0, sampling.n
-    protocol = protocol_of(drawn_by(sampler, sampling), features, reference)
+    drawn = {"sampling": sampling.about(), **sampler.about(), "images": "clipped to [-1, 1], rounded to 8 bits"}
+    protocol = protocol_of(drawn, features, reference)
     head = heading("fid", sampler.model, protocol, estimate=n < features.usual_n)
     begin(head)
     features.warn_of_few(n)
@@ -96,7 +84,7 @@ def measure(
         "processes": process_count(),
         "device": torch.cuda.get_device_name(on) if on.type == "cuda" else on.type,
     }
-    result, how = compared(found, features, reference, sampling.seed, all_measures)
+    result, how = _compared(found, features, reference, sampling.seed, all_measures)
     return head | {"protocol": protocol | how, "result": result, "cost": cost}
 
 
@@ -146,8 +134,9 @@ def measure_images(
     images = images[torch.randperm(len(images), generator=generator_for(seed, Stream.REAL_ORDER))]
     found = kept_features(images, about, features, folder, n=n, batch=batch, tick=tick)
     key = features.distance_name
-    by_n = [{"n": k, key: distance(statistics_of(found[:k]), reference.statistics, features)} for k in sizes]
-    result, how = compared(found, features, reference, seed, known=by_n[-1][key])
+    by_n = [{"n": k, key: distance(statistics_of(found[:k]), reference.statistics, features)} for k in sizes[:-1]]
+    result, how = _compared(found, features, reference, seed)
+    by_n.append({"n": n, key: result[key]})
     return head | {"protocol": protocol | how, "result": result, "by_n": by_n}
 
 
@@ -163,31 +152,12 @@ def check_sizes(sizes: Sequence[int], count: int, name: str) -> list[int]:
     return sizes
 
 
-def compared(
-    found: Tensor,
-    features: Features,
-    reference: Reference,
-    seed: int,
-    all_measures: bool = True,
-    known: float | None = None,
+def _compared(
+    found: Tensor, features: Features, reference: Reference, seed: int, all_measures: bool = True
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """How far features of images are from a reference.
-
-    Args:
-        found: ``(N, F)``.
-        features: What computed them.
-        reference: What they are compared with.
-        seed: Of the subsets for the kernel distance.
-        all_measures: Also the kernel distance, precision and recall, where the reference's features are known.
-        known: The Frechet distance, if it has been computed.
-
-    Returns:
-        The values by name, and the protocol's part on how they were found.
-    """
+    """What features of images are at from a reference, and the protocol's part on how that was found."""
     n, how = len(found), {}
-    if known is None:
-        known = distance(statistics_of(found), reference.statistics, features)
-    result: dict[str, Any] = {features.distance_name: known}
+    result: dict[str, Any] = {features.distance_name: distance(statistics_of(found), reference.statistics, features)}
     if all_measures and reference.features is not None:
         size = min(1000, n // 2, len(reference.features) // 2)
         subsets = {"subsets": 100, "subset_size": size}

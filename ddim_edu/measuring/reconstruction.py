@@ -12,19 +12,10 @@ from torch import Tensor
 
 from ddim_edu.data.pictures import from_uint8
 from ddim_edu.measuring.metrics import reconstruction_error
-from ddim_edu.measuring.reference import sha256_of_images
 from ddim_edu.processes import gather, process_count, process_index
 from ddim_edu.sampler import ddim_path, invert
 from ddim_edu.sampling import Sampler
 from ddim_edu.schedule import make_tau
-
-
-def round_trip_protocol(
-    images: Tensor, name: str, *, spacing: str, top: int, clip: float | None, precision: str
-) -> dict[str, Any]:
-    """All that a table of round trips depends on; the arguments are those of :func:`reconstruct`."""
-    about = {"name": name, "n": len(images), "sha256": sha256_of_images(images)}
-    return {"images": about, "spacing": spacing, "top": top, "clip": clip, "precision": precision}
 
 
 def reconstruct(
