@@ -267,6 +267,7 @@ def test_table1_goes_on_cell_by_cell(tiny, tmp_path, monkeypatch, capsys):
     def counted(sampler, sampling, *args, **kwargs):
         if len(measured) == most:
             raise Killed
+        assert not list((tmp_path / "t.json.parts").iterdir())  # features of 25 cells would fill a disk
         measured.append((sampling.spacing, sampling.steps, sampling.eta, sampling.seed))
         return real(sampler, sampling, *args, **kwargs)
 
@@ -677,6 +678,9 @@ def test_nothing_else_is_replaced(tmp_path, capsys):
         (("table1", "digits", "--steps"), "--steps"),
         (("reconstruction", "digits", "--steps", 2, "-n", 99999), "holds out 200"),
         (("reconstruction", "digits", "--top", -3), "top = -3"),
+        (("reconstruction", "digits", "--clip", 0), "clip = 0: give a number above 0, such as 1, or off"),
+        (("table1", "digits", "--etas", 0, -1), "etas = -1: give at least 0"),
+        (("images", "digits", "-n"), "--n names none"),
         (("reconstruction", "digits", "--top", 1001), "1..1000"),
     ],
 )

@@ -46,6 +46,7 @@ class Machine(Checked):
     subject: ClassVar[str]  # the option without a name, and what to say where it is missing
     without: ClassVar[str]
     tabled: ClassVar[bool] = False  # whether the result is a table, with a picture beside it
+    remedies = Sampling.remedies
 
     # The result, as JSON. A command that was stopped goes on when it is called again with the same --out.
     out: Path = Path("result.json")
