@@ -523,7 +523,7 @@ def test_inception_is_torch_fidelitys(tmp_path):
         (("table2", "{tiny}", "--top", "51"), "51"),
         (("reconstruction", "{tiny}", "--steps", "60"), "60"),
         (("images",), "which images?"),
-        (("images", "nowhere"), "there is no data set 'nowhere'"),
+        (("images", "nowhere"), "there is no data set or folder 'nowhere'"),
         (("images", "digits", "-n", "201"), "n = 201: give numbers in 2..200, the images of digits test"),
         (("images", "digits", "-n", "-1"), "n = -1"),
         (("images", "digits", "--reference", "both"), "give train, test, or an .npz file"),
