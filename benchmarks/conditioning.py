@@ -41,8 +41,8 @@ from torch import Tensor
 
 from ddim_edu.apps.edit import renoise, translate
 from ddim_edu.apps.interpolate import decode
-from ddim_edu.data.named import digits, fashion_mnist
 from ddim_edu.data.pictures import from_uint8, to_uint8
+from ddim_edu.data.registry import load_data
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
 from ddim_edu.guidance import guided
@@ -77,7 +77,7 @@ class Problem:
 
     def __init__(self, name: str) -> None:
         self.name, self.model, self.judge = name, load(name), load_classifier(name)
-        self.data = digits() if name == "digits" else fashion_mnist()
+        self.data = load_data(name)
         self.training = to_uint8(self.data.floats(self.data.train))
         self.heldout = self.data.floats(self.data.heldout)
 

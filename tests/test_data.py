@@ -10,6 +10,7 @@ import time
 import warnings
 import zipfile
 from collections import Counter
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from urllib.error import URLError
 
@@ -19,6 +20,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as TF
 
+from ddim_edu import plugins
 from ddim_edu.commands import train
 from ddim_edu.data import cache as cache_module
 from ddim_edu.data import decoding, layout
@@ -1021,6 +1023,14 @@ def test_a_source_outside_of_the_package(own_file, tmp_path, capsys):
     for asked in ({"size": 16}, {"channels": 3}, {"crop": "celeba"}):
         with pytest.raises(ValueError, match="my_stripes:Stripes"):
             load_data("my_stripes:Stripes", **asked)
+
+
+def test_an_installed_package_gives_a_source_a_name(own_file, monkeypatch):
+    point = EntryPoint("stripes", "my_stripes:Stripes", "ddim_edu.data")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point] if group == point.group else [])
+    assert load_data("stripes").classes == ("across", "down")
+    with pytest.raises(ValueError, match="no data set or folder 'strips' .known: digits, .*, stripes"):
+        load_data("strips")
 
 
 def test_a_source_that_does_not_keep_its_promise(own_file, monkeypatch):

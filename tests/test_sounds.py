@@ -18,7 +18,6 @@ from ddim_edu.commands.sound import Voices, listen
 from ddim_edu.commands.train_classifier import RECIPES as CLASSIFIERS
 from ddim_edu.commands.train_classifier import by_part
 from ddim_edu.data.batches import shifted
-from ddim_edu.data.named import spoken_digits
 from ddim_edu.data.recordings import SHIPPED, find_recording, read_sounds, split_classes
 from ddim_edu.data.registry import load_data
 from ddim_edu.data.source import LatentData, encoded
@@ -150,7 +149,9 @@ def test_stereo_and_other_rates_become_clips(tmp_path):
 
 
 def test_the_data_set_by_its_name(recordings, tmp_path, monkeypatch):
-    one_line(lambda: spoken_digits(tmp_path), "spoken-digits is not in", "free-spoken-digit-dataset")
+    one_line(
+        lambda: load_data("spoken-digits", data_dir=tmp_path), "spoken-digits is not in", "free-spoken-digit-dataset"
+    )
     (tmp_path / "spoken-digits").symlink_to(recordings)
     data = load_data("spoken-digits", data_dir=tmp_path)
     assert len(data.train) == 12 and len(data.heldout) == 20

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -38,22 +38,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class PixelWriter:
-    """A file that pixels are added to.
-
-    Attributes:
-        crc: The CRC-32 of all so far.
-    """
-
-    def __init__(self, out: BinaryIO) -> None:
-        self.out, self.crc = out, 0
-
-    def add(self, pixels: np.ndarray) -> None:
-        """Write pixels, uint8, behind those that are there."""
-        self.crc = zlib.crc32(pixels, self.crc)
-        self.out.write(pixels)
-
-
 class PixelCache:
     """One pair of files.
 
@@ -65,6 +49,7 @@ class PixelCache:
     def __init__(self, folder: Path | str | None, stem: str) -> None:
         self.folder = Path(folder) if folder is not None else default_cache_dir()
         self.pixels, self.about = self.folder / f"{stem}.pixels", self.folder / f"{stem}.json"
+        self._crc = 0
 
     def read(
         self, shape_of: Callable[[dict[str, Any]], tuple[int, ...] | None], again: str
@@ -95,24 +80,33 @@ class PixelCache:
         return None
 
     @contextmanager
-    def writing(self, size: int, what: str) -> Iterator[PixelWriter]:
+    def writing(self, size: int, what: str) -> Iterator[Callable[[np.ndarray], None]]:
         """Replace the pixels; :meth:`vouch` for them afterwards.
 
         Args:
             size: Bytes that there will be at most.
             what: What they are, for an error: ``"the faces"``.
 
+        Yields:
+            A function that adds pixels, uint8, to those that are there.
+
         Raises:
             ValueError: If the folder can't be written, or the disk is too full.
         """
         self._prepare(size, what)
         with replacing(self.pixels) as temporary, open(temporary, "wb") as out:
-            yield PixelWriter(out)
+            self._crc = 0
+
+            def add(pixels: np.ndarray) -> None:
+                self._crc = zlib.crc32(pixels, self._crc)
+                out.write(pixels)
+
+            yield add
 
     def vouch(self, about: Mapping[str, Any]) -> None:
-        """Say what the pixels are, their ``crc32`` among it."""
+        """Say what the pixels are that have been written; the checksum comes to it."""
         with replacing(self.about) as temporary:
-            temporary.write_text(json.dumps(about) + "\n", encoding="utf8")
+            temporary.write_text(json.dumps({**about, "crc32": self._crc}) + "\n", encoding="utf8")
 
     def map(self, shape: tuple[int, ...]) -> np.ndarray:
         """The pixels in a shape; mapped, and then not to be written, if there are more than ``IN_MEMORY``."""

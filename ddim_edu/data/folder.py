@@ -143,7 +143,7 @@ class _Decoded:
         if self.listing.ignored:
             print(f"{folder} also holds {counts(self.listing.ignored)}; not read as images", file=sys.stderr)
         with (
-            self.cache.writing(len(files) * self.channels * self.size**2, "the decoded images") as out,
+            self.cache.writing(len(files) * self.channels * self.size**2, "the decoded images") as add,
             ThreadPoolExecutor(threads) as pool,
             warnings.catch_warnings(),
             progress(len(files), "image", f"decoding {folder.resolve().name}") as bar,
@@ -157,7 +157,7 @@ class _Decoded:
                         bad.append((i, found))
                         continue
                     colours += found
-                    out.add(pixels)
+                    add(pixels)
                 bar.update(len(part))
         if self.channels == 1 and colours:
             print(
@@ -165,7 +165,7 @@ class _Decoded:
                 file=sys.stderr,
             )
         self._name(bad)
-        about = {"source": str(folder.resolve()), "key": self.key, "crc32": out.crc, "bad": bad}
+        about = {"source": str(folder.resolve()), "key": self.key, "bad": bad}
         self.cache.vouch(about)
         return self.cache.map(self._shape_of(about)), bad
 

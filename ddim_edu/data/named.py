@@ -22,7 +22,7 @@ from ddim_edu.data.faces.dataset import read_faces
 from ddim_edu.data.faces.styles import STYLES
 from ddim_edu.data.folder import read_folder
 from ddim_edu.data.recordings import read_sounds
-from ddim_edu.data.source import Form, ImageData, Source, default_data_dir
+from ddim_edu.data.source import Form, ImageData, Source
 from ddim_edu.files import first_line
 from ddim_edu.processes import progress
 
@@ -32,7 +32,14 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 
 class Digits(Source):
-    """See :func:`digits`."""
+    """The 1,797 handwritten digits that come with scikit-learn: 8x8 pixels, grey values 0..16, labels 0..9.
+
+    Source: E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine Learning Repository,
+        1998.
+
+    Every ninth image, starting with the first, is held out: 200 images, and 1,597 to train on. The file lists the
+    digits writer by writer, so that this takes some from each writer and needs no random numbers.
+    """
 
     size, channels = 8, 1
     classes = tuple("0123456789")
@@ -44,11 +51,25 @@ class Digits(Source):
     licence = "CC BY 4.0"
 
     def load(self, data_dir: Path, form: Form) -> ImageData:
-        return digits()
+        from sklearn.datasets import load_digits  # a second of imports that only training should pay for
+
+        bunch = load_digits()
+        images = torch.from_numpy(bunch.images.astype(np.uint8))[:, None]
+        labels = torch.from_numpy(bunch.target.astype(np.int64))
+        held = torch.arange(len(images)) % 9 == 0
+        return ImageData(images[~held], images[held], labels[~held], labels[held], top=16, classes=self.classes)
 
 
 class FashionMNIST(Source):
-    """See :func:`fashion_mnist`."""
+    """Fashion-MNIST: 60,000 grey images of clothes to train on and 10,000 held out, 28 x 28, labels 0..9.
+
+    Source: H. Xiao, K. Rasul and R. Vollgraf, *Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
+        Algorithms*, arXiv 1708.07747, 2017.
+
+    The four files, as published (.gz) or unpacked, are looked for in ``data_dir``, in its sub-folders
+    ``fashion-mnist``, ``FashionMNIST`` and ``FashionMNIST/raw`` (where torchvision puts them), and where Debian's
+    package dataset-fashion-mnist puts them. If they are nowhere, torchvision downloads them.
+    """
 
     size, channels, resizable = 28, 1, True
     classes = (
@@ -59,11 +80,33 @@ class FashionMNIST(Source):
     licence = "MIT"
 
     def load(self, data_dir: Path, form: Form) -> ImageData:
-        return fashion_mnist(data_dir, size=form.size, channels=form.channels)
+        from torchvision.datasets import FashionMNIST as Published
+        from torchvision.datasets.mnist import read_image_file, read_label_file
+
+        found = _fashion_files(data_dir)
+        if found is None:
+            with _download("fashion-mnist", data_dir, "the four files *-ubyte.gz"):
+                Published(str(data_dir), download=True)
+            found = _fashion_files(data_dir) or []
+        parts = [_unzipped(file, read) for file, read in zip(found, (read_image_file, read_label_file) * 2)]
+        if tuple(tuple(part.shape) for part in parts) != FASHION_MNIST_SHAPES:
+            raise ValueError(
+                f"the files in {found[0].parent} are not those of Fashion-MNIST, 60,000 + 10,000 images of 28 x 28"
+            )
+        train, train_labels, heldout, heldout_labels = parts
+        images = [_resized(part.numpy(), form) for part in (train, heldout)]
+        return ImageData(*images, train_labels, heldout_labels, classes=self.classes)
 
 
 class CIFAR10(Source):
-    """See :func:`cifar10`."""
+    """CIFAR-10: 50,000 colour photographs to train on and 10,000 held out, 32 x 32, labels 0..9.
+
+    Source: A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009.
+
+    In ``data_dir`` either of two layouts is taken: ``cifar10/{train,test}/<class>/`` with image files in any lossless
+    format, or ``cifar-10-batches-py`` as published. If neither is there, torchvision downloads the second. They hold
+    the same images in a different order, so that the same seed trains on different batches.
+    """
 
     size, channels, resizable = 32, 3, True
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -71,23 +114,52 @@ class CIFAR10(Source):
     licence = "none is stated by its authors, who ask to be cited"
 
     def load(self, data_dir: Path, form: Form) -> ImageData:
-        return cifar10(data_dir, size=form.size, channels=form.channels, cache_dir=form.cache_dir)
+        folder = data_dir / "cifar10"
+        if (folder / "train").is_dir():
+            data = ImageData.split(*read_folder(folder, **vars(form)))
+            found = (len(data.train), len(data.heldout), len(data.classes))
+            if found != CIFAR10_COUNTS:
+                raise ValueError(
+                    f"{folder} holds {found[0]:,} + {found[1]:,} images of {found[2]} classes, and CIFAR-10 has "
+                    f"{CIFAR10_COUNTS[0]:,} + {CIFAR10_COUNTS[1]:,} of {CIFAR10_COUNTS[2]}: unpack all of it there"
+                )
+            return data
+        from torchvision.datasets import CIFAR10 as Published
+
+        with _download("cifar10", data_dir, "cifar-10-batches-py or cifar10/{train,test}/<class>/"):
+            parts = Published(str(data_dir), train=True, download=True), Published(str(data_dir), train=False)
+        images, labels = [_resized(part.data, form) for part in parts], [torch.tensor(part.targets) for part in parts]
+        return ImageData(*images, *labels, classes=self.classes)
 
 
 class SpokenDigits(Source):
-    """See :func:`spoken_digits`."""
+    """The Free Spoken Digit Dataset: 3,000 recordings of ten words by six speakers, as log-mel spectrograms of 64 x 64.
+
+    Source: Z. Jackson, C. Souza, J. Flaks, Y. Pan, H. Nicolas and A. Thite, *Free Spoken Digit Dataset*, version 1.0.8,
+        2018, CC BY-SA 4.0.
+
+    Of the 50 recordings of each word by each speaker, those with the numbers 0 to 4 are held out: 300, and 2,700 to
+    train on. They are looked for in ``data_dir``: the folder ``spoken-digits`` or
+    ``free-spoken-digit-dataset/recordings``, or ``spoken-digits.zip``.
+    """
 
     size, channels, sounds = 64, 1, True
     about = "the Free Spoken Digit Dataset (Jackson and others, 2018), 3,000 recordings of ten words by six speakers"
     licence = "CC BY-SA 4.0"
 
     def load(self, data_dir: Path, form: Form) -> ImageData:
-        return spoken_digits(data_dir)
+        for place in ("spoken-digits", "free-spoken-digit-dataset/recordings", "spoken-digits.zip"):
+            if (data_dir / place).exists():
+                return ImageData.split(*read_sounds(data_dir / place))
+        raise ValueError(
+            f"spoken-digits is not in {data_dir}: clone https://github.com/Jakobovski/free-spoken-digit-dataset there, "
+            "or name the folder that holds it"
+        )
 
 
 class Faces(Source):
     """Drawn faces: 30,000 to train on and 3,000 held out, in four styles, which are the classes; every attribute is
-    known (:mod:`ddim_edu.data.faces`).
+    known (:mod:`ddim_edu.data.faces.dataset`).
 
     Sources and licences: :func:`ddim_edu.data.faces.styles.credits`.
     """
@@ -115,123 +187,8 @@ SOURCES: dict[str, type[Source]] = {
 
 
 def digits() -> ImageData:
-    """The 1,797 handwritten digits that come with scikit-learn: 8x8 pixels, grey values 0..16, labels 0..9.
-
-    Source: E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine Learning Repository,
-        1998.
-
-    Every ninth image, starting with the first, is held out: 200 images, and 1,597 to train on. The file lists the
-    digits writer by writer, so that this takes some from each writer and needs no random numbers.
-    """
-    from sklearn.datasets import load_digits  # a second of imports that only training should pay for
-
-    bunch = load_digits()
-    images = torch.from_numpy(bunch.images.astype(np.uint8))[:, None]
-    labels = torch.from_numpy(bunch.target.astype(np.int64))
-    held = torch.arange(len(images)) % 9 == 0
-    return ImageData(images[~held], images[held], labels[~held], labels[held], top=16, classes=Digits.classes)
-
-
-def fashion_mnist(data_dir: Path | str | None = None, *, size: int = 28, channels: int = 1) -> ImageData:
-    """Fashion-MNIST: 60,000 grey images of clothes to train on and 10,000 held out, 28 x 28, labels 0..9.
-
-    Source: H. Xiao, K. Rasul and R. Vollgraf, *Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
-        Algorithms*, arXiv 1708.07747, 2017.
-
-    The four files, as published (.gz) or unpacked, are looked for in ``data_dir``, in its sub-folders
-    ``fashion-mnist``, ``FashionMNIST`` and ``FashionMNIST/raw`` (where torchvision puts them), and where Debian's
-    package dataset-fashion-mnist puts them. If they are nowhere, torchvision downloads them.
-
-    Args:
-        data_dir: The folder of data sets.
-        size: Width and height; other than 28, images are resized by :func:`ddim_edu.data.decoding.cut_and_resize`.
-        channels: 1, or 3 for the same grey in three channels.
-
-    Raises:
-        ValueError: If the files are damaged, or are not there and can't be downloaded.
-    """
-    from torchvision.datasets import FashionMNIST as Published
-    from torchvision.datasets.mnist import read_image_file, read_label_file
-
-    root = Path(data_dir or default_data_dir()).expanduser()
-    found = _fashion_files(root)
-    if found is None:
-        with _download("fashion-mnist", root, "the four files *-ubyte.gz"):
-            Published(str(root), download=True)
-        found = _fashion_files(root) or []
-    parts = [_unzipped(file, read) for file, read in zip(found, (read_image_file, read_label_file) * 2)]
-    if tuple(tuple(part.shape) for part in parts) != FASHION_MNIST_SHAPES:
-        raise ValueError(
-            f"the files in {found[0].parent} are not those of Fashion-MNIST, 60,000 + 10,000 images of 28 x 28"
-        )
-    train, train_labels, heldout, heldout_labels = parts
-    images = [_resized(part.numpy(), size, channels) for part in (train, heldout)]
-    return ImageData(*images, train_labels, heldout_labels, classes=FashionMNIST.classes)
-
-
-def cifar10(
-    data_dir: Path | str | None = None, *, size: int = 32, channels: int = 3, cache_dir: Path | str | None = None
-) -> ImageData:
-    """CIFAR-10: 50,000 colour photographs to train on and 10,000 held out, 32 x 32, labels 0..9.
-
-    Source: A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009.
-
-    In ``data_dir`` either of two layouts is taken: ``cifar10/{train,test}/<class>/`` with image files in any lossless
-    format, or ``cifar-10-batches-py`` as published. If neither is there, torchvision downloads the second. They hold
-    the same images in a different order, so that the same seed trains on different batches.
-
-    Args:
-        data_dir: The folder of data sets.
-        size: Width and height; other than 32, images are resized by :func:`ddim_edu.data.decoding.cut_and_resize`.
-        channels: 3, or 1 for grey.
-        cache_dir: See :func:`ddim_edu.data.folder.read_folder`; of the first layout only.
-
-    Raises:
-        ValueError: If files are damaged or missing, or are not there and can't be downloaded.
-    """
-    root = Path(data_dir or default_data_dir()).expanduser()
-    if (root / "cifar10" / "train").is_dir():
-        data = ImageData.split(*read_folder(root / "cifar10", size=size, channels=channels, cache_dir=cache_dir))
-        found = (len(data.train), len(data.heldout), len(data.classes))
-        if found != CIFAR10_COUNTS:
-            raise ValueError(
-                f"{root / 'cifar10'} holds {found[0]:,} + {found[1]:,} images of {found[2]} classes, and CIFAR-10 has "
-                f"{CIFAR10_COUNTS[0]:,} + {CIFAR10_COUNTS[1]:,} of {CIFAR10_COUNTS[2]}: unpack all of it there"
-            )
-        return data
-    from torchvision.datasets import CIFAR10 as Published
-
-    with _download("cifar10", root, "cifar-10-batches-py or cifar10/{train,test}/<class>/"):
-        train = Published(str(root), train=True, download=True)
-        heldout = Published(str(root), train=False)
-    images = [_resized(part.data, size, channels) for part in (train, heldout)]
-    return ImageData(*images, torch.tensor(train.targets), torch.tensor(heldout.targets), classes=tuple(train.classes))
-
-
-def spoken_digits(data_dir: Path | str | None = None) -> ImageData:
-    """The Free Spoken Digit Dataset: 3,000 recordings of ten words by six speakers, as log-mel spectrograms of 64 x 64.
-
-    Source: Z. Jackson, C. Souza, J. Flaks, Y. Pan, H. Nicolas and A. Thite, *Free Spoken Digit Dataset*, version 1.0.8,
-        2018, CC BY-SA 4.0.
-
-    Of the 50 recordings of each word by each speaker, those with the numbers 0 to 4 are held out: 300, and 2,700 to
-    train on. They are looked for in ``data_dir``: the folder ``spoken-digits`` or
-    ``free-spoken-digit-dataset/recordings``, or ``spoken-digits.zip``.
-
-    Args:
-        data_dir: The folder of data sets.
-
-    Raises:
-        ValueError: If the recordings are not there, or some can't be read.
-    """
-    root = Path(data_dir or default_data_dir()).expanduser()
-    for place in ("spoken-digits", "free-spoken-digit-dataset/recordings", "spoken-digits.zip"):
-        if (root / place).exists():
-            return ImageData.split(*read_sounds(root / place))
-    raise ValueError(
-        f"spoken-digits is not in {root}: clone https://github.com/Jakobovski/free-spoken-digit-dataset there, "
-        "or name the folder that holds it"
-    )
+    """The data set :class:`Digits`, which needs no folder."""
+    return Digits().load(Path(), Form(8, 1))
 
 
 def _fashion_files(root: Path) -> list[Path] | None:
@@ -262,9 +219,9 @@ def _unzipped(file: Path, read: Callable[[str], Tensor]) -> Tensor:
         raise ValueError(f"{file} is damaged ({first_line(error)}): delete it, and it will be downloaded") from None
 
 
-def _resized(images: np.ndarray, size: int, channels: int) -> Tensor:
+def _resized(images: np.ndarray, form: Form) -> Tensor:
     """``(N, H, W)`` or ``(N, H, W, 3)`` uint8 as ``(N, channels, size, size)``."""
-    own = 1 if images.ndim == 3 else images.shape[-1]
+    size, channels, own = form.size, form.channels, 1 if images.ndim == 3 else images.shape[-1]
     if images.shape[1:3] == (size, size) and channels == own:
         return torch.from_numpy(images.reshape(len(images), size, size, own)).permute(0, 3, 1, 2).contiguous()
     result = np.empty((len(images), channels, size, size), np.uint8)

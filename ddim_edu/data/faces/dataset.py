@@ -1,8 +1,26 @@
-"""The data set of drawn faces, its cache, and the pictures that come with the package."""
+"""The data set of drawn faces, of which every attribute is known; its cache, and the pictures that come along.
+
+A face is a vector graphic put together from parts and colours: hair, eyes, mouth, glasses, clothes, and so on, in one
+of a few styles, which are the classes. Face ``n`` is a function of its number alone: its attributes are drawn from a
+table by a hash of ``n`` (:mod:`ddim_edu.data.faces.attributes`, which needs no other package and no pixels), then a
+picture is drawn from the attributes (:mod:`ddim_edu.data.faces.drawing`). So what is in a picture is known and not
+guessed, two faces are the same picture where their attributes are the same, and one attribute can be changed with all
+others kept.
+
+Attributes are drawn independently of each other and each evenly among its values, but that optional parts (a beard,
+glasses) are there with the probability that the table gives. Only then a colour that nothing in the picture has is set
+to ``none``, so that equal rows and equal pictures go together.
+
+The parts are those of DiceBear's styles (package ``dicebear-styles``, read from there and not copied), each under the
+licence that :mod:`ddim_edu.data.faces.styles` names; colours are that module's, the same for all styles, and parts that
+make no good face at 32 pixels are left out. ``dicebear-core`` puts a drawing together, ``resvg-py`` makes pixels of it:
+``pip install "ddim_edu[faces]"``. 64 pictures come with this package and need none of them.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,21 +110,15 @@ def read_faces(
 
     found = cache.read(shape_of, "drawing the faces again")
     if found is None:
-        crc = _fill(cache, numbers, size, channels, processes)
-        cache.vouch(about | {"crc32": crc})
+        with (
+            cache.writing(math.prod(shape), "the faces") as add,
+            progress(len(numbers), "face", f"drawing faces of {size} x {size}") as bar,
+        ):
+            for _, block in blocks_of(numbers, size, channels, processes):
+                add(block)
+                bar.update(len(block))
+        cache.vouch(about)
     return Faces(found[0] if found else cache.map(shape), table, n_train, numbers)
-
-
-def _fill(cache: PixelCache, numbers: np.ndarray, size: int, channels: int, processes: int | None) -> int:
-    """Draw faces into the cache; returns the checksum of their pixels."""
-    with (
-        cache.writing(len(numbers) * channels * size**2, "the faces") as out,
-        progress(len(numbers), "face", f"drawing faces of {size} x {size}") as bar,
-    ):
-        for _, block in blocks_of(numbers, size, channels, processes):
-            out.add(block)
-            bar.update(len(block))
-    return out.crc
 
 
 def shipped() -> Faces:
