@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from ddim_edu.exact import GaussianMixture
-from ddim_edu.forward import EpsTheta, plus
+from ddim_edu.forward import EpsTheta, add_scaled
 
 
 def guided(conditional: EpsTheta, unconditional: EpsTheta, scale: float) -> EpsTheta:
@@ -58,7 +58,7 @@ def guided(conditional: EpsTheta, unconditional: EpsTheta, scale: float) -> EpsT
 
     def eps_theta(x_t: Tensor, t: Tensor) -> Tensor:
         eps = unconditional(x_t, t)
-        return plus(eps, scale, conditional(x_t, t) - eps)
+        return add_scaled(eps, (scale, conditional(x_t, t) - eps))
 
     return eps_theta
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from ddim_edu.apps.edit import first_steps, renoise, translate
 from ddim_edu.apps.guidance import guided
-from ddim_edu.apps.interpolate import decode, lerp, slerp, square, triangle
+from ddim_edu.apps.interpolate import lerp, slerp, square, triangle
 from ddim_edu.apps.operators import AveragePool, Grey, Mask, Operator
 from ddim_edu.apps.restore import replace_known, restore
 from ddim_edu.commands import sound
