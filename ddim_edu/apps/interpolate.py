@@ -1,9 +1,10 @@
 r"""The geometry of latents: what lies between two of them, and which way an attribute lies (chapter 12).
 
 The deterministic sampler makes the image a function of x_T, :func:`~ddim_edu.sampler.decode`, and
-:func:`~ddim_edu.sampler.invert` goes back. So whatever one does to vectors can be done to images. One thing is to be minded: x_T is a draw from the standard
-normal, whose norm in D dimensions is within about one of :math:`\sqrt{D}`. The network has seen no others. A straight
-line between two draws passes the origin at :math:`\sqrt{D/2}`; :func:`slerp` goes round it.
+:func:`~ddim_edu.sampler.invert` goes back. So whatever one does to vectors can be done to images. One thing is to be
+minded: x_T is a draw from the standard normal, whose norm in D dimensions is within about one of :math:`\sqrt{D}`. The
+network has seen no others. A straight line between two draws passes the origin at :math:`\sqrt{D/2}`; :func:`slerp`
+goes round it.
 
 Latents are ``(B, ...)``; each member of the batch is taken as one vector.
 """

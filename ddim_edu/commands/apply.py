@@ -36,7 +36,7 @@ from ddim_edu.measuring.evaluation import reference_images
 from ddim_edu.measuring.metrics import psnr, reconstruction_error
 from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
 from ddim_edu.randomness import Stream, draw, generator_for
-from ddim_edu.sampler import ddim_path, invert
+from ddim_edu.sampler import ddim_path, decode, invert
 from ddim_edu.schedule import check_eta, make_tau
 
 PROG = "python -m ddim_edu.apps"
