@@ -735,7 +735,8 @@ t, x_0 = 400, plane.sample(200, generator)
 x_t = q_sample(x_0, t, schedule, draw(x_0, generator))
 for s in (350, 390):
     x_s = ddim_step(x_t, plane.eps(x_t, t), *schedule.alpha_bar[[t, s]])
-    true = dict(heun_path(plane.eps, x_t, schedule, [0, *range(s, t + 1)]))[s]
+    path = heun_path(plane.eps, x_t, schedule, [0, *range(s, t + 1)])
+    true = {step.s: step.x_s for step in path}[s]
     change = (plane.eps(x_s, s) - plane.eps(x_t, t)).square().mean(1).sqrt()
     way = schedule.nsr[t] - schedule.nsr[s]
     estimate = 0.5 * schedule.alpha_bar[s].sqrt() * way * change

@@ -166,8 +166,8 @@ def test_coefficients_are_the_same_from_numbers_and_tensors_and_float32_levels_l
         (lambda v: torch.full((4,), v, dtype=torch.float64), (4, 1, 1)),
     ):
         for found, true in zip(step_coefficients(make(0.6), make(0.3), x), expected, strict=True):
-            assert torch.as_tensor(found).shape == shape
-            assert torch.as_tensor(found).flatten().tolist() == pytest.approx([true] * (4 if shape else 1), rel=1e-14)
+            found = torch.as_tensor(found, dtype=torch.float64)
+            assert found.shape == shape and torch.allclose(found, torch.full_like(found, true), rtol=1e-14, atol=0)
     nearly_one = torch.tensor(0.9999, dtype=torch.float32)  # the difference 1 - abar is taken in float64
     reused = step_coefficients(nearly_one, 0.0, x)[1]
     assert reused.item() == pytest.approx(step_coefficients(nearly_one.item(), 0.0, x)[1], rel=1e-14)
