@@ -7,7 +7,7 @@ only: they wrap ``eps_theta`` (guidance, labels) or pass ``edit_x0`` (clipping, 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -203,7 +203,7 @@ def decode(
     return end_of(ddim_path(eps_theta, x_T, schedule, tau, eta=eta, generator=generator, clip=clip, edit_x0=edit_x0))
 
 
-def end_of(path: Iterator[Step]) -> Tensor:
+def end_of(path: Iterable[Step]) -> Tensor:
     """Where a path arrives, ``(B, ...)``. Unlike a list of its steps, this keeps only one at a time."""
     for step in path:
         x = step.x_s
