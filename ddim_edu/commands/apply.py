@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddim_edu.apps.edit import first_steps, renoise, translate
-from ddim_edu.apps.interpolate import decode, lerp, slerp, square, triangle
+from ddim_edu.apps.interpolate import lerp, slerp, square, triangle
 from ddim_edu.apps.operators import AveragePool, Grey, Mask, Operator
 from ddim_edu.apps.restore import replace_known, restore
 from ddim_edu.commands import sound
@@ -36,7 +36,7 @@ from ddim_edu.measuring.metrics import psnr, reconstruction_error
 from ddim_edu.measuring.reference import reference_images
 from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
 from ddim_edu.randomness import Stream, draw, generator_for
-from ddim_edu.sampler import ddim_path, invert
+from ddim_edu.sampler import ddim_path, decode, invert
 from ddim_edu.schedule import check_eta, make_tau
 
 PROG = "python -m ddim_edu.apps"
