@@ -16,8 +16,7 @@ import torch
 
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.measuring.evaluation import Sampler, Sampling, model_about
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.models import load, load_classifier
 
 NAME = "fashion-mnist"
 

@@ -15,8 +15,7 @@ from ddim_edu.apps.restore import restore
 from ddim_edu.commands import apply as command
 from ddim_edu.data.source import digits, save_grid
 from ddim_edu.measuring.metrics import psnr
-from ddim_edu.models.checkpoint import load, save
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.models import load, load_classifier, save
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.randomness import image_generators
 from ddim_edu.schedule import NoiseSchedule, make_tau

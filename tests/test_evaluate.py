@@ -36,7 +36,7 @@ from ddim_edu.measuring.features import (
     to_uint8,
     write_statistics,
 )
-from ddim_edu.models.checkpoint import load, save
+from ddim_edu.models import load, save
 from ddim_edu.nets.unet import UNet
 from ddim_edu.randomness import image_generators
 from ddim_edu.sampler import sample

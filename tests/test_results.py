@@ -33,7 +33,7 @@ from ddim_edu.measuring.evaluation import (
 )
 from ddim_edu.measuring.features import sha256_of_images, small
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 
 ROOT = Path(__file__).parent.parent
 

@@ -31,8 +31,8 @@ from ddim_edu.files import check_writable, replacing
 from ddim_edu.measuring import evaluation
 from ddim_edu.measuring.evaluation import PAPER_TABLE1, PAPER_TABLE2, Reference, Sampler, Sampling
 from ddim_edu.measuring.features import DOWNLOAD, Features, inception, sha256_of_images, small
-from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
-from ddim_edu.processes import alone_together, is_first_process, own_device
+from ddim_edu.models import Checkpoint, load
+from ddim_edu.processes import alone_together, is_first_process, pick_device
 from ddim_edu.schedule import make_tau
 
 PROG = "python -m ddim_edu.evaluate"
@@ -232,14 +232,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not options.data:
                 raise ValueError(f"which images? name a data set or a folder: {PROG} images cifar10")
             check_out(options.out, name)
-            with alone_together(parts_folder(options.out), own_device(pick_device(options.device))), plain_warnings():
+            with alone_together(parts_folder(options.out), pick_device(options.device)), plain_warnings():
                 images(options)
             return 0
         if not options.checkpoint:
             raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} {name} runs/digits")
         check_out(options.out, name)
-        model = load(options.checkpoint, own_device(pick_device(options.device))).of_pictures()
-        with alone_together(parts_folder(options.out), own_device(pick_device(options.device))), plain_warnings():
+        model = load(options.checkpoint, pick_device(options.device)).of_pictures()
+        with alone_together(parts_folder(options.out), pick_device(options.device)), plain_warnings():
             {"fid": fid, "table1": table1, "reconstruction": reconstruction, "table2": table2}[name](model, options)
     except (ValueError, OSError) as error:
         return fail(error)
@@ -413,7 +413,7 @@ def images(options: ImagesOptions) -> None:
         raise ValueError(f"{options.out} holds another measurement ({before}): choose another --out")
     pixels = evaluation.real_images(options.data, options.part, options.data_dir, **form)
     sizes = evaluation.check_sizes([n or len(pixels) for n in options.n], len(pixels), name)
-    features = features_of(options, options.data, own_device(pick_device(options.device)))
+    features = features_of(options, options.data, pick_device(options.device))
     if options.reference in ("train", "test"):
         others = evaluation.real_images(options.data, options.reference, options.data_dir, **form)
         about = f"{options.data} {options.reference}"

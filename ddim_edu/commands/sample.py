@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from ddim_edu.commands.options import fail, parse
 from ddim_edu.data.source import check_picture, save_grid
-from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
+from ddim_edu.models import Checkpoint, load
 from ddim_edu.models.precision import choose, in_precision
-from ddim_edu.processes import gather, is_first_process, own_device, process_count, process_index
+from ddim_edu.processes import gather, is_first_process, pick_device, process_count, process_index
 from ddim_edu.randomness import image_generators
 from ddim_edu.sampler import ddim_path
 from ddim_edu.sampler import sample as draw
@@ -103,9 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.checkpoint:
             raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} runs/digits")
         check_picture(options.out)
-        model = load(
-            options.checkpoint, own_device(pick_device(options.device)), image_size=options.image_size
-        ).of_pictures()
+        model = load(options.checkpoint, pick_device(options.device), image_size=options.image_size).of_pictures()
         if isinstance(options.label, int) and not 0 <= options.label < model.config.classes:
             known = f"labels 0..{model.config.classes - 1}" if model.config.classes else "no classes"
             raise ValueError(f"label = {options.label}: {options.checkpoint} knows {known}")

@@ -31,7 +31,7 @@ from ddim_edu.data.faces import STYLES, read_faces
 from ddim_edu.data.folder import fit, read_folder
 from ddim_edu.data.recordings import holds_sounds, read_sounds
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.models.autoencoders import SavedAutoencoder
+from ddim_edu.models import SavedAutoencoder
 from ddim_edu.randomness import Stream, generator_for
 
 
@@ -130,7 +130,7 @@ def encoded(data: ImageData, autoencoder: SavedAutoencoder) -> LatentData:
 
     Args:
         data: The data set.
-        autoencoder: From :func:`ddim_edu.models.autoencoders.load_autoencoder`.
+        autoencoder: From :func:`ddim_edu.models.small.load_autoencoder`.
     """
     parts = [
         torch.cat([autoencoder.encode(data.floats(part)) for part in x.split(250)]) for x in (data.train, data.heldout)

@@ -33,7 +33,7 @@ from ddim_edu.measuring.features import (
     to_uint8,
 )
 from ddim_edu.measuring.metrics import frechet_distance, kid, precision_recall, reconstruction_error
-from ddim_edu.models.checkpoint import Checkpoint
+from ddim_edu.models import Checkpoint
 from ddim_edu.models.precision import choose, in_precision
 from ddim_edu.processes import gather, process_count, process_index
 from ddim_edu.randomness import Stream, generator_for, image_generators
