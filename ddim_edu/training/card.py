@@ -10,7 +10,8 @@ from statistics import fmean
 from typing import Any
 
 from ddim_edu.files import sha256_of
-from ddim_edu.models.checkpoint import UNET, Checkpoint
+from ddim_edu.models import Checkpoint
+from ddim_edu.models.checkpoint import UNET
 from ddim_edu.models.foreign import PREDICTIONS
 from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.training.recipes import RECIPES, Recipe, recipe_from_dict
