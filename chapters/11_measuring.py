@@ -30,7 +30,7 @@ from ddim_edu.measuring.metrics import frechet_distance, kid, mean_and_cov, prec
 from ddim_edu.measuring.reconstruction import power_law_exponent
 from ddim_edu.measuring.reference import real_images
 from ddim_edu.measuring.statistics import paired, summary
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.plotting import COLOURS, figure, table1_figure, table2_figure
 from ddim_edu.sampler import ddim_path, invert, sample
 from ddim_edu.schedule import make_tau

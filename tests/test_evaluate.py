@@ -30,7 +30,7 @@ from ddim_edu.measuring.reference import (
     write_statistics,
 )
 from ddim_edu.measuring.result import ResultFile, differences, read_result
-from ddim_edu.models.checkpoint import load, save
+from ddim_edu.models import load, save
 from ddim_edu.nets.unet import UNet
 from ddim_edu.randomness import image_generators
 from ddim_edu.sampler import sample

@@ -29,7 +29,7 @@ from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov
 from ddim_edu.measuring.reconstruction import reconstruct
 from ddim_edu.measuring.reference import real_images, reference_of, sha256_of_images
 from ddim_edu.measuring.result import model_about
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.sampling import Sampler, Sampling
 
 ROOT = Path(__file__).parent.parent

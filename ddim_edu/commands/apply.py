@@ -34,7 +34,8 @@ from ddim_edu.forward import EpsTheta
 from ddim_edu.guidance import guided
 from ddim_edu.measuring.metrics import psnr, reconstruction_error
 from ddim_edu.measuring.reference import reference_images
-from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
+from ddim_edu.models import Checkpoint, load
+from ddim_edu.processes import pick_device
 from ddim_edu.randomness import Stream, draw, generator_for
 from ddim_edu.sampler import ddim_path, decode, invert
 from ddim_edu.schedule import check_eta, make_tau

@@ -28,8 +28,8 @@ from ddim_edu.measuring.reconstruction import reconstruct
 from ddim_edu.measuring.reference import real_images, reference_for, reference_images, sha256_of_images
 from ddim_edu.measuring.result import ResultFile, differences, heading, read_result
 from ddim_edu.measuring.tables import PAPER_TABLE1, PAPER_TABLE2, describe, table_of_etas, table_of_round_trips
-from ddim_edu.models.checkpoint import load, pick_device
-from ddim_edu.processes import is_first_process, own_device, progress
+from ddim_edu.models import load
+from ddim_edu.processes import is_first_process, pick_device, progress
 from ddim_edu.ranges import Checked, Clip, Eta, NotNegative, Positive
 from ddim_edu.sampling import Sampler, Sampling
 from ddim_edu.schedule import Spacing
@@ -227,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(kind.without.format(prog=prog))
         command = command_line(prog, options, positional=kind.subject, without=ELSEWHERE)
         file = ResultFile(options.out, name, command, picture=kind.tabled)
-        device = own_device(pick_device(options.device))
+        device = pick_device(options.device)
         with file.alone(device), plain_warnings():
             measurement(options, file, device)
 

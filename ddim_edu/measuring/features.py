@@ -21,7 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ddim_edu.data.pictures import from_uint8
 from ddim_edu.data.registry import known_source
 from ddim_edu.files import first_line, sha256_of
-from ddim_edu.models.classifiers import classifier_features, load_classifier
+from ddim_edu.models import classifier_features, load_classifier
 
 INCEPTION = "inception"
 DOWNLOAD = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"

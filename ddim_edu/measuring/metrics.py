@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddim_edu.models.classifiers import SavedClassifier, classifier_features, load_classifier
+from ddim_edu.models import SavedClassifier, classifier_features, load_classifier
 
 
 def mean_and_cov(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,7 +102,7 @@ def classifier_distance(
             features.
         reference: ``(M, C, H, W)``; or, to save time when it is used again, its mean and covariance,
             ``mean_and_cov(classifier_features(reference, classifier))``.
-        classifier: From :func:`ddim_edu.models.classifiers.load_classifier`, or its name, such as ``"digits"``.
+        classifier: From :func:`ddim_edu.models.small.load_classifier`, or its name, such as ``"digits"``.
         batch: Images in memory at a time.
 
     Returns:

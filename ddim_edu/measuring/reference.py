@@ -20,7 +20,7 @@ from ddim_edu.data.registry import load_data, load_data_for
 from ddim_edu.data.source import ImageData
 from ddim_edu.files import first_line, replacing, sha256_of
 from ddim_edu.measuring.features import Features
-from ddim_edu.models.checkpoint import Checkpoint
+from ddim_edu.models import Checkpoint
 from ddim_edu.processes import gather, process_count, process_index, progress
 
 

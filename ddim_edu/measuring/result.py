@@ -19,7 +19,7 @@ import torch
 
 from ddim_edu import __version__
 from ddim_edu.files import check_writable, first_line, replacing, sha256_of
-from ddim_edu.models.checkpoint import Checkpoint
+from ddim_edu.models import Checkpoint
 from ddim_edu.processes import alone_together, is_first_process
 
 FORMAT = 1  # of the results; raise it when an older reader would misread them
