@@ -194,7 +194,8 @@ class Source:
     """A data set that can be loaded, and what is known of it before.
 
     Attributes:
-        size: Width and height of its images in pixels; None if they have none of their own, and one must be asked for.
+        size: Width and height of its images in pixels; None, of a resizable one, if they have none of their own and one
+            must be asked for.
         channels: 1 for grey, 3 for RGB, unless another form is asked for.
         resizable: Whether it can be had in other sizes and channels.
         crops: Whether its images can be cropped.
