@@ -95,7 +95,7 @@ class Checked:
 
 @cache
 def _ranges(options: type) -> dict[str, tuple[list[Range], list[str | None]]]:
-    """The fields of a dataclass whose types name ranges: these, and the words, or None, that may stand there instead."""
+    """The fields whose types name ranges: these, and the words, or None, that may stand there instead."""
     hints = get_type_hints(options, include_extras=True)
     found = {name: list(_within(hint)) for name, hint in hints.items()}
     return {

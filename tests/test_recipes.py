@@ -31,8 +31,9 @@ def test_every_field_is_explained(cls):
 @pytest.mark.parametrize(
     "change",
     [
-        {"T": 0}, {"steps": 0}, {"batch": 0}, {"batch": -1}, {"log_every": 0}, {"sample_every": 0}, {"save_every": 0}, {"warmup": -1},
-        {"seed": -1}, {"lr": 0.0}, {"lr": -1e-3}, {"lr": float("nan")}, {"lr": float("inf")}, {"grad_clip": 0.0}, {"lr_final": 1.5},
+        {"T": 0}, {"steps": 0}, {"batch": 0}, {"batch": -1}, {"log_every": 0}, {"sample_every": 0}, {"save_every": 0},
+        {"warmup": -1}, {"seed": -1}, {"lr": 0.0}, {"lr": -1e-3}, {"lr": float("nan")}, {"lr": float("inf")},
+        {"grad_clip": 0.0}, {"lr_final": 1.5},
         {"ema": 1.0}, {"ema": -0.1}, {"ema": float("nan")}, {"accumulate": 0},
         {"max_bad": 1.0}, {"max_bad": -0.1}, {"label_dropout": 1.5}, {"label_dropout": -0.1}, {"weight_decay": -1.0},
         {"T": 1_000_001}, {"lr_final": -0.1}, {"grad_clip": float("inf")}, {"label_dropout": float("nan")},
@@ -90,7 +91,7 @@ def test_unknown_fields_of_a_stored_recipe():
             recipe_from_dict({**stored, "lr": value})
     assert recipe_from_dict({**stored, "lam": None}).lam is None  # may be left open
     with pytest.raises(ValueError, match="wrong type"):
-        recipe_from_dict({**stored, "unet": {**stored["unet"], "ch": "many"}})
+        recipe_from_dict({**stored, "unet": {**stored["unet"], "ch_mult": 3}})
 
 
 def test_learning_rate_rises_then_falls():
