@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ddim_edu import precision
 from ddim_edu.data.source import fair_sample
 from ddim_edu.losses import loss_gamma
-from ddim_edu.models import checkpoint, precision
+from ddim_edu.models import checkpoint
 from ddim_edu.models.checkpoint import load
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.training import heldout, machine
@@ -72,6 +73,39 @@ def test_the_run_folder(whole):
     config = json.loads((folder / "config.json").read_text())
     assert config["train_images"] == 1597 and config["recipe"]["batch"] == 16
     assert RunFolder(folder).recipe() == RECIPE
+
+
+def test_what_the_files_hold_stays_what_older_runs_hold(whole):
+    """Runs that are under way were begun by other versions: a name that changes here makes them unreadable."""
+    folder, _ = whole
+    ran_on = ["parameters", "train_images", "heldout_images", "data_dir", "device", "precision", "compiled"]
+    config = json.loads((folder / "config.json").read_text())
+    assert list(config) == ["recipe", *ran_on, "processes", "versions"]
+    state = torch.load(folder / STATE, weights_only=True)
+    assert list(state) == ["version", "recipe", "step", "model", "averaged", "optimizer", "scaler"]
+    assert state["step"] == 12 and config["recipe"] == state["recipe"] | {"unet": config["recipe"]["unet"]}
+    assert COLUMNS == ("step", "loss", "lr", "grad_norm", "images_per_s", "heldout_loss", "seconds")
+
+
+def test_the_files_of_a_process_that_does_not_write(tmp_path):
+    silent = RunFolder(tmp_path, writes=False)
+    silent.write_config(RECIPE, {})
+    silent.cut_log(0)
+    silent.add_to_log([1, 0.5, 0.1, 1.0, 10.0, None, 2.0])
+    assert not list(tmp_path.iterdir())
+
+
+def test_lines_of_the_log(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.cut_log(0)
+    for step in (3, 6, 9):
+        folder.add_to_log([step, 1 / 3, 0.1, 1.0, 10.0, None, float(step)])
+    with open(tmp_path / "log.csv", "a") as file:
+        file.write("12,0.3,0.1")  # the power went
+    assert [row["step"] for row in folder.log()] == ["3", "6", "9"]
+    assert folder.log()[0]["loss"] == "0.333333" and folder.log()[0]["heldout_loss"] == ""
+    folder.cut_log(6)
+    assert [row["step"] for row in folder.log()] == ["3", "6"]
 
 
 def test_the_log(whole):

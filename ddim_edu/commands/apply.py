@@ -22,7 +22,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddim_edu.apps.edit import first_steps, renoise, translate
-from ddim_edu.apps.guidance import guided
 from ddim_edu.apps.interpolate import decode, lerp, slerp, square, triangle
 from ddim_edu.apps.operators import AveragePool, Grey, Mask, Operator
 from ddim_edu.apps.restore import replace_known, restore
@@ -32,6 +31,7 @@ from ddim_edu.data.folder import read_image
 from ddim_edu.data.source import check_picture, save_grid
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
+from ddim_edu.guidance import guided
 from ddim_edu.measuring.evaluation import reference_images
 from ddim_edu.measuring.metrics import psnr, reconstruction_error
 from ddim_edu.models.checkpoint import Checkpoint, load, pick_device

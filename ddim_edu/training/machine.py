@@ -19,8 +19,8 @@ with warnings.catch_warnings():  # accelerate warns of optional packages that no
     from accelerate.tracking import get_available_trackers
 
 from ddim_edu.files import first_line
-from ddim_edu.models.precision import Precision, gradient_seconds, is_large
 from ddim_edu.nets.unet import UNet
+from ddim_edu.precision import Precision, gradient_seconds, is_large
 from ddim_edu.training.recipes import Recipe
 
 COMPILE_FROM = 3600  # seconds that a run should last on a CPU to be compiled there

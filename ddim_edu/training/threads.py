@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ddim_edu.models.precision import Precision, gradient_seconds
 from ddim_edu.nets.unet import UNet
+from ddim_edu.precision import Precision, gradient_seconds
 
 
 class Threads:

@@ -31,7 +31,7 @@ from ddim_edu.data.source import ImageData, Shuffle, mirror
 from ddim_edu.forward import EpsTheta, as_eps
 from ddim_edu.losses import loss_gamma
 from ddim_edu.models import checkpoint
-from ddim_edu.models.precision import Precision, choose
+from ddim_edu.precision import Precision, choose
 from ddim_edu.randomness import Stream, generator_for
 from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau
