@@ -64,7 +64,7 @@ class Recipe(Checked):
     lr_final: Share = 1.0
     # Largest norm of the gradient; a longer one is scaled down to it.
     grad_clip: AboveZero = 1.0
-    # Decay of the average of the weights that samples are drawn with (lower in the first steps: see trainer.py).
+    # Decay of the average of the weights that samples are drawn with (lower in the first steps: see parts.py).
     ema: BelowOne = 0.9999
     # Draw noise levels in mirrored pairs t, T+1-t, as the official DDIM code does.
     antithetic: bool = True
