@@ -130,16 +130,10 @@ class Sampling(Checked):
         Raises:
             ValueError: In one line, if it can't.
         """
-        classes = model.config.classes
-        if isinstance(self.label, str):
-            if self.label not in ("turn", "any"):
-                raise ValueError(f"label = {self.label!r}: give a class, turn or any")
-        elif not 0 <= self.label < classes:
-            known = f"labels 0..{classes - 1}" if classes else "no classes"
-            raise ValueError(f"label = {self.label}: the model knows {known}")
+        check_label(model, self.label)
         guided(model.eps_theta(), model.eps_theta(), self.scale)  # checks the scale
         if self.scale != 1:
-            if not classes or self.label == "any":
+            if not model.config.classes or self.label == "any":
                 raise ValueError(f"scale = {self.scale:g}: guidance is towards a class, and there is none")
             if model.recipe.get("label_dropout") == 0:
                 raise ValueError(
@@ -153,6 +147,19 @@ class Sampling(Checked):
             raise ValueError(f"eta = {self.eta}: solver {self.solver} adds no noise, give 0")
         tau = make_tau(model.schedule.T, self.steps, self.spacing)
         ddim_path(model.eps_theta(), torch.empty(0), model.schedule, tau, eta=self.eta)  # eta fits; takes no step
+
+
+def check_label(model: Model, label: int | str) -> None:
+    """A check that a label is one that the model knows, or ``turn`` or ``any``.
+
+    Raises:
+        ValueError: If it isn't.
+    """
+    if isinstance(label, str) and label not in ("turn", "any"):
+        raise ValueError(f"label = {label!r}: give a class, turn or any")
+    if not isinstance(label, str) and not 0 <= label < model.config.classes:
+        known = f"labels 0..{model.config.classes - 1}" if model.config.classes else "no classes"
+        raise ValueError(f"label = {label}: the model knows {known}")
 
 
 class Sampler:
