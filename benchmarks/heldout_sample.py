@@ -16,9 +16,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ddim_edu.data.source import ImageData, fair_sample, load_data
+from ddim_edu.data.batches import fair_sample
+from ddim_edu.data.registry import load_data
+from ddim_edu.data.source import ImageData
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.measuring.evaluation import model_about
+from ddim_edu.measuring.result import model_about
 from ddim_edu.models.checkpoint import Checkpoint, load
 from ddim_edu.randomness import Stream, generator_for
 from ddim_edu.training.heldout import DRAWS, MOST, HeldOut

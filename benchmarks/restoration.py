@@ -35,8 +35,8 @@ import ddim_edu
 from ddim_edu.apps.operators import AveragePool, Grey, Mask, Operator
 from ddim_edu.apps.restore import replace_known, restore
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.measuring.evaluation import reference_images
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, psnr, reconstruction_error, sharpness, ssim
+from ddim_edu.measuring.reference import reference_images
 from ddim_edu.measuring.statistics import holm, paired, summary
 from ddim_edu.models.checkpoint import load
 from ddim_edu.models.classifiers import classifier_features

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddim_edu.data.source import Shuffle
+from ddim_edu.data.batches import Shuffle
 from ddim_edu.losses import draw_t
 from ddim_edu.randomness import Stream, generator_for
 from ddim_edu.training.recipes import Recipe

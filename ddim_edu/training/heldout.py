@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ddim_edu.data.source import ImageData, fair_sample
+from ddim_edu.data.batches import fair_sample
+from ddim_edu.data.source import ImageData
 from ddim_edu.forward import EpsTheta
 from ddim_edu.losses import eps_error, gamma_of_prediction, weight_at
 from ddim_edu.randomness import Stream, generator_for

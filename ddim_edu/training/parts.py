@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddim_edu.data.source import ImageData, encoded, load_data
+from ddim_edu.data.registry import load_data_for
+from ddim_edu.data.source import ImageData, encoded
 from ddim_edu.losses import gamma_of_prediction, min_snr_gamma
 from ddim_edu.models.autoencoders import load_autoencoder
 from ddim_edu.nets.unet import UNet
@@ -31,9 +32,8 @@ def training_data(
     first = None if recipe.autoencoder is None else load_autoencoder(recipe.autoencoder, device)
     if data is None:
         like = recipe.unet if first is None else first.model.config
-        in_size = {"size": like.image_size, "channels": like.image_channels} if recipe.data != "digits" else {}
-        found = load_data(recipe.data, data_dir=data_dir, crop=recipe.crop, max_bad=recipe.max_bad, **in_size)
-        data = found.to(device)
+        how = {"data_dir": data_dir, "crop": recipe.crop, "max_bad": recipe.max_bad}
+        data = load_data_for(like, recipe.data, **how).to(device)
     return data if first is None else encoded(data, first)
 
 

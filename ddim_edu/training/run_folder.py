@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ddim_edu import __version__
-from ddim_edu.data.source import save_grid
+from ddim_edu.data.pictures import save_grid
 from ddim_edu.files import check_writable, first_line, replacing
 from ddim_edu.models import checkpoint
 from ddim_edu.schedule import NoiseSchedule

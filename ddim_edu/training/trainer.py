@@ -27,7 +27,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from ddim_edu import __version__
 from ddim_edu.adaptive import loss_adaptive
-from ddim_edu.data.source import ImageData, Shuffle, mirror
+from ddim_edu.data.batches import Shuffle, mirror
+from ddim_edu.data.source import ImageData
 from ddim_edu.forward import EpsTheta, as_eps
 from ddim_edu.losses import loss_gamma
 from ddim_edu.models import checkpoint
