@@ -7,10 +7,11 @@ neither the batch, nor the number of processes, nor the device changes which pic
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from functools import partial
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -114,8 +115,9 @@ class Sampling(Checked):
     clip: Clip = 1.0
     # Image i of a seed is the same image whatever the number of images, the batch and the device are.
     seed: NotNegative = 0
-    # For models that know classes: the class to draw, or "turn" for each in turn, or "any" to leave it open.
-    label: int | Literal["turn", "any"] = "turn"
+    # For models that know classes: the class to draw, by its number or its name, or "turn" for each in turn, or "any" to
+    # leave it open.
+    label: int | str = "turn"
     # Classifier-free guidance: 1 draws the class as trained, more presses towards it, 0 is any class. Other than 0 and
     # 1 it calls the network twice.
     scale: float = 1.0
@@ -126,6 +128,10 @@ class Sampling(Checked):
     def bound(self) -> float | None:
         """``clip`` as samplers take it: None for none."""
         return None if self.clip == "off" else self.clip
+
+    def with_number(self, classes: Sequence[str]) -> Self:
+        """The same with a class by its number, where ``label`` is one of these names; see :func:`label_number`."""
+        return replace(self, label=label_number(self.label, classes))
 
     def about(self) -> dict[str, Any]:
         """What a protocol says of the sampling. The two youngest fields stand there only where they are not as ever, so
@@ -158,6 +164,42 @@ class Sampling(Checked):
             raise ValueError(f"eta = {self.eta}: solver {self.solver} adds no noise, give 0")
         tau = make_tau(model.schedule.T, self.steps, self.spacing)
         ddim_path(model.eps_theta(), torch.empty(0), model.schedule, tau, eta=self.eta)  # eta fits; takes no step
+
+
+def label_number(label: int | str, classes: Sequence[str], words: Sequence[str] = ("turn", "any")) -> int | str:
+    """A label by its number.
+
+    Args:
+        label: A number; or the name of a class; or ``"name:x"`` or ``"number:x"``, where a name looks like a number or
+            like one of the words; or one of the words.
+        classes: Names of the labels 0, 1, ...; empty if they have none.
+        words: What else a label can be.
+
+    Returns:
+        The number, or the word; without names, what was given.
+
+    Raises:
+        ValueError: In one line, if no class has that name, or it could be meant in two ways.
+    """
+    classes = list(classes)
+    kind, _, said = label.partition(":") if isinstance(label, str) and label not in classes else ("", "", str(label))
+    if kind == "number" and said.isdecimal():
+        return int(said)
+    if not classes or (label in words and label not in classes):
+        return label
+    name = said if kind == "name" else str(label)
+    number = classes.index(name) if name in classes else None
+    other = label if isinstance(label, int) else f"the word {label}" if label in words else None
+    if number is not None and other not in (None, number) and kind != "name":
+        raise ValueError(
+            f"label = {label}: this is the name of class {number}, and can be meant as {other}: "
+            f"write name:{label}{f' or number:{label}' if isinstance(label, int) else ''}"
+        )
+    if number is None and not isinstance(label, int):
+        near = get_close_matches(name, classes, n=1)
+        known = f"did you mean {near[0]}?" if near else f"known: {', '.join(classes[:10])}"
+        raise ValueError(f"label = {label!r}: there is no such class; {known}{', ...' if len(classes) > 10 else ''}")
+    return label if number is None else number
 
 
 def check_label(model: Model, label: int | str) -> None:

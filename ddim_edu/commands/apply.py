@@ -27,7 +27,8 @@ from ddim_edu.apps.operators import AveragePool, Grey, Mask, Operator
 from ddim_edu.apps.restore import replace_known, restore
 from ddim_edu.commands import sound
 from ddim_edu.commands.options import closest, distinct, fail, parse, run
-from ddim_edu.data.decoding import read_image
+from ddim_edu.data.decoding import open_image, quietly, read_image
+from ddim_edu.data.named import class_names
 from ddim_edu.data.pictures import check_picture, from_uint8, save_grid, to_uint8
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
@@ -38,6 +39,7 @@ from ddim_edu.models import Checkpoint, load
 from ddim_edu.processes import pick_device
 from ddim_edu.randomness import Stream, draw, generator_for
 from ddim_edu.sampler import ddim_path, decode, invert
+from ddim_edu.sampling import label_number
 from ddim_edu.schedule import check_eta, make_tau
 
 PROG = "python -m ddim_edu.apps"
@@ -101,8 +103,8 @@ class Common:
 class OfClass(Common):
     """What the commands take that treat all images alike."""
 
-    # For models that know classes: the class that the images are of, or any.
-    label: int | Literal["any"] = "any"
+    # For models that know classes: the class that the images are of, by its number or name, or any.
+    label: int | str = "any"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,9 +204,9 @@ class ColouriseOptions(RestoreOptions):
 class EditOptions(Common):
     """Make images into those of another class, or of another model."""
 
-    # The classes to make, a row for each. If none is named, one row with all classes in turn: 0 from the first image,
+    # The classes to make, by number or name, a row for each. If none is named, one row with all classes in turn: 0 from the first image,
     # and so on.
-    target: tuple[int, ...] = ()
+    target: tuple[int | str, ...] = ()
     # noise: noise the image part of the way and denoise it. invert: part of the way by the deterministic sampler, and
     # back.
     by: Literal["noise", "invert"] = "invert"
@@ -212,7 +214,7 @@ class EditOptions(Common):
     # keep much.
     strength: float | Literal["auto"] = "auto"
     # The class that the images are of, or any; for --by invert.
-    source: int | Literal["any"] = "any"
+    source: int | str = "any"
     # Classifier-free guidance on the way down: 0 ignores the class, 1 takes it as trained, more presses it.
     scale: float = 2.0
     # Another model, for images of the same shape, that decodes: style transfer.
@@ -540,9 +542,10 @@ def checked(model: Checkpoint, label: int | str) -> int | None:
     Raises:
         ValueError: If it doesn't.
     """
+    label = label_number(label, class_names(model), ("any",))
     if label == "any":
         return None
-    if not 0 <= label < model.config.classes:
+    if not isinstance(label, int) or not 0 <= label < model.config.classes:
         known = f"classes 0..{model.config.classes - 1}" if model.config.classes else "no classes"
         raise ValueError(f"there is no class {label}: {model.path.stem} knows {known}")
     return int(label)
@@ -599,7 +602,7 @@ def read_files(paths: Sequence[Path], size: int, channels: int) -> Tensor:
         width, height = size_of(path)
         try:
             found.append(torch.tensor(read_image(path, size=size, channels=channels)))
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 colour = image.mode not in ("1", "L", "LA", "I", "F") and not image.mode.startswith("I;")
         except Exception as error:  # Pillow raises nearly anything on damaged files
             raise unreadable(path, error) from None
@@ -626,7 +629,7 @@ def size_of(path: Path) -> tuple[int, int]:
         ValueError: If it can't be read.
     """
     try:
-        with Image.open(path) as image:
+        with quietly(), open_image(path) as image:
             return image.size
     except Exception as error:  # as above
         raise unreadable(path, error) from None
@@ -634,7 +637,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 def is_grey(path: Path) -> bool:
     """Whether an image file of colours holds none: three equal channels."""
-    with Image.open(path) as image:
+    with quietly(), open_image(path) as image:
         red, green, blue = image.convert("RGB").split()
         return red.tobytes() == green.tobytes() == blue.tobytes()
 
@@ -644,7 +647,7 @@ def unreadable(path: Path, error: Exception) -> ValueError:
     if isinstance(error, FileNotFoundError):
         return ValueError(f"there is no file {path}")
     if type(error).__name__ == "UnidentifiedImageError":
-        return ValueError(f"{path} is not an image that Pillow knows")
+        return ValueError(f"{path} is not an image that is read here")
     reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
     return ValueError(f"can't read {path} ({reason})")
 

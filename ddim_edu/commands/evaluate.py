@@ -21,6 +21,7 @@ import tyro
 
 from ddim_edu.commands.options import CheckpointName, carry_out, closest, command_line, fail, parse, plain_warnings
 from ddim_edu.data.cache import default_cache_dir
+from ddim_edu.data.named import class_names
 from ddim_edu.files import replacing
 from ddim_edu.measuring.features import features_for
 from ddim_edu.measuring.fid import check_sizes, measure, measure_images, protocol_of
@@ -31,7 +32,7 @@ from ddim_edu.measuring.tables import PAPER_TABLE1, PAPER_TABLE2, describe, tabl
 from ddim_edu.models import load
 from ddim_edu.processes import is_first_process, pick_device, progress
 from ddim_edu.ranges import Checked, Clip, Eta, NotNegative, Positive
-from ddim_edu.sampling import Sampler, Sampling
+from ddim_edu.sampling import Sampler, Sampling, label_number
 from ddim_edu.schedule import Spacing
 
 PROG = "python -m ddim_edu.evaluate"
@@ -136,8 +137,8 @@ class Table1Options(Comparing):
     seed: NotNegative = 0
     # Keep the predicted image within [-clip, clip] at every step; "off" lets it go where it goes.
     clip: Clip = 1.0
-    # For models that know classes: the classes in "turn", "any" for none, or one class.
-    label: int | Literal["turn", "any"] = "turn"
+    # For models that know classes: the classes in "turn", "any" for none, or one class by its number or name.
+    label: int | str = "turn"
 
     def check(self) -> None:
         """A table has cells."""
@@ -239,6 +240,7 @@ def fid(options: FidOptions, file: ResultFile, device: torch.device) -> None:
     model = load(options.checkpoint, device).of_pictures()
     data = str(model.recipe.get("data"))
     features = features_for(options.features, data, options.inception_weights, device)
+    options = options.with_number(class_names(model))
     options.check_with(model)
     # All samplings of a model without classes are one, and so is their protocol.
     label = options.label if model.config.classes else "any"
@@ -257,9 +259,9 @@ def table1(options: Table1Options, file: ResultFile, device: torch.device) -> No
     model = load(options.checkpoint, device).of_pictures()
     data = str(model.recipe.get("data"))
     features = features_for(options.features, data, options.inception_weights, device)
-    n = options.n or features.usual_n
+    n, label = options.n or features.usual_n, label_number(options.label, class_names(model))
     cells = [
-        Sampling(n, steps, eta, spacing, options.clip, options.seed + k, options.label)
+        Sampling(n, steps, eta, spacing, options.clip, options.seed + k, label)
         for spacing in options.spacings
         for steps in options.steps
         for eta in options.etas

@@ -17,12 +17,14 @@ from typing import Annotated, Literal
 import tyro
 
 from ddim_edu.commands.options import CheckpointName, carry_out, parse
+from ddim_edu.data.named import class_names
 from ddim_edu.files import replacing
 from ddim_edu.models import Checkpoint, load
 from ddim_edu.models.convert import build_in_label
 from ddim_edu.models.foreign import write_diffusers
 from ddim_edu.models.onnx_export import export
 from ddim_edu.ranges import Checked, Clip, Positive
+from ddim_edu.sampling import label_number
 from ddim_edu.training.card import model_card
 
 PROG = "python -m ddim_edu.export"
@@ -44,9 +46,9 @@ class ExportOptions(Checked):
     out: Annotated[Path | None, tyro.conf.arg(help_behavior_hint="(required)")] = None
     # diffusers: a folder that diffusers opens. onnx: the network alone, as the noise in x at level t = 1..T.
     format: Literal["diffusers", "onnx"] = "diffusers"
-    # For models that know classes: build one in, or "any", so that DDIMPipeline works without labels; "all" leaves the
-    # choice.
-    label: int | Literal["any", "all"] = "all"
+    # For models that know classes: build one in, by its number or name, or "any", so that DDIMPipeline works without
+    # labels; "all" leaves the choice.
+    label: int | str = "all"
     # The spacing of the steps in the scheduler's configuration.
     spacing: Literal["trailing", "leading", "linspace"] = "trailing"
     # The scheduler keeps the predicted image within [-clip, clip]; "off" lets it go where it goes.
@@ -115,8 +117,9 @@ def write_folder(model: Checkpoint, options: ExportOptions) -> str:
     if options.label != "all":
         if not config.classes:
             raise ValueError(f"label = {options.label}: {options.checkpoint} knows no classes; leave it out")
-        label = config.classes if options.label == "any" else options.label
-        if not 0 <= label <= config.classes:
+        label = label_number(options.label, class_names(model), ("any", "all"))
+        label = config.classes if label == "any" else label
+        if not isinstance(label, int) or not 0 <= label <= config.classes:
             raise ValueError(f"label = {label}: {options.checkpoint} knows labels 0..{config.classes - 1}")
         config, weights = build_in_label(config, weights, label)
     clip = None if options.clip == "off" else options.clip

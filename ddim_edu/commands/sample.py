@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ddim_edu.commands.options import CheckpointName, Count, carry_out, parse
+from ddim_edu.data.named import class_names
 from ddim_edu.data.pictures import check_picture, save_grid
 from ddim_edu.models import load
 from ddim_edu.processes import is_first_process, pick_device
@@ -74,6 +75,7 @@ def sample(arguments: Sequence[str]) -> None:
     check_picture(options.out)
     device = pick_device(options.device)
     model = load(options.checkpoint, device, image_size=options.image_size).of_pictures()
+    options = options.with_number(class_names(model))
     options.check_with(model)
     sampler = Sampler(model, options.batch, options.precision, compile=False)  # compiling takes longer than a grid
     started = time.perf_counter()

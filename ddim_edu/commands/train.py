@@ -210,6 +210,7 @@ def introduce(trainer: Trainer) -> None:
     parameters = sum(p.numel() for p in trainer.model.parameters())
     where = f"{trainer.device}" if processes == 1 else f"{processes} x {trainer.device.type}"
     size = f"{parameters:,} parameters, {len(trainer.data.train):,} images"
+    print(f"{recipe.data}: {trainer.data.about()}")
     print(f"{trainer.folder.path}: {size}, {recipe.steps:,} steps of {recipe.batch} on {where}", flush=True)
 
 

@@ -13,7 +13,6 @@ import json
 import math
 import re
 import sys
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +26,8 @@ from ddim_edu.files import replacing
 from ddim_edu.processes import progress
 
 FORMAT = 1  # of the cache and of the pixels in it: whoever changes what becomes of an image raises it
+# The same for folders with files of these endings: greys, signs and transparent colours are read otherwise since.
+FORMAT_OF = {".png": 2, ".tif": 2, ".tiff": 2}
 
 
 class FolderImages(NamedTuple):
@@ -38,12 +39,14 @@ class FolderImages(NamedTuple):
         labels: ``(N,)`` int64.
         n_train: Number of images to train on; the others are held out.
         classes: Names of the labels.
+        taken_as: What was taken as parts and as classes, in words.
     """
 
     pixels: np.ndarray
     labels: np.ndarray
     n_train: int
     classes: tuple[str, ...]
+    taken_as: str = ""
 
 
 def read_folder(
@@ -54,6 +57,7 @@ def read_folder(
     crop: str | None = None,
     max_bad: float = 0.0,
     cache_dir: Path | str | None = None,
+    layout: str = "auto",
 ) -> FolderImages:
     """All images of a folder, from the cache if they have been decoded before.
 
@@ -63,38 +67,48 @@ def read_folder(
         channels: 3 for RGB, 1 for grey.
         crop: None for the central square, or ``"celeba"``: see :func:`ddim_edu.data.decoding.cut_and_resize`.
         max_bad: Largest share of images that may be unreadable, in [0, 1). They are left out, and a line on stderr says
-            so.
+            so. A folder that can't be listed counts as one.
         cache_dir: Where to keep the decoded pixels; by default where :mod:`ddim_edu.data.cache` says.
+        layout: What the folders in it are: see :mod:`ddim_edu.data.layout`.
 
     Raises:
-        ValueError: One line, if there is no such folder, nothing in it to train on or to hold out, its layout is
-            unclear, too many of its images are unreadable (a file beside the cache then names them all), or the cache
+        ValueError: One line, if there is no such folder, nothing in it or in a class of it to train on, nothing to
+            hold out, its layout is unclear, too many of its images are unreadable (a file beside the cache then names them all), or the cache
             can't be written.
         OSError: If the folder can't be listed.
     """
-    listing = list_images(Path(folder).expanduser())
+    listing = list_images(Path(folder).expanduser(), layout)
     decoded = _Decoded(listing, size, channels, crop, cache_dir)
     pixels, bad = decoded.read() or decoded.build()
-    if bad:
+    if bad or listing.unreadable:
         _allow(listing, bad, max_bad, decoded.bad_list)
     dropped = {i for i, _ in bad}
     labels = np.array([label for i, label in enumerate(listing.labels) if i not in dropped], dtype=np.int64)
     n_train = listing.n_train - sum(i < listing.n_train for i in dropped)
     for part, count in (("to train on", n_train), ("to hold out", len(labels) - n_train)):
         if not count:
-            raise ValueError(
-                f"{listing.folder} holds {len(labels)} readable images, and none {part}: give at least two images"
-            )
-    return FolderImages(pixels, labels, n_train, listing.classes)
+            of = "one class at least two images" if len(listing.classes) > 1 else "at least two images"
+            raise ValueError(f"{listing.folder} holds {len(labels)} readable images, and none {part}: give {of}")
+    empty = np.flatnonzero(np.bincount(labels[:n_train], minlength=len(listing.classes)) == 0)
+    if len(empty) and layout != "old":
+        name = listing.classes[empty[0]]
+        raise ValueError(
+            f"no image of the class {name!r} to train on can be read in {listing.folder}: repair one, or take the class "
+            "away"
+        )
+    return FolderImages(pixels, labels, n_train, listing.classes, listing.taken_as)
 
 
 def _allow(listing: Listing, bad: list[tuple[int, str]], max_bad: float, bad_list: Path) -> None:
     """Say which images are left out, or that they are too many."""
-    n = len(listing.files)
-    first = ", ".join(f"{listing.files[i].name} ({reason})" for i, reason in bad[:3])
-    what = f"{len(bad):,} of {n:,} images in {listing.folder} can't be read: {first}{', ...' if len(bad) > 3 else ''}"
-    if len(bad) > max_bad * n:
-        allow = f", or allow max_bad = {_round_up(len(bad) / n)}" if len(bad) < n else ""
+    named = [(f"{name}/", reason) for name, reason in listing.unreadable]
+    named += [(listing.files[i].name, reason) for i, reason in bad]
+    n = len(listing.files) + len(listing.unreadable)
+    first = ", ".join(f"{name} ({reason})" for name, reason in named[:3])
+    what = f"{len(named):,} of {n:,} images in {listing.folder} can't be read: {first}"
+    what += ", ..." if len(named) > 3 else ""
+    if len(named) > max_bad * n:
+        allow = f", or allow max_bad = {_round_up(len(named) / n)}" if len(named) < n else ""
         raise ValueError(f"{what}; {bad_list} names them all: repair or remove them{allow}")
     print(f"{what}; left out, {bad_list} names them all", file=sys.stderr)
 
@@ -120,7 +134,8 @@ class _Decoded:
             cache_dir, "-".join([name, f"{size}x{size}x{channels}", *([crop] if crop else []), place])
         )
         self.bad_list = self.cache.pixels.with_suffix(".bad.txt")
-        key = hashlib.sha256(f"{FORMAT}{how}{listing.n_train}".encode())
+        form = max(FORMAT, *(FORMAT_OF.get(Path(file.name).suffix.lower(), 0) for file in listing.files))
+        key = hashlib.sha256(f"{form}{how}{listing.n_train}".encode())
         lines = "".join([f"{name}\0{size}\0{mtime_ns}\n" for name, size, mtime_ns in listing.files])
         key.update(lines.encode(errors="surrogateescape"))
         self.key = key.hexdigest()
@@ -133,8 +148,9 @@ class _Decoded:
         if found is None:
             return None
         bad = _bad(found[1])
-        mended = any(self._decode(self.listing.files[i])[0] is not None for i, _ in bad)  # permissions, a disk: no new
-        return None if mended else (found[0], bad)  # time
+        with decoding.quietly():
+            mended = any(self._decode(self.listing.files[i])[0] is not None for i, _ in bad)  # permissions, a disk: no
+        return None if mended else (found[0], bad)  # new time
 
     def build(self) -> tuple[np.ndarray, list[tuple[int, str]]]:
         """Decode all images into the cache, and return the same."""
@@ -145,10 +161,9 @@ class _Decoded:
         with (
             self.cache.writing(len(files) * self.channels * self.size**2, "the decoded images") as add,
             ThreadPoolExecutor(threads) as pool,
-            warnings.catch_warnings(),
+            decoding.quietly(),
             progress(len(files), "image", f"decoding {folder.resolve().name}") as bar,
         ):
-            warnings.simplefilter("ignore", UserWarning)  # of odd metadata, where the pixels are fine
             together = 32 * threads  # no more than these wait in memory to be written
             for start in range(0, len(files), together):
                 part = files[start : start + together]
@@ -171,11 +186,12 @@ class _Decoded:
 
     def _name(self, bad: list[tuple[int, str]]) -> None:
         """Write the list of what can't be read, if there is any."""
-        if not bad:
+        if not bad and not self.listing.unreadable:
             self.bad_list.unlink(missing_ok=True)
             return
         with replacing(self.bad_list) as temporary:
-            lines = [f"{self.listing.files[i].name}\t{reason}\n" for i, reason in bad]
+            lines = [f"{name}/\t{reason}\n" for name, reason in self.listing.unreadable]
+            lines += [f"{self.listing.files[i].name}\t{reason}\n" for i, reason in bad]
             temporary.write_text("".join(lines), encoding="utf8", errors="surrogateescape")
 
     def _shape_of(self, about: dict[str, Any]) -> tuple[int, ...] | None:

@@ -24,6 +24,7 @@ from ddim_edu.data.folder import read_folder
 from ddim_edu.data.recordings import read_sounds
 from ddim_edu.data.source import Form, ImageData, Source
 from ddim_edu.files import first_line
+from ddim_edu.models import Checkpoint
 from ddim_edu.processes import progress
 
 FASHION_MNIST_SHAPES = ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,))
@@ -116,7 +117,7 @@ class CIFAR10(Source):
     def load(self, data_dir: Path, form: Form) -> ImageData:
         folder = data_dir / "cifar10"
         if (folder / "train").is_dir():
-            data = ImageData.split(*read_folder(folder, **vars(form)))
+            data = ImageData.split(*read_folder(folder, **{**vars(form), "layout": "parts"}))
             found = (len(data.train), len(data.heldout), len(data.classes))
             if found != CIFAR10_COUNTS:
                 raise ValueError(
@@ -174,7 +175,7 @@ class Faces(Source):
 
     def load(self, data_dir: Path, form: Form) -> ImageData:
         found = read_faces(form.size, form.channels, cache_dir=form.cache_dir)
-        return ImageData.split(found.pixels, found.labels, found.n_train, self.classes, found.attributes)
+        return ImageData.split(found.pixels, found.labels, found.n_train, self.classes, attributes=found.attributes)
 
 
 SOURCES: dict[str, type[Source]] = {
@@ -184,6 +185,13 @@ SOURCES: dict[str, type[Source]] = {
     "spoken-digits": SpokenDigits,
     "faces": Faces,
 }
+
+
+def class_names(model: Checkpoint) -> tuple[str, ...]:
+    """Names of a model's labels: as its file says, or else as its data set has them; empty if they are not known."""
+    data = model.recipe.get("data")
+    found = model.classes or (SOURCES[data].classes if isinstance(data, str) and data in SOURCES else ())
+    return found if len(found) == model.config.classes else ()
 
 
 def digits() -> ImageData:

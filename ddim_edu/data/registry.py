@@ -8,13 +8,17 @@ group ``ddim_edu.data``.
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from ddim_edu.data.decoding import endings
 from ddim_edu.data.folder import read_folder
 from ddim_edu.data.named import SOURCES
 from ddim_edu.data.recordings import holds_sounds, read_sounds
 from ddim_edu.data.source import Form, ImageData, Source, default_data_dir
+from ddim_edu.data.walk import walk
+from ddim_edu.files import first_line
 from ddim_edu.plugins import named
 
 
@@ -57,11 +61,47 @@ def source_of(name: Path | str) -> Source:
     """
     path = Path(name).expanduser()
     if name not in SOURCES and str(name) and path.exists():
-        return SoundFolder(path) if holds_sounds(path) else ImageFolder(path)
+        return _of_path(path)
     found = named(str(name), SOURCES, "data set or folder", "ddim_edu.data")
     if not (isinstance(found, type) and issubclass(found, Source)):
         raise ValueError(f"{name} is not a class of data: derive it from ddim_edu.data.source.Source")
     return found()
+
+
+def _of_path(path: Path) -> Source:
+    """What a path holds, images or sounds, by the names in it.
+
+    Raises:
+        ValueError: In one line, if it holds both, or images in an archive.
+    """
+    if not holds_sounds(path):
+        return ImageFolder(path)
+    names, known = [name for name in _names(path) if not Path(name).name.startswith(".")], endings()
+    images = [name for name in names if Path(name).suffix.lower() in known]
+    sounds = [name for name in names if name.lower().endswith(".wav")]
+    if images and sounds:
+        raise ValueError(
+            f"{path} holds {len(images):,} images ({images[0]}, ...) and {len(sounds):,} wav files ({sounds[0]}, ...): "
+            "move the one or the other elsewhere"
+        )
+    if images:
+        raise ValueError(f"{path} holds {len(images):,} images: unpack it, and name the folder that it makes")
+    return SoundFolder(path)
+
+
+def _names(path: Path) -> list[str]:
+    """Names of the files in a folder and below, or in a zip archive.
+
+    Raises:
+        ValueError: If the archive is damaged.
+    """
+    if path.is_dir():
+        return [file.name for file in walk(path).files]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except Exception as error:  # an archive can be damaged in nearly any way
+        raise ValueError(f"{path} is a damaged zip archive ({first_line(error, 100)})") from None
 
 
 def known_source(name: Path | str | None) -> Source:
@@ -81,6 +121,7 @@ def load_data(
     crop: str | None = None,
     max_bad: float = 0.0,
     cache_dir: Path | str | None = None,
+    layout: str = "auto",
 ) -> ImageData:
     """A data set by its name, or a folder by its path.
 
@@ -90,7 +131,7 @@ def load_data(
             ``data``.
         size: Width and height of the images in pixels; None takes the data set's own. A folder needs one.
         channels: 1 for grey, 3 for RGB; None takes the data set's own, and 3 for a folder.
-        crop, max_bad, cache_dir: See :class:`ddim_edu.data.source.Form`; the first two are for folders.
+        crop, max_bad, cache_dir, layout: See :class:`ddim_edu.data.source.Form`; all but the third are for folders.
 
     Raises:
         ValueError: One line, if there is nothing of that name, or it can't be had in that form.
@@ -98,10 +139,12 @@ def load_data(
     source = source_of(name)
     if crop is not None and not source.crops:
         raise ValueError(f"crop {crop!r} is for folders of images; {name} has none")
+    if layout in ("parts", "classes") and not source.crops:
+        raise ValueError(f"layout {layout!r} is for folders of images; {name} is none")
     if size is None and source.size is None:
         raise ValueError(f"to which size are the images in {name} to be brought? give one, such as size = 64")
     size, channels = size if size is not None else source.size, channels if channels is not None else source.channels
-    form = Form(size, channels, crop, max_bad, cache_dir)
+    form = Form(size, channels, crop, max_bad, cache_dir, layout)
     if not source.resizable and (size, channels) != (source.size, source.channels):
         of = "sounds" if source.sounds else "images"
         raise ValueError(
@@ -120,18 +163,17 @@ class _Network(Protocol):
     image_channels: int
 
 
-def load_data_for(
-    network: _Network,
-    name: Path | str,
-    *,
-    data_dir: Path | str | None = None,
-    crop: str | None = None,
-    max_bad: float = 0.0,
-) -> ImageData:
-    """A data set in the form that a network takes, or else in the only form that it has; as :func:`load_data`."""
+def load_data_for(network: _Network, name: Path | str, **how: Any) -> ImageData:
+    """A data set in the form that a network takes, or else in the only form that it has.
+
+    Args:
+        network: The network's configuration.
+        name: As for :func:`source_of`.
+        how: data_dir, crop, max_bad, layout: as for :func:`load_data`.
+    """
     resizable = source_of(name).resizable
     size, channels = (network.image_size, network.image_channels) if resizable else (None, None)
-    return load_data(name, data_dir=data_dir, size=size, channels=channels, crop=crop, max_bad=max_bad)
+    return load_data(name, size=size, channels=channels, **how)
 
 
 def _text(channels: int, height: int, width: int) -> str:

@@ -28,8 +28,11 @@ import torch
 from torch import Tensor
 
 from ddim_edu.data.decoding import CROPS
+from ddim_edu.data.layout import LAYOUTS
 from ddim_edu.models import SavedAutoencoder
 from ddim_edu.ranges import Checked, Positive
+
+SHOWN = 12  # classes at most that a line names
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,7 @@ class ImageData:
         train_attributes: ``(N, A)`` int16, what is known to be in each image; None if nothing is. Of the drawn faces,
             columns and values are those of :func:`ddim_edu.data.faces.attributes.attributes`.
         heldout_attributes: ``(M, A)`` int16, or None.
+        taken_as: How a folder was read, in words: what as parts, what as classes.
     """
 
     train: Tensor
@@ -56,6 +60,7 @@ class ImageData:
     classes: tuple[str, ...] = ()
     train_attributes: Tensor | None = None
     heldout_attributes: Tensor | None = None
+    taken_as: str = ""
 
     @classmethod
     def split(
@@ -64,6 +69,7 @@ class ImageData:
         labels: np.ndarray,
         n_train: int,
         classes: tuple[str, ...],
+        taken_as: str = "",
         attributes: np.ndarray | None = None,
     ) -> ImageData:
         """Images in one array, of which the first ``n_train`` are to train on and the others are held out."""
@@ -71,7 +77,23 @@ class ImageData:
             warnings.filterwarnings("ignore", message=".*not writable")  # a mapped file: nothing here writes to it
             parts = [torch.from_numpy(part) for part in (pixels, labels, attributes) if part is not None]
         (train, heldout), of, *known = [(part[:n_train], part[n_train:]) for part in parts]
-        return cls(train, heldout, *of, 255, classes, *(known[0] if known else ()))
+        return cls(train, heldout, *of, 255, classes, *(known[0] if known else (None, None)), taken_as)
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Of each class, how many images there are to train on and how many are held out."""
+        parts = (self.train_labels, self.heldout_labels)
+        found = [torch.bincount(labels.cpu(), minlength=len(self.classes)).tolist() for labels in parts]
+        return dict(zip(self.classes, zip(*found)))
+
+    def about(self) -> str:
+        """What was taken as parts and as classes, and how many images each, in one line."""
+        counts = self.counts()
+        each = [f"{name} {train:,} + {held:,}" for name, (train, held) in counts.items()]
+        said = [f"{len(self.train):,} images to train on + {len(self.heldout):,} held out"]
+        if len(each) > 1:
+            shown = each if len(each) <= SHOWN else [*each[: SHOWN - 1], "...", each[-1]]
+            said.append(f"{len(each):,} classes: {', '.join(shown)}")
+        return "; ".join([*([self.taken_as] if self.taken_as else []), *said])
 
     def floats(self, images: Tensor) -> Tensor:
         """Images of this data set as float32 in [-1, 1]: what every network here takes."""
@@ -150,7 +172,7 @@ def encoded(data: ImageData, autoencoder: SavedAutoencoder) -> LatentData:
     ]
     return LatentData(
         *parts, data.train_labels, data.heldout_labels, classes=data.classes, train_attributes=data.train_attributes,
-        heldout_attributes=data.heldout_attributes, autoencoder=autoencoder,
+        heldout_attributes=data.heldout_attributes, taken_as=data.taken_as, autoencoder=autoencoder,
     )  # fmt: skip
 
 
@@ -170,6 +192,7 @@ class Form(Checked):
         crop: ``"celeba"`` cuts out the part of CelebA's aligned images that the DDIM paper trains on.
         max_bad: Largest share of unreadable files to put up with, in [0, 1).
         cache_dir: Where pixels are kept; by default where :mod:`ddim_edu.data.cache` says.
+        layout: What the folders in a folder are: one of :data:`ddim_edu.data.layout.LAYOUTS`.
 
     Raises:
         ValueError: In one line, if a value is out of range.
@@ -180,12 +203,15 @@ class Form(Checked):
     crop: str | None = None
     max_bad: float = 0.0
     cache_dir: Path | str | None = None
+    layout: str = "auto"
 
     def check(self) -> None:
         if self.channels not in (1, 3):
             raise ValueError(f"channels = {self.channels}: images have 1 (grey) or 3 (red, green, blue)")
         if self.crop is not None and self.crop not in CROPS:
             raise ValueError(f"there is no crop {self.crop!r}; known: {', '.join(CROPS)}")
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"there is no layout {self.layout!r}; known: {', '.join(LAYOUTS)}")
         if not 0 <= self.max_bad < 1:
             raise ValueError(f"max_bad = {self.max_bad}: give a share in [0, 1), such as 0.001")
 

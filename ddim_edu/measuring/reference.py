@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,12 @@ from ddim_edu.data.pictures import to_uint8
 from ddim_edu.data.registry import load_data, load_data_for
 from ddim_edu.data.source import ImageData
 from ddim_edu.files import first_line, replacing, sha256_of
+from ddim_edu.measuring.arrays import read_array
 from ddim_edu.measuring.features import Features
 from ddim_edu.models import Checkpoint
 from ddim_edu.processes import gather, process_count, process_index, progress
+
+MOST_FEATURES = 4096  # of saved statistics: twice Inception's, and 134 MB of covariance
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Statistics:
 def read_statistics(path: Path | str) -> Statistics:
     """Read saved statistics: an ``.npz`` file with ``mu`` and ``sigma``, as pytorch-fid and others write them.
 
+    The file can be anybody's: at most ``MOST_FEATURES`` are read, and no object is unpickled.
+
     Raises:
         ValueError: In one line, if there is no such file, or it holds something else.
     """
@@ -51,16 +57,27 @@ def read_statistics(path: Path | str) -> Statistics:
             f"there are no statistics at {path}: give train, test, or the path of an .npz file with mu and sigma"
         )
     try:
-        with np.load(path) as file:
-            mu, sigma = np.asarray(file["mu"], np.float64), np.asarray(file["sigma"], np.float64)
-            n = int(file["n"]) if "n" in file else None
-    except (OSError, ValueError, KeyError) as error:
+        with zipfile.ZipFile(path) as archive:
+            mu = read_array(archive, "mu", (MOST_FEATURES,)).astype(np.float64)
+            sigma = read_array(archive, "sigma", (MOST_FEATURES,) * 2).astype(np.float64)
+            n = _one_number(archive) if "n.npy" in archive.namelist() else None
+    except Exception as error:  # a damaged archive can raise nearly anything
         raise ValueError(f"{path} is not an .npz file with mu and sigma ({first_line(error)})") from None
-    if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)) or not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
+    if not len(mu) or sigma.shape != (len(mu), len(mu)) or not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise ValueError(
             f"{path} holds mu of shape {mu.shape} and sigma of shape {sigma.shape}, or numbers that are not finite"
         )
+    if not np.allclose(sigma, sigma.T, rtol=1e-3, atol=1e-3 * np.abs(sigma).max()) or (sigma.diagonal() < 0).any():
+        raise ValueError(f"{path} holds a sigma that is no covariance: not symmetric, or with variances below 0")
     return Statistics(mu, sigma, n)
+
+
+def _one_number(archive: zipfile.ZipFile) -> int:
+    """How many images the statistics are of."""
+    value = read_array(archive, "n", ())
+    if not 1 <= value < 2**63 or value != int(value):
+        raise ValueError("n is no number of images")
+    return int(value)
 
 
 def write_statistics(path: Path | str, statistics: Statistics) -> None:
@@ -143,7 +160,17 @@ class Parts:
         gather([0], torch.device(device))
         if self.missing(n):
             raise ValueError(f"{self.folder} is not seen by all processes: give --out a folder that they share")
-        return torch.cat([torch.from_numpy(np.load(self._path(*span))) for span in self._spans(n)])
+        return torch.cat([self._read(*span) for span in self._spans(n)])
+
+    def _read(self, start: int, stop: int) -> Tensor:
+        path = self._path(start, stop)
+        try:
+            part = np.load(path, mmap_mode="r")  # a file that is shorter than it says takes no memory
+            if part.ndim != 2 or len(part) != stop - start or part.dtype != np.float32:
+                raise ValueError(f"{part.dtype} of shape {part.shape}")
+        except Exception as error:  # as above
+            raise ValueError(f"{path} is damaged ({first_line(error)}): remove it, and it is made again") from None
+        return torch.from_numpy(np.array(part))
 
     def _spans(self, n: int) -> list[tuple[int, int]]:
         return [(i, min(i + self.SIZE, n)) for i in range(0, n, self.SIZE)]
@@ -190,7 +217,8 @@ def reference_images(model: Checkpoint, which: Literal["train", "test"], data_di
     Raises:
         ValueError: If the checkpoint does not say what it was trained on, or the data is not to be had.
     """
-    name, how = model.recipe.get("data"), {key: model.recipe[key] for key in ("crop", "max_bad") if key in model.recipe}
+    name, how = model.recipe.get("data"), {"layout": "old"}  # recipes of version 0.1.0 don't say
+    how |= {key: model.recipe[key] for key in ("crop", "max_bad", "layout") if key in model.recipe}
     if name is None:
         raise ValueError(f"{model.path} does not say what it was trained on: give the reference as an .npz file")
     return _part(name, load_data_for(model.config, name, data_dir=data_dir, **how), which)

@@ -2,7 +2,7 @@
 
 A checkpoint is a safetensors file. Its tensors are the averaged (EMA) weights and the schedule's betas; its metadata
 holds the network's configuration, what the network predicts (none said means eps), the recipe it was trained with, the
-step, and the version that wrote it.
+step, the names of its classes, and the version that wrote it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -65,6 +65,7 @@ class Checkpoint:
         recipe: The recipe it was trained with, as plain values.
         step: Number of training steps behind it.
         path: The file it came from.
+        classes: Names of the labels 0, 1, ...; empty if it has none, or the file does not say.
         model: The noise predictor around the network, called as ``model(x_t, t)``; of any class unless it is given
             labels.
     """
@@ -76,6 +77,7 @@ class Checkpoint:
     recipe: dict[str, Any]
     step: int
     path: Path
+    classes: tuple[str, ...] = ()
     model: NoisePredictor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,7 +119,7 @@ class Checkpoint:
             CheckpointError: If the model makes latents, not pictures.
             ValueError: If it can't be sampled so.
         """
-        sampling = Sampling(n, **options)
+        sampling = Sampling(n, **options).with_number(self.classes)
         sampling.check_with(self.of_pictures())
         return Sampler(self, batch, precision, compile=False).draw(sampling).clamp(-1, 1)
 
@@ -152,6 +154,7 @@ def save(
     prediction: Prediction = "eps",
     recipe: Mapping[str, Any] | None = None,
     step: int = 0,
+    classes: Sequence[str] = (),
     dtype: torch.dtype | None = None,
 ) -> None:
     """Write a checkpoint; the file is whole or not there.
@@ -164,11 +167,13 @@ def save(
         prediction: What it predicts: eps, v or x0.
         recipe: How it was trained, as values that JSON can hold.
         step: Number of training steps behind it.
+        classes: Names of the labels; empty if there are none.
         dtype: What to store the weights as, such as ``torch.float16`` for half the size; by default as they are.
     """
     tensors = {f"model.{name}": value.to("cpu", dtype) for name, value in weights.items()}
     tensors["schedule.beta"] = schedule.beta[1:]
-    UNET.write(path, tensors, config, prediction=prediction, recipe=dict(recipe or {}), step=step)
+    named = {"classes": list(classes)} if classes else {}
+    UNET.write(path, tensors, config, prediction=prediction, recipe=dict(recipe or {}), step=step, **named)
 
 
 def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_size: int | None = None) -> Checkpoint:
@@ -204,7 +209,9 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_
             )
         schedule = NoiseSchedule.from_betas(tensors.pop("schedule.beta"))
         network = _network(config, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
-        return Checkpoint(network, prediction, config, schedule, dict(about["recipe"]), int(about["step"]), path)
+        classes = _class_names(about.get("classes", ()), config)
+        recipe, step = dict(about["recipe"]), int(about["step"])
+        return Checkpoint(network, prediction, config, schedule, recipe, step, path, classes)
 
 
 def _load_foreign(path: Path, device: torch.device | str, image_size: int | None) -> Checkpoint:
@@ -213,6 +220,15 @@ def _load_foreign(path: Path, device: torch.device | str, image_size: int | None
     if is_first_process():
         print(found.recognised, file=sys.stderr)
     return Checkpoint(network, found.prediction, found.config, found.schedule, found.recipe, found.step, path)
+
+
+def _class_names(found: Any, config: UNetConfig) -> tuple[str, ...]:
+    """Class names as a file gives them, after a check that there is one for each class."""
+    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
+        raise ValueError("its class names are no list of names")
+    if found and len(found) != config.classes:
+        raise ValueError(f"it names {len(found)} classes, and its network has {config.classes}")
+    return tuple(found)
 
 
 def _network(config: UNetConfig, weights: Mapping[str, Tensor], device: torch.device | str) -> UNet:
@@ -257,7 +273,7 @@ def ship(run: Path | str, name: str | None = None) -> Path:
     run = Path(run)
     made = load(run / NAME)
     path = UNET.place(name or run.name)
-    about = {"prediction": made.prediction, "recipe": made.recipe, "step": made.step}
+    about = {"prediction": made.prediction, "recipe": made.recipe, "step": made.step, "classes": made.classes}
     save(path, made.network.state_dict(), made.config, made.schedule, **about, dtype=torch.float16)
     with replacing(path.with_suffix(".csv")) as temporary:
         shutil.copyfile(run / "log.csv", temporary)

@@ -59,7 +59,7 @@ def track(accelerator: Accelerator, step: int, values: Mapping[str, float], grid
     accelerator.log(dict(values), step=step)
     for tracker in accelerator.trackers:
         if tracker.name == "tensorboard" and grid is not None:  # the others take images in ways of their own
-            with Image.open(grid) as picture:
+            with Image.open(grid, formats=["PNG"]) as picture:
                 tracker.log_images({"samples": np.asarray(picture)[None]}, step=step, dataformats="NHWC")
 
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ddim_edu import __version__
+from ddim_edu.data.named import SOURCES
 from ddim_edu.data.pictures import save_grid
 from ddim_edu.files import check_writable, first_line, replacing
 from ddim_edu.models import checkpoint
@@ -96,7 +97,10 @@ class RunFolder:
         """
         config = self.config()
         try:
-            return recipe_from_dict(config["recipe"])
+            recipe = recipe_from_dict(config["recipe"])
+            # Folders were read otherwise before the recipe said how.
+            old = "layout" not in config["recipe"] and recipe.data not in SOURCES
+            return replace(recipe, layout="old") if old else recipe
         except (KeyError, TypeError, ValueError) as error:
             raise self._unclear(error) from None
 
@@ -156,10 +160,15 @@ class RunFolder:
             csv.writer(file).writerow(line)
 
     def write_checkpoint(
-        self, weights: Mapping[str, Tensor], recipe: Recipe, schedule: NoiseSchedule, step: int
+        self,
+        weights: Mapping[str, Tensor],
+        recipe: Recipe,
+        schedule: NoiseSchedule,
+        step: int,
+        classes: Sequence[str] = (),
     ) -> None:
         """Write ``checkpoint.safetensors``: the averaged weights, and how to sample with them."""
-        about = {"prediction": recipe.prediction, "recipe": recipe_to_dict(recipe), "step": step}
+        about = {"prediction": recipe.prediction, "recipe": recipe_to_dict(recipe), "step": step, "classes": classes}
         checkpoint.save(self.path / checkpoint.NAME, weights, recipe.unet, schedule, **about)
 
     def write_state(self, recipe: Recipe, step: int, parts: Mapping[str, Any]) -> None:

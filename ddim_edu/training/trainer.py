@@ -333,7 +333,8 @@ class Trainer:
             for state in (weights, self.model.state_dict()):
                 if not all(bool(w.isfinite().all()) for w in state.values()):
                     raise self._blown_up("a weight is not a finite number")
-            self.folder.write_checkpoint(weights, self.recipe, self.schedule, self.step)
+            classes = self.data.classes if self.recipe.unet.classes else ()
+            self.folder.write_checkpoint(weights, self.recipe, self.schedule, self.step, classes)
             parts = {name: None if part is None else part.state_dict() for name, part in self._parts().items()}
             self.folder.write_state(self.recipe, self.step, parts)  # step and seed are the state of all random streams
         self.saved_step = self.step
@@ -356,6 +357,7 @@ class Trainer:
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "train_images": len(self.data.train),
             "heldout_images": len(self.data.heldout),
+            "data": {"taken_as": self.data.taken_as, "classes": self.data.counts()},  # in the order of the labels
             "data_dir": None if self.data_dir is None else str(self.data_dir),
             "device": str(self.device),
             "precision": self.precision,

@@ -128,7 +128,7 @@ def shipped() -> Faces:
         :class:`Faces` with ``n_train`` 0.
     """
     said = json.loads((_HERE / "faces.json").read_text(encoding="utf8"))
-    with Image.open(_HERE / "faces.png") as image:
+    with Image.open(_HERE / "faces.png", formats=["PNG"]) as image:
         grid = np.asarray(image.convert("RGB"))
     side, columns = said["size"], grid.shape[1] // said["size"]
     pixels = grid.reshape(-1, side, columns, side, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, side, side)

@@ -97,7 +97,7 @@ def render(row: np.ndarray, size: int, channels: int = 3) -> np.ndarray:
 
     svg = Avatar(_definition(tuple(STYLES)[row[0]]), options(row)).to_string()
     png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
-    with Image.open(io.BytesIO(bytes(png))) as image:
+    with Image.open(io.BytesIO(bytes(png)), formats=["PNG"]) as image:
         pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
 
