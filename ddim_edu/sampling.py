@@ -115,7 +115,7 @@ class Sampling(Checked):
     clip: Clip = 1.0
     # Image i of a seed is the same image whatever the number of images, the batch and the device are.
     seed: NotNegative = 0
-    # For models that know classes: the class to draw, by its number or its name, or "turn" for each in turn, or "any" to
+    # For models that know classes: the class to draw, by its number or name, or "turn" for each in turn, or "any" to
     # leave it open.
     label: int | str = "turn"
     # Classifier-free guidance: 1 draws the class as trained, more presses towards it, 0 is any class. Other than 0 and

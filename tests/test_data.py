@@ -10,6 +10,7 @@ import time
 import warnings
 import zipfile
 from collections import Counter
+from hashlib import blake2b
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from urllib.error import URLError
@@ -33,6 +34,7 @@ from ddim_edu.data.named import SOURCES, digits
 from ddim_edu.data.pictures import check_picture, save_grid
 from ddim_edu.data.registry import known_source, load_data, load_data_for, source_of
 from ddim_edu.data.source import Source
+from ddim_edu.data.walk import File, Found
 from ddim_edu.files import alone, check_writable, replacing
 from ddim_edu.measuring.reference import reference_images
 from ddim_edu.models import load, load_classifier
@@ -354,14 +356,21 @@ def test_the_celeba_crop_is_the_official_codes(tmp_path):
 # ---- folders
 
 
+def by_lot(names, n):
+    """Which of the files of a class are held out: by the documented hash of their names, reckoned here once more."""
+    return sorted(sorted(range(len(names)), key=lambda i: blake2b(names[i].encode()).hexdigest())[:n])
+
+
 def test_a_flat_folder(tmp_path):
     pixels = {i: write(tmp_path / f"{i:03d}.png", i) for i in range(101)}
     data = load_data(tmp_path, size=8)
+    lots = by_lot([f"{i:03d}.png" for i in range(101)], 3)
+    assert lots != sorted(range(0, 101, 50))
     assert data.top == 255 and data.classes == (tmp_path.name,)
     assert data.train.shape == (98, 3, 8, 8) and data.train.dtype == torch.uint8
     for images, labels, numbers in (
-        (data.heldout, data.heldout_labels, [0, 50, 100]),  # every 50th
-        (data.train, data.train_labels, [i for i in range(101) if i % 50]),
+        (data.heldout, data.heldout_labels, lots),
+        (data.train, data.train_labels, [i for i in range(101) if i not in lots]),
     ):
         assert np.array_equal(images.numpy(), np.stack([pixels[i] for i in numbers]))
         assert labels.dtype == torch.int64 and not labels.any() and len(labels) == len(images)
@@ -371,9 +380,13 @@ def test_a_flat_folder(tmp_path):
 
 def test_at_most_10000_are_held_out(monkeypatch):
     monkeypatch.setattr(layout, "HELDOUT_MOST", 4)
-    monkeypatch.setattr(layout, "_walk", lambda folder: [layout.File(f"{i:04d}.png", 1, 1) for i in range(999)])
-    listing = layout.list_images(Path("."))
+    names = [f"{i:04d}.png" for i in range(999)]
+    found = Found([File(name, 1, 1) for name in names])
+    monkeypatch.setattr(layout, "walk", lambda folder: found)
+    listing = layout.list_images(Path("."), "old")
     assert [file.name for file in listing.files[listing.n_train :]] == ["0000.png", "0250.png", "0500.png", "0750.png"]
+    listing = layout.list_images(Path("."))
+    assert [file.name for file in listing.files[listing.n_train :]] == [names[i] for i in by_lot(names, 4)]
     assert len(listing.files) == 999 and len({file.name for file in listing.files}) == 999
 
 
@@ -386,7 +399,7 @@ def test_a_folder_of_classes(tmp_path):
     data = load_data(str(tmp_path), size=8)
     assert data.classes == ("Ant", "cat", "dog")
     assert torch.bincount(torch.cat([data.train_labels, data.heldout_labels])).tolist() == [40, 40, 40]
-    assert len(data.heldout) == 3  # of 120, numbers 0, 50 and 100
+    assert data.heldout_labels.tolist() == [0, 1, 2]  # one of each 40
     seeds = {tuple(noise(100 * k + i).transpose(2, 0, 1).ravel()): 2 - k for k in range(3) for i in range(40)}
     for image, label in zip(data.train, data.train_labels):
         assert seeds[tuple(image.ravel().tolist())] == label
@@ -406,12 +419,13 @@ def test_a_folder_in_parts(tmp_path, name):
     with pytest.raises(ValueError, match="the class 'cow'"):
         load_data(tmp_path, size=8)
     shutil.rmtree(tmp_path / name)
-    assert len(load_data(tmp_path, size=8).heldout) == 1  # of 10, the first
+    shutil.rmtree(tmp_path / "masks")
+    assert load_data(tmp_path, size=8).heldout_labels.tolist() == [0, 1]  # of each class one
     write(tmp_path / name / "x.png")
     with pytest.raises(ValueError, match=f"classes in only one of 'train' and '{name}'"):
         load_data(tmp_path, size=8)
     shutil.rmtree(tmp_path / "train")
-    with pytest.raises(ValueError, match="none named 'train'"):
+    with pytest.raises(ValueError, match="no images in a folder for training: call that 'train'"):
         load_data(tmp_path, size=8)
 
 
@@ -443,11 +457,13 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
         pytest.skip("links are not allowed here")
     for i in range(3):
         write(tmp_path / "a" / f"{i}.png", i)
+    write(tmp_path / "c" / "0.png", 9)
     os.symlink(tmp_path / "a", tmp_path / "b", target_is_directory=True)
     data = load_data(tmp_path, size=8)
-    assert data.classes == ("a", "b") and len(data.train) == 5
+    assert data.classes == ("a", "c") and len(data.train) == 3 and len(data.heldout) == 1
+    assert "read once: b is a, circle is ." in data.taken_as
     os.symlink(tmp_path / "nothing.png", tmp_path / "a" / "9.png")
-    with pytest.raises(ValueError, match="b/9.png.*no such file"):
+    with pytest.raises(ValueError, match="a/9.png.*no such file"):
         load_data(tmp_path, size=8)
 
 
@@ -461,7 +477,7 @@ def test_colour_and_grey(tmp_path, capsys):
     assert data.train.shape == (2, 1, 8, 8)
     assert "2 of 3 images" in (said := capsys.readouterr().err) and "grey" in said and said.count("\n") == 1
     luma = (noise(0) @ [0.299, 0.587, 0.114]).round()
-    np.testing.assert_allclose(data.train[0, 0], luma, atol=1)
+    np.testing.assert_allclose(data.train[1, 0], luma, atol=1)  # 1.png: the last is held out
 
 
 def test_celeba_hq_layout(tmp_path):
@@ -516,7 +532,7 @@ def test_folders_that_hold_nothing_to_train_on(tmp_path):
     refuses(tmp_path, "no images .but 1 other files: .txt")
     refuses(tmp_path / "notes.txt", "is a file: unpack")
     write(tmp_path / "0.png")
-    refuses(tmp_path, "none to train on")
+    refuses(tmp_path, "none to hold out")
     write(tmp_path / "1.png")
     assert len(load_data(tmp_path, size=8).train) == 1
     write(tmp_path / "sub" / "2.png")
@@ -555,7 +571,10 @@ def test_unreadable_images_are_named_and_never_dropped_silently(tmp_path, cache,
     said = capsys.readouterr().err
     assert "left out" in said and "07.png" in said and said.count("\n") == 1
     assert (len(data.train), len(data.heldout)) == (55, 2)
-    assert np.array_equal(data.train[6], noise(9).transpose(2, 0, 1))  # 00 is held out; then 01..06, 09
+    names = sorted([*(f"{i:02d}.png" for i in range(60)), "09.jpg"])
+    held = {names[i] for i in by_lot(names, 2)}
+    left = [i for i in range(60) if i not in (7, 8, 51) and f"{i:02d}.png" not in held]
+    assert np.array_equal(data.train[6], noise(left[6]).transpose(2, 0, 1))
     assert len(data.train_labels) == 55
     for name in ("07.png", "08.png", "09.jpg", "51.png"):
         (tmp_path / name).unlink()
@@ -718,7 +737,9 @@ folder.read_folder(sys.argv[1], size=8)
     else:
         assert [p.suffix for p in left] == [".json", ".pixels"] and left[0].name.startswith(".")
     data = load_data(tmp_path, size=8)
-    assert len(decoded) == 5 and np.array_equal(data.train[3], noise(4).transpose(2, 0, 1))
+    [held] = by_lot([f"{i}.png" for i in range(5)], 1)
+    left = [i for i in range(5) if i != held]
+    assert len(decoded) == 5 and np.array_equal(data.train[3], noise(left[3]).transpose(2, 0, 1))
     assert left[0].exists()  # another process may be writing it
     os.utime(left[0], (time.time() - 100_000,) * 2)
     write(tmp_path / "9.png")

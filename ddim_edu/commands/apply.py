@@ -204,8 +204,8 @@ class ColouriseOptions(RestoreOptions):
 class EditOptions(Common):
     """Make images into those of another class, or of another model."""
 
-    # The classes to make, by number or name, a row for each. If none is named, one row with all classes in turn: 0 from the first image,
-    # and so on.
+    # The classes to make, by number or name, a row for each. If none is named, one row with all classes in turn: 0 from
+    # the first image, and so on.
     target: tuple[int | str, ...] = ()
     # noise: noise the image part of the way and denoise it. invert: part of the way by the deterministic sampler, and
     # back.

@@ -73,8 +73,8 @@ def read_folder(
 
     Raises:
         ValueError: One line, if there is no such folder, nothing in it or in a class of it to train on, nothing to
-            hold out, its layout is unclear, too many of its images are unreadable (a file beside the cache then names them all), or the cache
-            can't be written.
+            hold out, its layout is unclear, too many of its images are unreadable (a file beside the cache then names
+            them all), or the cache can't be written.
         OSError: If the folder can't be listed.
     """
     listing = list_images(Path(folder).expanduser(), layout)
@@ -93,8 +93,8 @@ def read_folder(
     if len(empty) and layout != "old":
         name = listing.classes[empty[0]]
         raise ValueError(
-            f"no image of the class {name!r} to train on can be read in {listing.folder}: repair one, or take the class "
-            "away"
+            f"no image of the class {name!r} to train on can be read in {listing.folder}: repair one, or take the "
+            "class away"
         )
     return FolderImages(pixels, labels, n_train, listing.classes, listing.taken_as)
 

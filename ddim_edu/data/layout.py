@@ -18,9 +18,9 @@ images, imgs, split or a number may follow (``Train``, ``test-set``, ``val2017``
   So are parts inside of classes (``cat/train``, ``cat/test``), and names that only hint at parts (``seg_train`` beside
   ``seg_test``).
 
-**Held out by lot.** Where no folder is held out, a 50th of the images of each class is, rounded up (of more than 500,000
-images a smaller share: about 10,000 in all). The lot is a hash of the file's name: the same everywhere, whatever is
-added. A class of one image keeps it for training.
+**Held out by lot.** Where no folder is held out, a 50th of the images of each class is, rounded up (of more than
+500,000 images a smaller share: about 10,000 in all). The lot is a hash of the file's name: the same everywhere,
+whatever is added. A class of one image keeps it for training.
 
 **Classes** are sorted by name, and numbers in names as numbers: label 0 is the first. What lies deeper belongs to the
 class above it. Names that start with a dot are passed over, as are files whose ending none of
@@ -145,7 +145,7 @@ def list_images(folder: Path, layout: str = "auto") -> Listing:
 
 
 def role(name: str) -> int | None:
-    """What a folder's name says of it: 0 for training, 1, 2, ... held out in the order of ``HELDOUT_NAMES``, or None."""
+    """What a folder's name says: 0 for training, 1, 2, ... held out in the order of ``HELDOUT_NAMES``, or None."""
     text = name.casefold()
     for number, words in enumerate([TRAIN_NAMES, *HELDOUT_NAMES]):
         if any(text.startswith(word) and _FOLLOWS.fullmatch(text[len(word) :]) for word in words):

@@ -41,8 +41,8 @@ class Recipe(Checked):
     crop: Literal["celeba"] | None = None
     # Largest share of unreadable images to put up with; with 0, any is an error. Folders only.
     max_bad: BelowOne = 0.0
-    # What the folders in a folder of images are: parts (train, and test or another name of it) or classes. auto tells by
-    # their names, and refuses what can be read both ways; old reads as version 0.1.0 did.
+    # What the folders in a folder of images are: parts (train, and test or another name of it) or classes. auto tells
+    # by their names, and refuses what can be read both ways; old reads as version 0.1.0 did.
     layout: Literal["auto", "parts", "classes", "old"] = "auto"
     # Mirror every other image left to right, by a coin for each.
     flip: bool = False
