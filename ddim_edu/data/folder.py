@@ -85,7 +85,14 @@ def read_folder(
     dropped = {i for i, _ in bad}
     labels = np.array([label for i, label in enumerate(listing.labels) if i not in dropped], dtype=np.int64)
     n_train = listing.n_train - sum(i < listing.n_train for i in dropped)
-    for part, count in (("to train on", n_train), ("to hold out", len(labels) - n_train)):
+    for part, count, listed in (
+        ("to train on", n_train, listing.n_train),
+        ("to hold out", len(labels) - n_train, len(listing.files) - listing.n_train),
+    ):
+        if listed and not count:
+            raise ValueError(
+                f"no image {part} in {listing.folder} can be read: repair or remove what {decoded.bad_list} names"
+            )
         if not count:
             of = "one class at least two images" if len(listing.classes) > 1 else "at least two images"
             raise ValueError(f"{listing.folder} holds {len(labels)} readable images, and none {part}: give {of}")

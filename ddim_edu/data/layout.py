@@ -36,7 +36,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,7 +136,7 @@ def list_images(folder: Path, layout: str = "auto") -> Listing:
     passed = {name: len(those) for name, those in top.items() if parts and name not in (parts.train, parts.heldout)}
     if passed:
         said.append("not read: " + _some(f"{name or 'images beside them'} ({n:,})" for name, n in passed.items()))
-    empty = _empty(found.folders, files, parts)
+    empty = _empty(found.folders, files, parts, passed)
     if empty:
         said.append("no images in " + _some(empty))
     if found.again:
@@ -248,7 +248,7 @@ def _old_parts(folder: Path, top: dict[str, list[File]]) -> _Parts | None:
 
 
 def _in_parts(
-    folder: Path, train: list[File], heldout: list[File], parts: _Parts, in_order
+    folder: Path, train: list[File], heldout: list[File], parts: _Parts, in_order: Callable[[set[str]], list[str]]
 ) -> tuple[list[File], list[int], int, tuple[str, ...]]:
     """Files, labels, how many are to train on, and the classes, of a folder that has a part held out."""
     classes, labels = _label(folder, train, 1, in_order)
@@ -266,7 +266,9 @@ def _in_parts(
     return train + heldout, labels, len(train), classes
 
 
-def _label(folder: Path, files: list[File], depth: int, in_order) -> tuple[tuple[str, ...], list[int]]:
+def _label(
+    folder: Path, files: list[File], depth: int, in_order: Callable[[set[str]], list[str]]
+) -> tuple[tuple[str, ...], list[int]]:
     """Classes and labels of files, whose class is the part of the name at ``depth``; one class if none has it."""
     where = [file.name.split("/")[depth:] for file in files]
     flat = [len(parts) == 1 for parts in where]
@@ -311,16 +313,15 @@ def _in_words(parts: _Parts | None, depth: int, layout: str) -> str:
     return f"{parts.train!r} to train on, {held}, {classes}"
 
 
-def _empty(folders: list[str], files: list[File], parts: _Parts | None) -> list[str]:
-    """Folders that would be classes if they held images."""
+def _empty(folders: list[str], files: list[File], parts: _Parts | None, passed: Mapping[str, int]) -> list[str]:
+    """Folders that would be classes, or parts, if they held images."""
     full = {name for file in files for name in _above(file.name)}
     if parts is None:
         would_be = [name for name in folders if "/" not in name]
     else:
         would_be = [name for name in folders if name.count("/") == 1 and name.split("/")[0] == parts.train]
-        would_be += [name for name in folders if "/" not in name and role(name) is not None]
-    passed = {name.partition("/")[0] for name in folders} - {parts and parts.train, parts and parts.heldout}
-    return sorted_names(name for name in would_be if name not in full and (parts is None or name not in passed))
+        would_be += [name for name in folders if "/" not in name and role(name) is not None and name not in passed]
+    return sorted_names(name for name in would_be if name not in full)
 
 
 def _above(name: str) -> list[str]:
