@@ -8,7 +8,7 @@ there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -139,7 +139,6 @@ def _is_short(values: np.ndarray) -> bool:
 
 
 # -- what a move says of itself, whatever the formula
-# ------------------------------------------------------------------------------------
 
 
 def coefficients(move: Move) -> tuple[np.ndarray, float]:
@@ -157,10 +156,16 @@ def coefficients(move: Move) -> tuple[np.ndarray, float]:
     return found, float(np.abs(matrix @ solution - move.x_s.ravel()).max())
 
 
+def told_apart(move: Move) -> bool:
+    """Whether a move's state, noise and fresh noise differ enough for its coefficients to mean something."""
+    columns = [a.ravel() / np.linalg.norm(a) for a in (move.x, move.eps, move.noise) if np.abs(a).max() > 0]
+    if not columns or not all(np.isfinite(column).all() for column in columns):
+        return False
+    return bool(np.linalg.svd(np.stack(columns), compute_uv=False)[-1] > 1e-4)
+
+
 def right_coefficients(move: Move, abar: np.ndarray, kind: str = "step") -> np.ndarray:
     """a, b, c of the right formula at the levels of a move."""
-    from dataclasses import replace
-
     one, nought = np.ones((1, 1)), np.zeros((1, 1))
     return np.array([
         work_out(replace(move, x=x, eps=e, noise=z), formulas_of(kind), abar)[0, 0]
@@ -183,8 +188,6 @@ def levels_in(move: Move, abar: np.ndarray) -> tuple[int, int] | None:
     gap = np.abs(np.log(np.maximum(1 + left**2, 1e-300) * abar) - 2 * np.log(max(a, 1e-300)))
     for s in np.argsort(gap)[:12]:
         t = int(np.argmin(np.abs(clock - left[s])))
-        from dataclasses import replace
-
         if any(
             fits(replace(move, t=t, s=int(s), eta=0.0), formulas_of("invert"), abar, "nan", p)
             for p in ("float64", "float32")
@@ -194,7 +197,6 @@ def levels_in(move: Move, abar: np.ndarray) -> tuple[int, int] | None:
 
 
 # -- the levels visited
-# ------------------------------------------------------------------------------------------------------------------
 
 
 def grid_fault(levels: Sequence[float], S: int, T: int) -> str | None:
@@ -246,7 +248,6 @@ def grid_convention(levels: Sequence[int], S: int, T: int) -> str | None:
 
 
 # -- the noise drawn
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 def noise_of(run: Run) -> tuple[list[list[np.ndarray]], str | None]:
@@ -255,7 +256,7 @@ def noise_of(run: Run) -> tuple[list[list[np.ndarray]], str | None]:
     """
     shape, n = run.start.shape, len(run.asked)
     drawn, labels = [], []
-    for label, z in run.draws:
+    for label, z in [(label, part) for label, z in run.draws for part in _parts(z, shape)]:
         if z.size > 1:
             try:
                 drawn.append(np.broadcast_to(z, shape))
@@ -286,6 +287,14 @@ def noise_of(run: Run) -> tuple[list[list[np.ndarray]], str | None]:
         ways += [[*drawn, *[nought] * (n - len(drawn))], [*[nought] * (n - len(drawn)), *drawn]]
     ways += [[drawn[0]] * n, [drawn[-1]] * n]
     return ways, fault
+
+
+def _parts(z: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """What was drawn, step by step where the noise of all steps was drawn at once."""
+    for axis in range(z.ndim):
+        if z.shape[:axis] + z.shape[axis + 1 :] == shape:
+            return list(np.moveaxis(z, axis, 0))
+    return [z]
 
 
 def moves_of(run: Run, levels: Sequence[int], noises: Sequence[np.ndarray]) -> list[Move]:

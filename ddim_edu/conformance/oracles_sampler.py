@@ -25,9 +25,18 @@ from ddim_edu.conformance.judging import (
     unnamed,
 )
 from ddim_edu.conformance.naming import Guess
-from ddim_edu.conformance.reference import build, schedule
+from ddim_edu.conformance.reference import build, falling, schedule
 from ddim_edu.conformance.report import Verdict
-from ddim_edu.conformance.walks import Seen, chain_of, falling_asked, grid_behind, relation_of, started, usual
+from ddim_edu.conformance.walks import (
+    Seen,
+    falling_asked,
+    grids_behind,
+    read_levels,
+    relation_of,
+    replayed,
+    started,
+    usual,
+)
 
 
 @dataclass
@@ -39,12 +48,14 @@ class Found:
         guess: what its steps are between them; None as long as nothing fits.
         used: how the noise was used, see :meth:`~ddim_edu.conformance.walks.Seen.right`.
         asked_wrong: the mistake by which the network is asked about other levels.
+        short: whether the walk ends above the data.
     """
 
     levels_of: Callable[[Run], Sequence[int] | None]
     guess: Guess | None = None
     used: str = ""
     asked_wrong: str | None = None
+    short: bool = False
 
 
 def sampler(verdict: Verdict, f: Callable) -> None:
@@ -60,7 +71,7 @@ def sampler(verdict: Verdict, f: Callable) -> None:
 
     first = run(10, 0.0)
     if len(first.asked) > 50:
-        fault = naming.grid_fault(first.asked, 10, 1000) or "grid-too-many"
+        fault = _same_grid([first]) or naming.grid_fault(first.asked, 10, 1000) or "grid-too-many"
         verdict.saw("network calls", False, f"{len(first.asked)} at S = 10")
         accuse(verdict, [fault])
         return
@@ -73,18 +84,26 @@ def sampler(verdict: Verdict, f: Callable) -> None:
     verdict.saw("random at eta = 1", moved, "two seeds, two pictures")
     seen = Seen(runs, abar, moved)
     begun = started(runs)
+    # Where every S asks as often as it should and a step is right, nothing of the walk as a whole can be wrong.
+    whole_fault = None if deterministic and seen.right(seen.as_asked)[0] else replayed(seen.quiet, network, abar, "sampler")
     notes = _see_walk(verdict, seen, begun)
+    if whole_fault:
+        verdict.saw("network", False, BY_ID[whole_fault].yours)
+        accuse(verdict, [whole_fault])
+        return
     found = _search(seen)
     moves = _see_steps(verdict, seen, found)
     blamed = _blamed(seen, found, begun, deterministic)
     if found.guess is None:
         _besides(verdict, seen, moves, blamed)
         return
-    for id, said in (("noise-reused", "one z for all steps of a run"), ("noise-is-x-T", "x_T again, for z")):
+    for id, said in (("noise-reused", "one z for all steps of a run"), ("noise-is-x-T", "x_T again, for z"),
+                     ("noise-skipped", "none in a step that makes room for it")):
         if id in blamed:
             verdict.saw("fresh noise", False, said)
     if blamed:
-        accuse(verdict, blamed)
+        ends = sorted({levels[-1] for r in runs if (levels := found.levels_of(r))})
+        accuse(verdict, blamed, f"It ends at level {ends[0]} or above." if "grid-stops-short" in blamed else "")
         if "asked-elsewhere" in blamed:
             verdict.explanation = (f"The network is asked at {listing(runs[0].asked)}, but the states that it is shown stand at "
                                    f"{listing(found.levels_of(runs[0])[:-1])} (eq. 12; the contract). {verdict.explanation}")  # fmt: skip
@@ -125,8 +144,12 @@ def _search(seen: Seen) -> Found:
     elsewhere = False
     if found.guess is None:
         # 2. each deterministic step is right, between other levels than those that it asks about
-        read = {r.S: chain_of(r, seen.abar) for r in seen.quiet}
-        if all(read.values()) and all(not naming.grid_fault(chain[:-1], S, 1000) for S, chain in read.items()):
+        read = {r.S: read_levels(r, seen.abar) for r in seen.quiet}
+        if _is_short(seen, read):
+            found.short, found.levels_of = True, lambda r: read[r.S]
+            found.guess, found.used = seen.right(found.levels_of)
+            found.guess = found.guess or seen.named(found.levels_of)
+        elif all(read.values()) and all(chain[-1] == 0 for chain in read.values()) and all(not naming.grid_fault(chain[:-1], S, 1000) for S, chain in read.items()):
             relation = relation_of(seen.quiet, read)
             elsewhere = relation is None and any(r.asked != read[r.S][:-1] for r in seen.quiet)
             if relation is not None and (usual(read) or not seen.named(seen.as_asked)):
@@ -149,15 +172,34 @@ def _search(seen: Seen) -> Found:
     return found
 
 
+def _is_short(seen: Seen, read: dict[int, list[int] | None]) -> bool:
+    """Whether deterministic runs walk right between the levels asked about, and end above the data.
+
+    To end at level 1 after S steps is a mistake of the last step's alpha-bar, which the catalogue has.
+    """
+    return all(read.values()) and all(
+        read[r.S][-1] > (0 if len(r.asked) < r.S else 1) and r.asked == read[r.S][:-1] for r in seen.quiet
+    )
+
+
+def _same_grid(runs: Sequence[Run]) -> str | None:
+    """The mistake of the catalogue whose levels are those asked about."""
+    for m in of_kind("sampler"):
+        if "tau" in m.change and m.id not in ("grid-stops-at-1", "grid-stops-short"):
+            if all(falling(build("tau", m.change)(1000, r.S)) == r.asked for r in runs):
+                return m.id
+    return None
+
+
 def _search_both(seen: Seen, found: Found) -> None:
     """4. One known mistake in the levels and one in the step."""
     for mistake in of_kind("sampler"):
         if "asked" not in mistake.change:
             continue
-        grid = grid_behind(seen.quiet, mistake)
-        if grid is not None and (guess := seen.named(lambda r, grid=grid: grid[r.S])):
-            found.guess, found.asked_wrong, found.levels_of = guess, mistake.id, lambda r, grid=grid: grid[r.S]
-            return
+        for grid in grids_behind(seen.quiet, mistake):
+            if guess := seen.named(lambda r, grid=grid: grid[r.S]):
+                found.guess, found.asked_wrong, found.levels_of = guess, mistake.id, lambda r, grid=grid: grid[r.S]
+                return
 
 
 def _see_steps(verdict: Verdict, seen: Seen, found: Found) -> list[Move]:
@@ -182,7 +224,10 @@ def _blamed(seen: Seen, found: Found, begun: str | None, deterministic: bool) ->
     grid = next(
         (g for r in quiet_runs if (g := naming.grid_fault(falling_asked(levels_of(r) or r.asked), r.S, 1000))), None
     )
-    if found.asked_wrong:
+    if found.short:
+        ends = {levels_of(r)[-1] for r in quiet_runs}
+        blamed.append("grid-stops-at-1" if ends == {1} else "grid-stops-short")
+    elif found.asked_wrong:
         blamed.append(found.asked_wrong)
     elif grid:
         same = (
@@ -199,6 +244,8 @@ def _blamed(seen: Seen, found: Found, begun: str | None, deterministic: bool) ->
         blamed.append(noise_fault)
     elif guess is not None and guess.id is None and not seen.hidden and found.used == "reused":
         blamed.append("noise-reused")
+    elif guess is not None and guess.id is None and found.used == "skipped":
+        blamed.append("noise-skipped")
     elif guess is not None and guess.id is None and found.used == "x_T":
         blamed.append("noise-is-x-T")
     if "last-step-abar-1" in blamed and "grid-too-few" in blamed:

@@ -1,0 +1,102 @@
+"""Sigma, the standard deviation of the fresh noise."""
+
+from ddim_edu.conformance.catalogue.mistake import SIGMA, row, table
+
+# fmt: off
+SIGMAS = table(
+    SIGMA, "sigma = eta sqrt((1 - abar_s)/(1 - abar_t)) sqrt(1 - abar_t/abar_s)", "eq. 16",
+    row("sigma-no-root", "sigma = eta (1 - abar_s)/(1 - abar_t) (1 - abar_t/abar_s), without the root",
+        "The variance stands for the deviation: hardly any fresh noise, and eta = 1 is no DDPM.",
+        sigma=lambda v: v.eta * (1 - v.abar_s) / (1 - v.abar_t) * (1 - v.abar_t / v.abar_s)),
+    row("sigma-variance", "sigma^2 where sigma is asked for",
+        "Far too little fresh noise, though the formula's letters are all there.",
+        sigma=lambda v: v.eta**2 * (1 - v.abar_s) / (1 - v.abar_t) * (1 - v.abar_t / v.abar_s)),
+    row("sigma-first-no-root", "sigma = eta (1 - abar_s)/(1 - abar_t) sqrt(1 - abar_t/abar_s)",
+        "Too little fresh noise, most of all near the data.",
+        sigma=lambda v: v.eta * (1 - v.abar_s) / (1 - v.abar_t) * v.root(1 - v.abar_t / v.abar_s)),
+    row("sigma-second-no-root", "sigma = eta sqrt((1 - abar_s)/(1 - abar_t)) (1 - abar_t/abar_s)",
+        "Too little fresh noise, most of all in short steps.",
+        sigma=lambda v: v.eta * v.root((1 - v.abar_s) / (1 - v.abar_t)) * (1 - v.abar_t / v.abar_s)),
+    row("sigma-beta", "sigma = eta sqrt(1 - abar_t/abar_s)",
+        "DDPM's beta in the place of its beta-tilde: noise in the last step too, and more than level s holds in long "
+        "steps.",
+        sigma=lambda v: v.eta * v.root(1 - v.abar_t / v.abar_s)),
+    row("sigma-beta-one-step", "sigma = eta sqrt((1 - abar_s)/(1 - abar_t) beta_t), with the beta of a single level",
+        "Right where s = t - 1. In longer steps far too little fresh noise.",
+        sigma=lambda v: v.eta * v.root((1 - v.abar_s) / (1 - v.abar_t)) * v.root(1 - v.abar[v.t] / v.abar[v.t - 1])),
+    row("sigma-root-beta", "sigma = eta sqrt(beta_t), with the beta of a single level",
+        "DDPM's beta in the place of its beta-tilde: and of one level, whatever the step's length.",
+        sigma=lambda v: v.eta * v.root(1 - v.abar[v.t] / v.abar[v.t - 1])),
+    row("sigma-levels-swapped",
+        "t and s exchanged in sigma = eta sqrt((1 - abar_t)/(1 - abar_s)) sqrt(1 - abar_s/abar_t)",
+        "The second root is of a negative number.",
+        sigma=lambda v: v.eta * v.root((1 - v.abar_t) / (1 - v.abar_s)) * v.root(1 - v.abar_s / v.abar_t)),
+    row("sigma-first-swapped", "sigma = eta sqrt((1 - abar_t)/(1 - abar_s)) sqrt(1 - abar_t/abar_s)",
+        "More fresh noise than level s holds; in the last step a division by 0.",
+        sigma=lambda v: v.eta * v.root((1 - v.abar_t) / (1 - v.abar_s)) * v.root(1 - v.abar_t / v.abar_s)),
+    row("sigma-second-swapped", "sigma = eta sqrt((1 - abar_s)/(1 - abar_t)) sqrt(1 - abar_s/abar_t)",
+        "The second root is of a negative number.",
+        sigma=lambda v: v.eta * v.root((1 - v.abar_s) / (1 - v.abar_t)) * v.root(1 - v.abar_s / v.abar_t)),
+    row("sigma-eta-squared", "eta^2 in the place of eta",
+        "Right at eta = 0 and 1. Between, too little fresh noise.",
+        sigma=lambda v: v.eta**2 * v.root((1 - v.abar_s) / (1 - v.abar_t)) * v.root(1 - v.abar_t / v.abar_s)),
+    row("sigma-eta-root", "sqrt(eta) in the place of eta",
+        "Right at eta = 0 and 1. Between, too much fresh noise: eta is taken for the paper's eta squared, as azula "
+        "has it.",
+        sigma=lambda v: v.eta**0.5 * v.root((1 - v.abar_s) / (1 - v.abar_t)) * v.root(1 - v.abar_t / v.abar_s)),
+    row("sigma-eta-as-mu", "eta/2 read as smalldiffusion's mu",
+        "Right at eta = 0 and 1. Between, another family of processes: (gam, mu) is not eta.",
+        sigma=lambda v: _of_mu(v)),
+    row("sigma-eta-ignored", "eta is not used: sigma is that of eta = 1",
+        "Noise is added at eta = 0 too, where the sampler should be deterministic.",
+        sigma=lambda v: v.root((1 - v.abar_s) / (1 - v.abar_t)) * v.root(1 - v.abar_t / v.abar_s)),
+    row("sigma-zero", "sigma = 0 whatever eta is",
+        "Right at eta = 0. Above, DDIM comes out where DDPM was asked for.",
+        sigma=lambda v: 0.0),
+    row("sigma-one-factor", "sigma = eta sqrt((1 - abar_s)/(1 - abar_t))",
+        "Nearly as much fresh noise as one level holds in all, at every step.",
+        sigma=lambda v: v.eta * v.root((1 - v.abar_s) / (1 - v.abar_t))),
+    row("sigma-all-of-s", "sigma = eta sqrt(1 - abar_s)",
+        "At eta = 1 all noise of level s is fresh: each step forgets the last.",
+        sigma=lambda v: v.eta * v.root(1 - v.abar_s)),
+    row("sigma-all-of-t", "sigma = eta sqrt(1 - abar_t)",
+        "More fresh noise than level s holds: the direction's root is of a negative number, and a clamp there hides "
+        "it.",
+        sigma=lambda v: v.eta * v.root(1 - v.abar_t)),
+    row("sigma-no-denominator", "sigma = eta sqrt(1 - abar_s) sqrt(1 - abar_t/abar_s)",
+        "Too little fresh noise, most of all near the data.",
+        sigma=lambda v: v.eta * v.root(1 - v.abar_s) * v.root(1 - v.abar_t / v.abar_s)),
+    row("sigma-product", "sigma = eta sqrt((1 - abar_s)(1 - abar_t)) sqrt(1 - abar_t/abar_s)",
+        "A product stands for the quotient: too little fresh noise near the data.",
+        sigma=lambda v: v.eta * v.root((1 - v.abar_s) * (1 - v.abar_t)) * v.root(1 - v.abar_t / v.abar_s)),
+    row("sigma-second-product", "sigma = eta sqrt((1 - abar_s)/(1 - abar_t)) sqrt(1 - abar_t abar_s)",
+        "A product stands for the quotient in the second root: nearly all noise is fresh.",
+        sigma=lambda v: v.eta * v.root((1 - v.abar_s) / (1 - v.abar_t)) * v.root(1 - v.abar_t * v.abar_s)),
+    row("sigma-second-roots", "sigma = eta sqrt((1 - abar_s)/(1 - abar_t)) sqrt(1 - sqrt(abar_t/abar_s))",
+        "A root too many inside of the second: too little fresh noise.",
+        sigma=lambda v: v.eta * v.root((1 - v.abar_s) / (1 - v.abar_t)) * v.root(1 - v.root(v.abar_t / v.abar_s))),
+    row("sigma-first-roots", "sigma = eta (1 - sqrt(abar_s))/(1 - sqrt(abar_t)) sqrt(1 - abar_t/abar_s)",
+        "1 - sqrt(abar) stands for sqrt(1 - abar): too little fresh noise, most of all near the data.",
+        sigma=lambda v: (
+            v.eta * (1 - v.root(v.abar_s)) / (1 - v.root(v.abar_t)) * v.root(1 - v.abar_t / v.abar_s))),
+    row("sigma-signal-ratio", "sigma = eta sqrt(abar_s/abar_t ...): abar for 1 - abar in the first root",
+        "More fresh noise than there is room for.",
+        sigma=lambda v: v.eta * v.root(v.abar_s / v.abar_t) * v.root(1 - v.abar_t / v.abar_s)),
+    row("sigma-difference", "sigma = eta sqrt((1 - abar_s)/(1 - abar_t)) sqrt(abar_s - abar_t)",
+        "The ratio of the two levels is taken for their difference.",
+        sigma=lambda v: v.eta * v.root((1 - v.abar_s) / (1 - v.abar_t)) * v.root(v.abar_s - v.abar_t)),
+    row("sigma-brackets", "sigma = eta sqrt((1 - abar_s)/(1 - abar_t)) sqrt((1 - abar_t)/abar_s)",
+        "Brackets around 1 - abar_t: nearly all noise is fresh.",
+        sigma=lambda v: v.eta * v.root((1 - v.abar_s) / (1 - v.abar_t)) * v.root((1 - v.abar_t) / v.abar_s)),
+    row("sigma-no-minus", "sigma = eta sqrt((1 - abar_s)/(1 - abar_t)) sqrt(abar_t/abar_s)",
+        "What a step keeps is taken for what it replaces.",
+        sigma=lambda v: v.eta * v.root((1 - v.abar_s) / (1 - v.abar_t)) * v.root(v.abar_t / v.abar_s)),
+)
+# fmt: on
+
+
+def _of_mu(v):
+    """smalldiffusion's fresh noise with mu = eta/2, in the clock n = sqrt((1 - abar)/abar)."""
+    n_t, n_s, mu = v.root((1 - v.abar_t) / v.abar_t), v.root((1 - v.abar_s) / v.abar_s), v.eta / 2
+    kept = (n_s / n_t**mu) ** (1 / (1 - mu))
+    return v.root(v.abar_s) * v.root(n_s**2 - kept**2)
