@@ -109,6 +109,8 @@ def _grid_fault(chains: dict[int, list[int]], begun: str | None) -> str | None:
     """The mistake in the levels reached."""
     first = 0 if begun == "invert-starts-late" else 1
     grid = next((g for S, c in chains.items() if (g := naming.grid_fault(c[first:][::-1], S, 1000))), None)
+    if begun == "invert-starts-at-abar-1" and all(0 <= 1000 - c[-1] < 1000 // S for S, c in chains.items()):
+        grid = None if grid == "grid-starts-below-T" else grid  # 1 + T//S, 1 + 2 (T//S), ...
     return "invert-stops-short" if grid and all(len(c) == S for S, c in chains.items()) and first else grid
 
 
