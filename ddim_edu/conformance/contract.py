@@ -27,7 +27,8 @@ SIGNATURES = {
     "sigma": "f(t, s, eta, alpha_bar) -> sigma",
     "tau": "f(T, S) -> levels",
     "schedule": "f(T) -> alpha_bar, T + 1 numbers",
-    "scheduler": "f() -> an object with set_timesteps(S), timesteps and step(model_output, timestep, sample), as diffusers has them",
+    "scheduler": "f() -> an object with set_timesteps(S), timesteps and step(model_output, timestep, sample), "
+    "as diffusers has them",
 }
 
 
@@ -186,7 +187,7 @@ def speaking(f: Callable, arrays: str) -> Callable:
 
 
 def first_of(value: object) -> object:
-    """The first of several results; the state of an output object: adapters for what functions return beside the state."""
+    """The first of several results, the state of an output object: what functions return beside the state is dropped."""
     for name in ("prev_sample", "sample"):
         if hasattr(value, name) and isinstance(getattr(value, name), torch.Tensor):
             return getattr(value, name)

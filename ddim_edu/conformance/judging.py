@@ -53,9 +53,9 @@ def all_ran(verdict: Verdict, runs: Sequence[Run], what: str) -> bool:
         return True
     verdict.saw("runs", False, failed.error)
     beyond = max(failed.asked, default=0) > 1000
-    verdict.wrong("grid-beyond-T" if beyond or failed.error.startswith("IndexError") else None,
-                  f"The {what} failed at S = {failed.S}, eta = {failed.eta:g}: {failed.error}. Until then it had asked at "
-                      f"{listing(failed.asked)}.")  # fmt: skip
+    said = f"The {what} failed at S = {failed.S}, eta = {failed.eta:g}: {failed.error}."
+    known = "grid-beyond-T" if beyond or failed.error.startswith("IndexError") else None
+    verdict.wrong(known, f"{said} Until then it had asked at {listing(failed.asked)}.")
     return False
 
 
@@ -185,7 +185,8 @@ def unnamed(verdict: Verdict, moves: Sequence[Move], abar: np.ndarray, kind: str
     verdict.wrong(None, text.strip() + "\n" + "\n".join([
         "import torch",
         f"t, s, eta = {m.t}, {m.s}, {m.eta:g}  # alpha_bar[t] = {abar[m.t]:.12g}, alpha_bar[s] = {abar[m.s]:.12g}",
-        f"x_t, eps, noise = torch.tensor([{m.x[i]:.12g}, {m.eps[i]:.12g}, {m.noise[i]:.12g}], dtype=torch.float64).reshape(3, 1, 1, 1, 1)",
+        f"x_t, eps, noise = torch.tensor([{m.x[i]:.12g}, {m.eps[i]:.12g}, {m.noise[i]:.12g}], dtype=torch.float64)"
+        ".reshape(3, 1, 1, 1, 1)",
         f"# yours: {m.x_s[i]:.12g}   right: {naming.work_out(m, naming.formulas_of(kind_of), abar, 'clamped')[i]:.12g}",
     ]))  # fmt: skip
 

@@ -72,6 +72,7 @@ def _levels_are_right(verdict: Verdict, runs: Sequence[Run], chains: dict[int, l
     if any("asked" in b for b in blamed):
         verdict.saw("levels asked", False, f"{listing(runs[0].asked)}, of states at {stand}")
     known = [b for b in blamed if b in BY_ID]
+    verdict.saw("levels walked", not (begun or grid), listing(chains[10]))
     if known:
         accuse(verdict, known)
     elif blamed:

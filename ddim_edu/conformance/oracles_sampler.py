@@ -84,39 +84,46 @@ def sampler(verdict: Verdict, f: Callable) -> None:
     verdict.saw("random at eta = 1", moved, "two seeds, two pictures")
     seen = Seen(runs, abar, moved)
     begun = started(runs)
-    # Where every S asks as often as it should and a step is right, nothing of the walk as a whole can be wrong.
-    whole_fault = None if deterministic and seen.right(seen.as_asked)[0] else replayed(seen.quiet, network, abar, "sampler")
     notes = _see_walk(verdict, seen, begun)
-    if whole_fault:
-        verdict.saw("network", False, BY_ID[whole_fault].yours)
-        accuse(verdict, [whole_fault])
+    # Where each step is right between the levels asked about, the walk as a whole can't hide anything.
+    if not seen.right(seen.as_asked)[0] and (mistake := replayed(seen.quiet, network, abar, "sampler")):
+        verdict.saw("network", False, BY_ID[mistake].yours)
+        accuse(verdict, [mistake])
         return
     found = _search(seen)
     moves = _see_steps(verdict, seen, found)
     blamed = _blamed(seen, found, begun, deterministic)
     if found.guess is None:
         _besides(verdict, seen, moves, blamed)
-        return
-    for id, said in (("noise-reused", "one z for all steps of a run"), ("noise-is-x-T", "x_T again, for z"),
-                     ("noise-skipped", "none in a step that makes room for it")):
+    elif blamed:
+        _accuse(verdict, found, blamed, runs[0])
+    elif not seen.hidden or _by_moments(verdict, f, network, abar, seen.as_asked):
+        see_precision(verdict, found.guess)
+        _conventions(verdict, found.guess, runs[0], begun, notes)
+        _elsewhere(verdict, run, found.guess)
+        # What clips or is bound to a schedule may fail here, rightly.
+        if all(oracle["passed"] for oracle in verdict.oracles.values()):
+            whole(verdict, f)
+
+
+def _accuse(verdict: Verdict, found: Found, blamed: list[str], run: Run) -> None:
+    """The verdict on mistakes that are known, and the oracles that see them."""
+    for id, said in (
+        ("noise-reused", "one z for all steps of a run"),
+        ("noise-is-x-T", "x_T again, for z"),
+        ("noise-skipped", "none in a step that makes room for it"),
+    ):
         if id in blamed:
             verdict.saw("fresh noise", False, said)
-    if blamed:
-        ends = sorted({levels[-1] for r in runs if (levels := found.levels_of(r))})
-        accuse(verdict, blamed, f"It ends at level {ends[0]} or above." if "grid-stops-short" in blamed else "")
-        if "asked-elsewhere" in blamed:
-            verdict.explanation = (f"The network is asked at {listing(runs[0].asked)}, but the states that it is shown stand at "
-                                   f"{listing(found.levels_of(runs[0])[:-1])} (eq. 12; the contract). {verdict.explanation}")  # fmt: skip
-        return
-    if seen.hidden and not _by_moments(verdict, f, network, abar, seen.as_asked):
-        return
-    see_precision(verdict, found.guess)
-    _conventions(verdict, found.guess, runs[0], begun, notes)
-    _elsewhere(verdict, run, found.guess)
-    if all(
-        oracle["passed"] for oracle in verdict.oracles.values()
-    ):  # what clips or is bound to a schedule may fail here, rightly
-        whole(verdict, f)
+    facts = ""
+    levels = found.levels_of(run)
+    if found.short:
+        verdict.saw("ends at the data", False, f"it ends at level {levels[-1]} at S = {run.S}")
+        facts = f"At S = {run.S} it ends at level {levels[-1]}."
+    if "asked-elsewhere" in blamed:
+        facts = f"The network is asked at {listing(run.asked)}, but the states that it is shown stand at "
+        facts += f"{listing(levels[:-1])} (eq. 12; the contract)."
+    accuse(verdict, blamed, facts)
 
 
 def _see_walk(verdict: Verdict, seen: Seen, begun: str | None) -> list[str]:
@@ -141,26 +148,15 @@ def _search(seen: Seen) -> Found:
     whole_levels = seen.as_asked(seen.runs[0]) is not None
     found.guess, found.used = seen.right(seen.as_asked)
     read: dict[int, list[int] | None] = {}
-    elsewhere = False
     if found.guess is None:
         # 2. each deterministic step is right, between other levels than those that it asks about
         read = {r.S: read_levels(r, seen.abar) for r in seen.quiet}
-        if _is_short(seen, read):
-            found.short, found.levels_of = True, lambda r: read[r.S]
-            found.guess, found.used = seen.right(found.levels_of)
-            found.guess = found.guess or seen.named(found.levels_of)
-        elif all(read.values()) and all(chain[-1] == 0 for chain in read.values()) and all(not naming.grid_fault(chain[:-1], S, 1000) for S, chain in read.items()):
-            relation = relation_of(seen.quiet, read)
-            elsewhere = relation is None and any(r.asked != read[r.S][:-1] for r in seen.quiet)
-            if relation is not None and (usual(read) or not seen.named(seen.as_asked)):
-                found.asked_wrong, found.levels_of = relation, lambda r: read[r.S]
-                found.guess, found.used = seen.right(found.levels_of)
-                found.guess = found.guess or seen.named(found.levels_of)
+        _search_read(seen, found, read)
     if found.guess is None and whole_levels:
         # 3. one known mistake in each step, between the levels that it asks about
-        found.levels_of, found.asked_wrong = seen.as_asked, None
+        found.levels_of, found.asked_wrong, found.short = seen.as_asked, None, False
         found.guess = seen.named(seen.as_asked)
-    if found.guess is None and elsewhere:
+    if found.guess is None and _is_elsewhere(seen, read):
         found.asked_wrong, found.levels_of = "asked-elsewhere", lambda r: read[r.S]
         found.guess, found.used = seen.right(found.levels_of)
     if found.guess is None:
@@ -172,7 +168,35 @@ def _search(seen: Seen) -> Found:
     return found
 
 
-def _is_short(seen: Seen, read: dict[int, list[int] | None]) -> bool:
+Read = dict[int, "list[int] | None"]
+
+
+def _search_read(seen: Seen, found: Found, read: Read) -> None:
+    """The levels read off the steps: they end above the data, or a known mistake makes those asked about of them."""
+    if _is_short(seen, read):
+        found.short, found.levels_of = True, lambda r: read[r.S]
+        found.guess, found.used = seen.right(found.levels_of)
+        found.guess = found.guess or seen.named(found.levels_of)
+    elif _is_a_walk(read) and (relation := relation_of(seen.quiet, read)) is not None:
+        if usual(read) or not seen.named(seen.as_asked):
+            found.asked_wrong, found.levels_of = relation, lambda r: read[r.S]
+            found.guess, found.used = seen.right(found.levels_of)
+            found.guess = found.guess or seen.named(found.levels_of)
+
+
+def _is_a_walk(read: Read) -> bool:
+    """Whether levels read off the steps are those of a sampler, down to the data."""
+    return all(chain and chain[-1] == 0 and not naming.grid_fault(chain[:-1], S, 1000) for S, chain in read.items())
+
+
+def _is_elsewhere(seen: Seen, read: Read) -> bool:
+    """Whether the network is asked about other levels than those walked, by no rule that is known."""
+    if not read or not _is_a_walk(read) or relation_of(seen.quiet, read) is not None:
+        return False
+    return any(r.asked != read[r.S][:-1] for r in seen.quiet)
+
+
+def _is_short(seen: Seen, read: Read) -> bool:
     """Whether deterministic runs walk right between the levels asked about, and end above the data.
 
     To end at level 1 after S steps is a mistake of the last step's alpha-bar, which the catalogue has.
@@ -321,9 +345,11 @@ def _by_moments(verdict: Verdict, f: Callable, network: Network, abar: np.ndarra
             if again > 0.5:
                 verdict.wrong("noise-reused", BY_ID["noise-reused"].sentence)
             else:
-                verdict.wrong(None, f"At eta = {eta:g} what a step adds to the right mean should be sigma z (DDIM eq. 12); "
-                    f"divided by sigma it has "
-                              f"{said}, where mean 0, deviation 1 and correlation 0 are expected.")  # fmt: skip
+                words = (
+                    f"At eta = {eta:g} what a step adds to the right mean should be sigma z (DDIM eq. 12); divided by"
+                )
+                words += f" sigma it has {said}, where mean 0, deviation 1 and correlation 0 are expected."
+                verdict.wrong(None, words)
             return False
     return True
 
@@ -335,10 +361,8 @@ def _elsewhere(verdict: Verdict, run: Callable, guess: Guess) -> None:
     whole, part = run(10, 0.0), run(10, 0.0, x=start[:1])
     if part.result is None or not alike(whole.result[:1], part.result, 1e-5):
         verdict.saw("batch of one", False, part.error or "the first picture depends on the others of its batch")
-        verdict.wrong(
-            "batch-matters",
-            "At eta = 0 a picture comes out differently when it is drawn alone: something is computed over the whole batch.",
-        )
+        said = "At eta = 0 a picture comes out differently when it is drawn alone"
+        verdict.wrong("batch-matters", f"{said}: something is computed over the whole batch.")
         return
     verdict.saw("batch of one", True, "a picture does not depend on its batch")
     wide = run(10, 0.0, net=Network(abar, spread=3.0))
@@ -358,10 +382,8 @@ def _elsewhere(verdict: Verdict, run: Callable, guess: Guess) -> None:
         verdict.wrong("grid-beyond-T", f"With S = T = 1000 steps it fails: {fault}. " + BY_ID["grid-beyond-T"].sentence)
         return
     if len(set(every.asked)) < len(every.asked):
-        verdict.convention(
-            "repeats-at-T",
-            f"With S = T it visits {len(set(every.asked))} different levels in {len(every.asked)} calls: the others are wasted.",
-        )
+        said = f"With S = T it visits {len(set(every.asked))} different levels in {len(every.asked)} calls"
+        verdict.convention("repeats-at-T", f"{said}: the others are wasted.")
     other = schedule(200, "cosine")[:191]  # without the end, where the clock explodes
     seen = run(5, 0.0, net=Network(other), x=first_states(3), bar=other)
     fine = seen.result is not None and len(seen.asked) == 5 and all(t == int(t) and 0 < t <= 190 for t in seen.asked)
@@ -370,10 +392,10 @@ def _elsewhere(verdict: Verdict, run: Callable, guess: Guess) -> None:
     )
     said = "a cosine of T = 190" + ("" if fine else f": {seen.error or 'levels ' + listing(seen.asked)}")
     if not verdict.saw("other schedule", fine, said):
-        verdict.convention(
-            "schedule-bound",
-            "It does not use the alpha_bar that it is given, or not its length: it is right for the linear schedule of T = 1000 only.",
+        said = (
+            "It does not use the alpha_bar that it is given, or not its length: it is right for the linear schedule of"
         )
+        verdict.convention("schedule-bound", f"{said} T = 1000 only.")
 
 
 def _still(guess: Guess, moves: Sequence[Move], abar: np.ndarray) -> bool:

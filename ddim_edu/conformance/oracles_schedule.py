@@ -18,7 +18,7 @@ from ddim_edu.conformance.report import Verdict
 T = 1000
 LEAST = 1e-12  # a smaller alpha_bar is a zero for all who divide by its root
 SHORT = ("schedule-float32", "schedule-float16")
-NO_EPS = "(A schedule of zero terminal SNR is right for a network that predicts v or x_0, not for one that predicts eps.)"
+NO_EPS = "(A schedule of zero terminal SNR is right for a network that predicts v or x_0, not for one of eps.)"
 
 
 @dataclass
@@ -108,8 +108,8 @@ def _called(verdict: Verdict, f: Callable) -> Given | None:
     verdict.saw("runs", abar.ndim == 1, f"{count} numbers at T = {T}, of type {dtype}")
     if abar.ndim == 1 and len(abar) in (T, T + 1):
         return Given(abar, dtype, got[100].size)
-    said = f"alpha_bar has shape {abar.shape} at T = {T}; it has T + 1 = {T + 1} numbers, the first of them 1, the data."
-    verdict.wrong(None, said)
+    said = f"alpha_bar has shape {abar.shape} at T = {T}; it has T + 1 = {T + 1} numbers"
+    verdict.wrong(None, f"{said}, the first of them 1, the data.")
     return None
 
 
@@ -203,7 +203,8 @@ def _rest(verdict: Verdict, given: Given) -> None:
     verdict.saw("known schedule", True, said if family else "none of the usual ones, and a valid one")
     end = given.whole[-1]
     if end > 0.9:  # one beta is small, and many of them are not
-        accuse(verdict, ["schedule-alpha"], f"alpha_bar_T = {end:.3g}: nearly all signal is still in x_T. Is it multiplied up?")
+        said = f"alpha_bar_T = {end:.3g}: nearly all signal is still in x_T. Is it multiplied up?"
+        accuse(verdict, ["schedule-alpha"], said)
         return
     if end > 0.5:
         verdict.wrong(None, f"alpha_bar_T = {end:.3g}: most of the signal is still in x_T, which is to be noise.")
@@ -215,5 +216,5 @@ def _rest(verdict: Verdict, given: Given) -> None:
         said = "T numbers that begin at level 1, as in most libraries; this project puts the data, 1, in front."
         verdict.convention("schedule-from-level-1", said)
     if given.dtype == "float32" or (family and not exact):
-        said = "The numbers have float32's rounding: 1 - alpha_bar_1 keeps three digits. Coefficients cost nothing in float64."
-        verdict.convention("schedule-in-float32", said)
+        said = "The numbers have float32's rounding: 1 - alpha_bar_1 keeps three digits."
+        verdict.convention("schedule-in-float32", f"{said} Coefficients cost nothing in float64.")

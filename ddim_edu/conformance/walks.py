@@ -176,10 +176,7 @@ def grids_behind(runs: Sequence[Run], mistake: Mistake, kind: str = "sampler") -
 
 def usual(grids: dict[int, list[int]]) -> bool:
     """Whether levels are one of the usual grids, but for rounding, which does not shift all of them by one."""
-    usual = [
-        {S: _grid(S, spacing, rising=grid[0] < grid[-1]) for S, grid in grids.items()}
-        for spacing in SPACINGS
-    ]
+    usual = [{S: _grid(S, spacing, rising=grid[0] < grid[-1]) for S, grid in grids.items()} for spacing in SPACINGS]
 
     def near(a: list[int], b: list[int]) -> bool:
         return len(a) == len(b) and a[0] == b[0] and a[-1] == b[-1] and abs(np.mean(np.subtract(a, b)[1:-1])) < 0.6

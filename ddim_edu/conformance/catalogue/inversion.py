@@ -8,7 +8,8 @@ from ddim_edu.conformance.catalogue.mistake import INVERT, row, table
 # fmt: off
 INVERSION = (
     *table(
-        INVERT, "eps_theta(x_t, t) at the level t that is being left, upwards (Euler's method for eq. 14)", "section 4.3",
+        INVERT, "eps_theta(x_t, t) at the level t that is being left, upwards (Euler's method for eq. 14)",
+        "section 4.3",
         row("invert-asked-at-end", "the network is asked at s, the level being reached, with the x of level t",
             "Still of first order, but the noise predicted is not that of x_t: pictures come back less exactly.",
             asked=lambda v: v.s),
@@ -36,7 +37,8 @@ INVERSION = (
         row("invert-stops-short", "the last step, to the first level that the sampler starts from, is missing",
             "x_T is not at the level from which it will be decoded.",
             tau=lambda v: [0, *np.round(v.T - np.arange(v.S)[::-1] * (v.T / v.S)).astype(int)][:-1]),
-        row("invert-starts-late", "the first step, from the data to tau_1, is missing: x_0 is taken for a state at tau_1",
+        row("invert-starts-late",
+            "the first step, from the data to tau_1, is missing: x_0 is taken for a state at tau_1",
             "Noise is assumed in clean data: details are taken for noise, and x_T does not decode to the picture.",
             tau=lambda v: [*np.round(v.T - np.arange(v.S)[::-1] * (v.T / v.S)).astype(int)]),
         row("invert-stride-recomputed", "the level left is taken as s - T//S, beside the list of levels",
