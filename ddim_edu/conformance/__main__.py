@@ -13,7 +13,7 @@ from ddim_edu.conformance.contract import ARRAYS, SIGNATURES, Refused, listen, l
 from ddim_edu.conformance.kit import KINDS, check
 from ddim_edu.files import replacing
 
-HELP = """Judge a step, a sampler, an inversion, a sigma, a grid of levels, a schedule or a scheduler object; name its bug.
+HELP = """Judge a step, a sampler, an inversion, a sigma, a grid of levels, a schedule or a scheduler; name its bug.
 
 The function is imported from a file and called as
 
@@ -28,7 +28,8 @@ bound by two lines in a file of yours:
 
 Levels counted from 0 are t - 1 here, and alphas_cumprod is alpha_bar[1:]. A function that fails with torch tensors is
 given numpy arrays, then jax arrays where jax is installed; --arrays says which at once. eta is the paper's: azula's is
-eta * eta here, and smalldiffusion's (gam, mu) is (1, 0) at eta = 0 and (1, 1/2) at eta = 1, with x_t / sqrt(alpha_bar[t]) for its state.
+eta * eta here, and smalldiffusion's (gam, mu) is (1, 0) at eta = 0 and (1, 1/2) at eta = 1, with
+x_t / sqrt(alpha_bar[t]) for its state.
 
 Exit code: 0 right, or a convention that is named; 1 wrong; 2 called wrongly."""
 

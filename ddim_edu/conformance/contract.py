@@ -187,7 +187,7 @@ def speaking(f: Callable, arrays: str) -> Callable:
 
 
 def first_of(value: object) -> object:
-    """The first of several results, the state of an output object: what functions return beside the state is dropped."""
+    """The first of several results, the state of an output object: what comes beside the state is dropped."""
     for name in ("prev_sample", "sample"):
         if hasattr(value, name) and isinstance(getattr(value, name), torch.Tensor):
             return getattr(value, name)

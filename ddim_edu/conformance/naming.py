@@ -256,7 +256,7 @@ def noise_of(run: Run) -> tuple[list[list[np.ndarray]], str | None]:
     """
     shape, n = run.start.shape, len(run.asked)
     drawn, labels = [], []
-    for label, z in [(label, part) for label, z in run.draws for part in _parts(z, shape)]:
+    for label, z in [(label, part) for label, whole in run.draws for part in _parts(whole, shape)]:
         if z.size > 1:
             try:
                 drawn.append(np.broadcast_to(z, shape))

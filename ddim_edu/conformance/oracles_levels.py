@@ -13,7 +13,6 @@ from ddim_edu.conformance.judging import accuse, listing
 from ddim_edu.conformance.reference import build, falling
 from ddim_edu.conformance.report import Verdict
 
-
 CASES = [(1000, 10), (1000, 7), (1000, 13), (200, 10), (60, 7), (50, 50)]  # T and S
 
 

@@ -8,7 +8,7 @@ earlier one is named.
 from collections.abc import Mapping
 
 from ddim_edu.conformance.catalogue.clipping import CLIPPING
-from ddim_edu.conformance.catalogue.direction import DIRECTION, DDPM
+from ddim_edu.conformance.catalogue.direction import DDPM, DIRECTION
 from ddim_edu.conformance.catalogue.inversion import INVERSION
 from ddim_edu.conformance.catalogue.levels import INDEX, LAST_STEP
 from ddim_edu.conformance.catalogue.mistake import Mistake

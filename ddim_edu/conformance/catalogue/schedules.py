@@ -53,6 +53,7 @@ SCHEDULES = table(
         kept=lambda v: np.cumsum(np.log(v.alpha))),
     row("schedule-beta-squared", "the product of 1 - beta^2",
         "x_T keeps nearly all signal.",
+        families=("linear", "cosine"),  # in the third it is schedule-beta-squared-twice
         kept=lambda v: np.cumprod(1 - v.beta**2)),
     row("schedule-float16", "computed in float16",
         "Digits are lost: levels coincide.",
