@@ -188,7 +188,27 @@ WRONG = {
     ),
     "swapped at s": ("invert", swapped_at_s, "signal-noise+invert-direction-signal"),
     "no noise at first": ("sampler", noise_from_the_second_step, "noise-skipped"),
+    "bracket around all": (
+        "step",
+        lambda x, eps, t, s, eta, z, a: (
+            a[s] ** 0.5 * down(x, eps, a[t], a[s], eta, z)
+            + (a[s] ** 0.5 - a[s]) * (x - (1 - a[t]) ** 0.5 * eps) / a[t] ** 0.5
+        ),
+        "all-terms-scaled",
+    ),
+    "x for x_0": (
+        "step",
+        lambda x, eps, t, s, eta, z, a: (
+            down(x, eps, a[t], a[s], eta, z) + a[s] ** 0.5 * (x - (x - (1 - a[t]) ** 0.5 * eps) / a[t] ** 0.5)
+        ),
+        "x0-is-x",
+    ),
     # the rest
+    "first root at t - 1": (
+        "sigma",
+        lambda t, s, eta, a: eta * math.sqrt((1 - a[t - 1]) / (1 - a[t]) * (1 - a[t] / a[s])),
+        "sigma-first-t-minus-one",
+    ),
     "every S-th": ("tau", lambda T, S: list(range(T, 0, -S)), "grid-every-S-th"),
     "product": (
         "sigma",
@@ -253,6 +273,34 @@ def test_a_mistake_in_one_level_is_corrected_in_that_level():
         assert [f"{line} = " in mistake.right for line in ("abar_t", "abar_s")] == [
             line in mistake.change for line in ("abar_t", "abar_s")
         ], mistake.id
+
+
+def term(of_step, scale=lambda a, b, sigma: 1.0):
+    """A step with one of its three terms multiplied."""
+
+    def step(x, eps, t, s, eta, z, abar):
+        a, b = abar[t], abar[s]
+        sigma = eta * ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5
+        terms = [b**0.5 * (x - (1 - a) ** 0.5 * eps) / a**0.5, (1 - b - sigma**2) ** 0.5 * eps, sigma * z]
+        terms[of_step] = terms[of_step] * scale(a, b, sigma)
+        return sum(terms)
+
+    return step
+
+
+@pytest.mark.parametrize(
+    "which, name", [(0, "the first, sqrt"), (1, "the second, the direction"), (2, "the third, the fresh")]
+)
+def test_of_an_unknown_mistake_the_term_is_told(which, name):
+    verdict = check(term(which, lambda a, b, sigma: 1.03 + 0.5 * b), "step")
+    assert verdict.mistake is None and f"one alone is wrong, {name}" in verdict.explanation, verdict.text()
+
+
+def test_of_an_answer_that_is_scaled_the_factor_is_told():
+    verdict = check(lambda x, eps, t, s, eta, z, a: down(x, 1.1 * eps, a[t], a[s], eta, z), "step")
+    assert "the coefficient of eps is 1.1 times the right one" in verdict.explanation, verdict.text()
+    both = check(lambda x, eps, t, s, eta, z, a: 1.01 * down(x, eps, a[t], a[s], eta, z), "step")
+    assert "alone is wrong" not in both.explanation and "times the right" not in both.explanation
 
 
 # -- right, in unusual styles

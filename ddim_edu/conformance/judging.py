@@ -180,7 +180,9 @@ def unnamed(verdict: Verdict, moves: Sequence[Move], abar: np.ndarray, kind: str
         return
     m = min(bad, key=lambda m: (m.eta, m.t - m.s))
     text = f"{before} No known mistake fits; the oracle that failed first is: {failing}. "
+    text += f"{naming.wrong_term(moves, abar, kind_of)} "
     text += f"From t = {m.t} to s = {m.s} at eta = {m.eta:g} {_yours(m, abar, kind_of)} (DDIM eq. 12)."
+    text = " ".join(text.split())
     i = (0,) * m.x.ndim
     verdict.wrong(None, text.strip() + "\n" + "\n".join([
         "import torch",

@@ -173,6 +173,43 @@ def right_coefficients(move: Move, abar: np.ndarray, kind: str = "step") -> np.n
     ])  # fmt: skip
 
 
+TERMS = (
+    "the first, sqrt(abar_s) x_0",
+    "the second, the direction sqrt(1 - abar_s - sigma^2) eps",
+    "the third, the fresh noise sigma z",
+)
+
+
+def wrong_term(moves: Sequence[Move], abar: np.ndarray, kind: str) -> str:
+    """Of linear steps of which one term alone is wrong, or whose eps is scaled: that, in words; else nothing."""
+    found, right, at = [], [], []
+    for m in moves:
+        if not told_apart(m) or not np.abs(m.noise).max() or m.t == m.s:
+            continue
+        abc, off = coefficients(m)
+        if not off < 1e-5 * max(1.0, float(np.abs(m.x_s).max())):
+            return ""
+        r, n = np.sqrt(abar[m.t]), np.sqrt(1 - abar[m.t])
+        for rows, (a, b, c) in ((found, abc), (right, right_coefficients(m, abar, kind))):
+            rows.append((a * r, b + a * n, c, b))
+        at.append(m)
+    if not found:
+        return ""
+    found, right = np.array(found), np.array(right)
+    off = np.abs(found - right) > 2e-4 * (1 + np.abs(right))
+    wrong = np.flatnonzero(off[:, :3].any(0))
+    if len(wrong) != 1:
+        return ""
+    ratio = found[:, 3] / right[:, 3]
+    if wrong[0] == 1 and np.ptp(ratio) < 1e-3 * np.abs(ratio).max():
+        return f"In every step the coefficient of eps is {ratio[0]:.4g} times the right one: is the answer scaled?"
+    k = int(wrong[0])
+    i = int((np.abs(found - right)[:, k]).argmax())
+    where = f"from t = {at[i].t} to s = {at[i].s} at eta = {at[i].eta:g}"
+    said = f"its coefficient is {found[i, k]:.4g} {where}, and should be {right[i, k]:.4g}"
+    return f"Of the three terms of DDIM eq. 12 one alone is wrong, {TERMS[k]}: {said}."
+
+
 def levels_in(move: Move, abar: np.ndarray) -> tuple[int, int] | None:
     """The levels t and s between which a deterministic move really goes, read off its two coefficients; None if there
     are none such.

@@ -8,7 +8,7 @@ earlier one is named.
 from collections.abc import Mapping
 
 from ddim_edu.conformance.catalogue.clipping import CLIPPING
-from ddim_edu.conformance.catalogue.direction import DDPM, DIRECTION
+from ddim_edu.conformance.catalogue.direction import DDPM, DIRECTION, WHOLE
 from ddim_edu.conformance.catalogue.inversion import INVERSION
 from ddim_edu.conformance.catalogue.levels import INDEX, LAST_STEP
 from ddim_edu.conformance.catalogue.mistake import Mistake
@@ -21,7 +21,7 @@ from ddim_edu.conformance.catalogue.walk import ASKED, GRIDS, SHOWN, STARTS, STR
 __all__ = ["BY_ID", "MISTAKES", "Mistake", "of_kind"]
 
 MISTAKES: tuple[Mistake, ...] = (
-    *DIRECTION, *SIGMAS, *PREDICTED, *SIGNAL, *FRESH, *DRAWN, *LAST_STEP, *INDEX, *CLIPPING, *DDPM,
+    *DIRECTION, *SIGMAS, *PREDICTED, *SIGNAL, *FRESH, *DRAWN, *LAST_STEP, *INDEX, *CLIPPING, *WHOLE, *DDPM,
     *STRIDE, *GRIDS, *ASKED, *STARTS, *SHOWN, *INVERSION, *SCHEDULES, *SCALED, *COSINES,
 )  # fmt: skip
 BY_ID: Mapping[str, Mistake] = {mistake.id: mistake for mistake in MISTAKES}

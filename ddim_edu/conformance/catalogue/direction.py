@@ -1,6 +1,6 @@
 """The direction: how much of the predicted noise is put back, and of what; and DDPM's step in the place of DDIM's."""
 
-from ddim_edu.conformance.catalogue.mistake import STEP, row, table
+from ddim_edu.conformance.catalogue.mistake import INVERT, STEP, row, table
 
 # fmt: off
 DIRECTION = table(
@@ -47,6 +47,9 @@ DIRECTION = table(
     row("direction-ddpm", "sqrt(1 - abar_s - sigma_1^2) eps whatever eta is, with sigma_1 the sigma of eta = 1",
         "Right at eta = 1. Below, noise is taken away and none is given back: blurred, pale pictures.",
         along=lambda v: v.root(1 - v.abar_s - (1 - v.abar_s) / (1 - v.abar_t) * (1 - v.abar_t / v.abar_s))),
+    row("direction-one-minus-root", "(1 - sqrt(abar_s)) eps",
+        "1 - sqrt(abar) stands for sqrt(1 - abar): too little noise at every level.",
+        along=lambda v: 1 - v.root(v.abar_s)),
     row("direction-scaled", "sqrt(abar_s) sqrt(1 - abar_s - sigma^2) eps",
         "abar_s multiplies both terms: hardly any noise at the start.",
         along=lambda v: v.root(v.abar_s) * v.root(1 - v.abar_s - v.sigma**2)),
@@ -62,6 +65,20 @@ DIRECTION = table(
     row("direction-of-z", "the direction multiplies fresh noise, not the predicted",
         "At eta = 0 too, every step forgets the noise of the last: nothing of DDIM's determinism is left.",
         eps_hat=lambda v: v.z),
+)
+
+WHOLE = table(
+    STEP, "sqrt(abar_s) x_0 + sqrt(1 - abar_s - sigma^2) eps + sigma z", "eq. 12",
+    row("all-terms-scaled", "sqrt(abar_s) (x_0 + sqrt(1 - abar_s - sigma^2) eps + sigma z): a bracket around all terms",
+        "abar_s multiplies the noise too: hardly any at the start.",
+        along=lambda v: v.root(v.abar_s) * v.root(1 - v.abar_s - v.sigma**2),
+        fresh=lambda v: v.root(v.abar_s) * v.sigma),
+    row("ratio-on-x-only", "sqrt(abar_s/abar_t) x_t + (sqrt(1 - abar_s - sigma^2) - sqrt(1 - abar_t)) eps + sigma z",
+        "The ratio multiplies x_t and not its noise: most of the noise stays in.",
+        kinds=STEP + INVERT,
+        x_s=lambda v: (
+            v.root(v.abar_s / v.abar_t) * v.x
+            + (v.root(1 - v.abar_s - v.sigma**2) - v.root(1 - v.abar_t)) * v.eps + v.fresh * v.z)),
 )
 
 DDPM = table(

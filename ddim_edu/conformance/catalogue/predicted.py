@@ -50,6 +50,9 @@ PREDICTED = table(
     row("x0-brackets-signal", "x_0 = x_t/sqrt(abar_t) - sqrt(1 - abar_t) eps: only x_t is divided",
         "Nearly all noise stays in at high levels, blown up.",
         x0_hat=lambda v: v.x / v.root(v.abar_t) - v.root(1 - v.abar_t) * v.eps),
+    row("x0-is-x", "x_0 = x_t: the predicted noise is not taken away",
+        "Noise is added to noise: nothing is ever removed.",
+        x0_hat=lambda v: v.x),
     row("x0-beta", "x_0 = (x_t - beta_t/sqrt(1 - abar_t) eps)/sqrt(alpha_t): DDPM's mean of x_{t-1} taken for x_0",
         "One step's worth of noise is taken away in the place of all.",
         kinds=STEP,  # the same

@@ -24,6 +24,13 @@ SIGMAS = table(
     row("sigma-beta-one-step", "sigma = eta sqrt((1 - abar_s)/(1 - abar_t) beta_t), with the beta of a single level",
         "Right where s = t - 1. In longer steps far too little fresh noise.",
         sigma=lambda v: v.eta * v.root((1 - v.abar_s) / (1 - v.abar_t)) * v.root(1 - v.abar[v.t] / v.abar[v.t - 1])),
+    row("sigma-first-t-minus-one", "sigma = eta sqrt((1 - abar_{t-1})/(1 - abar_t)) sqrt(1 - abar_t/abar_s)",
+        "Right where s = t - 1. In longer steps more fresh noise than level s holds.",
+        sigma=lambda v: v.eta * v.root((1 - v.abar[v.t - 1]) / (1 - v.abar_t)) * v.root(1 - v.abar_t / v.abar_s)),
+    row("sigma-t-minus-one", "sigma = eta sqrt((1 - abar_{t-1})/(1 - abar_t)) sqrt(1 - abar_t/abar_{t-1})",
+        "Right where s = t - 1. In longer steps far too little fresh noise.",
+        sigma=lambda v: (
+            v.eta * v.root((1 - v.abar[v.t - 1]) / (1 - v.abar_t)) * v.root(1 - v.abar_t / v.abar[v.t - 1]))),
     row("sigma-root-beta", "sigma = eta sqrt(beta_t), with the beta of a single level",
         "DDPM's beta in the place of its beta-tilde: and of one level, whatever the step's length.",
         sigma=lambda v: v.eta * v.root(1 - v.abar[v.t] / v.abar[v.t - 1])),
