@@ -44,6 +44,17 @@ def progress(total: int, unit: str, what: str | None = None, *, done: int = 0) -
     return tqdm(total=total, initial=done, desc=what, unit=f" {unit}", disable=quiet, leave=False, dynamic_ncols=True)
 
 
+def counted(function: Callable[..., Any], tick: Callable[[], object]) -> Callable[..., Any]:
+    """The same function, which calls ``tick`` after each call of its own: a noise predictor that moves a bar on."""
+
+    def ticking(*arguments: Any) -> Any:
+        result = function(*arguments)
+        tick()
+        return result
+
+    return ticking
+
+
 def own_device(device: torch.device) -> torch.device:
     """The device of this process: of several on GPUs, each has its own."""
     if device.type == "cuda" and process_count() > 1:

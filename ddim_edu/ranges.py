@@ -1,5 +1,5 @@
 """Dataclasses of options that refuse what is out of range, whoever builds them: a command line, a file or a line of
-Python.
+Python; and the known word that an unknown one was meant for.
 
 A range stands where the type stands, and nowhere else::
 
@@ -11,8 +11,10 @@ A range stands where the type stands, and nowhere else::
 
 from __future__ import annotations
 
+import difflib
 import math
 import types
+from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -99,3 +101,9 @@ def _within(hint: Any) -> list[Range]:
     if get_origin(hint) in (Union, types.UnionType, tuple, list):
         return [one for inner in get_args(hint) for one in _within(inner)]
     return []
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean x?`` with the nearest of the known words, or nothing if none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -3,24 +3,44 @@
 import os
 import subprocess
 import sys
+import tomllib
+import zipfile
+from pathlib import Path
 
 import pytest
 
 from ddim_edu.__main__ import COMMANDS
 
 
-def ddim_edu(*words):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "ddim_edu", *words], capture_output=True, text=True, timeout=300, env=environment
-    )
+ROOT = Path(__file__).parent.parent
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]["scripts"]
+
+
+def ddim_edu(*words, run=("-m", "ddim_edu"), **how):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **how.pop("env", {})}
+    command = [sys.executable, *run, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, **how)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The package as others install it, unpacked in a folder."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("ddim_edu", "pyproject.toml", "README.md", "LICENSE"):
+        (folder / name).symlink_to(ROOT / name)
+    build = [sys.executable, "-c", "import setuptools.build_meta as b; b.build_wheel('.')"]
+    subprocess.run(build, cwd=folder, check=True, capture_output=True, timeout=300)
+    (file,) = folder.glob("*.whl")
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(folder / "installed")
+    return folder / "installed"
 
 
 def test_it_lists_its_commands_and_refuses_others():
     listed = ddim_edu()
     assert listed.returncode == 0 and all(f"\n  {name} " in listed.stdout for name in COMMANDS)
     wrong = ddim_edu("trian")
-    assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and "no command 'trian'" in wrong.stderr
+    assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and "did you mean train?" in wrong.stderr
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -32,3 +52,37 @@ def test_each_command_is_there(name):
 def test_the_commands_exit_code_is_kept():
     refused = ddim_edu("sample", "no-such-model")
     assert refused.returncode == 2 and refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
+
+
+def test_the_wheel_holds_all_files(wheel):
+    listed = subprocess.run(["git", "ls-files", "ddim_edu"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    missing = [name for name in listed if (ROOT / name).exists() and not (wheel / name).is_file()]
+    assert listed and not missing
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train digits --steps 1 --out run",
+        "sample digits -n 1 --steps 1",
+        "evaluate reconstruction digits -n 2 --steps 2 --out result.json",
+        "apps reconstruct digits -n 2 --steps 2",
+        "apps sound --steps 1",
+        "conformance step.py:step --kind step",
+        "translate book",
+        "export digits --out folder",
+    ],
+)
+def test_the_wheel_runs_every_command(wheel, tmp_path, line):
+    """Elsewhere, by the entry point that pyproject names."""
+    (tmp_path / "step.py").write_text(
+        "def step(x_t, eps, t, s, eta, noise, alpha_bar):\n    from ddim_edu.sampler import ddim_step\n"
+        "    return ddim_step(x_t, eps, alpha_bar[t], alpha_bar[s], sigma(alpha_bar, t, s, eta), noise)\n"
+        "def sigma(a, t, s, eta):\n    return eta * ((1 - a[s]) / (1 - a[t]) * (1 - a[t] / a[s])) ** 0.5\n"
+    )
+    module, function = SCRIPTS["ddim-edu"].split(":")
+    start = f"import sys, ddim_edu; assert {str(wheel)!r} in ddim_edu.__file__; from {module} import {function} as main"
+    done = ddim_edu(
+        *line.split(), run=("-c", f"{start}; sys.exit(main())"), cwd=tmp_path, env={"PYTHONPATH": str(wheel)}
+    )
+    assert done.returncode == 0, done.stderr

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import io
 import os
 import re
@@ -20,7 +19,7 @@ from typing import Annotated, NoReturn, TypeVar
 import tyro
 
 from ddim_edu.processes import is_first_process
-from ddim_edu.ranges import Positive
+from ddim_edu.ranges import Positive, closest
 
 Options = TypeVar("Options")
 
@@ -124,12 +123,6 @@ def check_threads(threads: int) -> None:
     most = max(64, 8 * (os.cpu_count() or 1))
     if not 0 <= threads <= most:
         raise ValueError(f"threads = {threads}: give at most {most} on this machine, or 0 to have the number tried out")
-
-
-def closest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` with the nearest of the known words, or nothing if none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def fail(message: object) -> int:

@@ -7,14 +7,13 @@ network predicts, and what happens to the predicted x_0. Each function below wri
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
-from ddim_edu.schedule import NoiseSchedule, check_eta, make_tau
+from ddim_edu.ranges import AboveZero, Checked, Positive, Range
+from ddim_edu.schedule import NoiseSchedule, make_tau
 
 SCHEDULES: Mapping[str, Callable[[int], NoiseSchedule]] = {
     "linear": NoiseSchedule.linear,
@@ -26,10 +25,11 @@ _IN_DIFFUSERS = {
     "scaled-linear": ("scaled_linear", 0.00085, 0.012),
     "cosine": ("squaredcos_cap_v2", None, None),
 }
+_PREDICTIONS = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
 
 
 @dataclass(frozen=True)
-class Process:
+class Process(Checked):
     """A sampling process in this book's terms.
 
     Attributes:
@@ -46,21 +46,19 @@ class Process:
     """
 
     schedule: str = "linear"
-    T: int = 1000
-    S: int = 50
+    T: Positive = 1000
+    S: Positive = 50
     spacing: str = "leading"
-    eta: float = 0.0
+    eta: Annotated[float, Range(0)] = 0.0
     predicts: str = "eps"
-    clip: float | None = None
+    clip: AboveZero | None = None
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Whether the words are known, and the levels can be visited."""
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule {self.schedule!r} is unknown; choose one of {', '.join(SCHEDULES)}")
-        if self.predicts not in ("eps", "v", "x0"):
+        if self.predicts not in _PREDICTIONS:
             raise ValueError(f"predicts {self.predicts!r} is unknown; choose eps, v or x0")
-        if self.clip is not None and not self.clip > 0:
-            raise ValueError(f"clip = {self.clip} is not a number > 0")
-        check_eta(self.eta)
         make_tau(self.T, self.S, self.spacing)
 
     @property
@@ -103,32 +101,40 @@ def to_diffusers(p: Process) -> dict:
             that stride are walked.
     """
     name, start, end = _IN_DIFFUSERS[p.schedule]
-    levels, stride = p.tau[1:], p.T // p.S
+    levels, stride, clips = p.tau[1:], p.T // p.S, p.clip is not None
     walked = all(b - a == stride for a, b in zip(levels, levels[1:])) and levels[0] <= stride
     if p.spacing not in ("leading", "trailing") or not walked:
         raise ValueError(
-            f"diffusers' step goes from t to t - T//S = t - {stride}, which is not what {p.spacing} with S = {p.S} lists; use "
-            f"leading, or an S that divides T"
+            f"diffusers' step goes from t to t - T//S = t - {stride}, which is not what {p.spacing} with S = {p.S} "
+            f"lists; use leading, or an S that divides T"
         )
     scheduler = {
-        "num_train_timesteps": p.T, "beta_schedule": name,
-        "prediction_type": {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}[p.predicts],
-        "timestep_spacing": p.spacing, "steps_offset": 0, "set_alpha_to_one": True, "clip_sample": p.clip is not None,
-    }  # fmt: skip
+        "num_train_timesteps": p.T,
+        "beta_schedule": name,
+        "prediction_type": _PREDICTIONS[p.predicts],
+        "timestep_spacing": p.spacing,
+        "steps_offset": 0,
+        "set_alpha_to_one": True,
+        "clip_sample": clips,
+    }
     if start is not None:
         scheduler |= {"beta_start": start, "beta_end": end}
-    if p.clip is not None:
+    if clips:
         scheduler["clip_sample_range"] = p.clip
-    return {"DDIMScheduler": scheduler, "set_timesteps": p.S, "step": {"eta": p.eta, "use_clipped_model_output": p.clip is not None},
-            "timesteps": [t - 1 for t in levels[::-1]]}  # fmt: skip
+    return {
+        "DDIMScheduler": scheduler,
+        "set_timesteps": p.S,
+        "step": {"eta": p.eta, "use_clipped_model_output": clips},
+        "timesteps": [t - 1 for t in levels[::-1]],
+    }
 
 
 def to_edm(p: Process) -> dict:
     """k-diffusion and EDM: noise levels sigma = sqrt((1 - abar)/abar), falling to 0, of x/sqrt(abar). Euler's method is
     eta = 0.
     """
-    return {"sigmas": [p.noise.nsr[t].item() for t in p.tau[::-1]], "x": "x_t sqrt(1 + sigma^2)",
-            "eta": p.eta, "sampler": "sample_euler" if p.eta == 0 else "sample_euler_ancestral"}  # fmt: skip
+    sampler = "sample_euler" if p.eta == 0 else "sample_euler_ancestral"
+    return {"sigmas": _sigmas(p), "x": "x_t sqrt(1 + sigma^2)", "eta": p.eta, "sampler": sampler}
 
 
 def to_smalldiffusion(p: Process) -> dict:
@@ -139,11 +145,13 @@ def to_smalldiffusion(p: Process) -> dict:
     """
     if p.eta not in (0, 1):
         raise ValueError("smalldiffusion's (gam, mu) meets this family at eta = 0 and eta = 1 only")
-    return {"sigmas": [p.noise.nsr[t].item() for t in p.tau[::-1]], "gam": 1.0, "mu": 0.5 * p.eta}
+    return {"sigmas": _sigmas(p), "gam": 1.0, "mu": 0.5 * p.eta}
 
 
 def to_azula(p: Process) -> dict:
-    """azula: its eta is the paper's eta squared; times t/T in [0, 1], alpha_t = sqrt(abar), sigma_t = sqrt(1 - abar)."""
+    """azula: its eta is the paper's eta squared; times t/T in [0, 1], alpha_t = sqrt(abar), sigma_t = sqrt(1 -
+    abar).
+    """
     abar = [p.noise.alpha_bar[t].item() for t in p.tau[::-1]]
     return {
         "eta": p.eta**2,
@@ -166,10 +174,21 @@ def to_logsnr(p: Process) -> dict:
     return {"log_snr": [p.noise.snr[t].log().item() for t in p.tau[::-1]], "eta": p.eta}
 
 
+def _sigmas(p: Process) -> list[float]:
+    return [p.noise.nsr[t].item() for t in p.tau[::-1]]
+
+
 LIBRARIES: Mapping[str, Callable[[Process], dict]] = {
-    "book": to_book, "paper": to_paper, "ddpm": to_ddpm, "diffusers": to_diffusers, "edm": to_edm, "smalldiffusion": to_smalldiffusion,
-    "azula": to_azula, "flow": to_flow, "log-snr": to_logsnr,
-}  # fmt: skip
+    "book": to_book,
+    "paper": to_paper,
+    "ddpm": to_ddpm,
+    "diffusers": to_diffusers,
+    "edm": to_edm,
+    "smalldiffusion": to_smalldiffusion,
+    "azula": to_azula,
+    "flow": to_flow,
+    "log-snr": to_logsnr,
+}
 
 
 def from_diffusers(
@@ -186,11 +205,6 @@ def from_diffusers(
     Raises:
         ValueError: naming the setting, where this book has no word for it.
     """
-    known = {value: name for name, value in _IN_DIFFUSERS.items()}
-    name = config.get("beta_schedule", "linear")
-    ends = (
-        (None, None) if name == "squaredcos_cap_v2" else (config.get("beta_start", 1e-4), config.get("beta_end", 0.02))
-    )
     for key, usual in (
         ("steps_offset", 0),
         ("set_alpha_to_one", True),
@@ -200,83 +214,73 @@ def from_diffusers(
     ):
         if config.get(key, usual) != usual:
             raise ValueError(f"{key} = {config[key]}: this book has {usual}")
-    if (name, *ends) not in known:
-        raise ValueError(
-            f"beta_schedule {name} from {ends[0]} to {ends[1]}: give its betas to NoiseSchedule.from_betas"
-        )
-    if config.get("clip_sample", True) and not use_clipped_model_output:
+    known = {value: name for name, value in _IN_DIFFUSERS.items()}
+    name, start, end = config.get("beta_schedule", "linear"), None, None
+    if name != "squaredcos_cap_v2":
+        start, end = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
+    if (name, start, end) not in known:
+        raise ValueError(f"beta_schedule {name} from {start} to {end}: give its betas to NoiseSchedule.from_betas")
+    says = config.get("prediction_type", "epsilon")
+    if says not in _PREDICTIONS.values():
+        raise ValueError(f"prediction_type = {says}: this book has {', '.join(_PREDICTIONS.values())}")
+    clips = config.get("clip_sample", True)
+    if clips and not use_clipped_model_output:
         raise ValueError("clip_sample without use_clipped_model_output: this book recomputes eps wherever it clips")
-    process = Process(known[name, *ends], config.get("num_train_timesteps", 1000), S, config.get("timestep_spacing", "leading"), eta,
-                      {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}[config.get("prediction_type", "epsilon")],
-                      config.get("clip_sample_range", 1.0) if config.get("clip_sample", True) else None)  # fmt: skip
+    process = Process(
+        schedule=known[name, start, end],
+        T=config.get("num_train_timesteps", 1000),
+        S=S,
+        spacing=config.get("timestep_spacing", "leading"),
+        eta=eta,
+        predicts=next(ours for ours, theirs in _PREDICTIONS.items() if theirs == says),
+        clip=config.get("clip_sample_range", 1.0) if clips else None,
+    )
     to_diffusers(process)  # a grid that its step does not walk
     return process
 
 
-ROWS = [
-    ("level", "`t` in 0..T", "`timestep` = t - 1", r"$\sigma = \sqrt{(1-\bar\alpha_t)/\bar\alpha_t}$", "the same $\\sigma$", "$t/T$",
-     r"$u = \frac{\sqrt{1-\bar\alpha_t}}{\sqrt{\bar\alpha_t}+\sqrt{1-\bar\alpha_t}}$",
-     r"$\lambda = \ln\frac{\bar\alpha_t}{1-\bar\alpha_t}$"),
-    ("state", "$x_t$", "`sample` = $x_t$", r"$x_t/\sqrt{\bar\alpha_t}$", r"$x_t/\sqrt{\bar\alpha_t}$", "$x_t$",
-     r"$x_t/(\sqrt{\bar\alpha_t}+\sqrt{1-\bar\alpha_t})$", "$x_t$"),
-]  # fmt: skip
-
-
 def table() -> str:
-    """The table of notation.md: levels, states, and the linear T = 1000, S = 10, leading, in numbers that the functions
-    give.
+    r"""The table of notation.md: levels, states, and the linear T = 1000, S = 10, leading, in numbers that the
+    functions give.
     """
-    ddim, ddpm = Process(S=10), Process(S=10, eta=1.0)
-    head = ["", "this book", "diffusers", "EDM, k-diffusion", "smalldiffusion", "azula", "flow matching", "log-SNR"]
-    first = [f"{ddim.tau[-1]}", f"{to_diffusers(ddim)['timesteps'][0]}", f"{to_edm(ddim)['sigmas'][0]:.4g}",
-             f"{to_smalldiffusion(ddim)['sigmas'][0]:.4g}",
-             f"{to_azula(ddim)['times'][0]:.4g}", f"{to_flow(ddim)['u'][0]:.4g}", f"{to_logsnr(ddim)['log_snr'][0]:.4g}"]  # fmt: skip
-    small, large = to_smalldiffusion(ddim), to_smalldiffusion(ddpm)
-    etas = ["`eta` = 0, 1", "`eta` = 0, 1", "Euler; Euler ancestral", f"(gam, mu) = ({small['gam']:g}, {small['mu']:g}), "
-        f"({large['gam']:g}, {large['mu']:g})",
-            f"`eta` = {to_azula(ddim)['eta']:g}, {to_azula(ddpm)['eta']:g} (squared)", "Euler in $\\sigma$; –", "–"]  # fmt: skip
-    rows = [
-        head,
-        ["---"] * len(head),
-        *(list(row) for row in ROWS),
-        ["first of ten, leading", *first],
-        [r"$\eta$ = 0, 1", *etas],
+    p, ddpm = Process(S=10), Process(S=10, eta=1.0)
+    small, large, azula = to_smalldiffusion(p), to_smalldiffusion(ddpm), to_azula(p)
+    etas = f"(gam, mu) = ({small['gam']:g}, {small['mu']:g}), ({large['gam']:g}, {large['mu']:g})"
+    signal, noise = r"\sqrt{\bar\alpha_t}", r"\sqrt{1-\bar\alpha_t}"
+    columns = [  # whose; levels; states; the first of ten; eta
+        ("", "level", "state", "first of ten, leading", r"$\eta$ = 0, 1"),
+        ("this book", "`t` in 0..T", "$x_t$", f"{p.tau[-1]}", "`eta` = 0, 1"),
+        ("diffusers", "`timestep` = t - 1", "`sample` = $x_t$", f"{to_diffusers(p)['timesteps'][0]}", "`eta` = 0, 1"),
+        (
+            "EDM, k-diffusion",
+            r"$\sigma = \sqrt{(1-\bar\alpha_t)/\bar\alpha_t}$",
+            f"$x_t/{signal}$",
+            f"{to_edm(p)['sigmas'][0]:.4g}",
+            "Euler; Euler ancestral",
+        ),
+        ("smalldiffusion", r"the same $\sigma$", f"$x_t/{signal}$", f"{small['sigmas'][0]:.4g}", etas),
+        (
+            "azula",
+            "$t/T$",
+            "$x_t$",
+            f"{azula['times'][0]:.4g}",
+            f"`eta` = {azula['eta']:g}, {to_azula(ddpm)['eta']:g} (squared)",
+        ),
+        (
+            "flow matching",
+            rf"$u = \frac{{{noise}}}{{{signal}+{noise}}}$",
+            f"$x_t/({signal}+{noise})$",
+            f"{to_flow(p)['u'][0]:.4g}",
+            r"Euler in $\sigma$; –",
+        ),
+        (
+            "log-SNR",
+            r"$\lambda = \ln\frac{\bar\alpha_t}{1-\bar\alpha_t}$",
+            "$x_t$",
+            f"{to_logsnr(p)['log_snr'][0]:.4g}",
+            "–",
+        ),
     ]
+    rows = list(zip(*columns))
+    rows.insert(1, ("---",) * len(columns))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit code: 0, or 2 with one line."""
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> None:
-            raise ValueError(f"{message} (--help explains)")
-
-    parser = Parser(
-        prog="python -m ddim_edu.translate",
-        description="The same sampling process, written as a library writes it, as JSON.",
-    )
-    parser.add_argument(
-        "library", choices=[*LIBRARIES, "table"], help="whose words; table prints that of the book's page on notation"
-    )
-    parser.add_argument("--schedule", choices=list(SCHEDULES), default="linear")
-    parser.add_argument("-T", type=int, default=1000, help="number of levels")
-    parser.add_argument("--steps", type=int, default=50, help="S")
-    parser.add_argument("--spacing", default="leading")
-    parser.add_argument("--eta", type=float, default=0.0)
-    parser.add_argument("--predicts", choices=["eps", "v", "x0"], default="eps")
-    parser.add_argument("--clip", type=float, default=None)
-    try:
-        o = parser.parse_args(arguments)
-        if o.library == "table":
-            print(table(), end="")
-            return 0
-        print(json.dumps(LIBRARIES[o.library](Process(o.schedule, o.T, o.steps, o.spacing, o.eta, o.predicts, o.clip))))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
