@@ -11,7 +11,6 @@ import pytest
 
 from ddim_edu.__main__ import COMMANDS
 
-
 ROOT = Path(__file__).parent.parent
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]["scripts"]
 
@@ -60,29 +59,42 @@ def test_the_wheel_holds_all_files(wheel):
     assert listed and not missing
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "train digits --steps 1 --out run",
-        "sample digits -n 1 --steps 1",
-        "evaluate reconstruction digits -n 2 --steps 2 --out result.json",
-        "apps reconstruct digits -n 2 --steps 2",
-        "apps sound --steps 1",
-        "conformance step.py:step --kind step",
-        "translate book",
-        "export digits --out folder",
-    ],
-)
-def test_the_wheel_runs_every_command(wheel, tmp_path, line):
-    """Elsewhere, by the entry point that pyproject names."""
-    (tmp_path / "step.py").write_text(
-        "def step(x_t, eps, t, s, eta, noise, alpha_bar):\n    from ddim_edu.sampler import ddim_step\n"
-        "    return ddim_step(x_t, eps, alpha_bar[t], alpha_bar[s], sigma(alpha_bar, t, s, eta), noise)\n"
-        "def sigma(a, t, s, eta):\n    return eta * ((1 - a[s]) / (1 - a[t]) * (1 - a[t] / a[s])) ** 0.5\n"
-    )
+LINES = [
+    "train digits --steps 1 --threads 1 --out run",
+    "sample digits -n 1 --steps 1",
+    "evaluate reconstruction digits -n 2 --steps 2 --out result.json",
+    "apps reconstruct digits -n 2 --steps 2",
+    "apps sound --steps 1",
+    "conformance step.py:step --kind step",
+    "translate book",
+    "export digits --out folder",
+]
+STEP = """
+from ddim_edu.sampler import ddim_step
+
+def step(x_t, eps, t, s, eta, noise, alpha_bar):
+    a, b = alpha_bar[t], alpha_bar[s]
+    return ddim_step(x_t, eps, a, b, eta * ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5, noise)
+"""
+ALL = """
+import importlib, sys
+for line in {lines}:
+    sys.argv = ["ddim-edu", *line.split()]
+    try:
+        code = getattr(importlib.import_module({module!r}), {function!r})()
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 0, (line, code)
+assert sys.modules["ddim_edu"].__file__.startswith({wheel!r})
+print("all done")
+"""
+
+
+def test_the_wheel_runs_every_command(wheel, tmp_path):
+    """Elsewhere, by the entry point that pyproject names; in one process, which imports torch once."""
+    assert {line.split()[0] for line in LINES} == set(COMMANDS)
+    (tmp_path / "step.py").write_text(STEP)
     module, function = SCRIPTS["ddim-edu"].split(":")
-    start = f"import sys, ddim_edu; assert {str(wheel)!r} in ddim_edu.__file__; from {module} import {function} as main"
-    done = ddim_edu(
-        *line.split(), run=("-c", f"{start}; sys.exit(main())"), cwd=tmp_path, env={"PYTHONPATH": str(wheel)}
-    )
-    assert done.returncode == 0, done.stderr
+    code = ALL.format(lines=LINES, module=module, function=function, wheel=str(wheel))
+    done = ddim_edu(run=("-c", code), cwd=tmp_path, env={"PYTHONPATH": str(wheel)})
+    assert done.returncode == 0 and done.stdout.endswith("all done\n"), done.stderr
