@@ -40,11 +40,11 @@ import torch
 from torch import Tensor
 
 from ddim_edu.apps.edit import renoise, translate
-from ddim_edu.apps.guidance import guided
 from ddim_edu.apps.interpolate import decode
 from ddim_edu.data.source import digits, fashion_mnist
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
+from ddim_edu.guidance import guided
 from ddim_edu.measuring.evaluation import model_about, versions
 from ddim_edu.measuring.features import to_uint8
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, precision_recall, reconstruction_error

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ddim_edu.apps.edit import translate
-from ddim_edu.apps.guidance import guided
 from ddim_edu.data.recordings import split_classes
 from ddim_edu.forward import EpsTheta
+from ddim_edu.guidance import guided
 from ddim_edu.models.autoencoders import load_autoencoder
 from ddim_edu.models.checkpoint import Checkpoint
 from ddim_edu.models.classifiers import load_classifier

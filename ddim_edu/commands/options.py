@@ -89,7 +89,9 @@ def carry_out(work: Callable[[], object], stopped: str | None = None) -> int:
 
 
 def run(main: Callable[[], int]) -> NoReturn:
-    """End the process with the exit code of a command; quietly too where its output is no longer read (``... | head``)."""
+    """End the process with the exit code of a command; quietly too where its output is no longer read (``... |
+    head``).
+    """
     try:
         code = main()
         sys.stdout.flush()

@@ -51,8 +51,8 @@ from ddim_edu.forward import EpsTheta, as_eps
 from ddim_edu.losses import draw_t, eps_error, gamma_of_prediction, loss_gamma, min_snr_gamma, weight_at
 from ddim_edu.models import checkpoint
 from ddim_edu.models.autoencoders import load_autoencoder
-from ddim_edu.models.precision import Precision, choose, gradient_seconds, is_large
 from ddim_edu.nets.unet import UNet
+from ddim_edu.precision import Precision, choose, gradient_seconds, is_large
 from ddim_edu.randomness import Stream, generator_for
 from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau
