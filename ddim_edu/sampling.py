@@ -66,33 +66,27 @@ class Model(Protocol):
     """What samples are drawn from; :class:`ddim_edu.models.checkpoint.Checkpoint` is one."""
 
     @property
-    def network(self) -> UNet: ...
-    @property
-    def config(self) -> UNetConfig: ...
-    @property
-    def schedule(self) -> NoiseSchedule: ...
-    @property
-    def recipe(self) -> Mapping[str, Any]: ...
-    @property
-    def image_shape(self) -> tuple[int, int, int]: ...
-    def eps_theta(self, labels: Tensor | int | None = None) -> EpsTheta: ...
+    def network(self) -> UNet:
+        """What computes, whatever it says."""
 
+    @property
+    def config(self) -> UNetConfig:
+        """The network's configuration: its classes count here."""
 
-def check_label(model: Model, label: int, name: str = "label") -> None:
-    """A check that a model knows a class.
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The schedule it was trained with."""
 
-    Args:
-        model: The model.
-        label: The class.
-        name: The option that says it, for the message.
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """The recipe it was trained with, or as much as is known."""
 
-    Raises:
-        ValueError: If it doesn't.
-    """
-    classes = model.config.classes
-    if not 0 <= label < classes:
-        known = f"labels 0..{classes - 1}" if classes else "no classes"
-        raise ValueError(f"{name} = {label}: the model knows {known}")
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of a sample."""
+
+    def eps_theta(self, labels: Tensor | int | None = None) -> EpsTheta:
+        """Its noise predictor for ``(B,)`` labels, or one label for all; None is any class."""
 
 
 @dataclass(frozen=True)
@@ -147,10 +141,7 @@ class Sampling(Checked):
         Raises:
             ValueError: In one line, if it can't.
         """
-        if not isinstance(self.label, str):
-            check_label(model, self.label)
-        elif self.label not in ("turn", "any"):
-            raise ValueError(f"label = {self.label!r}: give a class, turn or any")
+        check_label(model, self.label)
         guided(model.eps_theta(), model.eps_theta(), self.scale)  # checks the scale
         if self.scale != 1:
             if not model.config.classes or self.label == "any":
@@ -167,6 +158,24 @@ class Sampling(Checked):
             raise ValueError(f"eta = {self.eta}: solver {self.solver} adds no noise, give 0")
         tau = make_tau(model.schedule.T, self.steps, self.spacing)
         ddim_path(model.eps_theta(), torch.empty(0), model.schedule, tau, eta=self.eta)  # eta fits; takes no step
+
+
+def check_label(model: Model, label: int | str, name: str = "label") -> None:
+    """A check that a label is one that the model knows, or ``turn`` or ``any``.
+
+    Args:
+        model: The model.
+        label: The label.
+        name: The option that gave it, for the message.
+
+    Raises:
+        ValueError: If it isn't.
+    """
+    if isinstance(label, str) and label not in ("turn", "any"):
+        raise ValueError(f"{name} = {label!r}: give a class, turn or any")
+    if not isinstance(label, str) and not 0 <= label < model.config.classes:
+        known = f"labels 0..{model.config.classes - 1}" if model.config.classes else "no classes"
+        raise ValueError(f"{name} = {label}: the model knows {known}")
 
 
 class Sampler:

@@ -339,10 +339,8 @@ def class_of(model: Checkpoint, label: int | str, name: str = "label") -> int | 
     Raises:
         ValueError: If it doesn't.
     """
-    if label == "any":
-        return None
     check_label(model, label, name)
-    return label
+    return None if label == "any" else label
 
 
 def generators(seed: int, images: int, answers: int = 1) -> list[torch.Generator]:
