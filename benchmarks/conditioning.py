@@ -40,7 +40,6 @@ import torch
 from torch import Tensor
 
 from ddim_edu.apps.edit import renoise, translate
-from ddim_edu.apps.interpolate import decode
 from ddim_edu.data.source import digits, fashion_mnist
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
@@ -51,7 +50,7 @@ from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, precision
 from ddim_edu.models.checkpoint import load
 from ddim_edu.models.classifiers import load_classifier
 from ddim_edu.randomness import draw, generator_for, image_generators
-from ddim_edu.sampler import invert
+from ddim_edu.sampler import decode, invert
 from ddim_edu.schedule import make_tau
 
 GROUPS = 10  # of the jackknife

@@ -23,10 +23,10 @@ import torch
 from scipy.integrate import quad
 
 from ddim_edu.apps.edit import renoise, translate
-from ddim_edu.apps.interpolate import decode
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.forward import q_sample
 from ddim_edu.guidance import Tilted, guided, of_class
+from ddim_edu.sampler import decode
 
 # %% tags=["hide-input"]
 from ddim_edu.data.source import digits

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from ddim_edu.apps.edit import first_steps, renoise, translate
-from ddim_edu.apps.interpolate import decode, lerp, slerp, square, triangle
+from ddim_edu.apps.interpolate import lerp, slerp, square, triangle
 from ddim_edu.apps.operators import AveragePool, Grey, Mask, Operator
 from ddim_edu.apps.restore import replace_known, restore
 from ddim_edu.commands import sound
@@ -43,7 +43,7 @@ from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
 from ddim_edu.processes import counted, progress
 from ddim_edu.randomness import Stream, draw, generator_for
 from ddim_edu.ranges import closest
-from ddim_edu.sampler import invert
+from ddim_edu.sampler import decode, invert
 from ddim_edu.sampling import check_label
 from ddim_edu.schedule import make_tau
 
