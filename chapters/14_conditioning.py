@@ -29,7 +29,7 @@ from ddim_edu.guidance import Tilted, guided, of_class
 from ddim_edu.sampler import decode
 
 # %% tags=["hide-input"]
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.measuring.statistics import holm, paired, summary
 from ddim_edu.models.checkpoint import load
 from ddim_edu.plotting import COLOURS, figure
@@ -816,7 +816,7 @@ assert cycle.mean > 100 * error["same 1"].mean
 # from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample
 # from ddim_edu.models.checkpoint import load
-# from ddim_edu.data.source import digits
+# from ddim_edu.data.named import digits
 #
 # net, data = load("digits"), digits()
 # x, labels = data.floats(data.heldout[:30]), data.heldout_labels[:30]

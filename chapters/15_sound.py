@@ -39,7 +39,7 @@ from ddim_edu.schedule import make_tau
 # %% tags=["nbval-ignore-output"]
 NAMES = "0_george_0 1_jackson_0 2_lucas_0 3_nicolas_0 4_theo_0".split()
 NAMES += "5_yweweler_0 7_theo_1 9_nicolas_1".split()
-clips = [spectrograms.fit(spectrograms.read_wav(find_recording(name))) for name in NAMES]
+clips = [spectrograms.pad_or_trim(spectrograms.read_wav(find_recording(name))) for name in NAMES]
 sounds = torch.stack([clip.sound for clip in clips]).double()
 THREE = NAMES.index("3_nicolas_0")
 display(Audio(sounds[THREE].numpy(), rate=spectrograms.RATE))
@@ -571,7 +571,7 @@ play(first.decode(nothing[:1]), "a draw from the normal, decoded")
 # from ddim_edu.exercises import check
 # from ddim_edu.data.recordings import find_recording
 #
-# sound = spectrograms.fit(spectrograms.read_wav(find_recording("3_nicolas_0"))).sound[None]
+# sound = spectrograms.pad_or_trim(spectrograms.read_wav(find_recording("3_nicolas_0"))).sound[None]
 # wanted = spectrograms.stft(sound).abs()
 # g = torch.Generator().manual_seed(0)
 # path = spectrograms.griffin_lim_path(wanted, 60, generator=g)
@@ -628,7 +628,7 @@ play(first.decode(nothing[:1]), "a draw from the normal, decoded")
 # from ddim_edu.data.recordings import find_recording
 #
 # files = [find_recording(name) for name in ("7_theo_1", "9_nicolas_1")]
-# a, b = (spectrograms.fit(spectrograms.read_wav(file)).sound for file in files)
+# a, b = (spectrograms.pad_or_trim(spectrograms.read_wav(file)).sound for file in files)
 # a, b = a / spectrograms.norm(spectrograms.stft(a[None])), b / spectrograms.norm(spectrograms.stft(b[None]))
 # power = spectrograms.stft(torch.stack([a, b, (a + b) / 2])).abs() ** 2
 # bands = spectrograms.mel_filters().float() @ power

@@ -13,7 +13,8 @@ from ddim_edu.apps.operators import AveragePool, Mask
 from ddim_edu.apps.restore import restore
 from ddim_edu.commands import apply as command
 from ddim_edu.commands import apply_inputs, apply_options
-from ddim_edu.data.source import digits, save_grid
+from ddim_edu.data.named import digits
+from ddim_edu.data.pictures import save_grid
 from ddim_edu.guidance import guided
 from ddim_edu.measuring.metrics import psnr
 from ddim_edu.models.checkpoint import NoisePredictor, load, save

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from ddim_edu.commands import evaluate
+from ddim_edu.data.pictures import to_uint8
 from ddim_edu.files import alone, sha256_of
 from ddim_edu.measuring import evaluation
 from ddim_edu.measuring.evaluation import (
@@ -31,7 +32,6 @@ from ddim_edu.measuring.features import (
     read_statistics,
     small,
     statistics_of,
-    to_uint8,
     write_statistics,
 )
 from ddim_edu.models.checkpoint import load, save

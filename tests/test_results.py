@@ -21,7 +21,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddim_edu.data.source import load_data
+from ddim_edu.data.pictures import to_uint8
+from ddim_edu.data.registry import load_data
 from ddim_edu.measuring.evaluation import (
     model_about,
     protocol_of,
@@ -29,7 +30,7 @@ from ddim_edu.measuring.evaluation import (
     reconstruct,
     reference_of,
 )
-from ddim_edu.measuring.features import sha256_of_images, small, to_uint8
+from ddim_edu.measuring.features import sha256_of_images, small
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov
 from ddim_edu.models.checkpoint import load
 from ddim_edu.sampling import Sampler, Sampling

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.nets.unet import UNet
 from ddim_edu.sampling import Sampler
 from ddim_edu.schedule import NoiseSchedule

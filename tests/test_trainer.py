@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ddim_edu import precision
-from ddim_edu.data.source import fair_sample
+from ddim_edu.data.batches import fair_sample
 from ddim_edu.losses import loss_gamma
 from ddim_edu.models import checkpoint
 from ddim_edu.models.checkpoint import load

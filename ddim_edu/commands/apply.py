@@ -34,7 +34,7 @@ from ddim_edu.commands.apply_options import (
     UpscaleOptions,
 )
 from ddim_edu.commands.options import carry_out, distinct, fail, parse
-from ddim_edu.data.source import check_picture, save_grid
+from ddim_edu.data.pictures import check_picture, save_grid, to_uint8
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
 from ddim_edu.guidance import guided
@@ -362,7 +362,7 @@ def save_film(frames: Tensor, path: Path) -> None:
     """
     factor = max(1, 224 // frames.shape[-1])
     pixels = torch.nn.functional.interpolate(frames, scale_factor=factor, mode="bicubic")
-    pixels = ((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).squeeze(-1)
+    pixels = to_uint8(pixels).permute(0, 2, 3, 1).squeeze(-1)
     shown = [Image.fromarray(frame.numpy()) for frame in [*pixels, *pixels[1:-1].flip(0)]]
     with replacing(path) as temporary:
         shown[0].save(temporary, save_all=True, append_images=shown[1:], duration=120, loop=0)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ddim_edu.commands.apply_options import Common
-from ddim_edu.data.folder import read_image
-from ddim_edu.files import first_line
+from ddim_edu.data.decoding import read_image, reason
+from ddim_edu.data.pictures import from_uint8
 from ddim_edu.measuring.evaluation import reference_images
 from ddim_edu.models.checkpoint import Checkpoint
 from ddim_edu.randomness import Stream, generator_for
@@ -37,7 +37,7 @@ def pictures(model: Checkpoint, options: Common) -> Tensor:
     if wanted > len(held):
         raise ValueError(f"n = {wanted}: {model.recipe['data']} holds out {len(held):,} images")
     chosen = torch.randperm(len(held), generator=generator_for(options.seed, Stream.APPLY))[:wanted]
-    return held[chosen].float() / 127.5 - 1
+    return from_uint8(held[chosen])
 
 
 def read_files(paths: Sequence[Path], size: int, channels: int) -> Tensor:
@@ -64,7 +64,7 @@ def read_files(paths: Sequence[Path], size: int, channels: int) -> Tensor:
         if those:
             first = f"{those[0]}{', ...' if len(those) > 1 else ''}"
             print(f"{len(those)} of {len(paths)} images: {what} ({first})", file=sys.stderr)
-    return torch.stack(found).float() / 127.5 - 1
+    return from_uint8(torch.stack(found))
 
 
 def pixels_of(path: Path, size: int, channels: int) -> Tensor:
@@ -105,9 +105,7 @@ def unreadable(path: Path, error: Exception) -> ValueError:
     """What to say of a file that can't be read."""
     if isinstance(error, FileNotFoundError):
         return ValueError(f"there is no file {path}")
-    if isinstance(error, UnidentifiedImageError):
-        return ValueError(f"{path} is not an image that Pillow knows")
-    return ValueError(f"can't read {path} ({first_line(error)})")
+    return ValueError(f"can't read {path} ({reason(path, error)})")
 
 
 def missing_of(mask: str, size: int, seed: int) -> Tensor:

@@ -26,7 +26,8 @@ import tyro
 from tqdm import tqdm
 
 from ddim_edu.commands.options import closest, fail, parse
-from ddim_edu.data.folder import default_cache_dir
+from ddim_edu.data.cache import default_cache_dir
+from ddim_edu.data.registry import known_source
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.measuring import evaluation
 from ddim_edu.measuring.evaluation import PAPER_TABLE1, PAPER_TABLE2, Reference
@@ -477,15 +478,16 @@ def features_of(options: Against | ImagesOptions, data: str, device: torch.devic
         ValueError: If they can't be had.
     """
     name = options.features
+    judge = known_source(data).judge
     if name == "auto":
-        name = "classifier" if data in ("digits", "fashion-mnist") else "inception"
+        name = judge or "inception"
     if name == "inception":
         if options.inception_weights is None:
             raise ValueError(
                 f"FID needs the weights of its network: download {DOWNLOAD}, and name the file with --inception-weights"
             )
         return inception(options.inception_weights, device)
-    return small(data if name == "classifier" else name, device)
+    return small((judge or data) if name == "classifier" else name, device)
 
 
 def pick_reference(model: Checkpoint, options: Against, features: Features) -> Reference:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ddim_edu.commands.options import CheckpointName, Count, carry_out, parse
-from ddim_edu.data.source import check_picture, save_grid
+from ddim_edu.data.pictures import check_picture, save_grid
 from ddim_edu.models.checkpoint import load, pick_device
 from ddim_edu.processes import is_first_process, own_device
 from ddim_edu.ranges import Positive

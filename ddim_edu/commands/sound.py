@@ -19,9 +19,9 @@ from torch import Tensor
 
 from ddim_edu.apps.voices import Voices
 from ddim_edu.commands.options import carry_out, distinct, parse
+from ddim_edu.data.pictures import check_picture, save_grid
 from ddim_edu.data.recordings import NAMED, find_recording
-from ddim_edu.data.source import check_picture, save_grid
-from ddim_edu.data.spectrograms import fit, log_mel, read_wav, to_sound, write_wav
+from ddim_edu.data.spectrograms import log_mel, pad_or_trim, read_wav, to_sound, write_wav
 from ddim_edu.files import check_writable
 from ddim_edu.models.checkpoint import load, pick_device
 from ddim_edu.processes import progress
@@ -138,7 +138,7 @@ def change(voices: Voices, options: SoundOptions) -> tuple[Tensor, Tensor, str]:
     path = find_recording(options.input)
     recording = read_wav(path)
     try:
-        clip = fit(recording)
+        clip = pad_or_trim(recording)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     given = log_mel(clip.sound[None])

@@ -20,7 +20,9 @@ import torch
 from torch import Tensor
 
 from ddim_edu import __version__
-from ddim_edu.data.source import load_data
+from ddim_edu.data.pictures import from_uint8, to_uint8
+from ddim_edu.data.registry import load_data, load_data_for
+from ddim_edu.data.source import ImageData
 from ddim_edu.files import sha256_of
 from ddim_edu.measuring.features import (
     INCEPTION,
@@ -30,7 +32,6 @@ from ddim_edu.measuring.features import (
     read_statistics,
     sha256_of_images,
     statistics_of,
-    to_uint8,
 )
 from ddim_edu.measuring.metrics import frechet_distance, kid, precision_recall, reconstruction_error
 from ddim_edu.models.checkpoint import Checkpoint
@@ -79,14 +80,10 @@ def reference_images(model: Checkpoint, which: Literal["train", "test"], data_di
     Raises:
         ValueError: If the checkpoint does not say what it was trained on, or the data is not to be had.
     """
-    recipe, net = model.recipe, model.config
-    if "data" not in recipe:
+    name, how = model.recipe.get("data"), {key: model.recipe[key] for key in ("crop", "max_bad") if key in model.recipe}
+    if name is None:
         raise ValueError(f"{model.path} does not say what it was trained on: give the reference as an .npz file")
-    own = recipe["data"] == "digits"
-    form = {} if own else {"size": net.image_size, "channels": net.image_channels}
-    return real_images(
-        recipe["data"], which, data_dir, **form, crop=recipe.get("crop"), max_bad=recipe.get("max_bad", 0.0)
-    )
+    return _part(name, load_data_for(model.config, name, data_dir=data_dir, **how), which)
 
 
 def real_images(
@@ -98,7 +95,7 @@ def real_images(
         data: A data set's name, or a folder of images.
         which: Which part.
         data_dir: Where data sets with a name lie.
-        form: What else :func:`ddim_edu.data.source.load_data` takes: size, channels, crop, max_bad.
+        form: What else :func:`ddim_edu.data.registry.load_data` takes: size, channels, crop, max_bad.
 
     Returns:
         ``(N, C, H, W)`` uint8.
@@ -106,10 +103,13 @@ def real_images(
     Raises:
         ValueError: If the data is not to be had, or this part of it is empty.
     """
-    found = load_data(data, data_dir=data_dir, **form)
+    return _part(data, load_data(data, data_dir=data_dir, **form), which)
+
+
+def _part(name: Path | str, found: ImageData, which: Literal["train", "test"]) -> Tensor:
     images = found.train if which == "train" else found.heldout
     if not len(images):
-        raise ValueError(f"{data} has no images to {which} on")
+        raise ValueError(f"{name} has no images to {which} on")
     return images if found.top == 255 else torch.cat([to_uint8(found.floats(part)) for part in images.split(1000)])
 
 
@@ -393,7 +393,7 @@ def reconstruct(
         errors: list[tuple[int, list[float]]] = []
         spans = [(i, min(i + sampler.batch, len(images))) for i in range(0, len(images), sampler.batch)]
         for i, j in spans[process_index() :: process_count()]:
-            x_0 = images[i:j].to(device).float() / 127.5 - 1
+            x_0 = from_uint8(images[i:j].to(device))
             eps_theta = sampler.eps_theta()
             x_T = invert(eps_theta, x_0, model.schedule, tau)
             for step in ddim_path(eps_theta, x_T, model.schedule, tau, clip=clip):
