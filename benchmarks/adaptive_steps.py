@@ -33,7 +33,7 @@ from ddim_edu.adaptive import complexity
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta, unmix_x0
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.randomness import generator_for
 from ddim_edu.sampler import ddim_path, ddim_step
 from ddim_edu.schedule import SPACINGS, NoiseSchedule, make_tau

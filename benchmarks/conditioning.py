@@ -45,10 +45,9 @@ from ddim_edu.data.registry import load_data
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
 from ddim_edu.guidance import guided
-from ddim_edu.measuring.evaluation import model_about, versions
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, precision_recall, reconstruction_error
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.measuring.result import model_about, versions
+from ddim_edu.models import load, load_classifier
 from ddim_edu.randomness import draw, generator_for, image_generators
 from ddim_edu.sampler import decode, invert
 from ddim_edu.schedule import make_tau

@@ -48,8 +48,7 @@ from ddim_edu.exact import Gaussian
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, sharpness
 from ddim_edu.measuring.statistics import paired, summary
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import classifier_features, load_classifier
+from ddim_edu.models import classifier_features, load, load_classifier
 from ddim_edu.randomness import generator_for
 from ddim_edu.sampler import ddim_step, decode, invert
 from ddim_edu.schedule import make_tau

@@ -22,7 +22,7 @@ import torch
 from ddim_edu.data.named import digits
 from ddim_edu.exact import EmpiricalData, GaussianMixture
 from ddim_edu.forward import q_sample, unmix_eps
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.plotting import figure
 from ddim_edu.posterior import ddpm_posterior, q_sigma, q_sigma_forward
 from ddim_edu.randomness import draw

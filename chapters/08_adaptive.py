@@ -43,7 +43,7 @@ from ddim_edu.exact import EmpiricalData, GaussianMixture
 from ddim_edu.forward import q_sample, unmix_eps
 from ddim_edu.losses import draw_t
 from ddim_edu.measuring.statistics import holm, paired, summary
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.plotting import figure
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path, ddim_step

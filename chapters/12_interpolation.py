@@ -32,8 +32,7 @@ from ddim_edu.data.named import digits
 from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
 from ddim_edu.measuring.metrics import sharpness
 from ddim_edu.measuring.statistics import holm
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.models import load, load_classifier
 from ddim_edu.plotting import figure
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import decode, invert
@@ -785,8 +784,7 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 # import torch
 # from math import cos, radians, sin
 # from ddim_edu.exercises import check
-# from ddim_edu.models.checkpoint import load
-# from ddim_edu.models.classifiers import load_classifier
+# from ddim_edu.models import load, load_classifier
 # from ddim_edu.sampler import decode
 # from ddim_edu.schedule import make_tau
 #

@@ -31,7 +31,7 @@ from ddim_edu.sampler import decode
 # %% tags=["hide-input"]
 from ddim_edu.data.named import digits
 from ddim_edu.measuring.statistics import holm, paired, summary
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.plotting import COLOURS, figure
 from ddim_edu.randomness import draw, image_generators
 from ddim_edu.schedule import NoiseSchedule, make_tau
@@ -815,8 +815,8 @@ assert cycle.mean > 100 * error["same 1"].mean
 # import torch
 # from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample
-# from ddim_edu.models.checkpoint import load
 # from ddim_edu.data.named import digits
+# from ddim_edu.models import load
 #
 # net, data = load("digits"), digits()
 # x, labels = data.floats(data.heldout[:30]), data.heldout_labels[:30]

@@ -34,9 +34,8 @@ from ddim_edu.data.pictures import check_picture, save_grid
 from ddim_edu.data.registry import known_source, load_data, load_data_for, source_of
 from ddim_edu.data.source import Source
 from ddim_edu.files import alone, check_writable, replacing
-from ddim_edu.measuring.evaluation import reference_images
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.measuring.reference import reference_images
+from ddim_edu.models import load, load_classifier
 from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.randomness import generator_for
 

@@ -6,7 +6,7 @@ import torch
 
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.forward import mix
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.sampler import ddim_path, decode, invert, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.solvers import adaptive_ddim, dpm_solver_2m, dpm_solver_2m_path, heun, heun_path

@@ -28,7 +28,7 @@ from ddim_edu.data.named import digits
 from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
 from ddim_edu.forward import mix, q_sample, unmix_x0
 from ddim_edu.losses import gamma_of_sigma
-from ddim_edu.measuring.evaluation import PAPER_TABLE1, PAPER_TABLE2
+from ddim_edu.measuring.tables import PAPER_TABLE1, PAPER_TABLE2
 from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.posterior import ddpm_posterior, q_sigma, q_sigma_forward, step_coefficients
 from ddim_edu.randomness import draw

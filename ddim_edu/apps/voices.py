@@ -12,9 +12,7 @@ from ddim_edu.apps.edit import translate
 from ddim_edu.data.recordings import split_classes
 from ddim_edu.forward import EpsTheta
 from ddim_edu.guidance import guided
-from ddim_edu.models.autoencoders import load_autoencoder
-from ddim_edu.models.checkpoint import Checkpoint
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.models import Checkpoint, load_autoencoder, load_classifier
 from ddim_edu.processes import counted
 from ddim_edu.randomness import Generators
 from ddim_edu.ranges import closest
@@ -35,7 +33,7 @@ class Voices:
     """A latent diffusion of sounds: the network, its autoencoder, and the names of its classes.
 
     Args:
-        model: The network, from :func:`ddim_edu.models.checkpoint.load`.
+        model: The network, from :func:`ddim_edu.models.load`.
 
     Attributes:
         words: What it says; empty where it was trained without.

@@ -39,8 +39,8 @@ from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
 from ddim_edu.guidance import guided
 from ddim_edu.measuring.metrics import psnr, reconstruction_error
-from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
-from ddim_edu.processes import counted, progress
+from ddim_edu.models import Checkpoint, load
+from ddim_edu.processes import counted, pick_device, progress
 from ddim_edu.randomness import Stream, draw, generator_for
 from ddim_edu.ranges import closest
 from ddim_edu.sampler import decode, invert

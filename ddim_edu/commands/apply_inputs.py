@@ -13,8 +13,8 @@ from torch import Tensor
 from ddim_edu.commands.apply_options import Common
 from ddim_edu.data.decoding import read_image, reason
 from ddim_edu.data.pictures import from_uint8
-from ddim_edu.measuring.evaluation import reference_images
-from ddim_edu.models.checkpoint import Checkpoint
+from ddim_edu.measuring.reference import reference_images
+from ddim_edu.models import Checkpoint
 from ddim_edu.randomness import Stream, generator_for
 
 SIDES = ("left", "right", "top", "bottom", "centre", "random")

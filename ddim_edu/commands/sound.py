@@ -23,8 +23,8 @@ from ddim_edu.data.pictures import check_picture, save_grid
 from ddim_edu.data.recordings import NAMED, find_recording
 from ddim_edu.data.spectrograms import log_mel, pad_or_trim, read_wav, to_sound, write_wav
 from ddim_edu.files import check_writable
-from ddim_edu.models.checkpoint import load, pick_device
-from ddim_edu.processes import progress
+from ddim_edu.models import load
+from ddim_edu.processes import pick_device, progress
 from ddim_edu.randomness import Stream, generator_for
 from ddim_edu.ranges import Checked, NotNegative, Positive, Range, Share
 
