@@ -412,7 +412,7 @@ def test_changing(here, capsys):
         ("--out a.mp3", "use .wav"),
         ("--out nowhere/a.wav", "there is no folder"),
         ("--picture a.txt", "does not end like a picture"),
-        ("-n 0", "n = 0: give a number from 1 to 1000"),
+        ("-n 0", "n = 0: give a number from 1 to 1,000"),
         ("-n 1001", "n = 1001"),
         ("--strength 2", "strength = 2: give a number from 0 to 1"),
         ("--eta -1", "eta = -1"),

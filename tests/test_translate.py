@@ -8,10 +8,7 @@ import pytest
 import torch
 
 from ddim_edu.commands.translate import main
-from ddim_edu.exact import GaussianMixture
-from ddim_edu.forward import eps_to_v, unmix_x0
-from ddim_edu.sampler import ddim_path
-from ddim_edu.translate import (
+from ddim_edu.conventions import (
     LIBRARIES,
     Process,
     from_diffusers,
@@ -23,6 +20,9 @@ from ddim_edu.translate import (
     to_logsnr,
     to_smalldiffusion,
 )
+from ddim_edu.exact import GaussianMixture
+from ddim_edu.forward import eps_to_v, unmix_x0
+from ddim_edu.sampler import ddim_path
 
 MEANS = [[-1.5, 0.5], [1.0, -0.25]]
 

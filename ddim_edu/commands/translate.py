@@ -15,9 +15,9 @@ from typing import Annotated, Literal
 import tyro
 
 from ddim_edu.commands.options import carry_out, parse
+from ddim_edu.conventions import LIBRARIES, Process, table
 from ddim_edu.ranges import AboveZero, Checked, Positive, Range, closest
 from ddim_edu.schedule import Spacing
-from ddim_edu.translate import LIBRARIES, Process, table
 
 PROG = "python -m ddim_edu.translate"
 

@@ -1,4 +1,4 @@
-"""``python -m ddim_edu.translate``: see :mod:`ddim_edu.commands.translate`."""
+"""Write a process as a library does: ``python -m ddim_edu.translate``; see :mod:`ddim_edu.commands.translate`."""
 
 from ddim_edu.commands.options import run
 from ddim_edu.commands.translate import main
