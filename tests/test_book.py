@@ -401,7 +401,10 @@ def test_the_pdf_holds_every_chapter_and_needs_a_book(tmp_path, capsys):
 
 
 def test_icons_that_no_page_shows_leave_the_script():
-    script = 'x={"arrow-up":[384,512,[8593],"f062","M2"],bars:[448,512,["navicon"],"f0c9","M0"],"file":[5,5,[],"f1c1",["M1","M2"]]};y=1'
+    script = (
+        'x={"arrow-up":[384,512,[8593],"f062","M2"],bars:[448,512,["navicon"],"f0c9","M0"],'
+        '"file":[5,5,[],"f1c1",["M1","M2"]]};y=1'
+    )
     assert icons_prune.without(script, {"arrow-up", "lg"}) == 'x={"arrow-up":[384,512,[8593],"f062","M2"],};y=1'
     assert icons_prune.without(script, {"navicon"}) == 'x={bars:[448,512,["navicon"],"f0c9","M0"],};y=1'
     assert icons_prune.without(script, {"arrow-up", "bars", "file"}) == script

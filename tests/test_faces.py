@@ -404,5 +404,6 @@ KNOWN = (
      "expression": "concerned", "beard": "none",
      "glasses": "none", "clothes colour": "blue"},
     {"style": "personas", "background": "mint", "skin": "dark", "hair": "sideShave", "hair colour": "ginger",
-     "eyes": "sunglasses", "nose": "wrinkles", "mouth": "frown", "beard": "none", "clothes": "checkered", "clothes colour": "white"},
+     "eyes": "sunglasses", "nose": "wrinkles", "mouth": "frown", "beard": "none", "clothes": "checkered",
+     "clothes colour": "white"},
 )  # fmt: skip

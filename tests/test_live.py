@@ -115,7 +115,7 @@ class Visit:
         self.done("watch")
 
     def done(self, panel: str, before: str = "") -> str:
-        """Wait until a panel has run with the settings as they are and says something else than before; what it says."""
+        """What a panel says, once it has run with the settings as they are and says something else than before."""
         self.page.locator(f"[data-live={panel}]").scroll_into_view_if_needed()
         box = f"document.querySelector('[data-live={panel}]')"
         said = f"{box}.querySelector('.live-status').innerText"
@@ -313,7 +313,8 @@ def test_the_page_draws_threes_without_an_error_or_the_network(visit):
     assert sum(size for url, size in sizes.items() if not any(part in url for part in shared)) < 200_000
 
     page.evaluate(
-        "document.querySelector('[data-live=watch]').addEventListener('sampled', e => (window.samples ??= []).push(e.detail))"
+        "document.querySelector('[data-live=watch]')"
+        ".addEventListener('sampled', e => (window.samples ??= []).push(e.detail))"
     )
     one.start()
     # Two seconds on a quiet machine with two cores; a busy one gets more time.
@@ -366,7 +367,8 @@ def test_by_keyboard_alone(visit):
     reached = []
     for _ in range(40):  # from the first setting, where the focus went; formulas and links of the text are on the way
         reached += page.evaluate(
-            "(e => e.closest('[data-live]') ? [e.ariaLabel ?? e.labels?.[0]?.textContent ?? e.textContent] : [])(document.activeElement)"
+            "(e => e.closest('[data-live]') ? [e.ariaLabel ?? e.labels?.[0]?.textContent ?? e.textContent] : [])"
+            "(document.activeElement)"
         )
         page.keyboard.press("Tab")
     wanted = [

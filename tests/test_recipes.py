@@ -31,9 +31,9 @@ def test_every_field_is_explained(cls):
 @pytest.mark.parametrize(
     "change",
     [
-        {"T": 0}, {"steps": 0}, {"batch": 0}, {"batch": -1}, {"log_every": 0}, {"sample_every": 0}, {"save_every": 0}, {"warmup": -1},
-        {"seed": -1}, {"lr": 0.0}, {"lr": -1e-3}, {"lr": float("nan")}, {"lr": float("inf")}, {"grad_clip": 0.0}, {"lr_final": 1.5},
-        {"ema": 1.0}, {"ema": -0.1}, {"ema": float("nan")}, {"accumulate": 0},
+        {"T": 0}, {"steps": 0}, {"batch": 0}, {"batch": -1}, {"log_every": 0}, {"sample_every": 0}, {"save_every": 0},
+        {"warmup": -1}, {"seed": -1}, {"lr": 0.0}, {"lr": -1e-3}, {"lr": float("nan")}, {"lr": float("inf")},
+        {"grad_clip": 0.0}, {"lr_final": 1.5}, {"ema": 1.0}, {"ema": -0.1}, {"ema": float("nan")}, {"accumulate": 0},
         {"max_bad": 1.0}, {"max_bad": -0.1}, {"label_dropout": 1.5}, {"weight_decay": -1.0},
     ],
     ids=str,

@@ -103,7 +103,7 @@ def test_whole_trajectories_equal_diffusers(eta, clip, S, beta_schedule):
 
 
 def test_one_step_equals_diffusers_without_the_recomputed_noise():
-    """Their default keeps the noise of the unclipped prediction; ddim_step given that noise and no clip agrees as well."""
+    """Their default keeps the noise of the unclipped prediction; ddim_step, given that noise, agrees as well."""
     diffusers = pytest.importorskip("diffusers")
     their = diffusers.DDIMScheduler(num_train_timesteps=1000, clip_sample=False)
     their.set_timesteps(20)
@@ -192,7 +192,7 @@ def test_ddim_converges_at_first_order_on_a_mixture():
 
 @pytest.mark.parametrize("eta", [0.3, 1.0, "hat"])
 def test_stochastic_samples_have_the_mixtures_moments(eta):
-    """S = T = 1000: mean, covariance and the share of the first component within four standard errors and a small bias."""
+    """S = T = 1000: mean, covariance, share of the first component within four standard errors and a small bias."""
     n = 8_000
     x = sample(MIXTURE.eps, (n, 2), LINEAR, make_tau(1000, 1000), eta=eta, generator=generator(17), dtype=torch.float64)
     mean = MIXTURE.weights @ MIXTURE.means

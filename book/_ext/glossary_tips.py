@@ -37,7 +37,7 @@ def terms(env) -> dict[str, tuple[str, str]]:
 
 
 def pattern(term: str) -> re.Pattern:
-    """Finds the term, also in the plural or with a capital at the beginning of a sentence; abbreviations as they are."""
+    """Finds the term, also in the plural or with a capital where a sentence begins; abbreviations as they are."""
     stem = re.escape(term).replace("\\ ", "[ -]").replace("’", "['’]")
     if term[0].islower():
         stem = f"[{term[0]}{term[0].upper()}]{stem[1:]}"
