@@ -6,8 +6,12 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# what `make quick` tests
+MATHEMATICS := $(addprefix tests/test_,$(addsuffix .py,layers schedule forward posterior sampler solvers losses adaptive \
+    exact line))
+
 .DEFAULT_GOAL := help
-.PHONY: help install book test lint unit pages browser pdf chapters-test chapters lab constraints clean
+.PHONY: help install book test quick lint unit pages browser pdf chapters-test chapters lab constraints clean
 .NOTPARALLEL:
 
 help:  ## this list
@@ -30,9 +34,15 @@ pdf: book  ## the book as one PDF, _build/ddim.pdf, if the machine has Chromium
 test: lint pages browser unit chapters-test  ## every check; the browser sees the book that was just built
 	@echo "== all passed"
 
-lint: $(STAMP)  ## ruff
-	@echo "== lint: ruff check"
+lint: $(STAMP)  ## ruff: what it finds, and its format
+	@echo "== lint: ruff check, ruff format"
 	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+
+# one process, one thread: as fast as two, which would import torch twice
+quick: lint  ## a few seconds: lint, the layers, the tests of the mathematics
+	@echo "== tests: the mathematics"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not browser" $(MATHEMATICS) </dev/null
 
 # one thread each: two workers with as many threads as cores would wait for one another
 unit: $(STAMP)  ## the tests of the package and of the book's tools
