@@ -17,9 +17,9 @@ MATHEMATICS := $(addprefix tests/test_,$(addsuffix .py,layers schedule forward p
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-install: $(STAMP)  ## the environment alone: .venv with the versions of constraints.txt
+install: $(STAMP)  ## the environment alone: .venv with the versions of constraints.txt, node_modules with those of the lock
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt package.json package-lock.json
 	@sh book/_tools/install.sh "$(PYTHON)" "$(VENV)"
 	@touch "$@"
 

@@ -2,7 +2,8 @@
 focus.
 
 Nothing is written in the chapters for this: after they are read, the first occurrence of each term in a paragraph is
-made into a link. Headings, captions, code, formulas, links and folded solutions are left alone.
+made into a link. Headings, captions, code, formulas, links and folded solutions are left alone. Not sphinx-tippy: it
+gives tips to links that are there and makes none, and its two scripts come from a CDN.
 """
 
 from __future__ import annotations
