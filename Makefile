@@ -63,8 +63,8 @@ chapters-test: $(STAMP)  ## re-execute the chapters and compare with the stored 
 	@echo "== chapters: pytest --nbval"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --nbval chapters/ -n 2 --dist loadscope </dev/null
 
-chapters: $(STAMP)  ## execute the chapters whose .py was edited into their .ipynb
-	@$(BIN)/python book/_tools/execute.py
+chapters: $(STAMP)  ## execute the chapters whose .py was edited; ALL=1: and those that rest on edited modules
+	@$(BIN)/python book/_tools/execute.py $(if $(ALL),--all)
 
 lab: $(STAMP)  ## JupyterLab on the chapters
 	@$(BIN)/jupyter lab chapters/

@@ -35,9 +35,10 @@ def load(path: Path):
     return module
 
 
-sys.path.insert(0, str(BOOK / "_ext"))  # the extensions import one another
+sys.path[:0] = [str(BOOK / "_ext"), str(BOOK / "_tools")]  # the extensions import one another, and so do the tools
 import browser_code  # noqa: E402
 import katex_math  # noqa: E402
+import rests_on  # noqa: E402
 
 check_offline = load(BOOK / "_tools" / "check_offline.py")
 execute = load(BOOK / "_tools" / "execute.py")
@@ -215,6 +216,12 @@ x = 2
 # %% tags=["hide-input"] mystnb={"image": {"alt": "none"}}
 print(x * 21)
 """
+
+
+@pytest.fixture(autouse=True)
+def no_stored_hashes(tmp_path_factory, monkeypatch):
+    """Chapters of tests leave the book's own record alone."""
+    monkeypatch.setattr(rests_on, "STORED", tmp_path_factory.mktemp("results") / "chapter_hashes.json")
 
 
 def test_executing_repeats_byte_for_byte_and_keeps_ids(tmp_path, capsys):
