@@ -16,7 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ddim_edu.data.source import ImageData, fair_sample, load_data
+from ddim_edu.data.batches import fair_sample
+from ddim_edu.data.registry import load_data
+from ddim_edu.data.source import ImageData
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.losses import eps_error, gamma_of_prediction, weight_at
 from ddim_edu.measuring.evaluation import model_about

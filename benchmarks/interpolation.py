@@ -42,7 +42,8 @@ from torch import Tensor
 
 import ddim_edu
 from ddim_edu.apps.interpolate import angle, decode, direction, lerp, move, slerp
-from ddim_edu.data.source import ImageData, digits, fashion_mnist
+from ddim_edu.data.registry import load_data
+from ddim_edu.data.source import ImageData
 from ddim_edu.exact import Gaussian
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, sharpness
@@ -92,7 +93,7 @@ class Lab:
     def __init__(self, name: str) -> None:
         self.name, self.sizes = name, SIZES[name]
         self.model, self.judge = load(name), load_classifier(name)
-        self.data: ImageData = digits() if name == "digits" else fashion_mnist()
+        self.data: ImageData = load_data(name)
         self.schedule = self.model.schedule
 
     @cached_property

@@ -29,7 +29,9 @@ from speedrun_judges import SAMPLES, judge, to_depth, to_space
 from torch import Tensor, nn
 
 from ddim_edu.commands.options import closest, fail, run
-from ddim_edu.data.source import ImageData, load_data, save_grid
+from ddim_edu.data.pictures import save_grid
+from ddim_edu.data.registry import load_data
+from ddim_edu.data.source import ImageData
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.measuring.evaluation import versions
 from ddim_edu.measuring.features import inception

@@ -11,15 +11,18 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ddim_edu.data.folder import default_cache_dir
-from ddim_edu.data.source import ImageData, fair_sample
+from ddim_edu.data.batches import fair_sample
+from ddim_edu.data.cache import default_cache_dir
+from ddim_edu.data.pictures import to_uint8
+from ddim_edu.data.source import ImageData
 from ddim_edu.losses import eps_error
-from ddim_edu.measuring.evaluation import Sampler, Sampling, reference_of
+from ddim_edu.measuring.evaluation import reference_of
 from ddim_edu.measuring.features import inception
 from ddim_edu.measuring.metrics import kid
 from ddim_edu.models import checkpoint
 from ddim_edu.models.classifiers import load_classifier
 from ddim_edu.randomness import generator_for
+from ddim_edu.sampling import Sampler, Sampling
 from ddim_edu.schedule import NoiseSchedule
 
 SAMPLES, S = 2000, 20
@@ -80,7 +83,7 @@ def judge(
     losses = {name: heldout_losses(sampler, data, base, deep) for name, sampler in samplers.items()}
     best = min(losses, key=lambda name: losses[name]["v_loss"])
     result = losses[best] | ({"of_averages": {k: v["v_loss"] for k, v in losses.items()}} if len(files) > 1 else {})
-    images = samplers[best].images(Sampling(n, S, 0.0, "trailing", 1.0, 0, "turn"), 0, n)
+    images = to_uint8(samplers[best].draw(Sampling(n, S)))
     images = to_space(images) if deep else images
     if on != "cifar10":  # no classifier of photographs comes along
         seen = torch.cat([load_classifier(on).model(x.float() / 127.5 - 1).argmax(1) for x in images.split(500)])

@@ -24,13 +24,14 @@ from torch import Tensor
 
 import ddim_edu
 from ddim_edu.commands.sound import Voices, listen
-from ddim_edu.data.source import default_data_dir, load_data
+from ddim_edu.data.registry import load_data
+from ddim_edu.data.source import default_data_dir
 from ddim_edu.data.spectrograms import (
     RANGE_DB,
-    fit,
     griffin_lim_path,
     log_mel,
     magnitude,
+    pad_or_trim,
     read_wav,
     spectral_convergence,
     stft,
@@ -134,7 +135,7 @@ def phases(b: Bench) -> dict:
         for w in b.voices.words
         for s in b.voices.speakers[int(w) % 2 :: 2]
     ]
-    sounds = torch.stack([fit(read_wav(file)).sound for file in files])
+    sounds = torch.stack([pad_or_trim(read_wav(file)).sound for file in files])
     looks, found = (0, 1, 2, 5, 10, 20, 40, 60), {}
     for name, wanted in (("true magnitudes", stft(sounds).abs()), ("from 64 bands", magnitude(log_mel(sounds)))):
         for momentum in (0.0, 0.99):

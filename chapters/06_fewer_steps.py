@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.forward import q_sample, unmix_x0
 from ddim_edu.losses import eps_error

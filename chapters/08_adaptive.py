@@ -38,7 +38,7 @@ from ddim_edu.adaptive import (
 )
 
 # %% tags=["hide-input"]
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.exact import EmpiricalData, GaussianMixture
 from ddim_edu.forward import q_sample, unmix_eps
 from ddim_edu.losses import draw_t

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.losses import draw_t, loss_simple
 from ddim_edu.models.checkpoint import load, training_log
 from ddim_edu.nets.unet import UNet, UNetConfig
@@ -101,7 +101,7 @@ import copy
 
 from torch.nn.utils import clip_grad_norm_
 
-from ddim_edu.data.source import Shuffle
+from ddim_edu.data.batches import Shuffle
 
 net_config = UNetConfig(8, 1, 16, (1, 1), 1, (), dropout=0.0, groups=4)
 tiny = replace(RECIPES["digits"], unet=net_config, steps=12, warmup=4)
@@ -850,7 +850,7 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # ```python
 # import torch
 # from ddim_edu.exercises import check
-# from ddim_edu.data.source import digits
+# from ddim_edu.data.named import digits
 # from ddim_edu.training.recipes import RECIPES
 # from ddim_edu.losses import draw_t, loss_simple
 # from ddim_edu.nets.unet import UNet
@@ -984,7 +984,7 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample
 # from ddim_edu.models.checkpoint import load
-# from ddim_edu.data.source import digits
+# from ddim_edu.data.named import digits
 # from ddim_edu.losses import draw_t
 # from ddim_edu.randomness import draw
 #

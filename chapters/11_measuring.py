@@ -23,9 +23,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
+from ddim_edu.data.pictures import to_uint8
 from ddim_edu.measuring.evaluation import fit_power, real_images
-from ddim_edu.measuring.features import small, to_uint8
+from ddim_edu.measuring.features import small
 from ddim_edu.measuring.metrics import frechet_distance, kid, mean_and_cov, precision_recall
 from ddim_edu.measuring.statistics import paired, summary
 from ddim_edu.models.checkpoint import load

@@ -28,7 +28,7 @@ from torch.special import ndtr, ndtri
 
 # %% tags=["hide-input"]
 from ddim_edu.apps.interpolate import angle, decode, lerp, slerp, square
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
 from ddim_edu.measuring.metrics import sharpness
 from ddim_edu.measuring.statistics import holm

@@ -12,7 +12,7 @@
 # - what guidance buys and what it costs, on digits and on pictures of clothes, with intervals;
 # - how much of a picture survives two ways of editing it, and when style transfer is optimal transport.
 #
-# The chapter opens {py:mod}`ddim_edu.apps.guidance` and {py:mod}`ddim_edu.apps.edit`. Neither has a sampler of its own: they give the one sampler another $\epsilon_\theta$.
+# The chapter opens {py:mod}`ddim_edu.guidance` and {py:mod}`ddim_edu.apps.edit`. Neither has a sampler of its own: they give the one sampler another $\epsilon_\theta$.
 
 # %% tags=["hide-input"]
 import json
@@ -23,13 +23,13 @@ import torch
 from scipy.integrate import quad
 
 from ddim_edu.apps.edit import renoise, translate
-from ddim_edu.apps.guidance import Tilted, guided, of_class
 from ddim_edu.apps.interpolate import decode
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.forward import q_sample
+from ddim_edu.guidance import Tilted, guided, of_class
 
 # %% tags=["hide-input"]
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.measuring.statistics import holm, paired, summary
 from ddim_edu.models.checkpoint import load
 from ddim_edu.plotting import COLOURS, figure
@@ -739,7 +739,7 @@ assert cycle.mean > 100 * error["same 1"].mean
 #
 # ```python
 # import torch
-# from ddim_edu.apps.guidance import guided
+# from ddim_edu.guidance import guided
 # from ddim_edu.exact import Gaussian
 # from ddim_edu.exercises import check
 # from ddim_edu.sampler import sample
@@ -776,7 +776,7 @@ assert cycle.mean > 100 * error["same 1"].mean
 #
 # ```python
 # import torch
-# from ddim_edu.apps.guidance import guided
+# from ddim_edu.guidance import guided
 # from ddim_edu.exact import Gaussian
 # from ddim_edu.exercises import check
 # from ddim_edu.sampler import sample
@@ -816,7 +816,7 @@ assert cycle.mean > 100 * error["same 1"].mean
 # from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample
 # from ddim_edu.models.checkpoint import load
-# from ddim_edu.data.source import digits
+# from ddim_edu.data.named import digits
 #
 # net, data = load("digits"), digits()
 # x, labels = data.floats(data.heldout[:30]), data.heldout_labels[:30]
@@ -849,7 +849,7 @@ assert cycle.mean > 100 * error["same 1"].mean
 #
 # ```python
 # import torch
-# from ddim_edu.apps.guidance import of_class
+# from ddim_edu.guidance import of_class
 # from ddim_edu.exact import GaussianMixture
 # from ddim_edu.exercises import check
 # from ddim_edu.sampler import sample
@@ -878,4 +878,4 @@ assert cycle.mean > 100 * error["same 1"].mean
 # 4. Measured, guidance buys accuracy where the label alone leaves doubt (clothes more than digits), and pays with recall and spread. At scale 10 samples leave the range of pixels.
 # 5. Editing by noise invents anew what the noise drowned. Up by one flow and down by another carries the place of a picture among its kind over to the other kind: on the line the optimal transport, elsewhere not; under guidance not even the way back is exact.
 #
-# **Next.** {ref}`Chapter 15 <ch-sound>` puts guidance and inversion to work on sound. In the package, read {py:func}`ddim_edu.apps.guidance.guided` and {py:func}`ddim_edu.apps.edit.translate`: together they are a page.
+# **Next.** {ref}`Chapter 15 <ch-sound>` puts guidance and inversion to work on sound. In the package, read {py:func}`ddim_edu.guidance.guided` and {py:func}`ddim_edu.apps.edit.translate`: together they are a page.

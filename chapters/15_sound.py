@@ -39,7 +39,7 @@ from ddim_edu.schedule import make_tau
 # %% tags=["nbval-ignore-output"]
 NAMES = "0_george_0 1_jackson_0 2_lucas_0 3_nicolas_0 4_theo_0".split()
 NAMES += "5_yweweler_0 7_theo_1 9_nicolas_1".split()
-clips = [audio.fit(audio.read_wav(find_recording(name))) for name in NAMES]
+clips = [audio.pad_or_trim(audio.read_wav(find_recording(name))) for name in NAMES]
 sounds = torch.stack([clip.sound for clip in clips]).double()
 THREE = NAMES.index("3_nicolas_0")
 display(Audio(sounds[THREE].numpy(), rate=audio.RATE))
@@ -571,7 +571,7 @@ play(first.decode(nothing[:1]), "a draw from the normal, decoded")
 # from ddim_edu.exercises import check
 # from ddim_edu.data.recordings import find_recording
 #
-# sound = audio.fit(audio.read_wav(find_recording("3_nicolas_0"))).sound[None]
+# sound = audio.pad_or_trim(audio.read_wav(find_recording("3_nicolas_0"))).sound[None]
 # wanted = audio.stft(sound).abs()
 # g = torch.Generator().manual_seed(0)
 # path = audio.griffin_lim_path(wanted, 60, generator=g)
@@ -628,7 +628,7 @@ play(first.decode(nothing[:1]), "a draw from the normal, decoded")
 # from ddim_edu.data.recordings import find_recording
 #
 # files = [find_recording(name) for name in ("7_theo_1", "9_nicolas_1")]
-# a, b = (audio.fit(audio.read_wav(file)).sound for file in files)
+# a, b = (audio.pad_or_trim(audio.read_wav(file)).sound for file in files)
 # a, b = a / audio.norm(audio.stft(a[None])), b / audio.norm(audio.stft(b[None]))
 # power = audio.stft(torch.stack([a, b, (a + b) / 2])).abs() ** 2
 # bands = audio.mel_filters().float() @ power

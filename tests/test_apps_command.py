@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 
 from ddim_edu.apps.edit import renoise, translate
-from ddim_edu.apps.guidance import guided
 from ddim_edu.apps.operators import AveragePool, Mask
 from ddim_edu.apps.restore import restore
 from ddim_edu.commands import apply as command
-from ddim_edu.data.source import digits, save_grid
+from ddim_edu.data.named import digits
+from ddim_edu.data.pictures import save_grid
+from ddim_edu.guidance import guided
 from ddim_edu.measuring.metrics import psnr
 from ddim_edu.models.checkpoint import load, save
 from ddim_edu.models.classifiers import load_classifier

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from ddim_edu.commands import train_classifier
 from ddim_edu.commands.train_classifier import RECIPES, ClassifierRecipe, main, shifted
-from ddim_edu.data.source import load_data
+from ddim_edu.data.registry import load_data
 from ddim_edu.models import checkpoint, classifiers
 from ddim_edu.models.classifiers import classifier_features, load_classifier, save_classifier
 from ddim_edu.nets.classifier import Classifier, ClassifierConfig

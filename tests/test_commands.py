@@ -22,6 +22,7 @@ from ddim_edu.files import alone
 from ddim_edu.models.checkpoint import load
 from ddim_edu.models.checkpoint import save as save_model
 from ddim_edu.nets.unet import UNet
+from ddim_edu.sampling import Sampler
 from ddim_edu.schedule import SPACINGS
 from ddim_edu.training.recipes import RECIPES
 from ddim_edu.training.trainer import read_recipe
@@ -227,8 +228,7 @@ def test_an_image_depends_on_seed_and_index_only(run):
         options = sample.parse(
             sample.SampleOptions(), [str(run), "--steps", "4", "--eta", "1", *more], prog="", description=""
         )
-        model = load(run)
-        return sample.draw_images(model, torch.tensor([0, 10, 20, 30, 40]), options)
+        return Sampler(load(run), options.batch).draw_together(options)
 
     five = images("-n", "5")
     torch.testing.assert_close(images("-n", "5", "--batch", "2"), five, rtol=0, atol=1e-5)
@@ -248,7 +248,7 @@ def test_every_eta_and_spacing_is_accepted(run, eta, spacing):
     [
         ("", ["which model"]),
         ("nothing", ["nothing", "ddim_edu.train"]),
-        ("RUN --steps 0", ["S = 0"]),
+        ("RUN --steps 0", ["steps = 0", "at least 1"]),
         ("RUN --steps 41", ["S = 41", "40"]),
         ("RUN --steps few", ["--steps few"]),
         ("RUN --eta -1", ["eta = -1"]),
@@ -270,7 +270,7 @@ def test_every_eta_and_spacing_is_accepted(run, eta, spacing):
     ],
 )
 def test_sampling_refuses(capsys, run, monkeypatch, arguments, says):
-    monkeypatch.setattr(sample, "draw_images", lambda *_: pytest.fail("it began to work"))
+    monkeypatch.setattr(Sampler, "draw", lambda *_: pytest.fail("it began to work"))
     refused(capsys, sample.main, [str(run) if word == "RUN" else word for word in arguments.split()], *says)
 
 
@@ -420,9 +420,8 @@ def test_classes_are_drawn_in_turn(run):
     model, generator = load(run), torch.Generator().manual_seed(0)
     weights = {name: torch.randn(w.shape, generator=generator) * 0.1 for name, w in model.network.state_dict().items()}
     save_model("random.safetensors", weights, model.config, model.schedule)
-    model, tau = load("random.safetensors"), torch.tensor([0, 20, 40])
-    turn = sample.draw_images(model, tau, sample.SampleOptions(checkpoint="random.safetensors", n=12, batch=5))
+    model = load("random.safetensors")
+    turn = model.sample(12, steps=2, batch=5)
     for i in (0, 3, 11):
-        options = sample.SampleOptions(checkpoint="random.safetensors", n=12, batch=12, label=i % 10)
-        torch.testing.assert_close(sample.draw_images(model, tau, options)[i], turn[i], rtol=0, atol=1e-5)
-    assert not torch.allclose(sample.draw_images(model, tau, sample.SampleOptions(n=12, label="any")), turn, atol=1e-3)
+        torch.testing.assert_close(model.sample(12, steps=2, label=i % 10)[i], turn[i], rtol=0, atol=1e-5)
+    assert not torch.allclose(model.sample(12, steps=2, label="any"), turn, atol=1e-3)

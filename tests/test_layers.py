@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "ddim_edu"
-MATHEMATICS = "schedule randomness forward posterior sampler solvers losses adaptive exact line".split()
+MATHEMATICS = "schedule randomness forward posterior sampler solvers losses adaptive exact line guidance".split()
 # From the ground up. A module imports from its own layer, where there are no cycles, and from those below.
 LAYERS = [
-    ["ranges", "files", "processes"],
+    ["ranges", "files", "processes", "plugins"],
     MATHEMATICS,
     ["nets"],
-    ["sampling"],
+    ["sampling", "precision"],
     ["models"],
     ["data"],
     ["training"],

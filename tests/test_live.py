@@ -21,8 +21,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import torch
 
-from ddim_edu.apps.guidance import guided
 from ddim_edu.apps.interpolate import angle, slerp
+from ddim_edu.guidance import guided
 from ddim_edu.models.checkpoint import load
 from ddim_edu.models.classifiers import load_classifier
 from ddim_edu.randomness import draw

@@ -21,10 +21,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddim_edu.data.source import load_data
+from ddim_edu.data.pictures import to_uint8
+from ddim_edu.data.registry import load_data
 from ddim_edu.measuring.evaluation import (
-    Sampler,
-    Sampling,
     model_about,
     protocol_of,
     real_images,
@@ -34,6 +33,7 @@ from ddim_edu.measuring.evaluation import (
 from ddim_edu.measuring.features import sha256_of_images, small
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov
 from ddim_edu.models.checkpoint import load
+from ddim_edu.sampling import Sampler, Sampling
 
 ROOT = Path(__file__).parent.parent
 
@@ -116,7 +116,7 @@ def test_a_cell_of_table1_digits(tmp_path):
         assert protocol[key] == table["protocol"][key]
     for key in ("n", "clip", "label"):
         assert protocol["sampling"][key] == table["protocol"][key]
-    found = features.compute(sampler.images(asked, 0, 1000))
+    found = features.compute(to_uint8(sampler.draw(asked)))
     distance = frechet_distance(*mean_and_cov(found), *mean_and_cov(reference.features))
     assert distance == pytest.approx(row["value"], rel=5e-3)
 
@@ -156,7 +156,7 @@ def test_a_cell_of_table1_fashion_mnist_and_its_floor():
     sampler = Sampler(load("fashion-mnist"), batch=50)
     asked = Sampling(n=250, steps=5, eta=0.0, spacing="leading", seed=0)
     row = cell(table, spacing="leading", steps=5, eta=0.0, seed=0)
-    of_drawn = mean_and_cov(features.compute(sampler.images(asked, 0, 250)))
+    of_drawn = mean_and_cov(features.compute(to_uint8(sampler.draw(asked))))
     assert frechet_distance(*of_drawn, *whole) == pytest.approx(row["value"], rel=5e-3)
     g, draws = torch.Generator().manual_seed(1), []
     for _ in range(floor["draws"]):

@@ -17,9 +17,11 @@ from ddim_edu.commands import evaluate, sample, sound, train_autoencoder
 from ddim_edu.commands.sound import Voices, listen
 from ddim_edu.commands.train_classifier import RECIPES as CLASSIFIERS
 from ddim_edu.commands.train_classifier import by_part
+from ddim_edu.data.batches import shifted
 from ddim_edu.data.recordings import SHIPPED, find_recording, read_sounds, split_classes
-from ddim_edu.data.source import LatentData, encoded, load_data, shifted, spoken_digits
-from ddim_edu.data.spectrograms import FRAMES, LENGTH, fit, log_mel, read_wav
+from ddim_edu.data.registry import load_data
+from ddim_edu.data.source import LatentData, encoded
+from ddim_edu.data.spectrograms import FRAMES, LENGTH, log_mel, pad_or_trim, read_wav
 from ddim_edu.models import autoencoders, classifiers
 from ddim_edu.models.autoencoders import load_autoencoder, save_autoencoder
 from ddim_edu.models.checkpoint import load, save
@@ -92,7 +94,7 @@ def test_a_folder_of_named_recordings(recordings):
     assert found.classes == CLASSES and found.pixels.shape == (32, 1, 64, 64) and found.pixels.dtype == np.uint8
     assert found.n_train == 12 and np.bincount(found.labels).tolist() == [8] * 4  # 0 to 4 of each are held out
     assert found.labels[:12].tolist() == sorted(found.labels[:12].tolist())
-    picture = log_mel(fit(read_wav(recordings / "yes_ann_6.wav")).sound[None])[0]
+    picture = log_mel(pad_or_trim(read_wav(recordings / "yes_ann_6.wav")).sound[None])[0]
     where = 2 * 3 + 1  # numbers 5, 6, 7 of the third class
     assert np.abs(found.pixels[where] / 127.5 - 1 - picture.numpy()).max() <= 0.51 / 127.5
     assert split_classes(found.classes) == (("no", "yes"), ("ann", "bob"))
@@ -147,7 +149,9 @@ def test_stereo_and_other_rates_become_clips(tmp_path):
 
 
 def test_the_data_set_by_its_name(recordings, tmp_path, monkeypatch):
-    one_line(lambda: spoken_digits(tmp_path), "spoken-digits is not in", "free-spoken-digit-dataset")
+    one_line(
+        lambda: load_data("spoken-digits", data_dir=tmp_path), "spoken-digits is not in", "free-spoken-digit-dataset"
+    )
     (tmp_path / "spoken-digits").symlink_to(recordings)
     data = load_data("spoken-digits", data_dir=tmp_path)
     assert len(data.train) == 12 and len(data.heldout) == 20
@@ -172,7 +176,7 @@ def test_shipped_recordings():
     assert all(int(file.stem.split("_")[2]) < 5 for file in files), "one that was trained on"
     assert find_recording("3_nicolas_0") == SHIPPED / "3_nicolas_0.wav" and find_recording("x.wav").name == "x.wav"
     for file in files:
-        clip = fit(read_wav(file))
+        clip = pad_or_trim(read_wav(file))
         assert len(clip.sound) == LENGTH and clip.notes == ()
 
 
@@ -265,7 +269,7 @@ def test_the_command_that_trains_it(recordings, tmp_path, capsys, monkeypatch):
 def test_shipped_autoencoder_is_good():
     """On the recordings that come along, which it was not trained on."""
     shipped = load_autoencoder("spoken-digits")
-    pictures = torch.cat([log_mel(fit(read_wav(file)).sound[None]) for file in sorted(SHIPPED.glob("*.wav"))])
+    pictures = torch.cat([log_mel(pad_or_trim(read_wav(file)).sound[None]) for file in sorted(SHIPPED.glob("*.wav"))])
     latents = shipped.encode(pictures)
     error = (shipped.decode(latents) - pictures).square().mean().sqrt().item()
     assert error < 1.5 * shipped.error < 0.3
@@ -338,7 +342,7 @@ def test_speaking_is_sampling_then_decoding(model):
 
 def test_changing_is_translating(model, recordings):
     voices, own = Voices(load(model)), load(model)
-    picture = log_mel(fit(read_wav(recordings / "no_ann_0.wav")).sound[None])
+    picture = log_mel(pad_or_trim(read_wav(recordings / "no_ann_0.wav")).sound[None])
     found = voices.change(picture, 0, 2, 5)
     z = translate(
         own.eps_theta(0),

@@ -24,7 +24,7 @@ import yaml
 from torch.distributions import Normal, kl_divergence
 
 from ddim_edu.adaptive import adaptive_step_loss, adaptive_step_size, complexity
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
 from ddim_edu.forward import mix, q_sample, unmix_x0
 from ddim_edu.losses import gamma_of_sigma

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddim_edu.data.source import digits
-from ddim_edu.measuring.evaluation import Sampler
+from ddim_edu.data.named import digits
 from ddim_edu.nets.unet import UNet
+from ddim_edu.sampling import Sampler
 from ddim_edu.schedule import NoiseSchedule
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"

@@ -22,16 +22,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddim_edu.apps.edit import first_steps, renoise, translate
-from ddim_edu.apps.guidance import guided
 from ddim_edu.apps.interpolate import decode, lerp, slerp, square, triangle
 from ddim_edu.apps.operators import AveragePool, Grey, Mask, Operator
 from ddim_edu.apps.restore import replace_known, restore
 from ddim_edu.commands import sound
 from ddim_edu.commands.options import closest, distinct, fail, parse, run
-from ddim_edu.data.folder import read_image
-from ddim_edu.data.source import check_picture, save_grid
+from ddim_edu.data.decoding import read_image
+from ddim_edu.data.pictures import check_picture, from_uint8, save_grid, to_uint8
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
+from ddim_edu.guidance import guided
 from ddim_edu.measuring.evaluation import reference_images
 from ddim_edu.measuring.metrics import psnr, reconstruction_error
 from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
@@ -581,7 +581,7 @@ def pictures(model: Checkpoint, options: Common, wanted: int = 8) -> Tensor:
     if wanted > len(held):
         raise ValueError(f"n = {wanted}: {model.recipe['data']} holds out {len(held):,} images")
     chosen = torch.randperm(len(held), generator=generator_for(options.seed, Stream.APPLY))[:wanted]
-    return held[chosen].float() / 127.5 - 1
+    return from_uint8(held[chosen])
 
 
 def read_files(paths: Sequence[Path], size: int, channels: int) -> Tensor:
@@ -615,7 +615,7 @@ def read_files(paths: Sequence[Path], size: int, channels: int) -> Tensor:
                 f"{len(those)} of {len(paths)} images: {what} ({those[0]}{', ...' if len(those) > 1 else ''})",
                 file=sys.stderr,
             )
-    return torch.stack(found).float() / 127.5 - 1
+    return from_uint8(torch.stack(found))
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -697,7 +697,7 @@ def save_film(frames: Tensor, path: Path) -> None:
     """
     factor = max(1, 224 // frames.shape[-1])
     pixels = torch.nn.functional.interpolate(frames, scale_factor=factor, mode="bicubic")
-    pixels = ((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).squeeze(-1)
+    pixels = to_uint8(pixels).permute(0, 2, 3, 1).squeeze(-1)
     shown = [Image.fromarray(frame.numpy()) for frame in [*pixels, *pixels[1:-1].flip(0)]]
     with replacing(path) as temporary:
         shown[0].save(temporary, save_all=True, append_images=shown[1:], duration=120, loop=0)

@@ -26,13 +26,15 @@ import tyro
 from tqdm import tqdm
 
 from ddim_edu.commands.options import closest, fail, parse
-from ddim_edu.data.folder import default_cache_dir
+from ddim_edu.data.cache import default_cache_dir
+from ddim_edu.data.registry import known_source
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.measuring import evaluation
-from ddim_edu.measuring.evaluation import PAPER_TABLE1, PAPER_TABLE2, Reference, Sampler, Sampling
+from ddim_edu.measuring.evaluation import PAPER_TABLE1, PAPER_TABLE2, Reference
 from ddim_edu.measuring.features import DOWNLOAD, Features, inception, sha256_of_images, small
 from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
 from ddim_edu.processes import alone_together, is_first_process, own_device
+from ddim_edu.sampling import Sampler, Sampling
 from ddim_edu.schedule import make_tau
 
 PROG = "python -m ddim_edu.evaluate"
@@ -305,7 +307,7 @@ def table1(model: Checkpoint, options: Table1Options) -> None:
         "paper": {"cifar10 fid": PAPER_TABLE1},
         "protocol": {
             "n": cells[0].n,
-            "clip": cells[0].clip,
+            "clip": cells[0].bound,
             "label": cells[0].label,
             **sampler.about(),
             "features": {"name": features.name, "sha256": features.sha256, "size": features.size},
@@ -476,15 +478,16 @@ def features_of(options: Against | ImagesOptions, data: str, device: torch.devic
         ValueError: If they can't be had.
     """
     name = options.features
+    judge = known_source(data).judge
     if name == "auto":
-        name = "classifier" if data in ("digits", "fashion-mnist") else "inception"
+        name = judge or "inception"
     if name == "inception":
         if options.inception_weights is None:
             raise ValueError(
                 f"FID needs the weights of its network: download {DOWNLOAD}, and name the file with --inception-weights"
             )
         return inception(options.inception_weights, device)
-    return small(data if name == "classifier" else name, device)
+    return small((judge or data) if name == "classifier" else name, device)
 
 
 def pick_reference(model: Checkpoint, options: Against, features: Features) -> Reference:
@@ -526,16 +529,9 @@ def sampling_of(
     Raises:
         ValueError: If the model can't be sampled so.
     """
-    if isinstance(options.label, int) and not 0 <= options.label < model.config.classes:
-        known = f"labels 0..{model.config.classes - 1}" if model.config.classes else "no classes"
-        raise ValueError(f"label = {options.label}: {options.checkpoint} knows {known}")
-    tau = make_tau(model.schedule.T, steps, spacing)
-    evaluation.ddim_path(
-        model.model, torch.empty(0), model.schedule, tau, eta=eta
-    )  # checks that eta fits; takes no step
-    clip = None if options.clip == "off" else options.clip
-    label = options.label if model.config.classes else "any"
-    return Sampling(options.n or features.usual_n, steps, eta, spacing, clip, seed, label)
+    sampling = Sampling(options.n or features.usual_n, steps, eta, spacing, options.clip, seed, options.label)
+    sampling.check_with(model)
+    return sampling if model.config.classes else dataclasses.replace(sampling, label="any")
 
 
 def batch_of(options: Common, model: Checkpoint) -> int:

@@ -19,13 +19,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddim_edu.apps.edit import translate
-from ddim_edu.apps.guidance import guided
 from ddim_edu.commands.options import closest, distinct, fail, parse
+from ddim_edu.data.pictures import check_picture, save_grid
 from ddim_edu.data.recordings import NAMED, find_recording, split_classes
-from ddim_edu.data.source import check_picture, save_grid
-from ddim_edu.data.spectrograms import fit, log_mel, read_wav, to_sound, write_wav
+from ddim_edu.data.spectrograms import log_mel, pad_or_trim, read_wav, to_sound, write_wav
 from ddim_edu.files import check_writable
 from ddim_edu.forward import EpsTheta
+from ddim_edu.guidance import guided
 from ddim_edu.models.autoencoders import SavedAutoencoder, load_autoencoder
 from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
 from ddim_edu.models.classifiers import load_classifier
@@ -267,7 +267,7 @@ def change(voices: Voices, options: SoundOptions) -> tuple[Tensor, str]:
     path = find_recording(options.input)
     recording = read_wav(path)
     try:
-        clip = fit(recording)
+        clip = pad_or_trim(recording)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     picture = log_mel(clip.sound[None])

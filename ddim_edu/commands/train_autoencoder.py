@@ -22,7 +22,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddim_edu.commands.options import fail, parse, run
-from ddim_edu.data.source import ImageData, Shuffle, load_data, shifted
+from ddim_edu.data.batches import Shuffle, shifted
+from ddim_edu.data.registry import load_data
+from ddim_edu.data.source import ImageData
 from ddim_edu.files import check_writable
 from ddim_edu.models import autoencoders
 from ddim_edu.nets.autoencoder import Autoencoder, AutoencoderConfig

@@ -20,7 +20,9 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from ddim_edu.commands.options import check_threads, fail, parse, run
-from ddim_edu.data.source import ImageData, Shuffle, load_data, mirror, shifted
+from ddim_edu.data.batches import Shuffle, mirror, shifted
+from ddim_edu.data.registry import load_data
+from ddim_edu.data.source import ImageData
 from ddim_edu.files import check_writable
 from ddim_edu.models import classifiers
 from ddim_edu.nets.classifier import Classifier, ClassifierConfig

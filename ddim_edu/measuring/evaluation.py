@@ -12,7 +12,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,9 @@ import torch
 from torch import Tensor
 
 from ddim_edu import __version__
-from ddim_edu.data.source import load_data
+from ddim_edu.data.pictures import from_uint8, to_uint8
+from ddim_edu.data.registry import load_data, load_data_for
+from ddim_edu.data.source import ImageData
 from ddim_edu.files import sha256_of
 from ddim_edu.measuring.features import (
     INCEPTION,
@@ -30,15 +32,14 @@ from ddim_edu.measuring.features import (
     read_statistics,
     sha256_of_images,
     statistics_of,
-    to_uint8,
 )
 from ddim_edu.measuring.metrics import frechet_distance, kid, precision_recall, reconstruction_error
 from ddim_edu.models.checkpoint import Checkpoint
-from ddim_edu.models.precision import choose, in_precision
 from ddim_edu.processes import gather, process_count, process_index
-from ddim_edu.randomness import Stream, generator_for, image_generators
-from ddim_edu.sampler import ddim_path, invert, sample
-from ddim_edu.schedule import check_eta, make_tau
+from ddim_edu.randomness import Stream, generator_for
+from ddim_edu.sampler import ddim_path, invert
+from ddim_edu.sampling import Sampler, Sampling
+from ddim_edu.schedule import make_tau
 
 FORMAT = 1  # of the results; raise it when an older reader would misread them
 
@@ -52,110 +53,6 @@ PAPER_TABLE1 = {
 }
 # DDIM's Table 2: squared error of the round trip for each dimension, CIFAR-10's test images in [0, 1].
 PAPER_TABLE2 = {10: 0.014, 20: 0.0065, 50: 0.0023, 100: 0.0009, 200: 0.0004, 500: 0.0001, 1000: 0.0001}
-
-Eta = float | Literal["hat"]
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How images are drawn: a part of every protocol.
-
-    Attributes:
-        n: How many.
-        steps: S.
-        eta: 0 is DDIM, 1 DDPM, "hat" DDPM with its larger noise.
-        spacing: As for :func:`ddim_edu.schedule.make_tau`; the default asks the network at level T first.
-        clip: Bound of the predicted image, or None.
-        seed: Image i of a seed is always the same.
-        label: "turn" for the classes 0, 1, ... in turn, "any" for none, or one class.
-
-    Raises:
-        ValueError: If a value is out of range.
-    """
-
-    n: int
-    steps: int
-    eta: Eta = 0.0
-    spacing: str = "trailing"
-    clip: float | None = 1.0
-    seed: int = 0
-    label: int | Literal["turn", "any"] = "turn"
-
-    def __post_init__(self) -> None:
-        for name in ("n", "steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: give at least 1")
-        if self.seed < 0:
-            raise ValueError(f"seed = {self.seed}: give at least 0")
-        if self.eta != "hat":
-            check_eta(self.eta)
-        if self.clip is not None and not self.clip > 0:
-            raise ValueError(f"clip = {self.clip}: give a positive number, or off")
-
-
-class Sampler:
-    """A checkpoint made ready to draw many images: on its device, in bf16 and compiled where that is faster.
-
-    Args:
-        model: The checkpoint, on the device to compute on.
-        batch: Images at a time; halved when the device's memory turns out too small.
-        precision: "float32" or "bf16"; for "auto" see :func:`ddim_edu.models.precision.choose`.
-        compile: Whether to compile the network; None compiles on CUDA.
-    """
-
-    def __init__(
-        self,
-        model: Checkpoint,
-        batch: int,
-        precision: Literal["auto", "float32", "bf16"] = "auto",
-        compile: bool | None = None,
-    ) -> None:
-        if batch < 1:
-            raise ValueError(f"batch = {batch}: give at least 1")
-        self.model, self.batch = model, batch
-        self.device = next(model.model.parameters()).device
-        self.precision = choose(precision, self.device, model.network)
-        # The schedule's numbers on the CPU are read as Python numbers, without waiting for a device at every step.
-        self.compiled = self.device.type == "cuda" if compile is None else compile
-        if self.compiled:
-            model.network.compile()
-
-    def eps_theta(self, labels: Tensor | int | None = None) -> Callable[[Tensor, Tensor], Tensor]:
-        """The network in this precision; labels as for :meth:`ddim_edu.models.checkpoint.Checkpoint.eps_theta`."""
-        return in_precision(self.model.eps_theta(labels), self.precision)
-
-    def images(self, sampling: Sampling, start: int, stop: int) -> Tensor:
-        """Images ``start`` to ``stop - 1`` of a sampling, as they would be saved: ``(stop - start, C, H, W)`` uint8 on
-        the device.
-        """
-        tau = make_tau(self.model.schedule.T, sampling.steps, sampling.spacing)
-        parts = []
-        while start < stop:
-            end = min(start + self.batch, stop)
-            labels = _labels(self.model, sampling.label, start, end, self.device)
-            try:
-                x = sample(
-                    self.eps_theta(labels),
-                    (end - start, *self.model.image_shape),
-                    self.model.schedule,
-                    tau,
-                    eta=sampling.eta,
-                    clip=sampling.clip,
-                    generator=image_generators(sampling.seed, start, end, self.device),
-                    device=self.device,
-                )
-            except torch.OutOfMemoryError:
-                if self.batch == 1:
-                    raise
-                self.batch = (self.batch + 1) // 2
-                continue
-            parts.append(to_uint8(x))
-            start = end
-        return torch.cat(parts)
-
-    def about(self) -> dict[str, Any]:
-        """What a protocol says of the computing."""
-        return {"precision": self.precision, "noise": f"generators on {self.device.type}, one for each image"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,14 +80,10 @@ def reference_images(model: Checkpoint, which: Literal["train", "test"], data_di
     Raises:
         ValueError: If the checkpoint does not say what it was trained on, or the data is not to be had.
     """
-    recipe, net = model.recipe, model.config
-    if "data" not in recipe:
+    name, how = model.recipe.get("data"), {key: model.recipe[key] for key in ("crop", "max_bad") if key in model.recipe}
+    if name is None:
         raise ValueError(f"{model.path} does not say what it was trained on: give the reference as an .npz file")
-    own = recipe["data"] == "digits"
-    form = {} if own else {"size": net.image_size, "channels": net.image_channels}
-    return real_images(
-        recipe["data"], which, data_dir, **form, crop=recipe.get("crop"), max_bad=recipe.get("max_bad", 0.0)
-    )
+    return _part(name, load_data_for(model.config, name, data_dir=data_dir, **how), which)
 
 
 def real_images(
@@ -202,7 +95,7 @@ def real_images(
         data: A data set's name, or a folder of images.
         which: Which part.
         data_dir: Where data sets with a name lie.
-        form: What else :func:`ddim_edu.data.source.load_data` takes: size, channels, crop, max_bad.
+        form: What else :func:`ddim_edu.data.registry.load_data` takes: size, channels, crop, max_bad.
 
     Returns:
         ``(N, C, H, W)`` uint8.
@@ -210,10 +103,13 @@ def real_images(
     Raises:
         ValueError: If the data is not to be had, or this part of it is empty.
     """
-    found = load_data(data, data_dir=data_dir, **form)
+    return _part(data, load_data(data, data_dir=data_dir, **form), which)
+
+
+def _part(name: Path | str, found: ImageData, which: Literal["train", "test"]) -> Tensor:
     images = found.train if which == "train" else found.heldout
     if not len(images):
-        raise ValueError(f"{data} has no images to {which} on")
+        raise ValueError(f"{name} has no images to {which} on")
     return images if found.top == 255 else torch.cat([to_uint8(found.floats(part)) for part in images.split(1000)])
 
 
@@ -265,7 +161,7 @@ def saved_reference(path: Path | str, features: Features) -> Reference:
 def protocol_of(sampler: Sampler, sampling: Sampling, features: Features, reference: Reference) -> dict[str, Any]:
     """All that a comparison depends on, as :func:`measure` writes it into its result."""
     return {
-        "sampling": asdict(sampling),
+        "sampling": sampling.about(),
         **sampler.about(),
         "images": "clipped to [-1, 1], rounded to 8 bits",
         "features": {"name": features.name, "sha256": features.sha256, "size": features.size},
@@ -304,7 +200,7 @@ def measure(
     n, seconds = sampling.n, [0.0]
 
     def make(i: int, j: int) -> Tensor:
-        images = sampler.images(sampling, i, j)
+        images = to_uint8(sampler.draw(sampling, i, j))
         since = time.perf_counter()
         found = _in_batches(features, images, 250)
         seconds[0] += time.perf_counter() - since
@@ -324,7 +220,7 @@ def measure(
         "estimate": n < features.usual_n,
         "result": result,
         "cost": {
-            "network_calls_per_image": sampling.steps,
+            "network_calls_per_image": sampler.calls_per_image(sampling),
             "images_drawn": fresh,
             "seconds": round(drawn, 3),
             "share_of_features": round(seconds[0] / drawn, 3) if fresh else None,
@@ -497,7 +393,7 @@ def reconstruct(
         errors: list[tuple[int, list[float]]] = []
         spans = [(i, min(i + sampler.batch, len(images))) for i in range(0, len(images), sampler.batch)]
         for i, j in spans[process_index() :: process_count()]:
-            x_0 = images[i:j].to(device).float() / 127.5 - 1
+            x_0 = from_uint8(images[i:j].to(device))
             eps_theta = sampler.eps_theta()
             x_T = invert(eps_theta, x_0, model.schedule, tau)
             for step in ddim_path(eps_theta, x_T, model.schedule, tau, clip=clip):
@@ -566,12 +462,6 @@ def versions() -> dict[str, str]:
     with contextlib.suppress(PackageNotFoundError):
         found["torch-fidelity"] = version("torch-fidelity")
     return found
-
-
-def _labels(model: Checkpoint, label: int | str, start: int, stop: int, device: torch.device) -> Tensor | int | None:
-    if label == "any" or not model.config.classes:
-        return None
-    return torch.arange(start, stop, device=device) % model.config.classes if label == "turn" else label
 
 
 def _fill(

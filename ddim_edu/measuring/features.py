@@ -1,8 +1,8 @@
 """What sets of images are compared by: numbers that a fixed network computes from each image (chapter 11).
 
 ``inception`` is the network of FID, through torch-fidelity, with the weights that everybody uses; ``small`` is one of
-the classifiers that come with the package. Both take images as they are saved, in 8 bits: :func:`to_uint8` is the only
-rounding between a sampler and a distance.
+the classifiers that come with the package. Both take images as they are saved, in 8 bits:
+:func:`ddim_edu.data.pictures.to_uint8` is the only rounding between a sampler and a distance.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ddim_edu.data.pictures import from_uint8
 from ddim_edu.files import replacing, sha256_of
 from ddim_edu.models.classifiers import classifier_features, load_classifier
 
@@ -48,11 +49,6 @@ class Features:
     def distance_name(self) -> str:
         """The name of the Frechet distance in these features; only Inception's is FID."""
         return "fid" if self.name == INCEPTION else "classifier_distance"
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Images in [-1, 1] as they are saved: clipped, and rounded to whole numbers from 0 to 255."""
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
 def inception(weights: Path | str, device: torch.device | str = "cpu") -> Features:
@@ -112,7 +108,7 @@ def small(name: str, device: torch.device | str = "cpu") -> Features:
     classifier = load_classifier(name, device)
 
     def compute(images: Tensor) -> Tensor:
-        return classifier_features(images.to(device).float() / 127.5 - 1, classifier)
+        return classifier_features(from_uint8(images.to(device)), classifier)
 
     size = compute(
         torch.zeros(

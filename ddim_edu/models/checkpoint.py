@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ from ddim_edu.forward import EpsTheta, Prediction, said_to_eps
 from ddim_edu.models import foreign
 from ddim_edu.models.weightfile import CheckpointError, fill, fitting_together, read_weights, write_weights
 from ddim_edu.nets.unet import UNet, UNetConfig
+from ddim_edu.precision import Precision
+from ddim_edu.sampling import Sampler, Sampling
 from ddim_edu.schedule import NoiseSchedule
 
 KIND = "unet"
@@ -96,6 +98,29 @@ class Checkpoint:
                 f"{self.path} makes latents of sounds, not pictures; to hear them: python -m ddim_edu.apps sound"
             )
         return self
+
+    def sample(
+        self, n: int = 16, *, batch: int = 256, precision: Precision | Literal["auto"] = "auto", **options: Any
+    ) -> Tensor:
+        """New pictures: ``load("fashion-mnist").sample(16, steps=20, label=3)``.
+
+        Args:
+            n: How many.
+            batch: Pictures in memory at a time.
+            precision: Arithmetic of the network; "auto" as for :func:`ddim_edu.precision.choose`.
+            options: The other fields of :class:`ddim_edu.sampling.Sampling`: steps, eta, spacing, clip, seed, label,
+                scale, solver, as ``python -m ddim_edu.sample`` has them.
+
+        Returns:
+            ``(n, C, H, W)`` float32 in [-1, 1], on the model's device.
+
+        Raises:
+            CheckpointError: If the model makes latents, not pictures.
+            ValueError: If it can't be sampled so.
+        """
+        sampling = Sampling(n, **options)
+        sampling.check_with(self.of_pictures())
+        return Sampler(self, batch, precision, compile=False).draw(sampling).clamp(-1, 1)
 
     def eps_theta(self, labels: Tensor | int | None = None) -> EpsTheta:
         """The model as a function of (x_t, t) alone, as samplers call it.

@@ -9,34 +9,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from ddim_edu.data.registry import known_source
 from ddim_edu.files import sha256_of
 from ddim_edu.models.checkpoint import SHIPPED, Checkpoint
 from ddim_edu.models.foreign import PREDICTIONS
 from ddim_edu.training.recipes import RECIPES, Recipe, recipe_from_dict
 
-# What is known of the data sets with a name: what they are, and their licence.
-DATA = {
-    "digits": (
-        "the 1,797 handwritten digits of 8x8 pixels that come with scikit-learn, from UCI's *Optical Recognition of "
-        "Handwritten Digits* "
-        "(Alpaydin and Kaynak, 1998)",
-        "CC BY 4.0",
-    ),
-    "fashion-mnist": (
-        "Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017), 60,000 pictures of clothes of 28x28 pixels",
-        "MIT",
-    ),
-    "cifar10": (
-        "CIFAR-10 (Krizhevsky, 2009), 50,000 photographs of ten kinds",
-        "none is stated by its authors, who ask to be cited",
-    ),
-    "faces": (
-        "faces drawn from four styles of DiceBear",
-        "open-peeps by Pablo Stanley: CC0 1.0; micah by Micah Lanier, toon-head by Johan Melin and personas by "
-        "Draftbit: CC BY 4.0, so "
-        "whoever shows such faces names them",
-    ),
-}
 LOOP = """\
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
@@ -203,9 +181,9 @@ def _labels(classes: int, label: int | None) -> str:
 
 def _data(recipe: Mapping[str, Any]) -> str:
     name = recipe.get("data")
-    if name in DATA:
-        what, licence = DATA[name]
-        return f"`{name}`: {what}. Licence of the data: {licence}.\n"
+    source = known_source(name)
+    if source.about:
+        return f"`{name}`: {source.about}. Licence of the data: {source.licence}.\n"
     if name is None:
         return "Not recorded in the checkpoint.\n"
     return (

@@ -45,14 +45,17 @@ with warnings.catch_warnings():  # accelerate warns of optional packages that no
 
 from ddim_edu import __version__
 from ddim_edu.adaptive import loss_adaptive
-from ddim_edu.data.source import ImageData, Shuffle, encoded, fair_sample, load_data, mirror, save_grid
+from ddim_edu.data.batches import Shuffle, fair_sample, mirror
+from ddim_edu.data.pictures import save_grid
+from ddim_edu.data.registry import load_data_for
+from ddim_edu.data.source import ImageData, encoded
 from ddim_edu.files import replacing
 from ddim_edu.forward import EpsTheta, as_eps
 from ddim_edu.losses import draw_t, eps_error, gamma_of_prediction, loss_gamma, min_snr_gamma, weight_at
 from ddim_edu.models import checkpoint
 from ddim_edu.models.autoencoders import load_autoencoder
-from ddim_edu.models.precision import Precision, choose, gradient_seconds, is_large
 from ddim_edu.nets.unet import UNet
+from ddim_edu.precision import Precision, choose, gradient_seconds, is_large
 from ddim_edu.randomness import Stream, generator_for
 from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau
@@ -172,13 +175,8 @@ class Trainer:
             net = recipe.unet
             first = None if recipe.autoencoder is None else load_autoencoder(recipe.autoencoder, device)
             like = net if first is None else first.model.config
-            self.data = data or load_data(
-                recipe.data,
-                data_dir=data_dir,
-                size=like.image_size if recipe.data != "digits" else None,
-                channels=like.image_channels if recipe.data != "digits" else None,
-                crop=recipe.crop,
-                max_bad=recipe.max_bad,
+            self.data = data or load_data_for(
+                like, recipe.data, data_dir=data_dir, crop=recipe.crop, max_bad=recipe.max_bad
             ).to(device)
             if first is not None:
                 self.data = encoded(self.data, first)

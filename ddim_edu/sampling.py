@@ -1,0 +1,292 @@
+"""Asking a model for samples: one set of options, one place that draws them, and the names of solvers.
+
+Sample i of a seed is a function of (seed, i) alone: its noise comes from a generator of its own on the CPU, so that
+neither the batch, nor the number of processes, nor the device changes which picture it is.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from ddim_edu.forward import EpsTheta, unmix_eps, unmix_x0
+from ddim_edu.guidance import guided
+from ddim_edu.nets.unet import UNet, UNetConfig
+from ddim_edu.plugins import named
+from ddim_edu.precision import Precision, choose, in_precision
+from ddim_edu.processes import gather, process_count, process_index, progress
+from ddim_edu.randomness import draw, image_generators
+from ddim_edu.ranges import Checked, Clip, Eta, NotNegative, Positive
+from ddim_edu.sampler import ddim_path
+from ddim_edu.schedule import NoiseSchedule, Spacing, make_tau
+from ddim_edu.solvers import dpm_solver_2m, heun
+
+Solver = Callable[..., Tensor]
+"""``solver(eps_theta, x_T, schedule, tau) -> x_0``: from ``x_T (B, ...)`` at level ``tau[-1]`` down to the data.
+
+One that adds noise on the way also has parameters ``eta`` and ``generator``; one that clips the predicted data itself
+has ``clip`` (a number or None). For all others the clipping is done around ``eps_theta``.
+"""
+
+
+def ddim(
+    eps_theta: EpsTheta, x_T: Tensor, schedule: NoiseSchedule, tau: Tensor, *, eta: float | str, generator, clip
+) -> Tensor:
+    """The end of :func:`ddim_edu.sampler.ddim_path`; arguments and errors are its."""
+    for step in ddim_path(eps_theta, x_T, schedule, tau, eta=eta, generator=generator, clip=clip):
+        x = step.x_s
+    return x
+
+
+SOLVERS: dict[str, Solver] = {
+    "ddim": ddim,
+    "heun": heun,
+    "heun-reuse": partial(heun, reuse=True),
+    "dpm-solver-2m": dpm_solver_2m,
+}
+"""The solvers that have a short name. Others: :func:`solver_named`."""
+
+
+def solver_named(name: str) -> Solver:
+    """The solver of :data:`SOLVERS`, of the entry points ``ddim_edu.solvers``, or of ``file:function``.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    return named(name, SOLVERS, "solver", "ddim_edu.solvers")
+
+
+class Model(Protocol):
+    """What samples are drawn from; :class:`ddim_edu.models.checkpoint.Checkpoint` is one."""
+
+    @property
+    def network(self) -> UNet: ...
+    @property
+    def config(self) -> UNetConfig: ...
+    @property
+    def schedule(self) -> NoiseSchedule: ...
+    @property
+    def recipe(self) -> Mapping[str, Any]: ...
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
+    def eps_theta(self, labels: Tensor | int | None = None) -> EpsTheta: ...
+
+
+@dataclass(frozen=True)
+class Sampling(Checked):
+    """Which samples: all that decides what they are, and nothing else.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    remedies: ClassVar = {"clip": "such as 1, or off"}
+
+    # How many images.
+    n: Positive = 64
+    # Number of sampling steps S, from 1 to the model's T.
+    steps: Positive = 20
+    # 0 is DDIM (deterministic), 1 is DDPM, "hat" is DDPM with its larger noise.
+    eta: Eta = 0.0
+    # Which of the T levels the steps visit. The default asks the network at level T first, whose noise is what sampling
+    # starts from; leading is the official code's, and starts below T.
+    spacing: Spacing = "trailing"
+    # Keep the predicted image within [-clip, clip] at every step; "off" lets it go where it goes. Where the first step
+    # leaves from nearly pure noise (cosine schedule, spacings that start at T), samples need it; elsewhere it changes
+    # little.
+    clip: Clip = 1.0
+    # Image i of a seed is the same image whatever the number of images, the batch and the device are.
+    seed: NotNegative = 0
+    # For models that know classes: the class to draw, or "turn" for each in turn, or "any" to leave it open.
+    label: int | Literal["turn", "any"] = "turn"
+    # Classifier-free guidance: 1 draws the class as trained, more presses towards it, 0 is any class. Other than 0 and
+    # 1 it calls the network twice.
+    scale: float = 1.0
+    # What walks the levels: ddim, heun, heun-reuse, dpm-solver-2m; or file:function, your own.
+    solver: str = "ddim"
+
+    @property
+    def bound(self) -> float | None:
+        """``clip`` as samplers take it: None for none."""
+        return None if self.clip == "off" else self.clip
+
+    def about(self) -> dict[str, Any]:
+        """What a protocol says of the sampling. The two youngest fields stand there only where they are not as ever, so
+        that results without them compare.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(Sampling)} | {"clip": self.bound}
+        young = {field.name: field.default for field in fields(Sampling) if field.name in ("scale", "solver")}
+        return {name: value for name, value in values.items() if name not in young or value != young[name]}
+
+    def check_with(self, model: Model) -> None:
+        """A check, before any work, that a model can be sampled so.
+
+        Raises:
+            ValueError: In one line, if it can't.
+        """
+        check_label(model, self.label)
+        guided(model.eps_theta(), model.eps_theta(), self.scale)  # checks the scale
+        if self.scale != 1:
+            if not model.config.classes or self.label == "any":
+                raise ValueError(f"scale = {self.scale:g}: guidance is towards a class, and there is none")
+            if model.recipe.get("label_dropout") == 0:
+                raise ValueError(
+                    f"scale = {self.scale:g}: the model was trained with --label-dropout 0, and guidance "
+                    "needs what it predicts for any class"
+                )
+        takes = _parameters(solver_named(self.solver))
+        if len(takes) < 4:
+            raise ValueError(f"solver {self.solver} takes ({', '.join(takes)}): give (eps_theta, x_T, schedule, tau)")
+        if self.eta != 0 and "eta" not in takes:
+            raise ValueError(f"eta = {self.eta}: solver {self.solver} adds no noise, give 0")
+        tau = make_tau(model.schedule.T, self.steps, self.spacing)
+        ddim_path(model.eps_theta(), torch.empty(0), model.schedule, tau, eta=self.eta)  # eta fits; takes no step
+
+
+def check_label(model: Model, label: int | str) -> None:
+    """A check that a label is one that the model knows, or ``turn`` or ``any``.
+
+    Raises:
+        ValueError: If it isn't.
+    """
+    if isinstance(label, str) and label not in ("turn", "any"):
+        raise ValueError(f"label = {label!r}: give a class, turn or any")
+    if not isinstance(label, str) and not 0 <= label < model.config.classes:
+        known = f"labels 0..{model.config.classes - 1}" if model.config.classes else "no classes"
+        raise ValueError(f"label = {label}: the model knows {known}")
+
+
+class Sampler:
+    """A model made ready to draw many samples: on its device, in bf16 and compiled where that is faster.
+
+    Args:
+        model: The model, on the device to compute on.
+        batch: Images at a time; halved when the device's memory turns out too small.
+        precision: "float32" or "bf16"; for "auto" see :func:`ddim_edu.precision.choose`.
+        compile: Whether to compile the network; None compiles on CUDA.
+
+    Raises:
+        ValueError: If the batch is not positive, or the device can't compute in this precision.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        batch: int = 256,
+        precision: Precision | Literal["auto"] = "auto",
+        compile: bool | None = None,
+    ) -> None:
+        if batch < 1:
+            raise ValueError(f"batch = {batch}: give at least 1")
+        self.model, self.batch = model, batch
+        self.device = next(model.network.parameters()).device
+        self.precision = choose(precision, self.device, model.network)
+        self.compiled = self.device.type == "cuda" if compile is None else compile
+        if self.compiled:
+            model.network.compile()
+        self._calls = 0  # of the network, for one image each: a batch of 8 counts 8
+        self._cost: dict[Sampling, tuple[int, int]] = {}  # calls, and images that they made
+
+    def eps_theta(self, labels: Tensor | int | None = None, scale: float = 1.0) -> EpsTheta:
+        """The network in this precision, with guidance; labels as for :class:`Model`, where None is any class."""
+        return guided(self._counted(labels), self._counted(None), 1.0 if labels is None else scale)
+
+    def draw(self, sampling: Sampling, start: int = 0, stop: int | None = None) -> Tensor:
+        """Samples ``start`` to ``stop - 1`` of a sampling; by default all.
+
+        Returns:
+            ``(stop - start, C, H, W)`` float32 on the device, within [-1, 1] where the clipping keeps them there.
+
+        Raises:
+            ValueError: If the solver makes no such thing.
+            torch.OutOfMemoryError: If there is no memory even for one.
+        """
+        parts, stop = [], sampling.n if stop is None else stop
+        while start < stop:
+            end, before = min(start + self.batch, stop), self._calls
+            try:
+                parts.append(self._batch(sampling, start, end))
+            except torch.OutOfMemoryError:
+                if self.batch == 1:
+                    raise
+                self.batch = (self.batch + 1) // 2
+                continue
+            calls, images = self._cost.get(sampling, (0, 0))
+            self._cost[sampling] = calls + self._calls - before, images + end - start
+            start = end
+        return torch.cat(parts)
+
+    def draw_together(self, sampling: Sampling) -> Tensor:
+        """All samples, under a progress bar; of several processes, each draws its share.
+
+        Returns:
+            ``(n, C, H, W)`` on the CPU, the same in every process.
+        """
+        parts, spans = [], [(i, min(i + self.batch, sampling.n)) for i in range(0, sampling.n, self.batch)]
+        with progress(sampling.n, "image") as bar:
+            for start, stop in spans[process_index() :: process_count()]:
+                parts.append((start, self.draw(sampling, start, stop).cpu()))
+                bar.update((stop - start) * process_count())
+        return torch.cat([images for _, images in sorted(gather(parts, self.device), key=lambda part: part[0])])
+
+    def calls_per_image(self, sampling: Sampling) -> float | None:
+        """How often the network was asked about each image of a sampling that this process drew, on average: counted,
+        not computed. None if it drew none.
+        """
+        calls, images = self._cost.get(sampling, (0, 0))
+        return None if not images else calls / images if calls % images else calls // images
+
+    def about(self) -> dict[str, Any]:
+        """What a protocol says of the computing."""
+        return {"precision": self.precision, "noise": "generators on cpu, one for each image"}
+
+    def _counted(self, labels: Tensor | int | None) -> EpsTheta:
+        eps_theta = in_precision(self.model.eps_theta(labels), self.precision)
+
+        def count(x_t: Tensor, t: Tensor) -> Tensor:
+            self._calls += len(x_t)
+            return eps_theta(x_t, t)
+
+        return count
+
+    @torch.no_grad()
+    def _batch(self, sampling: Sampling, start: int, stop: int) -> Tensor:
+        model, solver, clip = self.model, solver_named(sampling.solver), sampling.bound
+        generators = image_generators(sampling.seed, start, stop)
+        given = {"eta": sampling.eta, "generator": generators, "clip": clip}
+        given = {name: value for name, value in given.items() if name in _parameters(solver)}
+        labels = None if sampling.label == "any" or not model.config.classes else sampling.label
+        if labels == "turn":
+            labels = torch.arange(start, stop, device=self.device) % model.config.classes
+        eps_theta = self.eps_theta(labels, sampling.scale)
+        if clip is not None and "clip" not in given:
+            eps_theta = clipped(eps_theta, clip, model.schedule)
+        tau = make_tau(model.schedule.T, sampling.steps, sampling.spacing)
+        x_T = draw(torch.empty(stop - start, *model.image_shape, device=self.device), generators)
+        x_0 = solver(eps_theta, x_T, model.schedule, tau, **given)
+        if not isinstance(x_0, Tensor) or x_0.shape != x_T.shape:
+            made = tuple(x_0.shape) if isinstance(x_0, Tensor) else type(x_0).__name__
+            raise ValueError(f"solver {sampling.solver} returned {made} for x_T of shape {tuple(x_T.shape)}")
+        return x_0
+
+
+def clipped(eps_theta: EpsTheta, clip: float, schedule: NoiseSchedule) -> EpsTheta:
+    """A noise predictor whose predicted data stays within [-clip, clip], for solvers that don't clip: but for rounding,
+    what ``clip`` does in :func:`ddim_edu.sampler.ddim_path`.
+    """
+
+    def eps(x_t: Tensor, t: Tensor) -> Tensor:
+        abar = schedule.abar(t)
+        return unmix_eps(x_t, unmix_x0(x_t, eps_theta(x_t, t), abar).clamp(-clip, clip), abar)
+
+    return eps
+
+
+def _parameters(solver: Solver) -> list[str]:
+    return list(inspect.signature(solver).parameters)
