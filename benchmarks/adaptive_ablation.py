@@ -29,8 +29,7 @@ from ddim_edu.files import replacing
 from ddim_edu.losses import eps_error
 from ddim_edu.measuring.metrics import classifier_features, frechet_distance, kid, mean_and_cov, sharpness
 from ddim_edu.measuring.statistics import holm, paired, summary
-from ddim_edu.models.checkpoint import Checkpoint, load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.models import Checkpoint, load, load_classifier
 from ddim_edu.randomness import generator_for, image_generators
 from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau

@@ -33,7 +33,7 @@ from ddim_edu.adaptive import complexity
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta, unmix_x0
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.randomness import generator_for
 from ddim_edu.sampler import ddim_path, ddim_step
 from ddim_edu.schedule import SPACINGS, NoiseSchedule, make_tau
@@ -141,7 +141,7 @@ def even_in_bend(p: Problem, x: Tensor, S: int) -> list[int]:
     """Levels between which DDIM's local error, in units of x, is the same on average over the starts x: (step)^2 times
     the bend.
     """
-    states = [(p.start, x), *heun_path(p.eps_theta, x, p.schedule, fine_tau(p, 60), reuse=True)][:-1]
+    states = [(step.t, step.x_t) for step in heun_path(p.eps_theta, x, p.schedule, fine_tau(p, 60), reuse=True)]
     levels = [t for t, _ in states][::-1]
     eps = [p.eps_theta(x_t, torch.full((len(x_t),), t)).double() for t, x_t in states][::-1]
     nu, abar = p.schedule.nsr[levels], p.schedule.alpha_bar[levels]
@@ -291,7 +291,8 @@ def complexity_and_error(p: Problem, x: Tensor, S: int) -> dict:
     """
     tau = p.spaced(S, "trailing").tolist()
     fine = torch.tensor(sorted({*fine_tau(p, p.fine).tolist(), *tau}))
-    states = {p.start: x} | {s: x_s for s, x_s in heun_path(p.eps_theta, x, p.schedule, fine, reuse=True) if s in tau}
+    path = heun_path(p.eps_theta, x, p.schedule, fine, reuse=True)
+    states = {p.start: x} | {step.s: step.x_s for step in path if step.s in tau}
     abar, nu = p.schedule.alpha_bar.tolist(), p.schedule.nsr
     names = (
         "complexity of x_t",

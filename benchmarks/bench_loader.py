@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from ddim_edu.data.batches import mirror
-from ddim_edu.models.checkpoint import pick_device
+from ddim_edu.processes import pick_device
 from ddim_edu.training.recipes import RECIPES
 from ddim_edu.training.trainer import Trainer
 

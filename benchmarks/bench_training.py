@@ -36,10 +36,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ddim_edu.losses import draw_t, loss_simple
-from ddim_edu.models.checkpoint import pick_device
 from ddim_edu.models.convert import to_diffusers
 from ddim_edu.nets.unet import UNet
 from ddim_edu.precision import choose, has_bf16_units
+from ddim_edu.processes import pick_device
 from ddim_edu.sampler import ddim_step
 from ddim_edu.training.recipes import RECIPES, Recipe
 from ddim_edu.training.trainer import ema_update

@@ -16,9 +16,8 @@ import torch
 
 from ddim_edu.data.pictures import from_uint8, to_uint8
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.measuring.evaluation import model_about
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.measuring.result import model_about
+from ddim_edu.models import load, load_classifier
 from ddim_edu.sampling import Sampler, Sampling
 
 NAME = "fashion-mnist"

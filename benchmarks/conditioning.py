@@ -40,18 +40,16 @@ import torch
 from torch import Tensor
 
 from ddim_edu.apps.edit import renoise, translate
-from ddim_edu.apps.interpolate import decode
 from ddim_edu.data.pictures import from_uint8, to_uint8
 from ddim_edu.data.registry import load_data
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
 from ddim_edu.guidance import guided
-from ddim_edu.measuring.evaluation import model_about, versions
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, precision_recall, reconstruction_error
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.measuring.result import model_about, versions
+from ddim_edu.models import load, load_classifier
 from ddim_edu.randomness import draw, generator_for, image_generators
-from ddim_edu.sampler import invert
+from ddim_edu.sampler import decode, invert
 from ddim_edu.schedule import make_tau
 
 GROUPS = 10  # of the jackknife

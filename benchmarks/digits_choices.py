@@ -25,8 +25,7 @@ from ddim_edu import __version__
 from ddim_edu.data.pictures import from_uint8, to_uint8
 from ddim_edu.files import replacing
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.models import load, load_classifier
 from ddim_edu.sampling import Sampler, Sampling
 from ddim_edu.training.recipes import RECIPES
 from ddim_edu.training.trainer import Trainer

@@ -21,8 +21,8 @@ from ddim_edu.data.registry import load_data
 from ddim_edu.data.source import ImageData
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.losses import eps_error, gamma_of_prediction, weight_at
-from ddim_edu.measuring.evaluation import model_about
-from ddim_edu.models.checkpoint import Checkpoint, load
+from ddim_edu.measuring.result import model_about
+from ddim_edu.models import Checkpoint, load
 from ddim_edu.randomness import generator_for
 from ddim_edu.training.trainer import _STREAM_HELDOUT, HELDOUT_DRAWS, HELDOUT_MOST
 

@@ -41,17 +41,16 @@ import torch
 from torch import Tensor
 
 import ddim_edu
-from ddim_edu.apps.interpolate import angle, decode, direction, lerp, move, slerp
+from ddim_edu.apps.interpolate import angle, direction, lerp, move, slerp
 from ddim_edu.data.registry import load_data
 from ddim_edu.data.source import ImageData
 from ddim_edu.exact import Gaussian
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, sharpness
 from ddim_edu.measuring.statistics import paired, summary
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import classifier_features, load_classifier
+from ddim_edu.models import classifier_features, load, load_classifier
 from ddim_edu.randomness import generator_for
-from ddim_edu.sampler import ddim_step, invert
+from ddim_edu.sampler import ddim_step, decode, invert
 from ddim_edu.schedule import make_tau
 
 SEED = 12

@@ -35,11 +35,10 @@ import ddim_edu
 from ddim_edu.apps.operators import AveragePool, Grey, Mask, Operator
 from ddim_edu.apps.restore import replace_known, restore
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.measuring.evaluation import reference_images
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, psnr, reconstruction_error, sharpness, ssim
+from ddim_edu.measuring.reference import reference_images
 from ddim_edu.measuring.statistics import holm, paired, summary
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import classifier_features
+from ddim_edu.models import classifier_features, load
 from ddim_edu.randomness import generator_for
 from ddim_edu.schedule import make_tau
 

@@ -33,10 +33,9 @@ from ddim_edu.data.pictures import save_grid
 from ddim_edu.data.registry import load_data
 from ddim_edu.data.source import ImageData
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.measuring.evaluation import versions
 from ddim_edu.measuring.features import inception
-from ddim_edu.models import checkpoint
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.measuring.result import versions
+from ddim_edu.models import checkpoint, load_classifier
 from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.schedule import NoiseSchedule
 from ddim_edu.training.recipes import Recipe, recipe_to_dict

@@ -38,7 +38,7 @@ from ddim_edu.data.spectrograms import (
     to_sound,
 )
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.randomness import generator_for
 
 SEED = 0

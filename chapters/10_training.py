@@ -28,7 +28,7 @@ import torch
 
 from ddim_edu.data.named import digits
 from ddim_edu.losses import draw_t, loss_simple
-from ddim_edu.models.checkpoint import load, training_log
+from ddim_edu.models import load, training_log
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.plotting import COLOURS, figure
 from ddim_edu.randomness import draw, generator_for
@@ -983,8 +983,8 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # import torch
 # from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample
-# from ddim_edu.models.checkpoint import load
 # from ddim_edu.data.named import digits
+# from ddim_edu.models import load
 # from ddim_edu.losses import draw_t
 # from ddim_edu.randomness import draw
 #

@@ -25,7 +25,7 @@ from IPython.display import Audio, Markdown, display
 from ddim_edu.commands.sound import Voices, listen
 from ddim_edu.data import spectrograms as audio
 from ddim_edu.data.recordings import find_recording
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.plotting import COLOURS, figure
 from ddim_edu.randomness import draw, generator_for
 from ddim_edu.sampler import invert, sample
@@ -301,7 +301,7 @@ assert (error < 2 * unit * row["rmse"]["mean"] + 2).all()
 # %% [markdown]
 # ## Who judges
 #
-# An error in decibels doesn't say whether a word is still that word. Two small classifiers do ({py:mod}`ddim_edu.models.classifiers`), one trained to tell the ten words, one the six speakers, on real training recordings. A measuring device must be tested first. The rows of this table are about the 300 held-out recordings, or every third of them; brackets are 95% intervals for a share (Wilson's).
+# An error in decibels doesn't say whether a word is still that word. Two small classifiers do ({py:mod}`ddim_edu.models.small`), one trained to tell the ten words, one the six speakers, on real training recordings. A measuring device must be tested first. The rows of this table are about the 300 held-out recordings, or every third of them; brackets are 95% intervals for a share (Wilson's).
 
 # %%
 def told(judged):

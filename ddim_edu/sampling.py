@@ -66,16 +66,27 @@ class Model(Protocol):
     """What samples are drawn from; :class:`ddim_edu.models.checkpoint.Checkpoint` is one."""
 
     @property
-    def network(self) -> UNet: ...
+    def network(self) -> UNet:
+        """What computes, whatever it says."""
+
     @property
-    def config(self) -> UNetConfig: ...
+    def config(self) -> UNetConfig:
+        """The network's configuration: its classes count here."""
+
     @property
-    def schedule(self) -> NoiseSchedule: ...
+    def schedule(self) -> NoiseSchedule:
+        """The schedule it was trained with."""
+
     @property
-    def recipe(self) -> Mapping[str, Any]: ...
+    def recipe(self) -> Mapping[str, Any]:
+        """The recipe it was trained with, or as much as is known."""
+
     @property
-    def image_shape(self) -> tuple[int, int, int]: ...
-    def eps_theta(self, labels: Tensor | int | None = None) -> EpsTheta: ...
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of a sample."""
+
+    def eps_theta(self, labels: Tensor | int | None = None) -> EpsTheta:
+        """Its noise predictor for ``(B,)`` labels, or one label for all; None is any class."""
 
 
 @dataclass(frozen=True)

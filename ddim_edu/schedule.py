@@ -71,7 +71,8 @@ class NoiseSchedule:
         if lost.any():
             t = int(lost.nonzero()[0, 0]) + 1
             raise ValueError(
-                f"alpha_bar_{t} = {schedule.alpha_bar[t]:g}: in float64, alpha_bar must fall at every level and stay above 0"
+                f"alpha_bar_{t} = {schedule.alpha_bar[t]:g}: in float64, alpha_bar must fall at every level and stay "
+                "above 0"
             )
         return schedule
 

@@ -16,8 +16,7 @@ from ddim_edu.data.named import digits
 from ddim_edu.data.pictures import save_grid
 from ddim_edu.guidance import guided
 from ddim_edu.measuring.metrics import psnr
-from ddim_edu.models.checkpoint import load, save
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.models import load, load_classifier, save
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.randomness import image_generators
 from ddim_edu.schedule import NoiseSchedule, make_tau

@@ -19,8 +19,8 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ddim_edu.commands import sample, train
 from ddim_edu.files import alone
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.checkpoint import save as save_model
+from ddim_edu.models import load
+from ddim_edu.models import save as save_model
 from ddim_edu.nets.unet import UNet
 from ddim_edu.sampling import Sampler
 from ddim_edu.schedule import SPACINGS

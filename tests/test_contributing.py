@@ -34,7 +34,8 @@ def test_the_files_that_are_named_are_there(page):
     missing = [
         name
         for name in sorted(named - mine)
-        if "NN_" not in name and "_NN" not in name
+        if "NN_" not in name
+        and "_NN" not in name
         and not any((folder / name).exists() for folder in (ROOT, ROOT / "ddim_edu", ROOT / "book"))
     ]
     assert not missing

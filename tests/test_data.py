@@ -10,6 +10,7 @@ import time
 import warnings
 import zipfile
 from collections import Counter
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from urllib.error import URLError
 
@@ -19,6 +20,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as TF
 
+from ddim_edu import plugins
 from ddim_edu.commands import train
 from ddim_edu.data import cache as cache_module
 from ddim_edu.data import decoding, layout
@@ -32,9 +34,8 @@ from ddim_edu.data.pictures import check_picture, save_grid
 from ddim_edu.data.registry import known_source, load_data, load_data_for, source_of
 from ddim_edu.data.source import Source
 from ddim_edu.files import alone, check_writable, replacing
-from ddim_edu.measuring.evaluation import reference_images
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.measuring.reference import reference_images
+from ddim_edu.models import load, load_classifier
 from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.randomness import generator_for
 
@@ -1021,6 +1022,14 @@ def test_a_source_outside_of_the_package(own_file, tmp_path, capsys):
     for asked in ({"size": 16}, {"channels": 3}, {"crop": "celeba"}):
         with pytest.raises(ValueError, match="my_stripes:Stripes"):
             load_data("my_stripes:Stripes", **asked)
+
+
+def test_an_installed_package_gives_a_source_a_name(own_file, monkeypatch):
+    point = EntryPoint("stripes", "my_stripes:Stripes", "ddim_edu.data")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point] if group == point.group else [])
+    assert load_data("stripes").classes == ("across", "down")
+    with pytest.raises(ValueError, match="no data set or folder 'strips' .known: digits, .*, stripes"):
+        load_data("strips")
 
 
 def test_a_source_that_does_not_keep_its_promise(own_file, monkeypatch):

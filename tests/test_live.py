@@ -23,8 +23,7 @@ import torch
 
 from ddim_edu.apps.interpolate import angle, slerp
 from ddim_edu.guidance import guided
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.models import load, load_classifier
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path, invert
 from ddim_edu.schedule import SPACINGS, make_tau

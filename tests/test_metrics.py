@@ -23,7 +23,7 @@ from ddim_edu.measuring.metrics import (
     sharpness,
     ssim,
 )
-from ddim_edu.models.classifiers import classifier_features, load_classifier
+from ddim_edu.models import classifier_features, load_classifier
 
 
 def seeded(seed=0):

@@ -13,7 +13,7 @@ from ddim_edu.commands import train as train_command
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.forward import as_eps, eps_to_v, mix, q_sample, said_to_eps, unmix_x0, v_to_eps
 from ddim_edu.losses import gamma_of_prediction, loss_gamma, loss_simple, min_snr_gamma
-from ddim_edu.models.checkpoint import CheckpointError, load, save
+from ddim_edu.models import CheckpointError, load, save
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.sampler import ddim_path, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau

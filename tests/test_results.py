@@ -23,16 +23,13 @@ import torch
 
 from ddim_edu.data.pictures import to_uint8
 from ddim_edu.data.registry import load_data
-from ddim_edu.measuring.evaluation import (
-    model_about,
-    protocol_of,
-    real_images,
-    reconstruct,
-    reference_of,
-)
-from ddim_edu.measuring.features import sha256_of_images, small
+from ddim_edu.measuring.features import small
+from ddim_edu.measuring.fid import protocol_of
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov
-from ddim_edu.models.checkpoint import load
+from ddim_edu.measuring.reconstruction import reconstruct
+from ddim_edu.measuring.reference import real_images, reference_of, sha256_of_images
+from ddim_edu.measuring.result import model_about
+from ddim_edu.models import load
 from ddim_edu.sampling import Sampler, Sampling
 
 ROOT = Path(__file__).parent.parent
@@ -111,7 +108,7 @@ def test_a_cell_of_table1_digits(tmp_path):
     row = cell(table, spacing=asked.spacing, steps=asked.steps, eta=asked.eta, seed=asked.seed)
     sampler = Sampler(load("digits"), batch=250)
     reference = reference_of(real_images("digits", "train"), "digits train", features, tmp_path)
-    protocol = protocol_of(sampler, asked, features, reference)
+    protocol = protocol_of({"sampling": asked.about(), **sampler.about()}, features, reference)
     for key in ("precision", "noise", "features", "reference"):
         assert protocol[key] == table["protocol"][key]
     for key in ("n", "clip", "label"):

@@ -8,7 +8,7 @@ import torch
 
 from ddim_edu import sampling
 from ddim_edu.commands import sample as command
-from ddim_edu.models.checkpoint import CheckpointError, load, save
+from ddim_edu.models import CheckpointError, load, save
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.plugins import named
 from ddim_edu.randomness import draw, image_generators

@@ -15,23 +15,20 @@ from ddim_edu.apps.edit import translate
 from ddim_edu.commands import apply as command
 from ddim_edu.commands import evaluate, sample, sound, train_autoencoder
 from ddim_edu.commands.sound import Voices, listen
-from ddim_edu.commands.train_classifier import RECIPES as CLASSIFIERS
-from ddim_edu.commands.train_classifier import by_part
 from ddim_edu.data.batches import shifted
 from ddim_edu.data.recordings import SHIPPED, find_recording, read_sounds, split_classes
 from ddim_edu.data.registry import load_data
 from ddim_edu.data.source import LatentData, encoded
 from ddim_edu.data.spectrograms import FRAMES, LENGTH, log_mel, pad_or_trim, read_wav
-from ddim_edu.models import autoencoders, classifiers
-from ddim_edu.models.autoencoders import load_autoencoder, save_autoencoder
-from ddim_edu.models.checkpoint import load, save
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.models import load, load_autoencoder, load_classifier, save, save_autoencoder, small
+from ddim_edu.models.weights import SHIPPED as WEIGHTS
 from ddim_edu.nets.autoencoder import Autoencoder, AutoencoderConfig
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.randomness import generator_for
 from ddim_edu.sampler import sample as draw
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.training.recipes import RECIPES
+from ddim_edu.training.small import CLASSIFIERS, AutoencoderRecipe, by_part, train
 from ddim_edu.training.trainer import Trainer
 
 CONFIG = AutoencoderConfig(image_size=64, image_channels=1, channels=(8, 8, 8), latent_channels=2, noise=0.1)
@@ -196,8 +193,8 @@ def test_shapes_and_their_errors():
 def test_latents_of_the_training_set_are_normalised(recordings):
     """Equations: eq:unit-latents"""
     data = load_data(recordings)
-    recipe = train_autoencoder.AutoencoderRecipe("made up", epochs=2, batch=6, channels=(8, 8, 8), latent_channels=2)
-    net = train_autoencoder.train_autoencoder(recipe, data)
+    recipe = AutoencoderRecipe("made up", epochs=2, batch=6, channels=(8, 8, 8), latent_channels=2)
+    net = train(recipe, data)
     assert not net.training
     with torch.no_grad():
         raw, z = (f(data.floats(data.train)) for f in (net.encoder, net.encode))
@@ -205,15 +202,15 @@ def test_latents_of_the_training_set_are_normalised(recordings):
         own = raw[:, channel].double()
         by_hand = (own - own.mean()) / (own.var() + 1e-5).sqrt()
         torch.testing.assert_close(z[:, channel].double(), by_hand, atol=1e-4, rtol=1e-4)
-    again = train_autoencoder.train_autoencoder(recipe, data)
+    again = train(recipe, data)
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values()))
 
 
 def test_training_lowers_the_error(recordings):
     data = load_data(recordings)
-    recipe = train_autoencoder.AutoencoderRecipe("made up", epochs=20, batch=6, channels=(8, 8, 8), latent_channels=2)
-    short, long = (train_autoencoder.train_autoencoder(dataclasses.replace(recipe, epochs=e), data) for e in (1, 20))
-    errors = [train_autoencoder.held_out_error(net, data) for net in (short, long)]
+    recipe = AutoencoderRecipe("made up", epochs=20, batch=6, channels=(8, 8, 8), latent_channels=2)
+    short, long = (train(dataclasses.replace(recipe, epochs=e), data) for e in (1, 20))
+    errors = [recipe.score(net, data) for net in (short, long)]
     assert errors[1] < 0.8 * errors[0], errors
 
 
@@ -274,7 +271,7 @@ def test_shipped_autoencoder_is_good():
     error = (shipped.decode(latents) - pictures).square().mean().sqrt().item()
     assert error < 1.5 * shipped.error < 0.3
     assert 0.5 < latents.std() < 2
-    sizes = [p.stat().st_size for p in autoencoders.SHIPPED.parent.rglob("spoken-*.safetensors")]
+    sizes = [p.stat().st_size for p in WEIGHTS.rglob("spoken-*.safetensors")]
     assert len(sizes) == 4 and sum(sizes) < 5_000_000
 
 
@@ -460,7 +457,7 @@ def test_the_shipped_model_says_what_it_is_told(tmp_path, capsys):
     for name in ("spoken-word", "spoken-speaker"):
         file = load_classifier(name)
         assert {**file.training, "channels": tuple(file.training["channels"])} == vars(CLASSIFIERS[name])
-        assert file.accuracy > 0.9 and f"{file.accuracy:.2%} of" in " ".join(classifiers.__doc__.split())
+        assert file.accuracy > 0.9 and f"{file.accuracy:.2%} of" in " ".join(small.__doc__.split())
     out = tmp_path / "a.wav"
     assert command.main(["sound", "--input", "3_nicolas_0", "--word", "8", "--steps", "5", "--out", str(out)]) == 0
     assert "3 nicolas -> 8 nicolas" in capsys.readouterr().out and out.is_file()

@@ -12,8 +12,7 @@ import torch
 from ddim_edu import precision
 from ddim_edu.data.batches import fair_sample
 from ddim_edu.losses import loss_gamma
-from ddim_edu.models import checkpoint
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import checkpoint, load
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.training import trainer as trainer_module
 from ddim_edu.training.recipes import RECIPES

@@ -238,7 +238,7 @@ def test_whole_trajectories(asked, answers):
         path = ddim_path(mix.eps, x, schedule, tau, eta=question["eta"], generator=torch.Generator().manual_seed(S))
         ours = torch.stack([x] + [step.x_s for step in path], 1)
         np.testing.assert_allclose(walked, ours, **CLOSE)
-        ours = torch.stack([x] + [x_s for _, x_s in heun_path(mix.eps, x, schedule, tau)], 1)
+        ours = torch.stack([x] + [step.x_s for step in heun_path(mix.eps, x, schedule, tau)], 1)
         np.testing.assert_allclose(by_heun, ours, **CLOSE)
 
 

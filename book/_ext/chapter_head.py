@@ -21,6 +21,7 @@ BESIDE = (
     "losses",
     "adaptive",
     "solvers",
+    "guidance",
     "nets",
     "models",
     "data",

@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddim_edu.apps.edit import first_steps, renoise, translate
-from ddim_edu.apps.interpolate import decode, lerp, slerp, square, triangle
+from ddim_edu.apps.interpolate import lerp, slerp, square, triangle
 from ddim_edu.apps.operators import AveragePool, Grey, Mask, Operator
 from ddim_edu.apps.restore import replace_known, restore
 from ddim_edu.commands import sound
@@ -32,11 +32,12 @@ from ddim_edu.data.pictures import check_picture, from_uint8, save_grid, to_uint
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
 from ddim_edu.guidance import guided
-from ddim_edu.measuring.evaluation import reference_images
 from ddim_edu.measuring.metrics import psnr, reconstruction_error
-from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
+from ddim_edu.measuring.reference import reference_images
+from ddim_edu.models import Checkpoint, load
+from ddim_edu.processes import pick_device
 from ddim_edu.randomness import Stream, draw, generator_for
-from ddim_edu.sampler import ddim_path, invert
+from ddim_edu.sampler import ddim_path, decode, invert
 from ddim_edu.schedule import check_eta, make_tau
 
 PROG = "python -m ddim_edu.apps"

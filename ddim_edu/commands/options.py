@@ -12,8 +12,10 @@ import difflib
 import io
 import os
 import re
+import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
@@ -90,7 +92,7 @@ def carry_out(work: Callable[[], object], stopped: str | None = None) -> int:
 
 
 def run(main: Callable[[], int]) -> NoReturn:
-    """End the process with the exit code of a command; quietly too where its output is no longer read (``... | head``)."""
+    """End the process with the exit code of a command; quietly too where nobody reads its output (``... | head``)."""
     try:
         code = main()
         sys.stdout.flush()
@@ -98,6 +100,36 @@ def run(main: Callable[[], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
         code = 128 + 13  # as if by SIGPIPE
     sys.exit(code)
+
+
+def command_line(prog: str, options: object, *, positional: str, without: Iterable[str] = ()) -> str:
+    """The line that calls a command with these options, for a shell.
+
+    Args:
+        prog: How the command is called.
+        options: A dataclass instance with a default for every field; the line names what differs from it.
+        positional: The field that needs no name.
+        without: Fields to leave out.
+    """
+    words, default, left_out = [*prog.split(), getattr(options, positional)], type(options)(), {positional, *without}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if field.name not in left_out and value != getattr(default, field.name):
+            words += [f"--{field.name.replace('_', '-')}", *(value if isinstance(value, tuple) else [value])]
+    return shlex.join(map(str, words))
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings as one line on stderr, from the first process only."""
+
+    def show(message: object, *_: object, **__: object) -> None:
+        if is_first_process():
+            print(f"warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def distinct(outputs: Iterable[Path | None], inputs: Iterable[Path | None] = ()) -> None:

@@ -26,9 +26,8 @@ from ddim_edu.data.spectrograms import log_mel, pad_or_trim, read_wav, to_sound,
 from ddim_edu.files import check_writable
 from ddim_edu.forward import EpsTheta
 from ddim_edu.guidance import guided
-from ddim_edu.models.autoencoders import SavedAutoencoder, load_autoencoder
-from ddim_edu.models.checkpoint import Checkpoint, load, pick_device
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.models import Checkpoint, SavedAutoencoder, load, load_autoencoder, load_classifier
+from ddim_edu.processes import pick_device
 from ddim_edu.randomness import Stream, generator_for
 from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau

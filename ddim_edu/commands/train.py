@@ -23,7 +23,7 @@ from tqdm import tqdm
 from ddim_edu.commands.options import check_threads, closest, fail, parse
 from ddim_edu.files import check_writable
 from ddim_edu.models import checkpoint
-from ddim_edu.processes import alone_together, once
+from ddim_edu.processes import alone_together, once, pick_device
 from ddim_edu.training.recipes import RECIPES, Recipe
 from ddim_edu.training.trainer import Threads, Trainer, read_recipe
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         name, options = read_options(arguments)
         check_threads(options.threads)
-        device = checkpoint.pick_device(options.device)
+        device = pick_device(options.device)
         folder = options.resume or once(lambda: claim_folder(name, options.out), device)
         with alone_together(folder, device):
             return run_in(folder, options, device)

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from ddim_edu.data.decoding import CROPS
-from ddim_edu.models.autoencoders import SavedAutoencoder
+from ddim_edu.models import SavedAutoencoder
 from ddim_edu.ranges import Checked, Positive
 
 
@@ -143,7 +143,7 @@ def encoded(data: ImageData, autoencoder: SavedAutoencoder) -> LatentData:
 
     Args:
         data: The data set.
-        autoencoder: From :func:`ddim_edu.models.autoencoders.load_autoencoder`.
+        autoencoder: From :func:`ddim_edu.models.small.load_autoencoder`.
     """
     parts = [
         torch.cat([autoencoder.encode(data.floats(part)) for part in x.split(250)]) for x in (data.train, data.heldout)
@@ -194,7 +194,8 @@ class Source:
     """A data set that can be loaded, and what is known of it before.
 
     Attributes:
-        size: Width and height of its images in pixels; None if they have none of their own, and one must be asked for.
+        size: Width and height of its images in pixels; None, of a resizable one, if they have none of their own and one
+            must be asked for.
         channels: 1 for grey, 3 for RGB, unless another form is asked for.
         resizable: Whether it can be had in other sizes and channels.
         crops: Whether its images can be cropped.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,9 +13,7 @@ from torch import Tensor
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.exercises._chapter_02 import LEVELS
 from ddim_edu.exercises.core import Raised, Wrong, agree, exercise, expect, function, number, show, tensor
-from ddim_edu.forward import unmix_x0
-from ddim_edu.posterior import place
-from ddim_edu.sampler import ddim_path
+from ddim_edu.sampler import ddim_path, ddim_step
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 
@@ -116,12 +115,12 @@ def both(answer: Any) -> None:
     drawn, beside = {}, {}
     for s, t in pairwise(levels):
         arrived = seen[s] if s else end
-        x0_hat = unmix_x0(seen[t], found[t], schedule.alpha_bar[t])
         sigma = schedule.sigma(t, s, 1.0 if t > 500 else 0.0)
-        rest = arrived - place(x0_hat, found[t], schedule.alpha_bar[s], sigma)
+        step = partial(ddim_step, seen[t], found[t], schedule.alpha_bar[t], schedule.alpha_bar[s])
+        rest = arrived - step(sigma, torch.zeros_like(seen[t]))
         drawn[t] = rest / sigma if sigma > 0 else rest
         if t > 500:  # what would have been drawn if all of the found noise were used
-            beside[t] = (arrived - place(x0_hat, found[t], schedule.alpha_bar[s], 0.0)) / sigma
+            beside[t] = (arrived - step()) / sigma
     off = [t for t in levels[1:] if t <= 500 and drawn[t].abs().max() > 1e-3]
     if off:
         if off == [500]:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ddim_edu.exercises.core import Wrong, agree, exercise, numbers
-from ddim_edu.posterior import place
 
 
 @exercise("ex-ode-jacobian", "derive", stars=3, minutes=30, skill="ode")
@@ -98,7 +97,8 @@ def record(answer: Any) -> None:
         return (x_t - (1 - t).sqrt() * eps) / t.sqrt()
 
     def truth(x_t: Tensor, x_s: Tensor, eps: Tensor, t: Tensor, s: Tensor, sigma: Tensor, room: float = 1) -> Tensor:
-        return (x_s - place(x0_hat(x_t, eps, t), eps, s, room * sigma)) / sigma
+        mean = s.sqrt() * x0_hat(x_t, eps, t) + (1 - s - (room * sigma) ** 2).sqrt() * eps
+        return (x_s - mean) / sigma
 
     agree(
         answer,

@@ -24,7 +24,8 @@ class Recipe:
         ValueError: If a field is out of range.
     """
 
-    # What to train on: digits, fashion-mnist, cifar10, faces, spoken-digits, or a folder of images or of wav files.
+    # What to train on: digits, fashion-mnist, cifar10, faces, spoken-digits; a folder of images or of wav files; or a
+    # source of your own, file:Class without .py.
     data: str = "digits"
     # Train on what this autoencoder makes of the data: the name of one that comes along, or a file. None trains on the
     # data themselves.

@@ -52,8 +52,7 @@ from ddim_edu.data.source import ImageData, encoded
 from ddim_edu.files import replacing
 from ddim_edu.forward import EpsTheta, as_eps
 from ddim_edu.losses import draw_t, eps_error, gamma_of_prediction, loss_gamma, min_snr_gamma, weight_at
-from ddim_edu.models import checkpoint
-from ddim_edu.models.autoencoders import load_autoencoder
+from ddim_edu.models import checkpoint, load_autoencoder
 from ddim_edu.nets.unet import UNet
 from ddim_edu.precision import Precision, choose, gradient_seconds, is_large
 from ddim_edu.randomness import Stream, generator_for
