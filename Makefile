@@ -34,10 +34,11 @@ pdf: book  ## the book as one PDF, _build/ddim.pdf, if the machine has Chromium
 test: lint pages browser unit chapters-test  ## every check; the browser sees the book that was just built
 	@echo "== all passed"
 
-lint: $(STAMP)  ## ruff: what it finds, and its format
-	@echo "== lint: ruff check, ruff format"
+lint: $(STAMP)  ## ruff, its format, and the types of the package
+	@echo "== lint: ruff check, ruff format, mypy"
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy --no-error-summary
 
 # one process, one thread: as fast as two, which would import torch twice
 quick: lint  ## a few seconds: lint, the layers, the tests of the mathematics
@@ -76,5 +77,5 @@ constraints: $(STAMP)  ## constraints.txt anew, after an edit of pyproject.toml
 	    --no-emit-find-links --no-annotate $(UV_FLAGS) pyproject.toml -o constraints.txt
 
 clean:  ## what was built; the environment stays (rm -r .venv removes it)
-	@rm -rf _build .pytest_cache .ruff_cache
+	@rm -rf _build .pytest_cache .ruff_cache .mypy_cache
 	@if [ -L book/chapters ]; then rm book/chapters; fi

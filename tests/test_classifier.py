@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ddim_edu.commands.train_classifier import main
-from ddim_edu.data.registry import load_data
 from ddim_edu.data.batches import Shuffle, mirror, shifted
+from ddim_edu.data.registry import load_data
 from ddim_edu.models import CheckpointError, classifier_features, load, load_classifier, save_classifier, small
 from ddim_edu.models.checkpoint import UNET
 from ddim_edu.nets.autoencoder import Autoencoder, AutoencoderConfig
