@@ -59,7 +59,7 @@ def main() -> int:
                 return trainer.data.floats(mirror(images, some) if trainer.recipe.flip else images)
 
             def step(trainer: Trainer = trainer) -> None:
-                trainer._train_step()
+                trainer.train_step()
                 trainer.step += 1
 
             seconds(step), seconds(fetch)

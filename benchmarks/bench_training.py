@@ -41,8 +41,8 @@ from ddim_edu.nets.unet import UNet
 from ddim_edu.precision import choose, has_bf16_units
 from ddim_edu.processes import pick_device
 from ddim_edu.sampler import ddim_step
+from ddim_edu.training.parts import ema_update
 from ddim_edu.training.recipes import RECIPES, Recipe
-from ddim_edu.training.trainer import ema_update
 
 Step = Callable[[], None]
 

@@ -38,8 +38,9 @@ from ddim_edu.measuring.result import versions
 from ddim_edu.models import checkpoint, load_classifier
 from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.schedule import NoiseSchedule
-from ddim_edu.training.recipes import Recipe, recipe_to_dict
-from ddim_edu.training.trainer import NonFiniteLoss, Trainer, changes, ema_update
+from ddim_edu.training.parts import ema_update
+from ddim_edu.training.recipes import Recipe, changes, recipe_to_dict
+from ddim_edu.training.trainer import NonFiniteLoss, Trainer
 
 MARKS = (1 / 8, 1 / 4, 1 / 2, 1)  # shares of the time at which --strip draws a row
 

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from ddim_edu import exercises
-from ddim_edu.exercises import KINDS, SKILLS, check, core, registry
+from ddim_edu.exercises import KINDS, SKILLS, check, comparing, core, registry
 from ddim_edu.forward import mix, unmix_eps
 from ddim_edu.nets.unet import Attention, UNet, UNetConfig
 from ddim_edu.posterior import q_sigma
@@ -432,13 +432,13 @@ def test_every_exercise_has_a_mistake_in_the_table():
     ("label", "answer"), [row[:2] for row in WRONG], ids=[f"{row[0]}-{i}" for i, row in enumerate(WRONG)]
 )
 def test_the_feedback_does_not_say_the_answer(label, answer, monkeypatch):
-    truths, compare = [], core.close
+    truths, compare = [], comparing.close
 
     def close(value, truth, rtol):
         truths.append((value, truth))
         return compare(value, truth, rtol)
 
-    monkeypatch.setattr(core, "close", close)
+    monkeypatch.setattr(comparing, "close", close)
     message = check(label, answer).message
     assert "Traceback" not in message and "exercises/" not in message and ".py" not in message
     for value, truth in truths[:1]:  # the first comparison is with the truth, the others are with mistakes

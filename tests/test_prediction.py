@@ -18,7 +18,8 @@ from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.sampler import ddim_path, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.training.recipes import RECIPES
-from ddim_edu.training.trainer import Trainer, read_recipe
+from ddim_edu.training.run_folder import RunFolder
+from ddim_edu.training.trainer import Trainer
 
 LINEAR, COSINE = NoiseSchedule.linear(), NoiseSchedule.cosine()
 OTHERS = ("v", "x0")
@@ -195,7 +196,7 @@ def test_a_run_with_v_learns_samples_and_resumes(tmp_path, capsys):
     words += ["--unet.ch", "8", "--unet.groups", "4", "--threads", "1"]
     assert train_command.main([*words, "--out", str(tmp_path / "v")]) == 0
     model = load(tmp_path / "v")
-    assert model.prediction == "v" and read_recipe(tmp_path / "v").prediction == "v"
+    assert model.prediction == "v" and RunFolder(tmp_path / "v").recipe().prediction == "v"
     # The command's samples are the package's, of the noise predictor and not of what the network says.
     assert sample_command.main([str(tmp_path / "v"), "--steps", "4", "-n", "3", "--out", str(tmp_path / "a.png")]) == 0
     x, t = normal(2, 1, 8, 8, dtype=torch.float32), torch.tensor([10, 1000])
