@@ -111,7 +111,10 @@ def tile(row, column, path="result.png"):
         ("colourise COLOUR --images colour.png other.png --answers 2", 2, 4, ["2 images"]),
         ("edit GREY -n 4", 4, 2, ["classes in turn", "by invert", "strength 1,"]),
         ("edit GREY -n 2 --by noise", 2, 2, ["strength 0.6,"]),
-        ("edit GREY -n 4 --target 2 0 --by noise --strength 0.4", 4, 3, ["class 2, 0", "by noise", "strength 0.4"]),
+        (
+            "edit GREY -n 4 --target 2 0 --by noise --strength 0.4 --scale 1", 4, 3,
+            ["class 2, 0", "by noise", "strength 0.4"],
+        ),
         ("edit NOCLASS --images a.png --decoder GREY --target 1", 1, 2, ["class 1"]),
         ("edit GREY --images a.png --decoder NOCLASS --source 1", 1, 2, ["any class"]),
     ],

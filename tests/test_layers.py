@@ -43,7 +43,7 @@ def modules():
 
 
 def imports(source):
-    """(line, module) of every import, also those inside functions; ``from a import b`` is a.b where that is a module."""
+    """(line, module) of every import, those inside functions too; ``from a import b`` is a.b where that is a module."""
     known = {f"ddim_edu.{name}" for name, _ in modules()}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

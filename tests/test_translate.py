@@ -1,4 +1,4 @@
-"""The same process elsewhere is the same process: against diffusers itself, and the other libraries' formulas."""
+"""The same process elsewhere is the same process: against diffusers itself and other libraries' formulas."""
 
 import json
 from itertools import pairwise
