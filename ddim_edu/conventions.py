@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from ddim_edu.ranges import AboveZero, Checked, Positive, Range
 from ddim_edu.schedule import NoiseSchedule, make_tau
@@ -192,7 +192,7 @@ LIBRARIES: Mapping[str, Callable[[Process], dict]] = {
 
 
 def from_diffusers(
-    config: Mapping[str, object], S: int, eta: float = 0.0, use_clipped_model_output: bool = False
+    config: Mapping[str, Any], S: int, eta: float = 0.0, use_clipped_model_output: bool = False
 ) -> Process:
     """The process of a diffusers scheduler with usual settings, in this book's terms.
 

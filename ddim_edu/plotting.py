@@ -38,7 +38,7 @@ def figure(
     width: float = 7.0,
     sharex: bool = False,
     sharey: bool = False,
-) -> tuple[Figure, Axes | np.ndarray]:
+) -> tuple[Figure, Any]:
     """An empty figure in the book's style.
 
     Args:
@@ -52,12 +52,13 @@ def figure(
     Returns:
         The figure and its axes, which are one or an array as ``matplotlib.pyplot.subplots`` gives it.
     """
-    before = {name: plt.rcParams[name] for name in STYLE}
-    plt.rcParams.update(STYLE)
+    settings: Any = plt.rcParams
+    before = {name: settings[name] for name in STYLE}
+    settings.update(STYLE)
     try:  # not rc_context: it would also undo the `interactive` that a notebook's backend sets at the first figure
         return plt.subplots(nrows, ncols, figsize=(width, height), layout="constrained", sharex=sharex, sharey=sharey)
     finally:
-        plt.rcParams.update(before)
+        settings.update(before)
 
 
 def image_row(images: Tensor, titles: Sequence[str] = (), *, width: float = 7.0) -> tuple[Figure, np.ndarray]:

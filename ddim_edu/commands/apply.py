@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -128,7 +129,8 @@ def between(latents: Tensor, options: InterpolateOptions) -> Tensor:
     """
     frames = options.frames
     if options.corners != 2:
-        points = (square if options.corners == 4 else triangle)(*latents, frames)
+        a, b, c = latents[:3]
+        points = triangle(a, b, c, frames) if options.corners == 3 else square(a, b, c, latents[3], frames)
         return points.reshape(-1, *latents.shape[1:])
     along = slerp if options.along == "slerp" else lerp
     return torch.stack([along(latents[0::2], latents[1::2], i / (frames - 1)) for i in range(frames)], 1).flatten(0, 1)
@@ -208,17 +210,21 @@ def _restore(
 ) -> str:
     """Take away, restore, write the picture; ``y`` where only what is left is known."""
     tau, label, device = levels(model, options), class_of(model, options.label), device_of(model)
-    images = pictures(model, options) if y is None else None
-    y = operator.forward(images.to(device)) if y is None else y.to(device)
+    images = None
+    if y is None:
+        images = pictures(model, options)
+        y = operator.forward(images.to(device))
+    y = y.to(device)
     n, k = len(y), options.answers
     many = y.repeat(k, *[1] * (y.ndim - 1))  # all first answers, then all second ones
-    how = {"eta": options.eta, "generator": generators(options.seed, n, k), "clip": options.bound}
-    method = replace_known
-    if not naive:
-        method, how = restore, how | {"travel": options.travel, "jump": options.jump}
-    with progress(options.steps * how.get("travel", 1), "step") as bar:
-        eps_theta = counted(in_batches(model, label, options.batch), bar.update)
-        found = method(eps_theta, operator, many, model.schedule, tau, **how)
+    eta, noise, clip, travel = options.eta, generators(options.seed, n, k), options.bound, options.travel
+    with progress(options.steps * (1 if naive else travel), "step") as bar:
+        eps_theta, walk = counted(in_batches(model, label, options.batch), bar.update), (model.schedule, tau)
+        if naive and isinstance(operator, Mask):
+            found = replace_known(eps_theta, operator, many, *walk, eta=eta, generator=noise, clip=clip)
+        else:
+            how = partial(restore, travel=travel, jump=options.jump)
+            found = how(eps_theta, operator, many, *walk, eta=eta, generator=noise, clip=clip)
     off = (operator.forward(found) - many).abs().max().item()
     found, left = found.cpu(), operator.show(y).cpu()
     save_grid(torch.cat([left, found] if images is None else [images, left, found]), options.out, columns=n)
@@ -244,13 +250,13 @@ def edit(model: Checkpoint, options: EditOptions) -> str:
     if labels is not None:
         down = guided(in_batches(other, labels, options.batch), down, options.scale)
     with progress((1 + options.encodes) * (len(first_steps(tau, options.share)) - 1), "step") as bar:
-        down, how = counted(down, bar.update), {"clip": options.bound}
+        down, walk, clip = counted(down, bar.update), (tau, options.share), options.bound
         if options.by == "noise":
             noise = [g for _ in range(rows) for g in generators(options.seed, n)]  # the same for each class
-            found = renoise(down, x_0, other.schedule, tau, options.share, generator=noise, **how)
+            found = renoise(down, x_0, other.schedule, *walk, generator=noise, clip=clip)
         else:
             up = counted(in_batches(model, source, options.batch), bar.update)
-            found = translate(up, down, x_0, model.schedule, tau, options.share, decoder_schedule=other.schedule, **how)
+            found = translate(up, down, x_0, model.schedule, *walk, decoder_schedule=other.schedule, clip=clip)
     save_grid(torch.cat([images, found.cpu()]), options.out, columns=n)
     what = f"class {', '.join(map(str, targets))}" if targets else "any class" if labels is None else "classes in turn"
     return f"rows: {n} images, then {what}; by {options.by}, strength {options.share:g}, scale {options.scale:g}"
@@ -340,7 +346,7 @@ def class_of(model: Checkpoint, label: int | str, name: str = "label") -> int | 
         ValueError: If it doesn't.
     """
     check_label(model, label, name)
-    return None if label == "any" else label
+    return None if isinstance(label, str) else label
 
 
 def generators(seed: int, images: int, answers: int = 1) -> list[torch.Generator]:

@@ -16,7 +16,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
 
@@ -101,7 +101,7 @@ def run(main: Callable[[], int]) -> NoReturn:
     sys.exit(code)
 
 
-def command_line(prog: str, options: object, *, positional: str, without: Iterable[str] = ()) -> str:
+def command_line(prog: str, options: Any, *, positional: str, without: Iterable[str] = ()) -> str:
     """The line that calls a command with these options, for a shell.
 
     Args:
@@ -168,7 +168,7 @@ def fail(message: object) -> int:
     return 2
 
 
-def option_names(options: object, prefix: str = "--") -> list[str]:
+def option_names(options: Any, prefix: str = "--") -> list[str]:
     """Names of the options that a dataclass instance makes, those of dataclasses within it included."""
     names = []
     for field in dataclasses.fields(options):

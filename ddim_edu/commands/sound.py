@@ -10,6 +10,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    return carry_out(lambda: _run(parse(SoundOptions(), words, prog=PROG, description=SoundOptions.__doc__)))
+    return carry_out(lambda: _run(parse(SoundOptions(), words, prog=PROG, description=SoundOptions.__doc__ or "")))
 
 
 def _run(options: SoundOptions) -> None:
@@ -127,14 +128,15 @@ def speak(voices: Voices, options: SoundOptions) -> tuple[Tensor, Tensor, str]:
     elif options.word or options.speaker:
         voices.label(options.word, options.speaker)  # says what is wrong
     noise = [generator_for(options.seed, Stream.SOUND, 0, i) for i in range(n)]
-    how = {"scale": options.scale, "eta": options.eta, "generator": noise}
     with progress(options.steps, "step") as bar:
-        made = voices.speak(labels, n, options.steps, **how, tick=bar.update).cpu()
+        how = partial(voices.speak, scale=options.scale, eta=options.eta, generator=noise, tick=bar.update)
+        made = how(labels, n, options.steps).cpu()
     return made[:0], made, f"{_in_short(names)} ({n} sound{'s' if n > 1 else ''})"
 
 
 def change(voices: Voices, options: SoundOptions) -> tuple[Tensor, Tensor, str]:
     """A recording changed; returns and raises as :func:`speak`."""
+    assert options.input is not None  # or there would be nothing to change
     path = find_recording(options.input)
     recording = read_wav(path)
     try:
