@@ -301,7 +301,11 @@ def round_trips(options: ReconstructionOptions, file: ResultFile, device: torch.
     if options.n > len(images):
         raise ValueError(f"n = {options.n}: {model.recipe['data']} holds out {len(images):,} images")
     images = images[: options.n or len(images)]
-    how = {"spacing": options.spacing, "top": top, "clip": None if options.clip == "off" else options.clip}
+    how: dict[str, Any] = {
+        "spacing": options.spacing,
+        "top": top,
+        "clip": None if options.clip == "off" else options.clip,
+    }
     about = {"name": "test", "n": len(images), "sha256": sha256_of_images(images)}
     protocol = {"images": about, **how, "precision": options.precision}
     paper = {"paper": {"cifar10": PAPER_TABLE2}} if file.name == "table2" else {}
