@@ -29,8 +29,7 @@ from ddim_edu.files import replacing
 from ddim_edu.losses import eps_error
 from ddim_edu.measuring.metrics import classifier_features, frechet_distance, kid, mean_and_cov, sharpness
 from ddim_edu.measuring.statistics import holm, paired, summary
-from ddim_edu.models.checkpoint import Checkpoint, load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.models import Checkpoint, load, load_classifier
 from ddim_edu.randomness import generator_for, image_generators
 from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau
@@ -166,7 +165,8 @@ def table(data: str) -> None:
     rows = read(data)
     for outcome in ("heldout_mse", "classifier_distance", "kid", "sharpness_ratio", "training_loss"):
         print(
-            f"\n{data}: {outcome}\n{'loss':12}{'n':>3}  {'mean':>9}  95%        difference to mse  95%       p (paired)  Holm"
+            f"\n{data}: {outcome}\n"
+            f"{'loss':12}{'n':>3}  {'mean':>9}  95%        difference to mse  95%       p (paired)  Holm"
         )
         found = {loss: {seed: rows[loss, seed][outcome] for seed in SEEDS if (loss, seed) in rows} for loss in LOSSES}
         tests = {}
@@ -239,7 +239,8 @@ def check(data: str, loss: str, seed: int) -> int:
         if not abs(change) <= most:
             wrong.append(name)
         print(
-            f"{name:20} {before[name]:.6f}  again {row[name]:.6f}  {change:+.3%}{'' if row[name] != before[name] else ', bit for bit'}"
+            f"{name:20} {before[name]:.6f}  again {row[name]:.6f}  {change:+.3%}"
+            f"{'' if row[name] != before[name] else ', bit for bit'}"
         )
     print("the row is reproduced" if not wrong else f"differs: {', '.join(wrong)}")
     return int(bool(wrong))

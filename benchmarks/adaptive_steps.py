@@ -33,7 +33,7 @@ from ddim_edu.adaptive import complexity
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta, unmix_x0
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.randomness import generator_for
 from ddim_edu.sampler import ddim_path, ddim_step
 from ddim_edu.schedule import SPACINGS, NoiseSchedule, make_tau
@@ -141,7 +141,7 @@ def even_in_bend(p: Problem, x: Tensor, S: int) -> list[int]:
     """Levels between which DDIM's local error, in units of x, is the same on average over the starts x: (step)^2 times
     the bend.
     """
-    states = [(p.start, x), *heun_path(p.eps_theta, x, p.schedule, fine_tau(p, 60), reuse=True)][:-1]
+    states = [(step.t, step.x_t) for step in heun_path(p.eps_theta, x, p.schedule, fine_tau(p, 60), reuse=True)]
     levels = [t for t, _ in states][::-1]
     eps = [p.eps_theta(x_t, torch.full((len(x_t),), t)).double() for t, x_t in states][::-1]
     nu, abar = p.schedule.nsr[levels], p.schedule.alpha_bar[levels]
@@ -261,7 +261,8 @@ def ratios(rows: list[dict]) -> list[dict]:
                 there = np.interp(np.log(used), np.log(calls), np.log([r["each_mean"][b] for r in fixed]))
                 log.append(np.log(error) - there)
             found.append({
-                "method": row["method"], "variant": row["variant"], "atol": row["setting"], "calls": row["calls"], "against": variant,
+                "method": row["method"], "variant": row["variant"], "atol": row["setting"], "calls": row["calls"],
+                "against": variant,
                 "ratio": float(np.exp(np.mean(log))), "log_se": float(np.std(log, ddof=1) / len(log) ** 0.5),
             })  # fmt: skip
     return found
@@ -290,7 +291,8 @@ def complexity_and_error(p: Problem, x: Tensor, S: int) -> dict:
     """
     tau = p.spaced(S, "trailing").tolist()
     fine = torch.tensor(sorted({*fine_tau(p, p.fine).tolist(), *tau}))
-    states = {p.start: x} | {s: x_s for s, x_s in heun_path(p.eps_theta, x, p.schedule, fine, reuse=True) if s in tau}
+    path = heun_path(p.eps_theta, x, p.schedule, fine, reuse=True)
+    states = {p.start: x} | {step.s: step.x_s for step in path if step.s in tau}
     abar, nu = p.schedule.alpha_bar.tolist(), p.schedule.nsr
     names = (
         "complexity of x_t",
@@ -329,8 +331,9 @@ def complexity_and_error(p: Problem, x: Tensor, S: int) -> dict:
             "by_step": by_step.tolist(),
             "by_step_95": np.percentile(again, (2.5, 97.5), axis=0).T.tolist(),
         }
-        print(f"  S = {S:2d}  {name:28} {result[name]['mean']:+.2f}  95%: {result[name]['mean_95'][0]:+.2f} to "
-              f"{result[name]['mean_95'][1]:+.2f}   by step " + " ".join(f"{v:+.2f}" for v in by_step), flush=True)  # fmt: skip
+        low, high = result[name]["mean_95"]
+        print(f"  S = {S:2d}  {name:28} {result[name]['mean']:+.2f}  95%: {low:+.2f} to {high:+.2f}   by step " +
+              " ".join(f"{v:+.2f}" for v in by_step), flush=True)  # fmt: skip
     spread = error.std(1) / error.mean(1)
     return {
         "S": S,
@@ -440,8 +443,8 @@ def measure(p: Problem) -> dict:
         found["complexity"] = [complexity_and_error(p, torch.cat(starts), S) for S in (10, 20)]
         found |= dealing(p, starts, truths)
     for row in found["error_against_calls"]["ratios"]:
-        print(f"  {row['method']} {row['variant']:9} atol {row['atol']:<5g} {row['calls']:5.1f} calls: error is {row['ratio']:.2f} times "
-              f"that of {row['against']} (log se {row['log_se']:.2f})")  # fmt: skip
+        print(f"  {row['method']} {row['variant']:9} atol {row['atol']:<5g} {row['calls']:5.1f} calls: "
+              f"error is {row['ratio']:.2f} times that of {row['against']} (log se {row['log_se']:.2f})")  # fmt: skip
     return found | {"seconds": round(time.perf_counter() - began)}
 
 

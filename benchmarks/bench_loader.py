@@ -19,8 +19,8 @@ from pathlib import Path
 
 import torch
 
-from ddim_edu.data.source import mirror
-from ddim_edu.models.checkpoint import pick_device
+from ddim_edu.data.batches import mirror
+from ddim_edu.processes import pick_device
 from ddim_edu.training.recipes import RECIPES
 from ddim_edu.training.trainer import Trainer
 
@@ -59,7 +59,7 @@ def main() -> int:
                 return trainer.data.floats(mirror(images, some) if trainer.recipe.flip else images)
 
             def step(trainer: Trainer = trainer) -> None:
-                trainer._train_step()
+                trainer.train_step()
                 trainer.step += 1
 
             seconds(step), seconds(fetch)

@@ -16,8 +16,9 @@ import time
 import torch
 from torch import Tensor
 
-from ddim_edu.models.checkpoint import load, pick_device
+from ddim_edu.models import load
 from ddim_edu.nets.unet import UNet
+from ddim_edu.processes import pick_device
 from ddim_edu.randomness import image_generators
 from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau

@@ -36,13 +36,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ddim_edu.losses import draw_t, loss_simple
-from ddim_edu.models.checkpoint import pick_device
 from ddim_edu.models.convert import to_diffusers
 from ddim_edu.nets.unet import UNet
 from ddim_edu.precision import choose, has_bf16_units
+from ddim_edu.processes import pick_device
 from ddim_edu.sampler import ddim_step
+from ddim_edu.training.parts import ema_update
 from ddim_edu.training.recipes import RECIPES, Recipe
-from ddim_edu.training.trainer import ema_update
 
 Step = Callable[[], None]
 
@@ -267,7 +267,8 @@ def main() -> int:
                 }
                 print(
                     f"  {k:16s} {options.batch / statistics.median(v):9.1f} images/s   "
-                    f"{middle:.2f}x the fastest peer ({ratios[0]:.2f} to {ratios[-1]:.2f})   {found['parameters'][k]:,} parameters"
+                    f"{middle:.2f}x the fastest peer ({ratios[0]:.2f} to {ratios[-1]:.2f})   "
+                    f"{found['parameters'][k]:,} parameters"
                 )
             short = found[what]["ours, eager"]["ratio"] < 1 or found[what]["ours, default"]["ratio"] < 1.3
             missed |= short
@@ -282,7 +283,8 @@ def main() -> int:
             rate = train_flops(recipe, options.batch) / statistics.median(found["training"]["seconds"]["ours, default"])
             found["share_of_matmul_peak"] = rate / peak
             print(
-                f"  training runs at {rate / 1e12:.0f} of the {peak / 1e12:.0f} TFLOP/s of a large bf16 product: {rate / peak:.0%}"
+                f"  training runs at {rate / 1e12:.0f} of the {peak / 1e12:.0f} TFLOP/s of a large bf16 product: "
+                f"{rate / peak:.0%}"
             )
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf8")

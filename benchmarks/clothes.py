@@ -14,11 +14,10 @@ from pathlib import Path
 
 import torch
 
+from ddim_edu.data.pictures import from_uint8, to_uint8
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.measuring.evaluation import model_about
-from ddim_edu.measuring.features import to_uint8
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.measuring.result import model_about
+from ddim_edu.models import load, load_classifier
 from ddim_edu.sampling import Sampler, Sampling
 
 NAME = "fashion-mnist"
@@ -29,7 +28,7 @@ def right(n: int, steps: int, eta: float) -> str:
     """One digit for each of the first n pictures: 1 where the classifier agrees."""
     sampler, classifier = Sampler(load(NAME), batch=50), load_classifier(NAME)
     images = to_uint8(sampler.draw(Sampling(n=n, steps=steps, eta=eta, spacing="trailing")))
-    guess = classifier.model(images.float() / 127.5 - 1).argmax(1)
+    guess = classifier.model(from_uint8(images)).argmax(1)
     return "".join(map(str, (guess == torch.arange(n) % 10).int().tolist()))
 
 

@@ -40,18 +40,16 @@ import torch
 from torch import Tensor
 
 from ddim_edu.apps.edit import renoise, translate
-from ddim_edu.apps.interpolate import decode
-from ddim_edu.data.source import digits, fashion_mnist
+from ddim_edu.data.pictures import from_uint8, to_uint8
+from ddim_edu.data.registry import load_data
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
 from ddim_edu.guidance import guided
-from ddim_edu.measuring.evaluation import model_about, versions
-from ddim_edu.measuring.features import to_uint8
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, precision_recall, reconstruction_error
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.measuring.result import model_about, versions
+from ddim_edu.models import load, load_classifier
 from ddim_edu.randomness import draw, generator_for, image_generators
-from ddim_edu.sampler import invert
+from ddim_edu.sampler import decode, invert
 from ddim_edu.schedule import make_tau
 
 GROUPS = 10  # of the jackknife
@@ -77,7 +75,7 @@ class Problem:
 
     def __init__(self, name: str) -> None:
         self.name, self.model, self.judge = name, load(name), load_classifier(name)
-        self.data = digits() if name == "digits" else fashion_mnist()
+        self.data = load_data(name)
         self.training = to_uint8(self.data.floats(self.data.train))
         self.heldout = self.data.floats(self.data.heldout)
 
@@ -97,7 +95,7 @@ class Problem:
     @torch.no_grad()
     def seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features and class of saved images."""
-        parts = [part.float() / 127.5 - 1 for part in images.split(500)]
+        parts = [from_uint8(part) for part in images.split(500)]
         return torch.cat([self.judge.model.features(x) for x in parts]), torch.cat(
             [self.judge.model(x).argmax(1) for x in parts]
         )
@@ -201,9 +199,9 @@ def edit(p: Problem, by: str, scale: float, strength: float, S: int | None = Non
             )
         else:
             parts.append(translate(p.model.eps_theta(labels[part]), down, x, p.model.schedule, tau, strength, clip=1.0))
-    found = to_uint8(torch.cat(parts)).float() / 127.5 - 1
+    found = from_uint8(to_uint8(torch.cat(parts)))
     success = p.seen(to_uint8(found))[1] == targets
-    training, of = p.training.float() / 127.5 - 1, p.data.train_labels
+    training, of = from_uint8(p.training), p.data.train_labels
     # The mean over real images r of a class of |x - r|^2 is |x - mean|^2 + the variance about it, for each pixel.
     mean = torch.stack([training[of == c].mean(0) for c in range(10)])
     around = torch.stack([training[of == c].var(0).mean() for c in range(10)])

@@ -22,11 +22,10 @@ from pathlib import Path
 import torch
 
 from ddim_edu import __version__
+from ddim_edu.data.pictures import from_uint8, to_uint8
 from ddim_edu.files import replacing
-from ddim_edu.measuring.features import to_uint8
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.models import load, load_classifier
 from ddim_edu.sampling import Sampler, Sampling
 from ddim_edu.training.recipes import RECIPES
 from ddim_edu.training.trainer import Trainer
@@ -67,7 +66,7 @@ def measure(choice: str, seed: int) -> dict[str, object]:
         for eta in (0.0, 1.0):
             images = to_uint8(sampler.draw(Sampling(N, STEPS, eta, "trailing", seed=0)))
             with torch.no_grad():
-                row[f"eta {eta:g}"] = judged(images.float() / 127.5 - 1, trainer.data.floats(trainer.data.train))
+                row[f"eta {eta:g}"] = judged(from_uint8(images), trainer.data.floats(trainer.data.train))
     return row
 
 

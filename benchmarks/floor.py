@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from ddim_edu.data.source import load_data
+from ddim_edu.data.registry import load_data
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.measuring.features import small
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov

@@ -16,28 +16,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ddim_edu.data.source import ImageData, fair_sample, load_data
+from ddim_edu.data.batches import fair_sample
+from ddim_edu.data.registry import load_data
+from ddim_edu.data.source import ImageData
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.losses import eps_error, gamma_of_prediction, weight_at
-from ddim_edu.measuring.evaluation import model_about
-from ddim_edu.models.checkpoint import Checkpoint, load
-from ddim_edu.randomness import generator_for
-from ddim_edu.training.trainer import _STREAM_HELDOUT, HELDOUT_DRAWS, HELDOUT_MOST
+from ddim_edu.measuring.result import model_about
+from ddim_edu.models import Checkpoint, load
+from ddim_edu.randomness import Stream, generator_for
+from ddim_edu.training.heldout import DRAWS, MOST, HeldOut
 
 
-@torch.no_grad()
 def loss(model: Checkpoint, data: ImageData, chosen: Tensor) -> dict[str, float]:
     """The trainer's held-out loss on the chosen of the held-out images, and its standard error over them."""
-    x = data.floats(data.heldout[chosen]).repeat(HELDOUT_DRAWS, 1, 1, 1)
-    labels = data.heldout_labels[chosen].repeat(HELDOUT_DRAWS)
-    g, T = generator_for(0, _STREAM_HELDOUT), model.schedule.T
-    t = torch.linspace(1, T, len(x)).round().long()[torch.randperm(len(x), generator=g)]
-    own = gamma_of_prediction(model.schedule, model.recipe.get("prediction", "eps"))
-    eps, errors = torch.randn(x.shape, generator=g), []
-    for part in torch.arange(len(x)).split(500):
-        error = eps_error(model.eps_theta(labels[part]), x[part], t[part], eps[part], model.schedule)
-        errors.append(weight_at(own, t[part], error) * error)
-    each = torch.cat(errors).view(HELDOUT_DRAWS, -1).mean(0)
+    heldout = HeldOut(data, model.schedule.T, chosen=chosen)
+    errors = heldout.errors(model.eps_theta, model.recipe.get("prediction", "eps"), model.schedule)
+    each = torch.cat(errors).view(DRAWS, -1).mean(0)
     return {"loss": each.mean().item(), "standard_error": each.std().item() / math.sqrt(len(each))}
 
 
@@ -49,10 +42,10 @@ def main() -> None:
     out = check_writable(Path("results/heldout_sample.json"))
     model = load(options.model)
     data = load_data(model.recipe["data"], data_dir=options.data_dir, size=model.config.image_size)
-    fair = fair_sample(data.heldout_labels, HELDOUT_MOST, generator_for(0, _STREAM_HELDOUT, 0))
+    fair = fair_sample(data.heldout_labels, MOST, generator_for(0, Stream.HELDOUT, 0))
     command = f"python benchmarks/heldout_sample.py {options.model}"
-    result = {"command": command, "model": model_about(model), "images": HELDOUT_MOST}
-    for name, chosen in {"first": torch.arange(HELDOUT_MOST), "fair": fair}.items():
+    result = {"command": command, "model": model_about(model), "images": MOST}
+    for name, chosen in {"first": torch.arange(MOST), "fair": fair}.items():
         found = result[name] = {"classes": len(data.heldout_labels[chosen].unique())} | loss(model, data, chosen)
         print(f"{name}, classes {found['classes']}: {found['loss']:.4f}, error {found['standard_error']:.4f}")
     with replacing(out) as temporary:

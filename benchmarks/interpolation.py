@@ -41,16 +41,16 @@ import torch
 from torch import Tensor
 
 import ddim_edu
-from ddim_edu.apps.interpolate import angle, decode, direction, lerp, move, slerp
-from ddim_edu.data.source import ImageData, digits, fashion_mnist
+from ddim_edu.apps.interpolate import angle, direction, lerp, move, slerp
+from ddim_edu.data.registry import load_data
+from ddim_edu.data.source import ImageData
 from ddim_edu.exact import Gaussian
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, sharpness
 from ddim_edu.measuring.statistics import paired, summary
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import classifier_features, load_classifier
+from ddim_edu.models import classifier_features, load, load_classifier
 from ddim_edu.randomness import generator_for
-from ddim_edu.sampler import ddim_step, invert
+from ddim_edu.sampler import ddim_step, decode, invert
 from ddim_edu.schedule import make_tau
 
 SEED = 12
@@ -79,7 +79,8 @@ class Sizes:
 
 SIZES = {
     "digits": Sizes(
-        50, 50, (0.5, 0.5**0.5, 1.0, 1.18), 200, (5, 10, 20, 50, 100), 400, 200, 200, (20, 50, 200), 100, 1, (0.0, 1.0, 2.0, 3.0)
+        50, 50, (0.5, 0.5**0.5, 1.0, 1.18), 200, (5, 10, 20, 50, 100), 400, 200, 200, (20, 50, 200), 100, 1,
+        (0.0, 1.0, 2.0, 3.0),
     ),
     "fashion-mnist": Sizes(20, 20, (0.5**0.5, 1.0), 200, (5, 10, 20, 40), 200, 70, 70, (20, 50), 40, 3, (1.0, 2.0)),
 }  # fmt: skip
@@ -91,7 +92,7 @@ class Lab:
     def __init__(self, name: str) -> None:
         self.name, self.sizes = name, SIZES[name]
         self.model, self.judge = load(name), load_classifier(name)
-        self.data: ImageData = digits() if name == "digits" else fashion_mnist()
+        self.data: ImageData = load_data(name)
         self.schedule = self.model.schedule
 
     @cached_property
@@ -367,7 +368,8 @@ def classes(lab: Lab) -> dict:
                 "from_image": interval(rms(saved(images), x)),
             } | lab.look(images))  # fmt: skip
             print(
-                f"  {kind} {amount}: success {found['rows'][-1]['success']}, {found['rows'][-1]['classifier_distance']}",
+                f"  {kind} {amount}: success {found['rows'][-1]['success']}, "
+                f"{found['rows'][-1]['classifier_distance']}",
                 flush=True,
             )
             if kind == "latent":
@@ -471,7 +473,8 @@ def pack(images: Tensor) -> str:
 
 
 PIECES: dict[str, Callable[[Lab], dict]] = {
-    "norms": norms, "steps": steps, "real": real, "classes": classes, "shift": shift, "ink": ink, "noise": noise, "speed": speed,
+    "norms": norms, "steps": steps, "real": real, "classes": classes, "shift": shift, "ink": ink, "noise": noise,
+    "speed": speed,
 }  # fmt: skip
 ORDER = {"digits": tuple(PIECES), "fashion-mnist": ("real", "shift", "classes", "norms", "steps")}
 

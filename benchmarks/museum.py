@@ -30,10 +30,10 @@ from torch import Tensor
 from ddim_edu.conformance import check
 from ddim_edu.conformance.catalogue import BY_ID
 from ddim_edu.conformance.reference import build
-from ddim_edu.data.source import load_data
+from ddim_edu.data.registry import load_data
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.plotting import COLOURS
 
 ROOT = Path(__file__).parent.parent

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from ddim_edu.adaptive import adaptive_step_loss
-from ddim_edu.data.source import load_data
+from ddim_edu.data.registry import load_data
 from ddim_edu.files import check_writable, replacing
 
 MSE = 0.029  # inside the source's range, 0.02 to 0.04

@@ -29,16 +29,18 @@ from speedrun_judges import SAMPLES, judge, to_depth, to_space
 from torch import Tensor, nn
 
 from ddim_edu.commands.options import closest, fail, run
-from ddim_edu.data.source import ImageData, load_data, save_grid
+from ddim_edu.data.pictures import save_grid
+from ddim_edu.data.registry import load_data
+from ddim_edu.data.source import ImageData
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.measuring.evaluation import versions
 from ddim_edu.measuring.features import inception
-from ddim_edu.models import checkpoint
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.measuring.result import versions
+from ddim_edu.models import checkpoint, load_classifier
 from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.schedule import NoiseSchedule
-from ddim_edu.training.recipes import Recipe, recipe_to_dict
-from ddim_edu.training.trainer import NonFiniteLoss, Trainer, changes, ema_update
+from ddim_edu.training.parts import ema_update
+from ddim_edu.training.recipes import Recipe, changes, recipe_to_dict
+from ddim_edu.training.trainer import NonFiniteLoss, Trainer
 
 MARKS = (1 / 8, 1 / 4, 1 / 2, 1)  # shares of the time at which --strip draws a row
 

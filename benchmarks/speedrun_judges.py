@@ -11,14 +11,15 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ddim_edu.data.folder import default_cache_dir
-from ddim_edu.data.source import ImageData, fair_sample
+from ddim_edu.data.batches import fair_sample
+from ddim_edu.data.cache import default_cache_dir
+from ddim_edu.data.pictures import to_uint8
+from ddim_edu.data.source import ImageData
 from ddim_edu.losses import eps_error
-from ddim_edu.measuring.evaluation import reference_of
-from ddim_edu.measuring.features import inception, to_uint8
+from ddim_edu.measuring.features import inception
 from ddim_edu.measuring.metrics import kid
-from ddim_edu.models import checkpoint
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.measuring.reference import reference_of
+from ddim_edu.models import checkpoint, load_classifier
 from ddim_edu.randomness import generator_for
 from ddim_edu.sampling import Sampler, Sampling
 from ddim_edu.schedule import NoiseSchedule

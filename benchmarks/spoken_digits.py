@@ -23,21 +23,22 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 import ddim_edu
-from ddim_edu.commands.sound import Voices, listen
-from ddim_edu.data.source import default_data_dir, load_data
+from ddim_edu.apps.voices import Voices, listen
+from ddim_edu.data.registry import load_data
+from ddim_edu.data.source import default_data_dir
 from ddim_edu.data.spectrograms import (
     RANGE_DB,
-    fit,
     griffin_lim_path,
     log_mel,
     magnitude,
+    pad_or_trim,
     read_wav,
     spectral_convergence,
     stft,
     to_sound,
 )
 from ddim_edu.files import check_writable, replacing
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.randomness import generator_for
 
 SEED = 0
@@ -97,7 +98,6 @@ def mean(values: Tensor) -> dict:
 
 
 # --- the pieces
-# -----------------------------------------------------------------------------------------------------------------------
 
 
 def autoencoder(b: Bench) -> dict:
@@ -135,7 +135,7 @@ def phases(b: Bench) -> dict:
         for w in b.voices.words
         for s in b.voices.speakers[int(w) % 2 :: 2]
     ]
-    sounds = torch.stack([fit(read_wav(file)).sound for file in files])
+    sounds = torch.stack([pad_or_trim(read_wav(file)).sound for file in files])
     looks, found = (0, 1, 2, 5, 10, 20, 40, 60), {}
     for name, wanted in (("true magnitudes", stft(sounds).abs()), ("from 64 bands", magnitude(log_mel(sounds)))):
         for momentum in (0.0, 0.99):
@@ -199,7 +199,8 @@ def spoken(b: Bench) -> dict:
             row["through sound"] = b.judge(*b.again(pictures, b.labels))
         rows.append(row)
         print(
-            f"  S {S}, eta {eta}, scale {scale}: word {row['word']['share']:.3f}, speaker {row['speaker']['share']:.3f}",
+            f"  S {S}, eta {eta}, scale {scale}: word {row['word']['share']:.3f}, "
+            f"speaker {row['speaker']['share']:.3f}",
             flush=True,
         )
     own = [(b.data.train_labels == c).nonzero()[:, 0] for c in range(int(b.labels.max()) + 1)]
@@ -231,7 +232,8 @@ def changes(b: Bench) -> dict:
         found["duration_correlation"] = torch.corrcoef(torch.stack([own, long]))[0, 1].item()
         found["distance_to_source"] = mean(rms(pictures - b.real))
         print(
-            f"  {change}, {way}, scale {scale:g}: both {found['both']['share']:.3f}, r {found['duration_correlation']:.2f}",
+            f"  {change}, {way}, scale {scale:g}: both {found['both']['share']:.3f}, "
+            f"r {found['duration_correlation']:.2f}",
             flush=True,
         )
         return found

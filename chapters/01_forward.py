@@ -573,7 +573,7 @@ assert share["same ends"] > 0.14 and abs(share["mended"] - 0.1) < 0.02
 # :label: ex-forward-lineup
 # *Measure · two stars · 25 minutes*
 #
-# Take the pictures of {py:func}`~ddim_edu.data.source.digits` (`data = digits()`, then `data.floats(data.train)`), noise them to level $t$ of the linear schedule and ask for each which of them it was: the one whose $\sqrt{\bar\alpha_t}\, x_0$ is nearest to $x_t$. From
+# Take the pictures of {py:func}`~ddim_edu.data.named.digits` (`data = digits()`, then `data.floats(data.train)`), noise them to level $t$ of the linear schedule and ask for each which of them it was: the one whose $\sqrt{\bar\alpha_t}\, x_0$ is nearest to $x_t$. From
 # about which level on is the answer right for less than half of them? Guess before you measure; the first 400 pictures, each compared with all, will do. Hand in the level: `check("ex-forward-lineup", t)`.
 # ```
 #
@@ -585,7 +585,7 @@ assert share["same ends"] > 0.14 and abs(share["mended"] - 0.1) < 0.02
 # import torch
 # from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample
-# from ddim_edu.data.source import digits
+# from ddim_edu.data.named import digits
 # from ddim_edu.schedule import NoiseSchedule
 #
 # data, schedule = digits(), NoiseSchedule.linear()

@@ -21,7 +21,7 @@ import time
 
 import torch
 
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.forward import q_sample, q_step, unmix_x0
 from ddim_edu.plotting import figure, image_row
@@ -601,7 +601,7 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 # *Break · one star · 10 minutes*
 #
 # Draw the noise for a batch of images with shape $(B, 1, 1, 1)$ instead of $(B, C, H, W)$. Broadcasting accepts it without a word. What is the variance of a pixel
-# of $x_T$ (level 1000 of the linear schedule) across many images, and what is it across the pixels of one image? Measure both with the digits of {py:func}`~ddim_edu.data.source.digits` (the second as the mean over the images), and hand them in: `check("ex-variance-shape", (across, within))`.
+# of $x_T$ (level 1000 of the linear schedule) across many images, and what is it across the pixels of one image? Measure both with the digits of {py:func}`~ddim_edu.data.named.digits` (the second as the mean over the images), and hand them in: `check("ex-variance-shape", (across, within))`.
 # ```
 #
 # ````{solution} ex-variance-shape
@@ -614,7 +614,7 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 # import torch
 # from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample
-# from ddim_edu.data.source import digits
+# from ddim_edu.data.named import digits
 # from ddim_edu.schedule import NoiseSchedule
 #
 # data, schedule = digits(), NoiseSchedule.linear()

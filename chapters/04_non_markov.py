@@ -19,10 +19,10 @@
 # %% tags=["hide-input"]
 import torch
 
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.exact import EmpiricalData, GaussianMixture
 from ddim_edu.forward import q_sample, unmix_eps
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.plotting import figure
 from ddim_edu.posterior import ddpm_posterior, q_sigma, q_sigma_forward
 from ddim_edu.randomness import draw
@@ -945,5 +945,5 @@ for t in shown:
 # 4. The forward process of a member looks at $x_0$ as well as at $x_{t-1}$. Only DDPM's does not, and it is the only Markov chain.
 # 5. More fresh noise than the range allows changes the marginals given $x_0$, and so does adding noise of size $\hat\sigma$ to DDPM's mean.
 #
-# **Next.** {ref}`Chapter 5 <ch-sigma>` puts a network's guess in the place of $x_0$ and turns every member into a sampler. In the package, read {py:mod}`ddim_edu.posterior`: its function `place` is
-# the two terms of {eq}`eq:reuse-noise` that are not fresh.
+# **Next.** {ref}`Chapter 5 <ch-sigma>` puts a network's guess in the place of $x_0$ and turns every member into a sampler. In the package, read {py:mod}`ddim_edu.posterior`: its function `q_sigma`
+# returns the mean, which is the two terms of {eq}`eq:reuse-noise` that are not fresh, and the size of the fresh one.

@@ -23,7 +23,7 @@ from ddim_edu.exact import GaussianMixture
 from ddim_edu.forward import q_sample, unmix_x0
 from ddim_edu.line import output_cdf, w1
 from ddim_edu.losses import gamma_of_sigma, loss_gamma
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.plotting import figure
 from ddim_edu.posterior import ddpm_posterior, q_sigma
 from ddim_edu.randomness import draw

@@ -28,11 +28,11 @@ import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.forward import q_sample, unmix_x0
 from ddim_edu.losses import eps_error
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.plotting import COLOURS, figure, image_row
 from ddim_edu.posterior import q_sigma
 from ddim_edu.randomness import draw

@@ -23,10 +23,10 @@ import torch
 from scipy.integrate import solve_ivp
 from scipy.stats import linregress
 
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
 from ddim_edu.forward import q_sample, q_step
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.plotting import figure, image_row
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path, ddim_step, invert

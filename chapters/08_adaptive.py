@@ -38,12 +38,12 @@ from ddim_edu.adaptive import (
 )
 
 # %% tags=["hide-input"]
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.exact import EmpiricalData, GaussianMixture
 from ddim_edu.forward import q_sample, unmix_eps
 from ddim_edu.losses import draw_t
 from ddim_edu.measuring.statistics import holm, paired, summary
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.plotting import figure
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path, ddim_step
@@ -735,11 +735,11 @@ t, x_0 = 400, plane.sample(200, generator)
 x_t = q_sample(x_0, t, schedule, draw(x_0, generator))
 for s in (350, 390):
     x_s = ddim_step(x_t, plane.eps(x_t, t), *schedule.alpha_bar[[t, s]])
-    true = dict(heun_path(plane.eps, x_t, schedule, [0, *range(s, t + 1)]))[s]
+    *_, true, _ = heun_path(plane.eps, x_t, schedule, [0, *range(s, t + 1)])
     change = (plane.eps(x_s, s) - plane.eps(x_t, t)).square().mean(1).sqrt()
     way = schedule.nsr[t] - schedule.nsr[s]
     estimate = 0.5 * schedule.alpha_bar[s].sqrt() * way * change
-    ratio = estimate / (x_s - true).square().mean(1).sqrt()
+    ratio = estimate / (x_s - true.x_s).square().mean(1).sqrt()
     low, high = ratio.quantile(torch.tensor([0.05, 0.95]).double())
     print(f"{t} to {s}: estimate / error from {low:.2f} to {high:.2f}")
     assert (1.1 if s == 350 else 0.9) < low < high < (1.4 if s == 350 else 1.1)

@@ -24,9 +24,9 @@ from einops import rearrange
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.forward import q_sample
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.nets.unet import Attention, Block, UNet, UNetConfig
 from ddim_edu.plotting import figure
 from ddim_edu.randomness import draw

@@ -26,15 +26,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.losses import draw_t, loss_simple
-from ddim_edu.models.checkpoint import load, training_log
+from ddim_edu.models import load, training_log
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.plotting import COLOURS, figure
 from ddim_edu.randomness import draw, generator_for
 from ddim_edu.schedule import NoiseSchedule
-from ddim_edu.training.recipes import RECIPES, Recipe, recipe_from_dict
-from ddim_edu.training.trainer import Trainer, changes
+from ddim_edu.training.recipes import RECIPES, Recipe, changes, recipe_from_dict
+from ddim_edu.training.trainer import Trainer
 
 # %% [markdown]
 # ## A recipe read aloud
@@ -101,7 +101,7 @@ import copy
 
 from torch.nn.utils import clip_grad_norm_
 
-from ddim_edu.data.source import Shuffle
+from ddim_edu.data.batches import Shuffle
 
 net_config = UNetConfig(8, 1, 16, (1, 1), 1, (), dropout=0.0, groups=4)
 tiny = replace(RECIPES["digits"], unet=net_config, steps=12, warmup=4)
@@ -155,7 +155,7 @@ for n in range(tiny.steps):
     losses.append(loss.detach())
 
 # %% [markdown]
-# The file of {py:class}`~ddim_edu.training.trainer.Trainer` has more than 600 lines: run folders, logs, checkpoints, several GPUs, mixed precision, readable errors. Its numbers should be the same, and not only nearly: every bit.
+# The file of {py:class}`~ddim_edu.training.trainer.Trainer` has more than 300 lines, and others stand beside it: run folders, logs, checkpoints, several GPUs, mixed precision, readable errors. Its numbers should be the same, and not only nearly: every bit.
 
 # %%
 # checks eq:ema
@@ -177,7 +177,7 @@ def same(one, other):
 
 assert same(trainer.model, net) and same(trainer.averaged.module, average)
 assert not same(average, net)
-assert len(inspect.getsource(inspect.getmodule(Trainer)).splitlines()) > 600
+assert len(inspect.getsource(inspect.getmodule(Trainer)).splitlines()) > 300
 
 # %% [markdown]
 # ## What the logs say
@@ -385,7 +385,7 @@ assert by_level["memoriser"][0] > 5 * low
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ddim_edu.nets.points import PointNet
-from ddim_edu.training.trainer import ema_update
+from ddim_edu.training.parts import ema_update
 
 centres = [[-1.0, -0.6], [1.0, -0.4], [0.2, 1.1]]
 points = GaussianMixture([0.5, 0.3, 0.2], centres, 0.03, schedule)
@@ -850,7 +850,7 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # ```python
 # import torch
 # from ddim_edu.exercises import check
-# from ddim_edu.data.source import digits
+# from ddim_edu.data.named import digits
 # from ddim_edu.training.recipes import RECIPES
 # from ddim_edu.losses import draw_t, loss_simple
 # from ddim_edu.nets.unet import UNet
@@ -983,8 +983,8 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # import torch
 # from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample
-# from ddim_edu.models.checkpoint import load
-# from ddim_edu.data.source import digits
+# from ddim_edu.data.named import digits
+# from ddim_edu.models import load
 # from ddim_edu.losses import draw_t
 # from ddim_edu.randomness import draw
 #

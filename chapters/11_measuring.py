@@ -13,7 +13,7 @@
 # - what it cannot see: a copied training set, and the shape of anything beyond mean and covariance;
 # - the tables of the DDIM paper, repeated on the book's own model, and what in them is the same.
 #
-# The chapter opens {py:mod}`ddim_edu.measuring.metrics` and {py:mod}`ddim_edu.measuring.evaluation`.
+# The chapter opens {py:mod}`ddim_edu.measuring.metrics` and {py:mod}`ddim_edu.measuring.fid`.
 
 # %% tags=["hide-input"]
 import json
@@ -23,12 +23,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ddim_edu.data.source import digits
-from ddim_edu.measuring.evaluation import fit_power, real_images
-from ddim_edu.measuring.features import small, to_uint8
+from ddim_edu.data.named import digits
+from ddim_edu.data.pictures import to_uint8
+from ddim_edu.measuring.features import small
 from ddim_edu.measuring.metrics import frechet_distance, kid, mean_and_cov, precision_recall
+from ddim_edu.measuring.reconstruction import power_law_exponent
+from ddim_edu.measuring.reference import real_images
 from ddim_edu.measuring.statistics import paired, summary
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.plotting import COLOURS, figure, table1_figure, table2_figure
 from ddim_edu.sampler import ddim_path, invert, sample
 from ddim_edu.schedule import make_tau
@@ -808,7 +810,7 @@ few = [S for S in by if S <= 100]
 ours_, typical = ([by[S][key] for S in few] for key in ("error", "median"))
 series = {"mean": ours_, "median": typical}
 series["the paper's mean"] = [theirs[str(S)] for S in few]
-powers = {name: fit_power(few, errors)[0] for name, errors in series.items()}
+powers = {name: power_law_exponent(few, errors)[0] for name, errors in series.items()}
 print("to S = 100:", ", ".join(f"{k} as S^-{v:.1f}" for k, v in powers.items()))
 
 # %% [markdown]

@@ -27,16 +27,15 @@ from scipy.special import gammaln
 from torch.special import ndtr, ndtri
 
 # %% tags=["hide-input"]
-from ddim_edu.apps.interpolate import angle, decode, lerp, slerp, square
-from ddim_edu.data.source import digits
+from ddim_edu.apps.interpolate import angle, lerp, slerp, square
+from ddim_edu.data.named import digits
 from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
 from ddim_edu.measuring.metrics import sharpness
 from ddim_edu.measuring.statistics import holm
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.models import load, load_classifier
 from ddim_edu.plotting import figure
 from ddim_edu.randomness import draw
-from ddim_edu.sampler import invert
+from ddim_edu.sampler import decode, invert
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 # %%
@@ -750,9 +749,9 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 #
 # ```python
 # import torch
-# from ddim_edu.apps.interpolate import decode
 # from ddim_edu.exact import EmpiricalData
 # from ddim_edu.exercises import check
+# from ddim_edu.sampler import decode
 # from ddim_edu.schedule import NoiseSchedule, make_tau
 #
 # def share(a, b):
@@ -784,10 +783,9 @@ assert rows["interpolated"]["step"][0] < 1.5 * rows["eta 0"]["step"][0]
 # ```python
 # import torch
 # from math import cos, radians, sin
-# from ddim_edu.apps.interpolate import decode
 # from ddim_edu.exercises import check
-# from ddim_edu.models.checkpoint import load
-# from ddim_edu.models.classifiers import load_classifier
+# from ddim_edu.models import load, load_classifier
+# from ddim_edu.sampler import decode
 # from ddim_edu.schedule import make_tau
 #
 # model, judge = load("digits"), load_classifier("digits").model

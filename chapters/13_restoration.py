@@ -30,12 +30,12 @@ from scipy.stats import wasserstein_distance
 # %% tags=["hide-input"]
 from ddim_edu.apps.operators import AveragePool, Grey, Mask
 from ddim_edu.apps.restore import replace_known, restore
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.forward import unmix_eps, unmix_x0
 from ddim_edu.measuring.metrics import psnr
 from ddim_edu.measuring.statistics import paired
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.plotting import COLOURS, figure, image_row
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path, ddim_step
@@ -878,8 +878,8 @@ assert worse > 1
 # import torch
 # from ddim_edu.apps.operators import AveragePool
 # from ddim_edu.exercises import check
-# from ddim_edu.models.checkpoint import load
-# from ddim_edu.data.source import digits
+# from ddim_edu.data.named import digits
+# from ddim_edu.models import load
 # from ddim_edu.sampler import sample
 # from ddim_edu.schedule import make_tau
 #

@@ -23,15 +23,15 @@ import torch
 from scipy.integrate import quad
 
 from ddim_edu.apps.edit import renoise, translate
-from ddim_edu.apps.interpolate import decode
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.forward import q_sample
 from ddim_edu.guidance import Tilted, guided, of_class
+from ddim_edu.sampler import decode
 
 # %% tags=["hide-input"]
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.measuring.statistics import holm, paired, summary
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.plotting import COLOURS, figure
 from ddim_edu.randomness import draw, image_generators
 from ddim_edu.schedule import NoiseSchedule, make_tau
@@ -815,8 +815,8 @@ assert cycle.mean > 100 * error["same 1"].mean
 # import torch
 # from ddim_edu.exercises import check
 # from ddim_edu.forward import q_sample
-# from ddim_edu.models.checkpoint import load
-# from ddim_edu.data.source import digits
+# from ddim_edu.data.named import digits
+# from ddim_edu.models import load
 #
 # net, data = load("digits"), digits()
 # x, labels = data.floats(data.heldout[:30]), data.heldout_labels[:30]

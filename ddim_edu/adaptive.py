@@ -1,4 +1,4 @@
-r"""The adaptive step: a complexity map, a step size and a loss, as one of the sources published them and mended (chapter 8).
+r"""The adaptive step: a complexity map, a step size and a loss, as a source published them, and mended (chapter 8).
 
 The source adds to DDIM a weight for every pixel, high where a picture changes quickly. Its three formulas stand here as
 published: :func:`complexity`, :func:`adaptive_step_size`, :func:`adaptive_step_loss`. Chapter 8 shows why they can't do
@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddim_edu.forward import EpsTheta, q_sample, unmix_x0
+from ddim_edu.forward import EpsTheta, unmix_x0
+from ddim_edu.losses import mixed_and_predicted
 from ddim_edu.schedule import NoiseSchedule
 
 PUBLISHED_LAMBDA = 0.1  # the source's
@@ -196,12 +197,11 @@ def loss_adaptive(
         0-d.
 
     Raises:
-        ValueError: If the kind is unknown, or lam is negative or not finite.
+        ValueError: If the kind is unknown, lam is negative or not finite, or as :func:`ddim_edu.losses.eps_error`.
     """
     if kind not in ("published", "mended"):
         raise ValueError(f"kind = {kind!r}: give published or mended")
-    x_t = q_sample(x_0, t, schedule, eps)
-    eps_hat = eps_theta(x_t, t)
+    x_t, eps_hat = mixed_and_predicted(eps_theta, x_0, t, eps, schedule)
     if kind == "published":
         return adaptive_step_loss(eps_hat, eps, x_0, PUBLISHED_LAMBDA if lam is None else lam)
     x0_hat = unmix_x0(x_t, eps_hat.detach(), schedule.abar(t))

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from ddim_edu.forward import over_batch, unmix_eps
+from ddim_edu.forward import per_sample, unmix_eps
 from ddim_edu.schedule import NoiseSchedule
 
 
@@ -100,7 +100,7 @@ class GaussianMixture:
                 has no density.
         """
         abar = self.schedule.abar(t, lowest=0)
-        over_batch(abar, x)  # the check of their number
+        per_sample(abar, x)  # the check of their number
         if bool((abar == 1).any()) and not bool((self._variances > 0).all()):
             raise ValueError("at t = 0 a component without variance has no density")
         return torch.logsumexp(self._components(x, abar)[0], 1)
@@ -139,7 +139,7 @@ class GaussianMixture:
         abar = _inside(abar, x)
         log_parts, pull = self._components(x, abar)
         score = torch.einsum("bk,bkd->bd", log_parts.softmax(1), pull)
-        return (-over_batch((1 - abar).sqrt(), score) * score).to(x.dtype)
+        return (-per_sample((1 - abar).sqrt(), score) * score).to(x.dtype)
 
     def _components(self, x: Tensor, abar: Tensor) -> tuple[Tensor, Tensor]:
         """Log of each component's share of the density (B, K), and the gradient of each one's log density (B, K, D)."""
@@ -210,7 +210,7 @@ class EmpiricalData:
             ValueError: if a t is outside 1..T, or the shapes don't fit.
         """
         abar = self.schedule.abar(t)
-        over_batch(abar, x)  # the check of their number
+        per_sample(abar, x)  # the check of their number
         abar, flat = abar.reshape(-1, 1), self._flattened(x)
         d = flat.shape[1]
         outside = (flat**2).sum(1) / (2 * (1 - abar[:, 0])) + 0.5 * d * (2 * math.pi * (1 - abar[:, 0])).log()
@@ -219,7 +219,7 @@ class EmpiricalData:
     def x0_mean(self, x_t: Tensor, t: int | Tensor) -> Tensor:
         r""":math:`E[x_0 \mid x_t]`, ``(B, ...)``; arguments as for :meth:`eps`."""
         abar = self.schedule.abar(t)
-        over_batch(abar, x_t)  # the check of their number
+        per_sample(abar, x_t)  # the check of their number
         return self._x0_mean_at(x_t, abar).to(x_t.dtype)
 
     def eps(self, x_t: Tensor, t: int | Tensor) -> Tensor:
@@ -278,5 +278,5 @@ def _inside(abar: float | Tensor, x: Tensor) -> Tensor:
     if abar.device.type == "cpu" and not bool(((abar >= 0) & (abar < 1)).all()):  # written so that nan is outside too
         wrong = abar[~((abar >= 0) & (abar < 1))].flatten()[0].item()
         raise ValueError(f"abar = {wrong:g} is outside [0, 1); at 1, the data, there is no noise to predict")
-    over_batch(abar, x)  # the check of their number
+    per_sample(abar, x)  # the check of their number
     return abar

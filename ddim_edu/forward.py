@@ -65,7 +65,7 @@ def mix(x_0: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
     Equations: eq:closed-form
     """
     signal, noise = _roots(abar, x_0)
-    return plus(signal * x_0, noise, eps)
+    return add_scaled(signal * x_0, (noise, eps))
 
 
 def unmix_x0(x_t: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def unmix_x0(x_t: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
     Equations: eq:unmix
     """
     signal, noise = _roots(abar, x_t, above=True)
-    return plus(x_t, -noise, eps) / signal
+    return add_scaled(x_t, (-noise, eps)) / signal
 
 
 def unmix_eps(x_t: Tensor, x_0: Tensor, abar: float | Tensor) -> Tensor:
@@ -94,7 +94,7 @@ def unmix_eps(x_t: Tensor, x_0: Tensor, abar: float | Tensor) -> Tensor:
     Equations: eq:found-noise
     """
     signal, noise = _roots(abar, x_t, below=True)
-    return plus(x_t, -signal, x_0) / noise
+    return add_scaled(x_t, (-signal, x_0)) / noise
 
 
 def q_sample(x_0: Tensor, t: int | Tensor, schedule: NoiseSchedule, eps: Tensor) -> Tensor:
@@ -207,7 +207,18 @@ def as_eps(network: EpsTheta, prediction: Prediction, schedule: NoiseSchedule) -
     return lambda x_t, t: said_to_eps(network(x_t, t), x_t, schedule.abar(t), prediction)
 
 
-def over_batch(coefficient: float | Tensor, x: Tensor) -> float | Tensor:
+def add_scaled(x: Tensor, *terms: tuple[float | Tensor, Tensor | None]) -> Tensor:
+    """``x + c * y`` and so on for every ``(c, y)`` of ``terms``, in one pass over memory each where c is a number.
+
+    A term whose y is None adds nothing.
+    """
+    for c, y in terms:
+        if y is not None:
+            x = x + c * y if isinstance(c, Tensor) else torch.add(x, y, alpha=c)
+    return x
+
+
+def per_sample(coefficient: float | Tensor, x: Tensor) -> float | Tensor:
     """A coefficient made ready to multiply the batch x: its type and device, and singleton axes after the first.
 
     Args:
@@ -231,9 +242,9 @@ def over_batch(coefficient: float | Tensor, x: Tensor) -> float | Tensor:
     return coefficient.to(x.dtype).to(x.device)  # cast before moving: some devices have no float64
 
 
-def plus(x: Tensor, coefficient: float | Tensor, y: Tensor) -> Tensor:
-    """``x + coefficient * y``, in one pass over memory where the coefficient is a number."""
-    return x + coefficient * y if isinstance(coefficient, Tensor) else torch.add(x, y, alpha=coefficient)
+def root_per_sample(value: float | Tensor, x: Tensor) -> float | Tensor:
+    """The square root of a coefficient, taken in float64 and ready to multiply the batch x; see :func:`per_sample`."""
+    return per_sample(value.double().sqrt(), x) if isinstance(value, Tensor) else math.sqrt(value)
 
 
 def in_float64(value: float | Tensor) -> float | Tensor:
@@ -241,28 +252,20 @@ def in_float64(value: float | Tensor) -> float | Tensor:
     return value.to(torch.float64) if isinstance(value, Tensor) else value
 
 
-def root(value: float | Tensor, x: Tensor) -> float | Tensor:
-    """The square root of a coefficient, ready to multiply the batch x; arguments as for :func:`over_batch`."""
-    return over_batch(value.sqrt() if isinstance(value, Tensor) else math.sqrt(value), x)
-
-
 def _roots(
     abar: float | Tensor, x: Tensor, *, above: bool = False, below: bool = False
 ) -> tuple[float | Tensor, float | Tensor]:
-    """sqrt(abar) and sqrt(1 - abar), computed in float64, ready to multiply the batch x. ``above``: abar may not be 0;
-    ``below``: nor 1.
+    """sqrt(abar) and sqrt(1 - abar), the shares of signal and noise, ready to multiply the batch x.
+
+    ``above``: abar may not be 0; ``below``: nor 1.
     """
     if not x.is_floating_point():
         raise ValueError(f"data of type {x.dtype}: give floating-point numbers, such as images in [-1, 1]")
     abar = in_float64(abar)
-    low, high = ("(" if above else "["), (")" if below else "]")
-    if not isinstance(abar, Tensor):
-        if not (0 <= abar <= 1) or (above and abar == 0) or (below and abar == 1):
-            raise ValueError(f"abar = {abar} is outside {low}0, 1{high}")
-    elif abar.device.type == "cpu":  # on a GPU the check would wait for the device at every call
-        inside = ((abar > 0) if above else (abar >= 0)) & (
-            (abar < 1) if below else (abar <= 1)
-        )  # written so that nan is outside
-        if not bool(inside.all()):
-            raise ValueError(f"abar = {abar[~inside].flatten()[0]:g} is outside {low}0, 1{high}")
-    return root(abar, x), root(1 - abar, x)
+    # On a GPU a look at the values would wait for the device at every call.
+    if not isinstance(abar, Tensor) or abar.device.type == "cpu":
+        inside = ((abar > 0) if above else (abar >= 0)) & ((abar < 1) if below else (abar <= 1))  # False for nan
+        if not (bool(inside.all()) if isinstance(inside, Tensor) else inside):
+            wrong = f"{abar[~inside].flatten()[0]:g}" if isinstance(abar, Tensor) else abar
+            raise ValueError(f"abar = {wrong} is outside {'(' if above else '['}0, 1{')' if below else ']'}")
+    return root_per_sample(abar, x), root_per_sample(1 - abar, x)

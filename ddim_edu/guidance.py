@@ -5,11 +5,17 @@ r"""Classes, and classifier-free guidance, in one convention (chapter 14).
 With scale s = 0 that is the unconditional prediction, with 1 the conditional one, and beyond 1 it goes on in the same
 direction (Ho and Salimans 2022). The same knob has other numbers elsewhere:
 
-- Ho and Salimans 2022, eq. 6: w, and our scale is 1 + w;
-- CompVis latent-diffusion and Stable Diffusion: ``unconditional_guidance_scale``, the same;
-- diffusers, pipelines: ``guidance_scale``, the same above 1; at 1 and below, theirs is conditional;
-- diffusers, guiders with the original formula: ``guidance_scale``, and our scale is 1 + theirs;
-- labml, code: ``uncond_scale``, the same (the formula in its text has a wrong sign).
+============================================  ================================  ==========================
+where                                         its name                          our scale
+============================================  ================================  ==========================
+Ho and Salimans 2022, eq. 6                   w                                 1 + w
+CompVis latent-diffusion, Stable Diffusion    ``unconditional_guidance_scale``  the same
+diffusers, pipelines                          ``guidance_scale``                the same above 1
+diffusers, guiders with the original formula  ``guidance_scale``                1 + theirs
+labml, code                                   ``uncond_scale``                  the same
+============================================  ================================  ==========================
+
+At 1 and below, diffusers' pipelines are conditional. The formula in labml's text has a wrong sign.
 
 **What it samples.** In each level by itself, the guided prediction is the score of :math:`q_t(x)\, q_t(c \mid x)^s`. It
 is tempting to conclude that the samples follow the tilted density :math:`p(x)\, p(c \mid x)^s`. They don't, for s other
@@ -28,7 +34,7 @@ import torch
 from torch import Tensor
 
 from ddim_edu.exact import GaussianMixture
-from ddim_edu.forward import EpsTheta, plus
+from ddim_edu.forward import EpsTheta, add_scaled
 
 
 def guided(conditional: EpsTheta, unconditional: EpsTheta, scale: float) -> EpsTheta:
@@ -53,7 +59,7 @@ def guided(conditional: EpsTheta, unconditional: EpsTheta, scale: float) -> EpsT
 
     def eps_theta(x_t: Tensor, t: Tensor) -> Tensor:
         eps = unconditional(x_t, t)
-        return plus(eps, scale, conditional(x_t, t) - eps)
+        return add_scaled(eps, (scale, conditional(x_t, t) - eps))
 
     return eps_theta
 

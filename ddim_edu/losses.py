@@ -42,6 +42,22 @@ def draw_t(
     return torch.cat([half, T + 1 - half])[:n].to(device)
 
 
+def mixed_and_predicted(
+    eps_theta: EpsTheta, x_0: Tensor, t: Tensor, eps: Tensor, schedule: NoiseSchedule
+) -> tuple[Tensor, Tensor]:
+    """What every loss begins with: x_t, mixed of data and noise, and the noise predicted in it.
+
+    Arguments and errors as for :func:`eps_error`.
+
+    Returns:
+        Both of the shape of ``x_0``.
+    """
+    if eps.shape != x_0.shape:
+        raise ValueError(f"noise of shape {tuple(eps.shape)} for data of shape {tuple(x_0.shape)}; give the same shape")
+    x_t = q_sample(x_0, t, schedule, eps)
+    return x_t, predict(eps_theta, x_t, t)
+
+
 def eps_error(eps_theta: EpsTheta, x_0: Tensor, t: Tensor, eps: Tensor, schedule: NoiseSchedule) -> Tensor:
     r"""Mean squared error of the predicted noise, for each member of the batch.
 
@@ -58,9 +74,7 @@ def eps_error(eps_theta: EpsTheta, x_0: Tensor, t: Tensor, eps: Tensor, schedule
     Raises:
         ValueError: if a t is outside 1..T, or the shapes of data, noise and prediction differ.
     """
-    if eps.shape != x_0.shape:
-        raise ValueError(f"noise of shape {tuple(eps.shape)} for data of shape {tuple(x_0.shape)}; give the same shape")
-    error = predict(eps_theta, q_sample(x_0, t, schedule, eps), t) - eps
+    error = mixed_and_predicted(eps_theta, x_0, t, eps, schedule)[1] - eps
     return error.square().reshape(len(error), -1).mean(1)
 
 
@@ -152,7 +166,8 @@ def gamma_of_prediction(schedule: NoiseSchedule, prediction: Prediction) -> Tens
     errors are multiples of each other: :math:`\hat v - v = (\hat\epsilon - \epsilon)/\sqrt{\bar\alpha_t}` and
     :math:`\hat x_0 - x_0 = -\sqrt{(1 - \bar\alpha_t)/\bar\alpha_t}\, (\hat\epsilon - \epsilon)`. So
 
-    .. math:: \gamma_t = 1, \qquad \gamma_t = \frac{1}{\bar\alpha_t}, \qquad \gamma_t = \frac{1 - \bar\alpha_t}{\bar\alpha_t}
+    .. math:: \gamma_t = 1, \qquad \gamma_t = \frac{1}{\bar\alpha_t},
+              \qquad \gamma_t = \frac{1 - \bar\alpha_t}{\bar\alpha_t}
 
     for eps, v and x_0. (Salimans and Ho 2022, section 4, name the last two as weights of the error of x_0: SNR + 1 for
     v and 1 for x_0.)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ddim_edu.forward import in_float64, mix, over_batch, plus, root, unmix_eps
+from ddim_edu.forward import add_scaled, in_float64, mix, per_sample, root_per_sample, unmix_eps
 
 
 class Normal(NamedTuple):
@@ -43,30 +43,33 @@ def q_sigma(x_t: Tensor, x_0: Tensor, abar_t: float | Tensor, abar_s: float | Te
     Raises:
         ValueError: if sigma is negative or too large for the level s.
 
-    Equations: eq:q-sigma-step
+    Equations: eq:q-sigma-step, eq:reuse-noise
     """
-    return Normal(place(x_0, unmix_eps(x_t, x_0, abar_t), abar_s, sigma), *_float64(sigma))
+    eps = unmix_eps(x_t, x_0, abar_t)
+    signal, reused, _ = step_coefficients(abar_s, sigma, x_t)
+    return Normal(add_scaled(signal * x_0, (reused, eps)), *_float64(sigma))
 
 
-def place(x_0: Tensor, eps: Tensor, abar_s: float | Tensor, sigma: float | Tensor) -> Tensor:
-    r"""Put data and found noise together at level s, leaving room for fresh noise of standard deviation sigma.
+def step_coefficients(
+    abar_s: float | Tensor, sigma: float | Tensor, x: Tensor
+) -> tuple[float | Tensor, float | Tensor, float | Tensor]:
+    r"""What a step to level s multiplies the data, the noise found and fresh noise by, ready to multiply the batch x.
 
-    :math:`\sqrt{\bar\alpha_s}\, x_0 + \sqrt{1 - \bar\alpha_s - \sigma^2}\, \epsilon`: the mean of :func:`q_sigma` and
-    the first two terms of the sampler's step (DDIM eq. 12). With sigma = 0 it is :func:`ddim_edu.forward.mix`.
+    They are :math:`\sqrt{\bar\alpha_s}`, :math:`\sqrt{1 - \bar\alpha_s - \sigma^2}` and :math:`\sigma`, computed in
+    float64; their squares add up to 1.
 
     Args:
-        x_0: ``(B, ...)`` the data or its prediction.
-        eps: the noise found in x_t or its prediction, same shape.
-        abar_s: level to reach.
-        sigma: with ``0 <= sigma**2 <= 1 - abar_s``.
+        abar_s: level to reach, in [0, 1].
+        sigma: standard deviation of the fresh noise, ``0 <= sigma**2 <= 1 - abar_s``.
+        x: ``(B, ...)``.
 
     Raises:
         ValueError: if sigma is outside that range.
 
-    Equations: eq:reuse-noise
+    Equations: eq:sigma-range
     """
     room = _room_beside(sigma, abar_s)
-    return plus(root(in_float64(abar_s), x_0) * x_0, root(room, eps), eps)
+    return root_per_sample(abar_s, x), root_per_sample(room, x), per_sample(sigma, x)
 
 
 def q_sigma_forward(
@@ -98,7 +101,7 @@ def q_sigma_forward(
     abar_t, abar_s, sigma, room = _float64(abar_t, abar_s, sigma, room)
     _check_order(abar_t, abar_s)
     rho = (room / (1 - abar_s)).sqrt()  # correlation of the noise in x_s with the noise in x_t
-    mean = mix(x_0, over_batch(rho, x_s) * unmix_eps(x_s, x_0, abar_s), abar_t)
+    mean = mix(x_0, per_sample(rho, x_s) * unmix_eps(x_s, x_0, abar_s), abar_t)
     return Normal(mean, ((1 - abar_t) / (1 - abar_s)).sqrt() * sigma)
 
 
@@ -132,7 +135,7 @@ def ddpm_posterior(x_t: Tensor, x_0: Tensor, abar_t: float | Tensor, abar_s: flo
     on_x0 = abar_s.sqrt() * (1 - alpha_step) / (1 - abar_t)
     on_xt = alpha_step.sqrt() * (1 - abar_s) / (1 - abar_t)
     variance = (1 - abar_s) / (1 - abar_t) * (1 - alpha_step)
-    return Normal(over_batch(on_x0, x_0) * x_0 + over_batch(on_xt, x_t) * x_t, variance.sqrt())
+    return Normal(per_sample(on_x0, x_0) * x_0 + per_sample(on_xt, x_t) * x_t, variance.sqrt())
 
 
 def _float64(*values: float | Tensor) -> tuple[Tensor, ...]:
@@ -147,12 +150,10 @@ def _check_order(abar_t: Tensor, abar_s: Tensor) -> None:
 def _room_beside(sigma: float | Tensor, abar_s: float | Tensor) -> float | Tensor:
     """The variance 1 - abar_s - sigma^2 that fresh noise leaves to the noise found in x_t, in float64."""
     # What came in a shorter type is that much uncertain.
-    rounding = max(
-        [
-            1e-12,
-            *(4 * torch.finfo(v.dtype).eps for v in (sigma, abar_s) if isinstance(v, Tensor) and v.is_floating_point()),
-        ]
-    )
+    rounding = 1e-12
+    for v in (sigma, abar_s):
+        if isinstance(v, Tensor) and v.is_floating_point():
+            rounding = max(rounding, 4 * torch.finfo(v.dtype).eps)
     sigma, abar_s = in_float64(sigma), in_float64(abar_s)
     found = 1 - abar_s - sigma**2
     fits = (sigma >= 0) & (found > -rounding)

@@ -32,7 +32,7 @@ def is_first_process() -> bool:
 
 
 def progress(total: int, unit: str, what: str | None = None, *, done: int = 0) -> tqdm:
-    """A progress bar on stderr, to be used with ``with``; only in a terminal, only in the first process, gone at the end.
+    """A progress bar on stderr, to be used with ``with``: only in a terminal and in the first process, gone at the end.
 
     Args:
         total: How many there are to do.
@@ -44,10 +44,37 @@ def progress(total: int, unit: str, what: str | None = None, *, done: int = 0) -
     return tqdm(total=total, initial=done, desc=what, unit=f" {unit}", disable=quiet, leave=False, dynamic_ncols=True)
 
 
-def own_device(device: torch.device) -> torch.device:
-    """The device of this process: of several on GPUs, each has its own."""
-    if device.type == "cuda" and process_count() > 1:
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+def counted(function: Callable[..., Any], tick: Callable[[], object]) -> Callable[..., Any]:
+    """The same function, which calls ``tick`` after each call of its own: a noise predictor that moves a bar on."""
+
+    def ticking(*arguments: Any) -> Any:
+        result = function(*arguments)
+        tick()
+        return result
+
+    return ticking
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device that this process computes on: of several processes on GPUs, each has its own.
+
+    Args:
+        name: ``"auto"`` takes a GPU if there is one; otherwise a name that torch knows, such as ``"cpu"`` or
+            ``"cuda:1"``.
+
+    Raises:
+        ValueError: If the name is unknown, or this machine has no such device.
+    """
+    if name == "auto":
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        name = next((kind for kind in there if there[kind]), "cpu")
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and process_count() > 1:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ValueError(f"device {name!r} is not usable here: try auto or cpu") from None
     return device
 
 

@@ -1,5 +1,5 @@
 """Dataclasses of options that refuse what is out of range, whoever builds them: a command line, a file or a line of
-Python.
+Python; and the known word that an unknown one was meant for.
 
 A range stands where the type stands, and nowhere else::
 
@@ -11,8 +11,10 @@ A range stands where the type stands, and nowhere else::
 
 from __future__ import annotations
 
+import difflib
 import math
 import types
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -24,19 +26,24 @@ class Range:
         least: the smallest number allowed.
         most: the largest; None for no limit.
         above: whether ``least`` itself is not allowed.
+        below: whether ``most`` itself is not allowed.
     """
 
-    def __init__(self, least: float, most: float | None = None, *, above: bool = False) -> None:
-        self.least, self.most, self.above = least, most, above
+    def __init__(self, least: float, most: float | None = None, *, above: bool = False, below: bool = False) -> None:
+        self.least, self.most, self.above, self.below = least, most, above, below
 
     def __contains__(self, value: float) -> bool:
-        fits = value > self.least if self.above else value >= self.least  # False for nan
-        return fits and math.isfinite(value) and (self.most is None or value <= self.most)
+        enough = value > self.least if self.above else value >= self.least  # False for nan
+        if self.most is None:
+            return enough and math.isfinite(value)
+        return enough and (value < self.most if self.below else value <= self.most)
 
     def __str__(self) -> str:
         """The rest of a sentence that begins with "give": ``at least 1``."""
         if self.most is not None:
-            return f"a number {'above' if self.above else 'from'} {self.least:g} {'up ' * self.above}to {self.most:g}"
+            most = f"{self.most:,}" if isinstance(self.most, int) else f"{self.most:g}"
+            to = " to below" if self.below else " up to" if self.above else " to"
+            return f"a number {'above' if self.above else 'from'} {self.least:g}{to} {most}"
         return f"a number above {self.least:g}" if self.above else f"at least {self.least:g}"
 
 
@@ -63,12 +70,14 @@ class Checked:
     """
 
     remedies: ClassVar[dict[str, str]] = {}
-    """What to say after a range, by field: ``{"clip": "or off"}``."""
+    """What to say after a range, by field, such as ``{"clip": "or off"}``."""
 
     def __post_init__(self) -> None:
-        for name, ranges in _ranges(type(self)).items():
+        for name, (ranges, words) in _ranges(type(self)).items():
             value = getattr(self, name)
             for number in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(number, str | None) and number not in words:  # of a file: a command line has its types
+                    raise ValueError(f"{name} = {number!r}: give {ranges[0]}")
                 if isinstance(number, bool) or not isinstance(number, int | float):
                     continue
                 if not any(number in one for one in ranges):
@@ -86,16 +95,32 @@ class Checked:
 
 
 @cache
-def _ranges(options: type) -> dict[str, tuple[Range, ...]]:
-    """The ranges in the types of a dataclass, by field."""
+def _ranges(options: type) -> dict[str, tuple[list[Range], list[str | None]]]:
+    """The fields whose types name ranges: these, and the words, or None, that may stand there instead."""
     hints = get_type_hints(options, include_extras=True)
-    found = {name: tuple(_within(hint)) for name, hint in hints.items()}
-    return {name: ranges for name, ranges in found.items() if ranges}
+    found = {name: list(_within(hint)) for name, hint in hints.items()}
+    return {
+        name: ([one for one in parts if isinstance(one, Range)], [one for one in parts if not isinstance(one, Range)])
+        for name, parts in found.items()
+        if any(isinstance(one, Range) for one in parts)
+    }
 
 
-def _within(hint: Any) -> list[Range]:
+def _within(hint: Any) -> Iterator[Any]:
+    """The ranges in a type, the words of its choices, and None where it is optional."""
     if get_origin(hint) is Annotated:
-        return [one for one in hint.__metadata__ if isinstance(one, Range)] + _within(get_args(hint)[0])
-    if get_origin(hint) in (Union, types.UnionType, tuple, list):
-        return [one for inner in get_args(hint) for one in _within(inner)]
-    return []
+        yield from (one for one in hint.__metadata__ if isinstance(one, Range))
+        yield from _within(get_args(hint)[0])
+    elif get_origin(hint) in (Union, types.UnionType, tuple, list):
+        for inner in get_args(hint):
+            yield from _within(inner)
+    elif get_origin(hint) is Literal:
+        yield from get_args(hint)
+    elif hint is type(None):
+        yield None
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean x?`` with the nearest of the known words, or nothing if none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -7,15 +7,15 @@ only: they wrap ``eps_theta`` (guidance, labels) or pass ``edit_x0`` (clipping, 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from ddim_edu.forward import EpsTheta, over_batch, plus, predict, unmix_eps, unmix_x0
-from ddim_edu.posterior import place
+from ddim_edu.forward import EpsTheta, add_scaled, predict, unmix_eps, unmix_x0
+from ddim_edu.posterior import step_coefficients
 from ddim_edu.randomness import Generators, draw
 from ddim_edu.schedule import NoiseSchedule, check_eta, check_tau
 
@@ -48,6 +48,8 @@ def ddim_step(
     abar_s: float | Tensor,
     sigma: float | Tensor = 0.0,
     noise: Tensor | None = None,
+    *,
+    x0_hat: Tensor | None = None,
 ) -> Tensor:
     r"""One step from level t to level s (DDIM eq. 12).
 
@@ -64,13 +66,20 @@ def ddim_step(
         abar_s: level to reach, in [0, 1].
         sigma: standard deviation of the fresh noise, ``0 <= sigma**2 <= 1 - abar_s``.
         noise: z, standard normal, same shape; may be None where sigma is 0.
+        x0_hat: the predicted data, which is the fraction above, where the caller has it already.
 
     Raises:
         ValueError: if sigma is outside its range, or positive without ``noise``.
 
     Equations: eq:generative-step, eq:clock-step
     """
-    return _arrive(unmix_x0(x_t, eps, abar_t), eps, abar_s, sigma, noise)
+    if x0_hat is None:
+        x0_hat = unmix_x0(x_t, eps, abar_t)
+    if noise is None:
+        _check_no_noise_is_needed(sigma)
+    # sqrt(abar_s), sqrt(1 - abar_s - sigma^2) and sigma; and the sum signal * x0_hat + reused * eps + fresh * noise
+    signal, reused, fresh = step_coefficients(abar_s, sigma, x_t)
+    return add_scaled(signal * x0_hat, (reused, eps), (fresh, noise))
 
 
 def ddim_path(
@@ -103,41 +112,18 @@ def ddim_path(
     Raises:
         ValueError: if tau, eta or clip is out of range, or ``eps_theta`` returns another shape.
     """
-    levels = check_tau(tau, schedule.T)
-    larger = eta == "hat"
-    eta = 1.0 if larger else check_eta(eta)
-    if clip is False:
-        clip = None
-    if clip is not None and not clip > 0:
-        raise ValueError(f"clip = {clip} is not a number > 0; use None for no clipping, 1.0 for images in [-1, 1]")
-    # Plain numbers, computed before the loop: nothing in it waits for a device.
-    on_cpu = schedule.to("cpu")
-    t_all, s_all = torch.tensor(levels[1:]), torch.tensor(levels[:-1])
-    sigma, sigma_hat = on_cpu.sigma(t_all, s_all, eta), on_cpu.sigma_hat(t_all, s_all)
-    room = (1 - on_cpu.alpha_bar[s_all]).sqrt()
-    if bool((sigma > room * (1 + 1e-9)).any()):
-        most = eta * (room / sigma)[sigma > 0].min().item()
-        raise ValueError(
-            f"eta = {eta} asks for more fresh noise than a level holds; with these steps it can be at most {most:.4g}"
-        )
-    abar, sigmas, sigma_hats = on_cpu.alpha_bar.tolist(), sigma.tolist(), sigma_hat.tolist()
+    steps, noise_scales = _plan(schedule, tau, eta)
+    abar, edit = schedule.alpha_bar.tolist(), _clip_then_edit(clip, edit_x0)
 
     def walk(x_t: Tensor) -> Iterator[Step]:
-        fresh = _noise_of_steps(x_t, generator)
-        for i in reversed(range(len(levels) - 1)):
-            t, s = levels[i + 1], levels[i]
+        noise = _noise_of_steps(x_t, noise_scales, generator)
+        for t, s, sigma in steps:
             eps_hat = predict(eps_theta, x_t, t)
             x0_hat = unmix_x0(x_t, eps_hat, abar[t])
-            if clip is not None:
-                x0_hat = x0_hat.clamp(-clip, clip)
-            if edit_x0 is not None:
-                x0_hat = edit_x0(x0_hat, t)
-            if clip is not None or edit_x0 is not None:
+            if edit is not None:
+                x0_hat = edit(x0_hat, t)
                 eps_hat = unmix_eps(x_t, x0_hat, abar[t])
-            noise = next(fresh) if sigmas[i] > 0 else None
-            if larger and noise is not None:
-                noise = noise * (sigma_hats[i] / sigmas[i])  # the mean keeps eta = 1's sigma, the noise does not
-            x_s = _arrive(x0_hat, eps_hat, abar[s], sigmas[i], noise)
+            x_s = ddim_step(x_t, eps_hat, abar[t], abar[s], sigma, next(noise), x0_hat=x0_hat)
             yield Step(t, s, x_t, eps_hat, x0_hat, x_s)
             x_t = x_s
 
@@ -178,8 +164,48 @@ def sample(
     Raises:
         ValueError: as :func:`ddim_path`, and if there are not as many generators as samples.
     """
-    x = draw(torch.empty(tuple(shape), dtype=dtype, device=device), generator)
-    for step in ddim_path(eps_theta, x, schedule, tau, eta=eta, generator=generator, clip=clip, edit_x0=edit_x0):
+    x_T = draw(torch.empty(tuple(shape), dtype=dtype, device=device), generator)
+    return decode(eps_theta, x_T, schedule, tau, eta=eta, generator=generator, clip=clip, edit_x0=edit_x0)
+
+
+@torch.no_grad()
+def decode(
+    eps_theta: EpsTheta,
+    x_T: Tensor,
+    schedule: NoiseSchedule,
+    tau: Tensor | Sequence[int],
+    *,
+    eta: float | str = 0.0,
+    generator: Generators = None,
+    clip: float | None = None,
+    edit_x0: Callable[[Tensor, int], Tensor] | None = None,
+) -> Tensor:
+    """The data that x_T stands for: :func:`ddim_path` to its end.
+
+    With eta = 0 it is a function of x_T, and undoes :func:`invert` up to the error of the steps; for Gaussian data and
+    its exact predictor an affine one. With eta > 0 it is not a function of x_T, unless the noise is held fixed too.
+
+    Args:
+        eps_theta: the noise predictor.
+        x_T: ``(B, ...)`` the state at level ``tau[-1]``.
+        schedule: the noise schedule.
+        tau: levels to visit.
+        eta, generator, clip, edit_x0: as for :func:`ddim_path`.
+
+    Returns:
+        ``(B, ...)`` x_0.
+
+    Raises:
+        ValueError: as :func:`ddim_path`.
+
+    Equations: eq:affine-decoding
+    """
+    return end_of(ddim_path(eps_theta, x_T, schedule, tau, eta=eta, generator=generator, clip=clip, edit_x0=edit_x0))
+
+
+def end_of(path: Iterable[Step]) -> Tensor:
+    """Where a path arrives, ``(B, ...)``. Unlike a list of its steps, this keeps only one at a time."""
+    for step in path:
         x = step.x_s
     return x
 
@@ -223,37 +249,69 @@ def _warn_of_the_last_step(schedule: NoiseSchedule, levels: list[int]) -> None:
     """Say so where an inversion ends in one huge step of the clock, whose error no other step can be as large as."""
     clock = schedule.nsr.tolist()
     before, top = levels[-2:]
-    # Data has size 1, and so has the clock where signal and noise are of one size: a first step up to there is not
-    # huge.
+    # Data has size 1, and so has the clock where signal and noise are of one size: a first step up to there is fine.
     limit = 20 * max(clock[before], 1.0)
     if clock[top] - clock[before] > limit:
         good = top - max(1, schedule.T // 100)
         warnings.warn(
-            f"the last step of this inversion, from level {before} to {top}, takes the clock sqrt((1 - abar)/abar) from "
-            f"{clock[before]:.3g} "
-            f"to {clock[top]:.3g}, and its error is as large as it is long: let tau end lower, as in make_tau({good}, S), or "
-            f"take more steps",
+            f"the last step of this inversion, from level {before} to {top}, takes the clock sqrt((1 - abar)/abar) "
+            f"from {clock[before]:.3g} to {clock[top]:.3g}, and its error is as large as it is long: let tau end "
+            f"lower, as in make_tau({good}, S), or take more steps",
             stacklevel=4,  # past torch's no_grad, to the line that called invert
         )
 
 
-def _noise_of_steps(like: Tensor, generator: Generators) -> Iterator[Tensor]:
-    """Fresh noise for one step after another. Where each member has its own generator, 16 steps are drawn at a time:
-    calls are dear.
+def _plan(
+    schedule: NoiseSchedule, tau: Tensor | Sequence[int], eta: float | str
+) -> tuple[list[tuple[int, int, float]], list[float]]:
+    """The steps of a walk, (t, s, sigma) each, and what standard normal noise is multiplied by before sigma is.
+
+    All are plain numbers: nothing in the loop waits for a device.
     """
+    levels = check_tau(tau, schedule.T)[::-1]
+    larger = eta == "hat"
+    eta = 1.0 if isinstance(eta, str) else check_eta(eta)
+    schedule, t, s = schedule.to("cpu"), torch.tensor(levels[:-1]), torch.tensor(levels[1:])
+    sigma, room = schedule.sigma(t, s, eta), (1 - schedule.alpha_bar[s]).sqrt()
+    if bool((sigma > room * (1 + 1e-9)).any()):
+        most = eta * (room / sigma)[sigma > 0].min().item()
+        raise ValueError(
+            f"eta = {eta} asks for more fresh noise than a level holds; with these steps it can be at most {most:.4g}"
+        )
+    # The larger noise leaves the mean that eta = 1 has: sigma stays, and the noise grows.
+    scale = schedule.sigma_hat(t, s) / sigma if larger else torch.ones_like(sigma)
+    return list(zip(levels, levels[1:], sigma.tolist())), torch.where(sigma > 0, scale, 0).tolist()
+
+
+def _clip_then_edit(
+    clip: float | None, edit_x0: Callable[[Tensor, int], Tensor] | None
+) -> Callable[[Tensor, int], Tensor] | None:
+    """What :func:`ddim_path` does to the predicted data; None if nothing."""
+    if clip is None or clip is False:
+        return edit_x0
+    if not clip > 0:
+        raise ValueError(f"clip = {clip} is not a number > 0; use None for no clipping, 1.0 for images in [-1, 1]")
+    if edit_x0 is None:
+        return lambda x0_hat, t: x0_hat.clamp(-clip, clip)
+    return lambda x0_hat, t: edit_x0(x0_hat.clamp(-clip, clip), t)
+
+
+def _noise_of_steps(x: Tensor, scales: list[float], generator: Generators) -> Iterator[Tensor | None]:
+    """Fresh noise for one step after another, each drawn when it is asked for; None where its scale is 0."""
+    standard = _standard_noise(x, generator)
+    for scale in scales:
+        noise = next(standard) if scale else None
+        yield noise if noise is None or scale == 1 else scale * noise
+
+
+def _standard_noise(like: Tensor, generator: Generators) -> Iterator[Tensor]:
+    """Noise without end. Where each member has its own generator, 16 draws are made at a time: calls are dear."""
     while generator is None or isinstance(generator, torch.Generator):
         yield draw(like, generator)
     while True:
         yield from draw(like[:, None].expand(-1, 16, *like.shape[1:]), generator).unbind(1)
 
 
-def _arrive(
-    x0_hat: Tensor, eps_hat: Tensor, abar_s: float | Tensor, sigma: float | Tensor, noise: Tensor | None
-) -> Tensor:
-    """The second half of a step: predictions placed at level s, and fresh noise."""
-    x_s = place(x0_hat, eps_hat, abar_s, sigma)
-    if noise is not None:
-        return plus(x_s, over_batch(sigma, x_s), noise)
+def _check_no_noise_is_needed(sigma: float | Tensor) -> None:
     if bool((sigma != 0).any()) if isinstance(sigma, Tensor) else sigma != 0:
         raise ValueError("sigma > 0 needs noise: pass standard normal noise of the shape of x_t")
-    return x_s

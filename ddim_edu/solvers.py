@@ -4,6 +4,13 @@ A deterministic DDIM step is Euler's method for :math:`d\bar x/d\nu = \epsilon_\
 :math:`\bar x = x/\sqrt{\bar\alpha}` and the clock :math:`\nu = \sqrt{(1-\bar\alpha)/\bar\alpha}` (chapter 7). Here are
 methods of order 2 on the same callable, and steps whose length is chosen by an estimate of their error. All are
 deterministic, and all visit whole levels, so that any trained network will do.
+
+**A solver is a function** ``solver(eps_theta, x_T, schedule, tau) -> x_0``: from ``x_T (B, ...)`` at level ``tau[-1]``
+down the levels of tau to the data, of the same shape. :func:`heun` and :func:`dpm_solver_2m` are two, and so is
+:func:`ddim_edu.sampler.decode`; whatever else they take has a default and is named. Each is the end of a path, which
+takes the same arguments and yields a :class:`~ddim_edu.sampler.Step` at a time: :func:`heun_path`,
+:func:`dpm_solver_2m_path`, :func:`ddim_edu.sampler.ddim_path`. :func:`adaptive_ddim` finds its levels itself and has no
+use for a tau; with ``t_start=int(tau[-1])`` its ``x_0`` begins where the others do.
 """
 
 from __future__ import annotations
@@ -11,17 +18,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from ddim_edu.forward import EpsTheta, mix, over_batch, predict, unmix_eps, unmix_x0
+from ddim_edu.forward import EpsTheta, mix, per_sample, predict, unmix_eps, unmix_x0
+from ddim_edu.sampler import Step, ddim_step, end_of
 from ddim_edu.schedule import NoiseSchedule, check_tau
 
 
 def heun_path(
     eps_theta: EpsTheta, x_T: Tensor, schedule: NoiseSchedule, tau: Tensor | Sequence[int], *, reuse: bool = False
-) -> Iterator[tuple[int, Tensor]]:
+) -> Iterator[Step]:
     r"""Heun's method in the clock of DDIM, one step at a time.
 
     A DDIM step from t to s finds where to ask for the noise a second time; then the step is made again from x_t with
@@ -39,35 +48,32 @@ def heun_path(
             next: S calls, and still order 2.
 
     Yields:
-        The level s reached, and x_s ``(B, ...)``.
+        Each step, with the noise and the data it was made with: the mean of the two predictions, and what that makes of
+        x_t.
 
     Raises:
         ValueError: if tau is out of range.
     """
-    levels = check_tau(tau, schedule.T)
-    abar = schedule.alpha_bar.tolist()
+    levels, abar = check_tau(tau, schedule.T)[::-1], schedule.alpha_bar.tolist()
 
-    def walk(x: Tensor) -> Iterator[tuple[int, Tensor]]:
-        eps_t = None
-        for i in reversed(range(len(levels) - 1)):
-            t, s = levels[i + 1], levels[i]
-            if eps_t is None:
-                eps_t = predict(eps_theta, x, t)
-            ahead = _move(x, eps_t, abar[t], abar[s])
-            if s == 0:
-                x = ahead
-            else:
-                eps_s = predict(eps_theta, ahead, s)
-                x = _move(x, (eps_t + eps_s) / 2, abar[t], abar[s])
-                eps_t = eps_s if reuse else None
-            yield s, x
+    def walk(x_t: Tensor) -> Iterator[Step]:
+        eps_s = None
+        for t, s in pairwise(levels):
+            eps_hat = eps_t = predict(eps_theta, x_t, t) if eps_s is None or not reuse else eps_s
+            if s > 0:
+                eps_s = predict(eps_theta, ddim_step(x_t, eps_t, abar[t], abar[s]), s)
+                eps_hat = (eps_t + eps_s) / 2
+            x0_hat = unmix_x0(x_t, eps_hat, abar[t])
+            x_s = mix(x0_hat, eps_hat, abar[s])
+            yield Step(t, s, x_t, eps_hat, x0_hat, x_s)
+            x_t = x_s
 
     return walk(x_T)  # a generator of its own, so that what is wrong with the arguments is said at the call
 
 
 def dpm_solver_2m_path(
     eps_theta: EpsTheta, x_T: Tensor, schedule: NoiseSchedule, tau: Tensor | Sequence[int]
-) -> Iterator[tuple[int, Tensor]]:
+) -> Iterator[Step]:
     r"""DPM-Solver++(2M) of Lu et al. 2022 (Algorithm 2), one step at a time: order 2 with one call a step.
 
     A step of DDIM whose predicted data is carried on, along the line through this and the last prediction, to the
@@ -81,28 +87,26 @@ def dpm_solver_2m_path(
         tau: ``(S+1,)`` strictly increasing levels from 0.
 
     Yields:
-        The level s reached, and x_s ``(B, ...)``.
+        Each step, with the noise and the data it was made with: the data carried on, and the noise that agrees with it.
 
     Raises:
         ValueError: if tau is out of range.
     """
-    levels = check_tau(tau, schedule.T)
-    abar, nsr = schedule.alpha_bar.tolist(), schedule.nsr.tolist()
+    levels, abar, nsr = check_tau(tau, schedule.T)[::-1], schedule.alpha_bar.tolist(), schedule.nsr.tolist()
 
-    def walk(x: Tensor) -> Iterator[tuple[int, Tensor]]:
+    def walk(x_t: Tensor) -> Iterator[Step]:
         x0_last, length_last = None, math.nan
-        for i in reversed(range(len(levels) - 1)):
-            t, s = levels[i + 1], levels[i]
-            x0_hat = unmix_x0(x, predict(eps_theta, x, t), abar[t])
-            target = x0_hat
+        for t, s in pairwise(levels):
+            x0_here = x0_hat = unmix_x0(x_t, predict(eps_theta, x_t, t), abar[t])
             if s > 0:
                 length = math.log(nsr[t] / nsr[s])
                 if x0_last is not None:
-                    target = x0_hat + length / (2 * length_last) * (x0_hat - x0_last)
-                length_last = length
-            x = mix(target, unmix_eps(x, target, abar[t]), abar[s])
-            x0_last = x0_hat
-            yield s, x
+                    x0_hat = x0_here + length / (2 * length_last) * (x0_here - x0_last)
+                x0_last, length_last = x0_here, length
+            eps_hat = unmix_eps(x_t, x0_hat, abar[t])
+            x_s = mix(x0_hat, eps_hat, abar[s])
+            yield Step(t, s, x_t, eps_hat, x0_hat, x_s)
+            x_t = x_s
 
     return walk(x_T)
 
@@ -112,15 +116,13 @@ def heun(
     eps_theta: EpsTheta, x_T: Tensor, schedule: NoiseSchedule, tau: Tensor | Sequence[int], *, reuse: bool = False
 ) -> Tensor:
     """The end of :func:`heun_path`, x_0 ``(B, ...)``; arguments and errors are its."""
-    *_, (_, x_0) = heun_path(eps_theta, x_T, schedule, tau, reuse=reuse)
-    return x_0
+    return end_of(heun_path(eps_theta, x_T, schedule, tau, reuse=reuse))
 
 
 @torch.no_grad()
 def dpm_solver_2m(eps_theta: EpsTheta, x_T: Tensor, schedule: NoiseSchedule, tau: Tensor | Sequence[int]) -> Tensor:
     """The end of :func:`dpm_solver_2m_path`, x_0 ``(B, ...)``; arguments and errors are its."""
-    *_, (_, x_0) = dpm_solver_2m_path(eps_theta, x_T, schedule, tau)
-    return x_0
+    return end_of(dpm_solver_2m_path(eps_theta, x_T, schedule, tau))
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,14 +245,12 @@ def adaptive_ddim(
             break
         s = _nearest_level(angle, angle[t] - length)
         s = torch.minimum(torch.maximum(s, nearest), t - 1)
-        x_euler = _move(x, eps, abar[t], abar[s])
+        x_euler = ddim_step(x, eps, abar[t], abar[s])
         eps_s = predict(eps_theta, x_euler, s.to(x.device))
         calls[active] += 1
-        x_heun = _move(x, (eps + eps_s) / 2, abar[t], abar[s])
+        x_heun = ddim_step(x, (eps + eps_s) / 2, abar[t], abar[s])
         allowed = atol + rtol * torch.maximum(x.abs(), x_euler.abs())
-        error = ((x_heun - x_euler) / allowed).flatten(1).to("cpu", torch.float64).square().mean(1).sqrt()
-        if not per_image:
-            error = error.square().mean().sqrt().expand_as(error)
+        error = _root_mean_square((x_heun - x_euler) / allowed, per_image)
         if not bool(error.isfinite().all()):
             at = int(s[~error.isfinite()][0])
             raise ValueError(f"eps_theta returned a value that is not finite on the way to level {at}")
@@ -260,7 +260,7 @@ def adaptive_ddim(
         length = (angle[t] - angle[s]) * factor
         nearest = torch.where(kept, 1, s + 1)  # rounding must not try the same level again
         t = torch.where(kept, s, t)
-        chosen = over_batch(kept, x).bool()
+        chosen = torch.as_tensor(per_sample(kept, x)).bool()
         x = torch.where(chosen, x_euler if order == 1 else x_heun, x)
         eps = torch.where(chosen, eps_s, eps)
     if not bool(x_0.isfinite().all()):
@@ -269,9 +269,10 @@ def adaptive_ddim(
     return AdaptiveRun(x_0, calls, *found)
 
 
-def _move(x_t: Tensor, eps: Tensor, abar_t: float | Tensor, abar_s: float | Tensor) -> Tensor:
-    """DDIM's step, which is the sampler's ``ddim_step`` at sigma = 0."""
-    return mix(unmix_x0(x_t, eps, abar_t), eps, abar_s)
+def _root_mean_square(x: Tensor, per_image: bool) -> Tensor:
+    """``(B,)`` float64 on the CPU: over the elements of each image, or of all images together."""
+    square = x.flatten(1).to("cpu", torch.float64).square().mean(1)
+    return (square if per_image else square.mean().expand_as(square)).sqrt()
 
 
 def _nearest_level(angle: Tensor, wanted: Tensor) -> Tensor:

@@ -231,6 +231,16 @@ def test_losses_by_name():
         torch.testing.assert_close(loss_adaptive(*arguments, kind, 0.0), loss_simple(*arguments))
 
 
+@pytest.mark.parametrize("kind", ["published", "mended"])
+@pytest.mark.parametrize("answer", [lambda x, t: x[:1], lambda x, t: x[..., :1]])
+def test_an_answer_of_another_shape_is_refused_as_by_the_plain_loss(kind, answer):
+    x_0, eps, t = normal(3, 1, 4, 4), normal(3, 1, 4, 4, seed=1), torch.tensor([1, 400, 1000])
+    with pytest.raises(ValueError, match="eps_theta returned"):
+        loss_adaptive(answer, x_0, t, eps, LINEAR, kind)
+    with pytest.raises(ValueError, match="noise of shape"):
+        loss_adaptive(lambda x, t: x, x_0, t, eps[:1], LINEAR, kind)
+
+
 def test_no_gradient_goes_through_the_weights():
     x_t, eps = normal(1, 1, 4, 4), normal(1, 1, 4, 4, seed=1)
     eps_hat = normal(1, 1, 4, 4, seed=2).requires_grad_()

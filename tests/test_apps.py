@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from ddim_edu.apps.edit import first_steps, renoise, translate
-from ddim_edu.apps.interpolate import angle, between, decode, direction, lerp, move, slerp, square, triangle
+from ddim_edu.apps.interpolate import angle, between, direction, lerp, move, slerp, square, triangle
 from ddim_edu.apps.operators import BT601, AveragePool, Grey, Mask
 from ddim_edu.apps.restore import replace_known, restore
 from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
 from ddim_edu.forward import mix
 from ddim_edu.guidance import Tilted, guided, of_class
-from ddim_edu.sampler import invert, sample
+from ddim_edu.sampler import decode, invert, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 LINEAR = NoiseSchedule.linear()

@@ -10,7 +10,7 @@ from scipy.io import wavfile
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from ddim_edu.data import spectrograms as audio
+from ddim_edu.data import spectrograms
 from ddim_edu.data.spectrograms import (
     BANDS,
     FRAMES,
@@ -19,7 +19,6 @@ from ddim_edu.data.spectrograms import (
     LENGTH,
     RATE,
     WINDOW,
-    fit,
     griffin_lim,
     griffin_lim_path,
     hertz_to_mel,
@@ -29,6 +28,7 @@ from ddim_edu.data.spectrograms import (
     mel_filters,
     mel_to_hertz,
     norm,
+    pad_or_trim,
     read_wav,
     spectral_convergence,
     stft,
@@ -125,7 +125,7 @@ def test_writing_and_reading_back(tmp_path):
 
 def test_a_clip_is_silence_sound_silence():
     sound = noise(3000).float()
-    clip = fit(sound)
+    clip = pad_or_trim(sound)
     assert len(clip.sound) == LENGTH and clip.notes == ()
     assert not clip.sound[:LEAD].any() and not clip.sound[LEAD + 3000 :].any()
     assert torch.equal(clip.sound[LEAD : LEAD + 3000], sound)
@@ -134,20 +134,20 @@ def test_a_clip_is_silence_sound_silence():
 def test_a_long_recording_loses_its_silence_then_its_end():
     word = noise(4000).float()
     quiet = torch.cat([torch.zeros(6000), word, 0.001 * noise(6000, seed=1).float()])
-    clip = fit(quiet)
+    clip = pad_or_trim(quiet)
     assert clip.notes == ()
     start = LEAD - int((word.abs() > 0.02 * word.abs().max()).nonzero()[0])
     assert torch.equal(clip.sound[LEAD : LEAD + 3900], word[LEAD - start : LEAD - start + 3900])
     long = noise(20_000).float()
-    clip = fit(audio.Recording(long, ("said before",)))
+    clip = pad_or_trim(spectrograms.Recording(long, ("said before",)))
     assert clip.notes[0] == "said before" and clip.notes[1].endswith("s of sound, trimmed to the first 0.94")
     assert len(clip.sound) == LENGTH
 
 
 def test_silence_is_refused_and_has_a_picture():
-    refused(lambda: fit(torch.zeros(5000)), "silent")
-    refused(lambda: fit(torch.zeros(0)), "silent")
-    refused(lambda: fit(1e-5 * noise(500)), "silent")
+    refused(lambda: pad_or_trim(torch.zeros(5000)), "silent")
+    refused(lambda: pad_or_trim(torch.zeros(0)), "silent")
+    refused(lambda: pad_or_trim(1e-5 * noise(500)), "silent")
     picture = log_mel(torch.zeros(2, LENGTH))
     assert (picture == -1).all()
     assert not to_sound(picture).any()
@@ -313,7 +313,7 @@ def test_to_sound_has_the_picture_and_repeats():
 
 def test_sounds_that_cannot_be_made_are_named(tmp_path):
     with pytest.raises(ValueError, match="finite"):
-        audio.write_wav(tmp_path / "x.wav", torch.tensor([0.0, float("nan")]))
+        spectrograms.write_wav(tmp_path / "x.wav", torch.tensor([0.0, float("nan")]))
     assert not (tmp_path / "x.wav").exists()
     with pytest.raises(ValueError, match="lead"):
-        audio.fit(torch.ones(10), length=8, lead=8)
+        spectrograms.pad_or_trim(torch.ones(10), length=8, lead=8)

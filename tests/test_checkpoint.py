@@ -11,8 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import ddim_edu
-from ddim_edu.models import checkpoint
-from ddim_edu.models.checkpoint import CheckpointError, load, pick_device, save
+from ddim_edu.models import CheckpointError, checkpoint, load, save, weights
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.schedule import NoiseSchedule
 
@@ -85,7 +84,7 @@ def test_missing(tmp_path):
 
 
 def test_a_shipped_model_goes_by_its_name(saved, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "weights")
+    monkeypatch.setattr(weights, "SHIPPED", tmp_path / "weights")
     one_line(lambda: load("digits"), "digits", "python -m ddim_edu.train")
     (tmp_path / "weights").mkdir()
     os.replace(saved, tmp_path / "weights" / "digits.safetensors")
@@ -144,13 +143,6 @@ def test_a_write_that_fails_keeps_the_old_file(net, saved, full_disk):
     assert saved.read_bytes() == before and list(saved.parent.iterdir()) == [saved]
 
 
-def test_devices():
-    assert pick_device("cpu").type == "cpu" and pick_device("auto").type in ("cpu", "cuda", "mps")
-    for wrong in ("gpu", "cuda:99", "", "meta"):
-        with pytest.raises(ValueError, match="not usable here"):
-            pick_device(wrong)
-
-
 def test_loading_draws_no_random_number(saved):
     before = torch.get_rng_state()
     load(saved)
@@ -159,9 +151,7 @@ def test_loading_draws_no_random_number(saved):
 
 def test_loading_does_not_load_the_compiler():
     """It takes two seconds, which every command would begin with."""
-    code = (
-        "import sys; from ddim_edu.models.checkpoint import load; load('digits'); print('torch._dynamo' in sys.modules)"
-    )
+    code = "import sys; from ddim_edu.models import load; load('digits'); print('torch._dynamo' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
         == "False"

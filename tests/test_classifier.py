@@ -1,6 +1,8 @@
 """The classifiers that measure samples: the network, the files that come with the package, and how they are made."""
 
+import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -8,12 +10,15 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from ddim_edu.commands import train_classifier
-from ddim_edu.commands.train_classifier import RECIPES, ClassifierRecipe, main, shifted
-from ddim_edu.data.source import load_data
-from ddim_edu.models import checkpoint, classifiers
-from ddim_edu.models.classifiers import classifier_features, load_classifier, save_classifier
+from ddim_edu.commands.train_classifier import main
+from ddim_edu.data.batches import Shuffle, mirror, shifted
+from ddim_edu.data.registry import load_data
+from ddim_edu.models import CheckpointError, classifier_features, load, load_classifier, save_classifier, small
+from ddim_edu.models.checkpoint import UNET
+from ddim_edu.nets.autoencoder import Autoencoder, AutoencoderConfig
 from ddim_edu.nets.classifier import Classifier, ClassifierConfig
+from ddim_edu.randomness import Stream, generator_for
+from ddim_edu.training.small import CLASSIFIERS, AutoencoderRecipe, ClassifierRecipe, train
 
 CONFIG = ClassifierConfig(image_size=7, image_channels=2, channels=(4, 6), feature_size=5, classes=3, dropout=0.5)
 
@@ -131,7 +136,7 @@ def test_what_is_no_classifier(saved, tmp_path):
     one_line(lambda: load_classifier("digtis"), "digtis", "digits, faces, fashion-mnist")
     one_line(lambda: load_classifier(tmp_path / "nothing"), "nothing")
     one_line(lambda: load_classifier(tmp_path), tmp_path)
-    one_line(lambda: load_classifier(checkpoint.SHIPPED / "digits.safetensors"), "'unet'", "'classifier'")
+    one_line(lambda: load_classifier(UNET.folder / "digits.safetensors"), "'unet'", "'classifier'")
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     one_line(lambda: load_classifier(tmp_path / "foreign.safetensors"), "not a classifier of ddim_edu")
     content = saved.read_bytes()
@@ -160,11 +165,10 @@ def test_tensors_that_do_not_fit(saved):
 
 
 def test_a_classifier_is_no_diffusion_model():
-    names = [file.stem for file in classifiers.SHIPPED.glob("*.safetensors")]
-    assert sorted(names) == sorted(RECIPES)
-    for name in names:
-        with pytest.raises(checkpoint.CheckpointError, match="'classifier'"):
-            checkpoint.load(classifiers.SHIPPED / f"{name}.safetensors")
+    assert small.CLASSIFIER.shipped() == sorted(CLASSIFIERS)
+    for name in CLASSIFIERS:
+        with pytest.raises(CheckpointError, match="'classifier'"):
+            load(small.CLASSIFIER.find(name))
 
 
 # ---------------------------------------------------------------- those that come with the package
@@ -177,17 +181,17 @@ def test_shipped(name, least):
     assert (
         file.data == name
         and file.model.config.feature_size == 64
-        and file.model.config.dropout == RECIPES[name].dropout
+        and file.model.config.dropout == CLASSIFIERS[name].dropout
     )
-    assert {**file.training, "channels": tuple(file.training["channels"])} == vars(RECIPES[name])
+    assert {**file.training, "channels": tuple(file.training["channels"])} == vars(CLASSIFIERS[name])
     assert file.accuracy >= least
-    docs = " ".join(classifiers.__doc__.split())
+    docs = " ".join(small.__doc__.split())
     assert f"{file.accuracy:.2%} of" in docs  # the table in the module's docstring
 
 
 def test_accuracy_of_the_digits_is_what_their_file_says():
     file, data = load_classifier("digits"), load_data("digits")
-    assert train_classifier.accuracy(file.model, data) == file.accuracy
+    assert CLASSIFIERS["digits"].score(file.model, data) == file.accuracy
     # The held-out images were not trained on, so that their labels must matter: wrong ones are seen to be wrong.
     wrong = (file.model(data.floats(data.heldout)).argmax(1) == (data.heldout_labels + 1) % 10).double().mean()
     assert wrong < 0.05
@@ -212,6 +216,72 @@ def test_features_of_nothing():
 # ---------------------------------------------------------------- training
 
 
+def by_hand(recipe, data, network, rates, loss, fused):
+    """A few steps of training, each with its rate, from the streams that :class:`Stream` names."""
+    torch.manual_seed(generator_for(recipe.seed, Stream.INIT).initial_seed())
+    net = network().to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.01, fused=fused)
+    order = Shuffle(len(data.train), recipe.batch, recipe.seed)
+    for step, rate in enumerate(rates):
+        optimizer.param_groups[0]["lr"] = rate
+        which = order(step)
+        x, generator = data.floats(data.train[which]), generator_for(recipe.seed, Stream.STEP, step)
+        optimizer.zero_grad()
+        loss(net, x, data.train_labels[which], generator).backward()
+        optimizer.step()
+    return net
+
+
+def few_digits():
+    data = load_data("digits")
+    return dataclasses.replace(data, train=data.train[:64], train_labels=data.train_labels[:64])
+
+
+def equal(parameters, others):
+    for (name, ours), theirs in zip(parameters, others):
+        assert torch.equal(ours, theirs.half().float()), name
+
+
+def test_a_classifier_is_trained_as_its_recipe_says():
+    data = few_digits()
+    recipe = ClassifierRecipe("digits", epochs=5, batch=32, channels=(4, 6), feature_size=5, mirror=True, seed=3)
+    # Ten steps: up within a fifth of them, then half a cosine, whose top is the third.
+    rates = [3e-3 * rate for rate in (0.5, *((1 + math.cos(math.pi * k / 8)) / 2 for k in range(-1, 8)))]
+
+    def loss(net, x, y, generator):
+        x = shifted(x, *torch.randint(-1, 2, (2, len(x)), generator=generator))
+        return F.cross_entropy(net(mirror(x, torch.rand(len(x), generator=generator) < 0.5)), y)
+
+    config = ClassifierConfig(8, 1, (4, 6), 5, 10, dropout=0.2)
+    with torch.random.fork_rng(devices=[]):
+        net = by_hand(recipe, data, lambda: Classifier(config), rates, loss, fused=False)
+    equal(train(recipe, data).named_parameters(), net.parameters())
+
+
+def test_an_autoencoder_is_trained_as_its_recipe_says():
+    data = few_digits()
+    recipe = AutoencoderRecipe("digits", epochs=2, batch=32, channels=(8,), latent_channels=2, noise=0.3, seed=3)
+    rates = [3e-3 * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(-1, 3)]
+
+    def loss(net, x, y, generator):
+        right = torch.randint(-2, 3, (len(x),), generator=generator)
+        x = shifted(x, torch.zeros_like(right), right)
+        return F.mse_loss(net(x, torch.randn(len(x), 2, 4, 4, generator=generator)), x)
+
+    config = AutoencoderConfig(8, 1, (8,), 2, noise=0.3)
+    with torch.random.fork_rng(devices=[]):
+        net = by_hand(recipe, data, lambda: Autoencoder(config), rates, loss, fused=True)
+    equal(train(recipe, data).named_parameters(), net.parameters())
+
+
+def test_the_rates_of_both_end_near_nothing():
+    for recipe in (CLASSIFIERS["digits"], AutoencoderRecipe()):
+        for steps in (2, 40):
+            rates = [recipe.rate(step, steps) for step in range(steps)]
+            assert all(0 < rate <= 1 for rate in rates), rates
+        assert rates[-1] < 0.01 and max(rates) > 0.99
+
+
 def test_images_are_shifted_by_whole_pixels():
     x = noise(4, 2, 5, 6)
     down, right = torch.tensor([0, 1, -2, 5]), torch.tensor([0, -1, 2, 0])
@@ -225,11 +295,8 @@ def test_images_are_shifted_by_whole_pixels():
 
 
 def test_the_command_makes_the_same_file_twice(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(
-        train_classifier.RECIPES,
-        "digits",
-        ClassifierRecipe("digits", epochs=3, batch=64, channels=(8, 16), mirror=True),
-    )
+    recipe = ClassifierRecipe("digits", epochs=3, batch=64, channels=(8, 16), mirror=True)
+    monkeypatch.setitem(CLASSIFIERS, "digits", recipe)
     files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
     threads = torch.get_num_threads()
     try:
@@ -242,7 +309,7 @@ def test_the_command_makes_the_same_file_twice(tmp_path, monkeypatch, capsys):
     assert files[0].read_bytes() == files[1].read_bytes()
     made = load_classifier(files[0])
     assert made.accuracy > 0.7 and f"{made.accuracy:.2%}" in capsys.readouterr().out
-    assert train_classifier.accuracy(made.model, load_data("digits")) == made.accuracy  # after rounding to float16
+    assert CLASSIFIERS["digits"].score(made.model, load_data("digits")) == made.accuracy  # after rounding to float16
 
 
 def test_the_command_called_wrongly(tmp_path, capsys):
@@ -267,4 +334,4 @@ def test_help(capsys):
     "field, value", [("epochs", 0), ("batch", 1), ("shift", -1), ("lr", 0.0), ("weight_decay", -1.0), ("threads", 0)]
 )
 def test_recipes_that_train_nothing(field, value):
-    one_line(lambda: ClassifierRecipe(**{**vars(RECIPES["digits"]), field: value}), field)
+    one_line(lambda: ClassifierRecipe(**{**vars(CLASSIFIERS["digits"]), field: value}), field)

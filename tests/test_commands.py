@@ -19,13 +19,13 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ddim_edu.commands import sample, train
 from ddim_edu.files import alone
-from ddim_edu.models.checkpoint import load
-from ddim_edu.models.checkpoint import save as save_model
+from ddim_edu.models import load
+from ddim_edu.models import save as save_model
 from ddim_edu.nets.unet import UNet
 from ddim_edu.sampling import Sampler
 from ddim_edu.schedule import SPACINGS
 from ddim_edu.training.recipes import RECIPES
-from ddim_edu.training.trainer import read_recipe
+from ddim_edu.training.run_folder import RunFolder
 
 TINY = (
     "--unet.ch 8 --unet.groups 4 --unet.ch-mult 1 2 --unet.num-res-blocks 1 --unet.attn-resolutions 4 "
@@ -71,7 +71,7 @@ def test_training_leaves_a_run_folder(run):
         "state.pt",
     }
     assert {p.name for p in (run / "samples").iterdir()} == {"step_2.png", "step_4.png"}
-    recipe = read_recipe(run)
+    recipe = RunFolder(run).recipe()
     assert (recipe.T, recipe.unet.ch_mult, recipe.lr) == (40, (1, 2), RECIPES["digits"].lr)
     assert load(run).step == 4
 
@@ -102,7 +102,7 @@ def test_resuming_goes_on(run, capsys):
     arguments = ["--resume", str(run.parent / "copy"), "--steps", "6"]
     shutil.copytree(run, run.parent / "copy")
     assert train.main(arguments) == 0
-    assert load(run.parent / "copy").step == 6 and read_recipe(run.parent / "copy").steps == 6
+    assert load(run.parent / "copy").step == 6 and RunFolder(run.parent / "copy").recipe().steps == 6
     capsys.readouterr()
     shutil.rmtree(run.parent / "copy")
 
@@ -380,7 +380,7 @@ def test_out_of_memory_says_what_to_lower(capsys, monkeypatch):
     def out_of_memory(self):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
-    monkeypatch.setattr("ddim_edu.training.trainer.Trainer._train_step", out_of_memory)
+    monkeypatch.setattr("ddim_edu.training.trainer.Trainer.train_step", out_of_memory)
     assert train.main([*TINY, "--out", "run", "--threads", "1"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert (

@@ -94,6 +94,7 @@ def test_the_kit_as_a_process(mine):
     assert done.returncode == 1 and "[direction-sigma]" in done.stdout and not done.stderr
 
 
+@pytest.mark.slow
 def test_the_fixture_in_a_project_of_its_own(mine, tmp_path):
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["ddim_edu.conformance.pytest_plugin"]\n', encoding="utf8")
     tests = "import mine\n" + "".join(

@@ -221,8 +221,9 @@ def test_the_published_configuration_and_the_old_names_of_attention():
     kinds = ["Attn" if level == 1 else "" for level in range(4)]
     published = {
         "_class_name": "UNet2DModel", "_diffusers_version": "0.0.4", "act_fn": "silu", "attention_head_dim": None,
-        "block_out_channels": [128, 256, 256, 256], "center_input_sample": False, "down_block_types": [f"{k}DownBlock2D" for k in kinds],
-        "downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1, "in_channels": 3, "layers_per_block": 2,
+        "block_out_channels": [128, 256, 256, 256], "center_input_sample": False,
+        "down_block_types": [f"{k}DownBlock2D" for k in kinds], "downsample_padding": 0, "flip_sin_to_cos": False,
+        "freq_shift": 1, "in_channels": 3, "layers_per_block": 2,
         "mid_block_scale_factor": 1, "norm_eps": 1e-06, "norm_num_groups": 32, "out_channels": 3, "sample_size": 32,
         "time_embedding_type": "positional", "up_block_types": [f"{k}UpBlock2D" for k in reversed(kinds)],
     }  # fmt: skip
@@ -420,7 +421,7 @@ def test_class_labels_in_diffusers(dtype, close):
 
 
 def test_what_the_official_training_saves():
-    """A list of the model's state, the optimiser's, epoch, step and the averaged state, see its runners/diffusion.py."""
+    """A list of the model's state, the optimiser's, epoch, step and the averaged state: its runners/diffusion.py."""
     config = official(SHAPES["attention twice, colour"])
     plain, averaged = (randomised(Official(config)).state_dict() for _ in range(2))
     averaged = {name: value + 1 for name, value in averaged.items()}

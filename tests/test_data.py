@@ -10,6 +10,7 @@ import time
 import warnings
 import zipfile
 from collections import Counter
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from urllib.error import URLError
 
@@ -19,11 +20,23 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as TF
 
+from ddim_edu import plugins
+from ddim_edu.commands import train
+from ddim_edu.data import cache as cache_module
+from ddim_edu.data import decoding, layout
 from ddim_edu.data import folder as folder_module
-from ddim_edu.data import source as data_module
-from ddim_edu.data.folder import default_cache_dir, read_image
-from ddim_edu.data.source import Shuffle, check_picture, digits, load_data, mirror, save_grid
+from ddim_edu.data import named as named_module
+from ddim_edu.data.batches import Shuffle, mirror
+from ddim_edu.data.cache import default_cache_dir
+from ddim_edu.data.decoding import read_image
+from ddim_edu.data.named import SOURCES, digits
+from ddim_edu.data.pictures import check_picture, save_grid
+from ddim_edu.data.registry import known_source, load_data, load_data_for, source_of
+from ddim_edu.data.source import Source
 from ddim_edu.files import alone, check_writable, replacing
+from ddim_edu.measuring.reference import reference_images
+from ddim_edu.models import load, load_classifier
+from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.randomness import generator_for
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -82,7 +95,7 @@ def test_floats_are_in_the_range_of_the_networks():
 def test_unknown_data_set():
     with pytest.raises(ValueError, match="digtis.*digits"):
         load_data("digtis")
-    with pytest.raises(ValueError, match="no data set ''"):
+    with pytest.raises(ValueError, match="no data set or folder ''"):
         load_data("", size=8)
 
 
@@ -357,11 +370,9 @@ def test_a_flat_folder(tmp_path):
 
 
 def test_at_most_10000_are_held_out(monkeypatch):
-    monkeypatch.setattr(folder_module, "HELDOUT_MOST", 4)
-    monkeypatch.setattr(
-        folder_module, "_walk", lambda folder: [folder_module._File(f"{i:04d}.png", 1, 1) for i in range(999)]
-    )
-    listing = folder_module._list(Path("."))
+    monkeypatch.setattr(layout, "HELDOUT_MOST", 4)
+    monkeypatch.setattr(layout, "_walk", lambda folder: [layout.File(f"{i:04d}.png", 1, 1) for i in range(999)])
+    listing = layout.list_images(Path("."))
     assert [file.name for file in listing.files[listing.n_train :]] == ["0000.png", "0250.png", "0500.png", "0750.png"]
     assert len(listing.files) == 999 and len({file.name for file in listing.files}) == 999
 
@@ -499,7 +510,7 @@ def test_folders_that_hold_nothing_to_train_on(tmp_path):
             load_data(path, size=8)
         assert str(path) in one_line(error)
 
-    refuses(tmp_path / "missing", "no data set .* no such folder")
+    refuses(tmp_path / "missing", "no data set or folder")
     refuses(tmp_path, "holds no images")
     (tmp_path / "notes.txt").write_text("x")
     refuses(tmp_path, "no images .but 1 other files: .txt")
@@ -563,7 +574,7 @@ def test_a_file_that_could_not_be_read_for_a_while(tmp_path, monkeypatch):
     """A permission, or a disk that is mended: the file's time of modification stays the same."""
     for i in range(3):
         write(tmp_path / f"{i}.png", i)
-    read = folder_module._read
+    read = decoding.decode
 
     def denied(path, *form):
         if path.name == "1.png":
@@ -571,7 +582,7 @@ def test_a_file_that_could_not_be_read_for_a_while(tmp_path, monkeypatch):
         return read(path, *form)
 
     with monkeypatch.context() as patch:
-        patch.setattr(folder_module, "_read", denied)
+        patch.setattr(decoding, "decode", denied)
         for _ in range(2):
             with pytest.raises(ValueError, match="1.png .permission denied"):
                 load_data(tmp_path, size=8)
@@ -585,9 +596,9 @@ def test_a_file_that_could_not_be_read_for_a_while(tmp_path, monkeypatch):
 @pytest.fixture
 def decoded(monkeypatch):
     """Names of the files that have been decoded."""
-    names, decode = [], folder_module._Cache._decode
+    names, decode = [], folder_module._Decoded._decode
     monkeypatch.setattr(
-        folder_module._Cache, "_decode", lambda self, file: names.append(file.name) or decode(self, file)
+        folder_module._Decoded, "_decode", lambda self, file: names.append(file.name) or decode(self, file)
     )
     return names
 
@@ -642,7 +653,7 @@ def test_another_format_of_the_cache_is_not_trusted(tmp_path, decoded, monkeypat
 @pytest.mark.parametrize("in_memory", [2**30, 0])
 @pytest.mark.parametrize("how", ["short", "long", "bit", "json", "list", "number", "no json", "no pixels"])
 def test_a_damaged_cache_is_not_trusted(tmp_path, decoded, cache, capsys, monkeypatch, how, in_memory):
-    monkeypatch.setattr(folder_module, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(cache_module, "IN_MEMORY", in_memory)
     for i in range(5):
         write(tmp_path / f"{i}.png", i)
     first = load_data(tmp_path, size=8)
@@ -675,7 +686,7 @@ def test_interrupted_decoding_leaves_nothing(tmp_path, cache, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(folder_module._Cache, "_decode", decode)
+        patch.setattr(folder_module._Decoded, "_decode", decode)
         load_data(tmp_path, size=8)
     assert list(cache.iterdir()) == []
     assert len(load_data(tmp_path, size=8).train) == 4
@@ -688,15 +699,15 @@ def test_killed_decoding_leaves_nothing_that_is_trusted(tmp_path, cache, decoded
         write(tmp_path / f"{i}.png", i)
     code = """
 import os, signal, sys
-from ddim_edu.data import folder
+from ddim_edu.data import cache, folder
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[2] == "decoding":
-    decode = folder._Cache._decode
-    folder._Cache._decode = lambda self, file: die() if file.name == "3.png" else decode(self, file)
+    decode = folder._Decoded._decode
+    folder._Decoded._decode = lambda self, file: die() if file.name == "3.png" else decode(self, file)
 else:
-    dumps = folder.json.dumps
-    folder.json.dumps = lambda value: die() if "crc32" in value else dumps(value)
+    dumps = cache.json.dumps
+    cache.json.dumps = lambda value: die() if "crc32" in value else dumps(value)
 folder.read_folder(sys.argv[1], size=8)
 """
     run = subprocess.run([sys.executable, "-c", code, str(tmp_path), when], capture_output=True, text=True)
@@ -724,7 +735,7 @@ def test_a_cache_that_can_not_be_written(tmp_path, monkeypatch, cache):
             load_data(tmp_path, size=8, cache_dir=place)
         one_line(error)
     usage = shutil.disk_usage(cache)
-    monkeypatch.setattr(folder_module.shutil, "disk_usage", lambda place: usage._replace(free=500))
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda place: usage._replace(free=500))
     with pytest.raises(ValueError, match="need 0.0 GB .*DDIM_EDU_CACHE"):
         load_data(tmp_path, size=8)
 
@@ -744,7 +755,7 @@ def test_a_large_set_is_mapped(tmp_path, monkeypatch):
     for i in range(6):
         write(tmp_path / f"{i}.png", i)
     small = load_data(tmp_path, size=8)
-    monkeypatch.setattr(folder_module, "IN_MEMORY", 0)
+    monkeypatch.setattr(cache_module, "IN_MEMORY", 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         mapped = load_data(tmp_path, size=8)
@@ -817,8 +828,8 @@ def fashion_files(folder, zipped=True):
 
 @pytest.fixture
 def small_fashion(monkeypatch, tmp_path):
-    monkeypatch.setattr(data_module, "FASHION_MNIST_SHAPES", ((6, 28, 28), (6,), (4, 28, 28), (4,)))
-    monkeypatch.setattr(data_module, "DEBIAN_FASHION_MNIST", tmp_path / "debian")
+    monkeypatch.setattr(named_module, "FASHION_MNIST_SHAPES", ((6, 28, 28), (6,), (4, 28, 28), (4,)))
+    monkeypatch.setattr(named_module, "DEBIAN_FASHION_MNIST", tmp_path / "debian")
 
 
 @pytest.mark.parametrize(
@@ -852,7 +863,7 @@ def test_damaged_fashion_mnist(tmp_path, small_fashion, monkeypatch):
             load_data("fashion-mnist", data_dir=tmp_path)
         one_line(error)
     path.write_bytes(whole)
-    monkeypatch.setattr(data_module, "FASHION_MNIST_SHAPES", ())
+    monkeypatch.setattr(named_module, "FASHION_MNIST_SHAPES", ())
     with pytest.raises(ValueError, match="not those of Fashion-MNIST"):
         load_data("fashion-mnist", data_dir=tmp_path)
 
@@ -918,7 +929,7 @@ def bag(images, labels):
 
 @pytest.mark.parametrize("form", [{}, {"size": 16}, {"size": 16, "channels": 1}])
 def test_both_layouts_of_cifar10_hold_the_same_images(tmp_path, monkeypatch, form):
-    monkeypatch.setattr(data_module, "CIFAR10_COUNTS", (30, 10, 10))
+    monkeypatch.setattr(named_module, "CIFAR10_COUNTS", (30, 10, 10))
     cifar_folder(tmp_path / "a")
     (tmp_path / "b").mkdir()
     cifar_batches(tmp_path / "b", monkeypatch)
@@ -944,11 +955,95 @@ def test_digits_come_in_one_form(options):
     assert load_data("digits", size=8, channels=1).classes == tuple("0123456789")
 
 
+# ---- the registry
+
+
+def test_what_is_known_of_a_data_set_is_so(tmp_path):
+    from torchvision.datasets import FashionMNIST
+
+    for name, source in SOURCES.items():
+        assert source.about and source.licence != Source.licence, name
+        assert source.judge is None or load_classifier(source.judge).model.config.image_size == source.size
+    assert SOURCES["fashion-mnist"].classes == tuple(FashionMNIST.classes)
+    assert source_of("digits").judge == "digits" and source_of("faces").judge is None
+    write(tmp_path / "0.png")
+    assert known_source(tmp_path).about == "" and known_source(tmp_path).crops
+    for gone in (tmp_path / "gone", None, "", "no_such_module:Data"):
+        assert type(known_source(gone)) is Source
+
+
+def test_a_source_comes_in_the_form_of_a_network_if_it_can(tmp_path):
+    for i in range(3):
+        write(tmp_path / f"{i}.png", i)
+    assert load_data_for(UNetConfig(16, 1), tmp_path).train.shape == (2, 1, 16, 16)
+    assert load_data_for(UNetConfig(16, 3), "digits").train.shape[1:] == (1, 8, 8)
+
+
+STRIPES = """
+import torch
+from ddim_edu.data.source import ImageData, Source
+
+class Stripes(Source):
+    size, channels, classes = 8, 1, ("across", "down")
+
+    def load(self, data_dir, form):
+        lines = torch.randint(0, 256, (600, 1, 1, 8), generator=torch.Generator().manual_seed(0)).expand(-1, 1, 8, 8)
+        labels = torch.arange(600) % 2
+        images = torch.where(labels[:, None, None, None] == 1, lines, lines.mT).to(torch.uint8)
+        return ImageData(images[:500], images[500:], labels[:500], labels[500:], classes=self.classes)
+"""
+
+
+@pytest.fixture
+def own_file(tmp_path, monkeypatch):
+    """A file with a data source in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_stripes.py").write_text(STRIPES)
+    yield
+    sys.modules.pop("my_stripes", None)
+
+
+def test_a_source_outside_of_the_package(own_file, tmp_path, capsys):
+    small = "--steps 2 --batch 4 --unet.ch 8 --unet.classes 2 --sample-every 2 --save-every 2 --threads 1".split()
+    assert train.main(["digits", "--data", "my_stripes:Stripes", *small, "--out", "run"]) == 0, capsys.readouterr().err
+    model = load("run")
+    assert model.recipe["data"] == "my_stripes:Stripes"
+    held = reference_images(model, "test")
+    assert held.shape == (100, 1, 8, 8) and (held[1::2] == held[1::2, :, :1]).all()
+    assert load_data("my_stripes:Stripes", size=8).classes == ("across", "down")
+    for name, words in (
+        ("my_stripes:torch", "has no function torch"),
+        ("my_stripes:ImageData", "derive it from ddim_edu.data.source.Source"),
+        ("my_strpies:Stripes", "can't import my_strpies"),
+    ):
+        with pytest.raises(ValueError, match=words) as error:
+            load_data(name)
+        one_line(error)
+    for asked in ({"size": 16}, {"channels": 3}, {"crop": "celeba"}):
+        with pytest.raises(ValueError, match="my_stripes:Stripes"):
+            load_data("my_stripes:Stripes", **asked)
+
+
+def test_an_installed_package_gives_a_source_a_name(own_file, monkeypatch):
+    point = EntryPoint("stripes", "my_stripes:Stripes", "ddim_edu.data")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point] if group == point.group else [])
+    assert load_data("stripes").classes == ("across", "down")
+    with pytest.raises(ValueError, match="no data set or folder 'strips' .known: digits, .*, stripes"):
+        load_data("strips")
+
+
+def test_a_source_that_does_not_keep_its_promise(own_file, monkeypatch):
+    monkeypatch.setattr(type(source_of("my_stripes:Stripes")), "size", 16)
+    with pytest.raises(ValueError, match="are 8 x 8 in grey, and should be 16 x 16 in grey") as error:
+        load_data("my_stripes:Stripes")
+    one_line(error)
+
+
 # ---- the real things, where they are at hand
 
 
 @pytest.mark.skipif(
-    not data_module.DEBIAN_FASHION_MNIST.is_dir(), reason="needs Debian's package dataset-fashion-mnist"
+    not named_module.DEBIAN_FASHION_MNIST.is_dir(), reason="needs Debian's package dataset-fashion-mnist"
 )
 def test_the_real_fashion_mnist(tmp_path):
     data = load_data("fashion-mnist", data_dir=tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,28 +14,23 @@ import pytest
 import torch
 
 from ddim_edu.commands import evaluate
+from ddim_edu.data.pictures import to_uint8
 from ddim_edu.files import alone, sha256_of
-from ddim_edu.measuring import evaluation
-from ddim_edu.measuring.evaluation import (
-    differences,
-    fit_power,
-    measure,
-    reconstruct,
-    reference_images,
-    reference_of,
-)
-from ddim_edu.measuring.features import (
-    Features,
+from ddim_edu.measuring import fid
+from ddim_edu.measuring.features import Features, inception, small
+from ddim_edu.measuring.reconstruction import power_law_exponent, reconstruct
+from ddim_edu.measuring.reference import (
     Parts,
     Statistics,
-    inception,
     read_statistics,
-    small,
+    real_images,
+    reference_images,
+    reference_of,
     statistics_of,
-    to_uint8,
     write_statistics,
 )
-from ddim_edu.models.checkpoint import load, save
+from ddim_edu.measuring.result import ResultFile, differences, read_result
+from ddim_edu.models import load, save
 from ddim_edu.nets.unet import UNet
 from ddim_edu.randomness import image_generators
 from ddim_edu.sampler import sample
@@ -88,7 +84,7 @@ def test_pictures_are_rounded_as_saved():
 def test_a_set_against_itself_is_at_no_distance(classifier, tmp_path):
     images = reference_images(load("digits"), "train")
     reference = reference_of(images, "train", classifier, tmp_path)
-    assert evaluation.distance(statistics_of(reference.features), reference.statistics, classifier) < 1e-3
+    assert fid.distance(statistics_of(reference.features), reference.statistics, classifier) < 1e-3
 
 
 def test_both_frechet_distances_are_one_formula():
@@ -98,9 +94,7 @@ def test_both_frechet_distances_are_one_formula():
     mixing = torch.randn(20, 20, generator=g)
     a = statistics_of(torch.randn(500, 20, generator=g) @ mixing)
     b = statistics_of(torch.randn(500, 20, generator=g) @ mixing.T + 0.3)
-    found = [
-        evaluation.distance(a, b, Features(name, "", 20, 0, lambda x: x)) for name in ("inception", "classifier-x")
-    ]
+    found = [fid.distance(a, b, Features(name, "", 20, 0, lambda x: x)) for name in ("inception", "classifier-x")]
     assert found[0] == pytest.approx(found[1], rel=1e-6) and found[0] > 1
 
 
@@ -162,13 +156,13 @@ def test_reconstruction_by_hand(tiny):
 
 
 def test_power_law():
-    p, se = fit_power([10, 20, 50, 100], [3 / S**2 for S in (10, 20, 50, 100)])
+    p, se = power_law_exponent([10, 20, 50, 100], [3 / S**2 for S in (10, 20, 50, 100)])
     assert p == pytest.approx(2) and se < 1e-6
-    p, se = fit_power([1, 2, 4], [8.0, 3.0, 2.0])
+    p, se = power_law_exponent([1, 2, 4], [8.0, 3.0, 2.0])
     x, y = np.log([1, 2, 4]), np.log([8, 3, 2])
     assert p == pytest.approx(-np.polyfit(x, y, 1)[0])
     with pytest.raises(ValueError, match="needs three"):
-        fit_power([1, 2], [1.0, 0.5])
+        power_law_exponent([1, 2], [1.0, 0.5])
 
 
 # ---------------------------------------------------------------- results, and going on
@@ -250,7 +244,9 @@ def test_several_processes_find_the_same(tiny, tmp_path):
     ]
     root = Path(__file__).parent.parent
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    code = "import sys, ddim_edu.measuring.features as f, ddim_edu.evaluate as e; f.Parts.SIZE = 40; sys.exit(e.main())"
+    code = (
+        "import sys, ddim_edu.measuring.reference as f, ddim_edu.evaluate as e; f.Parts.SIZE = 40; sys.exit(e.main())"
+    )
     script = tmp_path / "small_parts.py"
     script.write_text(code)
     command[-2:] = [str(script)]
@@ -266,15 +262,16 @@ def test_table1_goes_on_cell_by_cell(tiny, tmp_path, monkeypatch, capsys):
     out = tmp_path / "t.json"
     words = ["table1", tiny, "--out", out, "--device", "cpu", "-n", 70, "--seeds", 2]
     words += ["--steps", 2, 3, "--etas", 0, "hat", "--spacings", "leading", "quadratic"]
-    measured, real, most = [], evaluation.measure, 5
+    measured, real, most = [], fid.measure, 5
 
     def counted(sampler, sampling, *args, **kwargs):
         if len(measured) == most:
             raise Killed
+        assert not list((tmp_path / "t.json.parts").iterdir())  # features of 25 cells would fill a disk
         measured.append((sampling.spacing, sampling.steps, sampling.eta, sampling.seed))
         return real(sampler, sampling, *args, **kwargs)
 
-    monkeypatch.setattr(evaluation, "measure", counted)
+    monkeypatch.setattr(evaluate, "measure", counted)
     with pytest.raises(Killed):
         run(*words)
     assert len(json.loads(out.read_text())["rows"]) == 5
@@ -345,6 +342,95 @@ def test_results_of_different_protocols_do_not_compare(tiny, tmp_path, capsys):
     assert "has format 0" in capsys.readouterr().err
 
 
+def test_the_command_of_a_result_can_be_run_again(tiny, tmp_path):
+    """Also where names have blanks, and where shells would read more than a name."""
+    folder = tmp_path / "my results; $HOME"
+    folder.mkdir()
+    (folder / "my model").mkdir()
+    model = shutil.copy(tiny, folder / "my model" / "it's mine.safetensors")
+    result = fid_of(model, folder / "r 1.json", "--clip", "off", "--label", 3)
+    python, *words = shlex.split(result["command"])
+    assert (python, *words[:3]) == ("python", "-m", "ddim_edu.evaluate", "fid") and str(model) in words
+    (folder / "r 1.json").unlink()
+    assert run(*words[2:]) == 0
+    again = json.loads((folder / "r 1.json").read_text())
+    assert again["command"] == result["command"] and again["protocol"] == result["protocol"]
+    assert again["result"] == pytest.approx(result["result"], rel=1e-4)  # batches of another size
+    shell = subprocess.run(["sh", "-c", f'printf "%s\\n" {result["command"]}'], capture_output=True, text=True)
+    assert shell.stdout.splitlines() == [python, *words]
+
+
+def test_another_solver_is_another_protocol(tiny, tmp_path, capsys):
+    result = fid_of(tiny, tmp_path / "r.json", "--solver", "heun")
+    assert result["protocol"]["sampling"]["solver"] == "heun" and " --solver heun" in result["command"]
+    assert result["cost"]["network_calls_per_image"] > 3 and "solver heun" in capsys.readouterr().out
+    assert run("fid", tiny, "--out", tmp_path / "r.json", "--device", "cpu", "--steps", 3, "-n", 150) == 2
+    assert "protocol.sampling.solver: heun against None" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["table1_digits", "table2_digits"])
+def test_tables_of_older_versions_are_gone_on_with(name, tmp_path, monkeypatch):
+    """A file of results/ holds all rows that are asked for: none is measured again, and only the command is new."""
+    out = tmp_path / f"{name}.json"
+    shutil.copy(ROOT / "results" / f"{name}.json", out)
+    before = json.loads(out.read_text())
+    monkeypatch.setattr(evaluate, "measure", lambda *_, **__: pytest.fail("measured again"))
+    monkeypatch.setattr(Sampler, "eps_theta", lambda *_, **__: pytest.fail("measured again"))
+    for command in before["command"].split(" && "):
+        words = shlex.split(command)[3:]
+        words[words.index("--out") + 1] = str(out)
+        assert run(*words, "--device", "cpu") == 0
+    after = json.loads(out.read_text())
+    assert after["rows"] == before["rows"] and after["protocol"] == before["protocol"]
+    assert all(f" --out {out} " in one for one in after["command"].split(" && ")[-1:])
+
+
+def test_parts_of_older_versions_are_gone_on_with(tiny, classifier, tmp_path):
+    """What a folder of parts says, and where features of real images lie, is as it was."""
+    model = load(tiny)
+    images = reference_images(model, "test")
+    reference = reference_of(images, "digits test", classifier, tmp_path / "kept")
+    (kept,) = (tmp_path / "kept").iterdir()
+    about = reference.about
+    assert kept.name == f"{about['sha256'][:16]}-{classifier.sha256[:16]}"
+    assert json.loads((kept / "protocol.json").read_text()) == {
+        "name": "digits test", "images": 200, "sha256": about["sha256"], "features": classifier.sha256,
+    }  # fmt: skip
+    assert [path.name for path in kept.glob("*.npy")] == ["0000000-0000200.npy"]
+    fid.measure(Sampler(model, 50), Sampling(n=70, steps=2), classifier, reference, tmp_path / "parts")
+    assert json.loads((tmp_path / "parts" / "protocol.json").read_text()) == {
+        "model": {"checkpoint": "tiny", "sha256": sha256_of(tiny), "step": 0, "data": "digits"},
+        "sampling": {
+            "n": 70, "steps": 2, "eta": 0.0, "spacing": "trailing", "clip": 1.0, "seed": 0, "label": "turn",
+        },
+        "precision": "float32",
+        "noise": "generators on cpu, one for each image",
+        "images": "clipped to [-1, 1], rounded to 8 bits",
+        "features": {"name": "classifier-digits", "sha256": classifier.sha256, "size": 64},
+        "reference": about,
+    }  # fmt: skip
+
+
+def test_a_table_names_all_commands_that_made_its_rows(tmp_path):
+    """One that makes all rows stands alone; blanks and && in names join nothing."""
+
+    def commands(command, wanted):
+        file = ResultFile(tmp_path / "t.json", "table2", command)
+        file.begin({"kind": "table2", "format": 1, "model": None, "protocol": {"n": 1}})
+        for key in file.missing([{"steps": S} for S in wanted]):
+            file.add({**key, "error": 0.0}, sort_by="steps")
+        file.write(file.table)
+        return read_result(tmp_path / "t.json")["command"]
+
+    assert commands("one", [10, 5]) == "one"
+    assert commands("two 'a && b'", [20]) == "one && two 'a && b'"
+    assert commands("two 'a && b'", [20]) == "one && two 'a && b'"
+    assert commands("one", [5, 10]) == "one && two 'a && b'"
+    assert commands("b", [20]) == "one && two 'a && b' && b"
+    assert [row["steps"] for row in read_result(tmp_path / "t.json")["rows"]] == [5, 10, 20]
+    assert commands("all", [5, 10, 20]) == "all"
+
+
 def test_differences():
     one = {"a": 1, "b": {"c": 2, "d": [1]}}
     assert differences(one, json.loads(json.dumps(one))) == []
@@ -365,21 +451,21 @@ def test_images_against_themselves_and_the_other_part(tmp_path, classifier, caps
     assert same["result"]["precision"] == same["result"]["recall"] == 1
     assert "not FID" in capsys.readouterr().out and same["model"] is None
     other = images_of(tmp_path / "other.json")
-    train, test = (classifier.compute(evaluation.real_images("digits", part)) for part in ("train", "test"))
-    by_hand = evaluation.distance(statistics_of(test), statistics_of(train), classifier)
+    train, test = (classifier.compute(real_images("digits", part)) for part in ("train", "test"))
+    by_hand = fid.distance(statistics_of(test), statistics_of(train), classifier)
     assert other["result"]["classifier_distance"] == pytest.approx(by_hand, rel=1e-4)
     assert other["command"] == f"python -m ddim_edu.evaluate images digits --out {tmp_path / 'other.json'}"
 
 
-def test_more_images_later_compute_only_what_is_missing(tmp_path, monkeypatch):
+def test_more_images_later_compute_only_what_is_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Parts, "SIZE", 50)
-    real, computed = evaluation._in_batches, []
+    real, computed = Features.in_batches, []
 
     def counted(features, images, batch):
         computed.append(len(images))
         return real(features, images, batch)
 
-    monkeypatch.setattr(evaluation, "_in_batches", counted)
+    monkeypatch.setattr(Features, "in_batches", counted)
     words = ["--cache-dir", tmp_path / "cache", "--seed", 3]
     few = images_of(tmp_path / "r.json", "-n", 100, *words)
     assert sum(computed) == 1597 + 100
@@ -390,6 +476,10 @@ def test_more_images_later_compute_only_what_is_missing(tmp_path, monkeypatch):
     values = [row["classifier_distance"] for row in more["by_n"]]
     assert values[0] > values[1] > values[2] == more["result"]["classifier_distance"]
     assert images_of(tmp_path / "s.json", "-n", 100, *words[:-1], 4)["by_n"] != few["by_n"]  # another order
+    for changed, said in (("--seed", "real.order: 4 against 3"), ("--part", "real.images: 200 against 1597")):
+        other = ["images", "digits", "--out", tmp_path / ("s.json" if changed == "--seed" else "r.json"), *words]
+        assert run(*other, *(["--part", "train"] if changed == "--part" else []), "--device", "cpu") == 2
+        assert said in capsys.readouterr().err
 
 
 def test_images_compare_with_samples(tiny, tmp_path, capsys):
@@ -410,7 +500,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("table*.json")), ids=lambda path: path.stem)
 def test_committed_tables_are_of_the_models_that_are_shipped(path):
     """Who replaces weights has to measure again."""
-    result = evaluate.read_result(path)
+    result = read_result(path)
     shipped = ROOT / "ddim_edu" / "weights"
     assert result["model"]["sha256"] == sha256_of(shipped / f"{result['model']['checkpoint']}.safetensors")
     features = result["protocol"].get("features")
@@ -422,7 +512,7 @@ def test_committed_tables_are_of_the_models_that_are_shipped(path):
 
 
 def test_committed_fid_of_real_images_is_the_known_one():
-    result = evaluate.read_result(ROOT / "results" / "fid_cifar10_train_test.json")
+    result = read_result(ROOT / "results" / "fid_cifar10_train_test.json")
     values = {row["n"]: row["fid"] for row in result["by_n"]}
     assert values[1000] == pytest.approx(30.946, abs=1e-2) and list(values.values()) == sorted(
         values.values(), reverse=True
@@ -523,7 +613,7 @@ def test_inception_is_torch_fidelitys(tmp_path):
         (("table2", "{tiny}", "--top", "51"), "51"),
         (("reconstruction", "{tiny}", "--steps", "60"), "60"),
         (("images",), "which images?"),
-        (("images", "nowhere"), "there is no data set 'nowhere'"),
+        (("images", "nowhere"), "there is no data set or folder 'nowhere'"),
         (("images", "digits", "-n", "201"), "n = 201: give numbers in 2..200, the images of digits test"),
         (("images", "digits", "-n", "-1"), "n = -1"),
         (("images", "digits", "--reference", "both"), "give train, test, or an .npz file"),
@@ -553,9 +643,9 @@ def test_statistics_must_be_finite(tmp_path):
 def test_measure_needs_a_folder_of_its_own_protocol(tiny, classifier, tmp_path):
     sampler = Sampler(load(tiny), 50)
     reference = reference_of(reference_images(load(tiny), "test"), "test", classifier, tmp_path / "ref")
-    measure(sampler, Sampling(n=70, steps=2), classifier, reference, tmp_path / "parts")
+    fid.measure(sampler, Sampling(n=70, steps=2), classifier, reference, tmp_path / "parts")
     with pytest.raises(ValueError, match="parts of another protocol"):
-        measure(sampler, Sampling(n=70, steps=3), classifier, reference, tmp_path / "parts")
+        fid.measure(sampler, Sampling(n=70, steps=3), classifier, reference, tmp_path / "parts")
 
 
 def test_nothing_else_is_replaced(tmp_path, capsys):
@@ -588,6 +678,9 @@ def test_nothing_else_is_replaced(tmp_path, capsys):
         (("table1", "digits", "--steps"), "--steps"),
         (("reconstruction", "digits", "--steps", 2, "-n", 99999), "holds out 200"),
         (("reconstruction", "digits", "--top", -3), "top = -3"),
+        (("reconstruction", "digits", "--clip", 0), "clip = 0: give a number above 0, such as 1, or off"),
+        (("table1", "digits", "--etas", 0, -1), "etas = -1: give at least 0"),
+        (("images", "digits", "-n"), "--n names none"),
         (("reconstruction", "digits", "--top", 1001), "1..1000"),
     ],
 )

@@ -220,7 +220,7 @@ def test_measured_covariances_of_few_points_are_taken(dtype):
 
 @pytest.mark.parametrize("dtype, off", [(torch.float32, 1e-6), (torch.bfloat16, 0.02)])
 def test_exact_predictors_lose_nothing_next_to_the_data(dtype, off):
-    """At t = 1 the noise is a hundredth of x: rounding the mean of x_0 on the way would be a hundred times as visible."""
+    """At t = 1 the noise is a hundredth of x: rounding x_0's mean on the way would be a hundred times as visible."""
     points = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     data = EmpiricalData(points, LINEAR)
     x = (points + 0.01 * torch.randn(20, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)).to(dtype)

@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from ddim_edu import exercises
-from ddim_edu.exercises import KINDS, SKILLS, check, core, registry
-from ddim_edu.forward import unmix_eps
+from ddim_edu.exercises import KINDS, SKILLS, check, comparing, core, registry
+from ddim_edu.forward import mix, unmix_eps
 from ddim_edu.nets.unet import Attention, UNet, UNetConfig
-from ddim_edu.posterior import place
+from ddim_edu.posterior import q_sigma
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_step
 from ddim_edu.schedule import NoiseSchedule
@@ -181,10 +181,10 @@ WRONG = [
     ("ex-family-distance", lambda f, n: (1 - f) ** n, "do not add up to 1"),
     ("ex-family-distance", lambda f, n: f**n, "follows the fresh noise"),
     ("ex-family-distance", lambda f, n: (1 - f**2) ** 0.5, "This is one step"),
-    ("ex-family-minus", lambda x, x_0, t, s, sigma: place(x_0, unmix_eps(x, x_0, t), s, sigma), "chapter's own mean"),
+    ("ex-family-minus", lambda x, x_0, t, s, sigma: q_sigma(x, x_0, t, s, sigma).mean, "chapter's own mean"),
     (
         "ex-family-minus",
-        lambda x, x_0, t, s, sigma: place(x_0, -unmix_eps(x, x_0, t), s, 0 * sigma),
+        lambda x, x_0, t, s, sigma: mix(x_0, -unmix_eps(x, x_0, t), s),
         "room that fresh noise needs",
     ),
     (
@@ -432,13 +432,13 @@ def test_every_exercise_has_a_mistake_in_the_table():
     ("label", "answer"), [row[:2] for row in WRONG], ids=[f"{row[0]}-{i}" for i, row in enumerate(WRONG)]
 )
 def test_the_feedback_does_not_say_the_answer(label, answer, monkeypatch):
-    truths, compare = [], core.close
+    truths, compare = [], comparing.close
 
     def close(value, truth, rtol):
         truths.append((value, truth))
         return compare(value, truth, rtol)
 
-    monkeypatch.setattr(core, "close", close)
+    monkeypatch.setattr(comparing, "close", close)
     message = check(label, answer).message
     assert "Traceback" not in message and "exercises/" not in message and ".py" not in message
     for value, truth in truths[:1]:  # the first comparison is with the truth, the others are with mistakes

@@ -20,7 +20,7 @@ import torch
 from ddim_edu.commands import export, sample
 from ddim_edu.commands.train import read_options
 from ddim_edu.files import sha256_of
-from ddim_edu.models.checkpoint import CheckpointError, load, save
+from ddim_edu.models import CheckpointError, load, save
 from ddim_edu.models.convert import build_in_label, to_official
 from ddim_edu.nets import unet
 from ddim_edu.nets.unet import UNet, UNetConfig

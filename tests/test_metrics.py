@@ -11,7 +11,7 @@ import scipy.linalg
 import torch
 from torchvision.transforms.functional import gaussian_blur
 
-from ddim_edu.data.source import load_data
+from ddim_edu.data.registry import load_data
 from ddim_edu.measuring.metrics import (
     classifier_distance,
     frechet_distance,
@@ -23,7 +23,7 @@ from ddim_edu.measuring.metrics import (
     sharpness,
     ssim,
 )
-from ddim_edu.models.classifiers import classifier_features, load_classifier
+from ddim_edu.models import classifier_features, load_classifier
 
 
 def seeded(seed=0):
@@ -444,7 +444,8 @@ def yardstick(request):
 
 def fashion_mnist_if_here():
     """The data set from this machine; a test downloads nothing."""
-    from ddim_edu.data.source import DEBIAN_FASHION_MNIST, default_data_dir
+    from ddim_edu.data.named import DEBIAN_FASHION_MNIST
+    from ddim_edu.data.source import default_data_dir
 
     if not DEBIAN_FASHION_MNIST.is_dir() and not default_data_dir().is_dir():
         pytest.skip("Fashion-MNIST is not on this machine")

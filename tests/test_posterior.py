@@ -8,7 +8,7 @@ import random
 import pytest
 import torch
 
-from ddim_edu.posterior import ddpm_posterior, place, q_sigma, q_sigma_forward
+from ddim_edu.posterior import ddpm_posterior, q_sigma, q_sigma_forward, step_coefficients
 from ddim_edu.schedule import NoiseSchedule
 
 ONE, ZERO = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
@@ -142,7 +142,7 @@ def test_levels_per_image_equal_one_at_a_time():
 def test_sigma_that_does_not_fit(sigma):
     x = torch.zeros(2, 1)
     for call in (
-        lambda: place(x, x, 0.5, sigma),
+        lambda: step_coefficients(0.5, sigma, x),
         lambda: q_sigma(x, x, 0.2, 0.5, sigma),
         lambda: q_sigma_forward(x, x, 0.2, 0.5, sigma),
     ):
@@ -152,21 +152,25 @@ def test_sigma_that_does_not_fit(sigma):
 
 def test_sigma_may_fill_the_whole_room():
     """Equations: eq:sigma-range"""
-    assert place(ZERO, ONE, 0.5, math.sqrt(0.5)).item() == pytest.approx(0, abs=1e-7)
+    signal, reused, fresh = step_coefficients(0.5, math.sqrt(0.5), ONE)
+    assert reused == pytest.approx(0, abs=1e-7) and signal == fresh == math.sqrt(0.5)
 
 
-def test_numbers_and_tensors_give_the_same_and_float32_levels_lose_nothing_more():
-    g = torch.Generator().manual_seed(3)
-    x_0, eps = (torch.randn(4, 2, generator=g, dtype=torch.float64) for _ in range(2))
-    for make in (
-        float,
-        lambda v: torch.tensor(v, dtype=torch.float64),
-        lambda v: torch.full((4,), v, dtype=torch.float64),
+def test_coefficients_are_the_same_from_numbers_and_tensors_and_float32_levels_lose_nothing_more():
+    """Equations: eq:sigma-range"""
+    x = torch.zeros(4, 2, 3, dtype=torch.float64)
+    expected = (0.6**0.5, (1 - 0.6 - 0.09) ** 0.5, 0.3)
+    for make, shape in (
+        (float, ()),
+        (lambda v: torch.tensor(v, dtype=torch.float64), ()),
+        (lambda v: torch.full((4,), v, dtype=torch.float64), (4, 1, 1)),
     ):
-        assert torch.allclose(place(x_0, eps, make(0.6), make(0.3)), 0.6**0.5 * x_0 + 0.31**0.5 * eps, rtol=1e-14)
-    nearly_one = torch.tensor(0.9999, dtype=torch.float32)
-    expected = place(x_0, eps, nearly_one.item(), 0.0)  # the difference 1 - abar is taken in float64
-    assert torch.allclose(place(x_0, eps, nearly_one, 0.0), expected, rtol=1e-14)
+        for found, true in zip(step_coefficients(make(0.6), make(0.3), x), expected, strict=True):
+            found = torch.as_tensor(found, dtype=torch.float64)
+            assert found.shape == shape and torch.allclose(found, torch.full_like(found, true), rtol=1e-14, atol=0)
+    nearly_one = torch.tensor(0.9999, dtype=torch.float32)  # the difference 1 - abar is taken in float64
+    reused = step_coefficients(nearly_one, 0.0, x)[1]
+    assert reused.item() == pytest.approx(step_coefficients(nearly_one.item(), 0.0, x)[1], rel=1e-14)
 
 
 def test_the_largest_sigma_is_inside_also_in_float32():

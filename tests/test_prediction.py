@@ -13,12 +13,13 @@ from ddim_edu.commands import train as train_command
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.forward import as_eps, eps_to_v, mix, q_sample, said_to_eps, unmix_x0, v_to_eps
 from ddim_edu.losses import gamma_of_prediction, loss_gamma, loss_simple, min_snr_gamma
-from ddim_edu.models.checkpoint import CheckpointError, load, save
+from ddim_edu.models import CheckpointError, load, save
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.sampler import ddim_path, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.training.recipes import RECIPES
-from ddim_edu.training.trainer import Trainer, read_recipe
+from ddim_edu.training.run_folder import RunFolder
+from ddim_edu.training.trainer import Trainer
 
 LINEAR, COSINE = NoiseSchedule.linear(), NoiseSchedule.cosine()
 OTHERS = ("v", "x0")
@@ -177,6 +178,7 @@ def test_training_minimises_what_the_recipe_says(tmp_path, prediction):
         assert trainer.heldout_loss() == pytest.approx(expected.item(), rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_run_with_v_learns_samples_and_resumes(tmp_path, capsys):
     words = [
         "digits",
@@ -194,7 +196,7 @@ def test_a_run_with_v_learns_samples_and_resumes(tmp_path, capsys):
     words += ["--unet.ch", "8", "--unet.groups", "4", "--threads", "1"]
     assert train_command.main([*words, "--out", str(tmp_path / "v")]) == 0
     model = load(tmp_path / "v")
-    assert model.prediction == "v" and read_recipe(tmp_path / "v").prediction == "v"
+    assert model.prediction == "v" and RunFolder(tmp_path / "v").recipe().prediction == "v"
     # The command's samples are the package's, of the noise predictor and not of what the network says.
     assert sample_command.main([str(tmp_path / "v"), "--steps", "4", "-n", "3", "--out", str(tmp_path / "a.png")]) == 0
     x, t = normal(2, 1, 8, 8, dtype=torch.float32), torch.tensor([10, 1000])

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from ddim_edu.commands import sample, train
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
+from ddim_edu.processes import pick_device
 
 NET = (
     "--unet.ch 8 --unet.groups 4 --unet.ch-mult 1 2 --unet.num-res-blocks 1 --unet.attn-resolutions 4 --unet.classes 10"
@@ -19,9 +20,10 @@ NET = (
 # A learning rate that is small but moves; float32 sums in another order then stay within 1e-5 for these few steps.
 RUN = f"digits {NET} --batch 16 --T 40 --steps 6 --log-every 1 --sample-every 3 --save-every 3 --lr 1e-3 --flip".split()
 
-pytestmark = pytest.mark.skipif(
-    not torch.distributed.is_available(), reason="torch was built without torch.distributed"
-)
+pytestmark = [
+    pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without torch.distributed"),
+    pytest.mark.slow,
+]
 
 
 def torchrun(*arguments, processes=2):
@@ -92,3 +94,20 @@ def test_a_mistake_is_reported_once(folders):
 def test_a_batch_that_can_not_be_shared_out(tmp_path, capsys):
     assert train.main([*RUN, "--out", str(tmp_path / "run"), "--accumulate", "3"]) == 2
     assert "batch = 16" in capsys.readouterr().err
+
+
+def test_devices():
+    assert pick_device("cpu").type == "cpu" and pick_device("auto").type in ("cpu", "cuda", "mps")
+    for wrong in ("gpu", "cuda:99", "", "meta"):
+        with pytest.raises(ValueError, match="not usable here"):
+            pick_device(wrong)
+
+
+def test_of_several_processes_each_has_its_own_gpu(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "zeros", lambda *shape, device: asked.append(device) or torch.ones(shape))
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert pick_device("cuda:1") == torch.device("cuda:1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert pick_device("cuda") == torch.device("cuda:2") and pick_device("cpu") == torch.device("cpu")
+    assert asked == [torch.device("cuda:1"), torch.device("cuda:2"), torch.device("cpu")]  # each tried

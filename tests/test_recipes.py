@@ -31,10 +31,12 @@ def test_every_field_is_explained(cls):
 @pytest.mark.parametrize(
     "change",
     [
-        {"T": 0}, {"steps": 0}, {"batch": 0}, {"batch": -1}, {"log_every": 0}, {"sample_every": 0}, {"save_every": 0}, {"warmup": -1},
-        {"seed": -1}, {"lr": 0.0}, {"lr": -1e-3}, {"lr": float("nan")}, {"lr": float("inf")}, {"grad_clip": 0.0}, {"lr_final": 1.5},
+        {"T": 0}, {"steps": 0}, {"batch": 0}, {"batch": -1}, {"log_every": 0}, {"sample_every": 0}, {"save_every": 0},
+        {"warmup": -1}, {"seed": -1}, {"lr": 0.0}, {"lr": -1e-3}, {"lr": float("nan")}, {"lr": float("inf")},
+        {"grad_clip": 0.0}, {"lr_final": 1.5},
         {"ema": 1.0}, {"ema": -0.1}, {"ema": float("nan")}, {"accumulate": 0},
-        {"max_bad": 1.0}, {"max_bad": -0.1}, {"label_dropout": 1.5}, {"weight_decay": -1.0},
+        {"max_bad": 1.0}, {"max_bad": -0.1}, {"label_dropout": 1.5}, {"label_dropout": -0.1}, {"weight_decay": -1.0},
+        {"T": 1_000_001}, {"lr_final": -0.1}, {"grad_clip": float("inf")}, {"label_dropout": float("nan")},
     ],
     ids=str,
 )  # fmt: skip
@@ -42,13 +44,26 @@ def test_values_out_of_range(change):
     with pytest.raises(ValueError) as error:
         replace(RECIPES["digits"], **change)
     (name, value), message = *change.items(), str(error.value)
-    assert message.startswith(f"{name} = {value}: give") and "\n" not in message
+    assert message.startswith(f"{name} = {value:{'' if isinstance(value, int) else 'g'}}: give") and "\n" not in message
+
+
+def test_the_ends_of_the_ranges_fit_and_are_named():
+    recipe = replace(RECIPES["digits"], max_bad=0.0, ema=0.0, lr_final=1.0, label_dropout=1.0, T=1_000_000, warmup=0)
+    for change, words in (
+        ({"T": 1_000_001}, "a number from 1 to 1,000,000"),
+        ({"ema": 1.0}, "a number from 0 to below 1, such as 0.999"),
+        ({"label_dropout": 1.5}, "a number from 0 to 1"),
+        ({"lr": 0.0}, "a number above 0"),
+        ({"steps": 0}, "at least 1"),
+    ):
+        with pytest.raises(ValueError, match=f"give {words}$"):
+            replace(recipe, **change)
 
 
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"loss": "mended", "lam": -1.0}, "lam = -1.0: give a number that is at least 0"),
+        ({"loss": "mended", "lam": -1.0}, "lam = -1: give at least 0"),
         ({"loss": "published", "lam": float("nan")}, "lam = nan: give"),
         ({"loss": "published", "lam": float("inf")}, "lam = inf: give"),
         ({"lam": 0.5}, "lam = 0.5 has no meaning for loss = mse"),
@@ -71,8 +86,12 @@ def test_unknown_fields_of_a_stored_recipe():
     for changed in ({**stored, "colour": 1}, {**stored, "unet": {**stored["unet"], "colour": 1}}):
         with pytest.raises(ValueError, match="no field 'colour'"):
             recipe_from_dict(changed)
+    for value in ("fast", None):
+        with pytest.raises(ValueError, match=f"lr = {value!r}: give a number above 0"):
+            recipe_from_dict({**stored, "lr": value})
+    assert recipe_from_dict({**stored, "lam": None}).lam is None  # may be left open
     with pytest.raises(ValueError, match="wrong type"):
-        recipe_from_dict({**stored, "lr": "fast"})
+        recipe_from_dict({**stored, "unet": {**stored["unet"], "ch_mult": 3}})
 
 
 def test_learning_rate_rises_then_falls():

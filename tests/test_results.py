@@ -21,17 +21,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddim_edu.data.source import load_data
-from ddim_edu.measuring.evaluation import (
-    model_about,
-    protocol_of,
-    real_images,
-    reconstruct,
-    reference_of,
-)
-from ddim_edu.measuring.features import sha256_of_images, small, to_uint8
+from ddim_edu.data.pictures import to_uint8
+from ddim_edu.data.registry import load_data
+from ddim_edu.measuring.features import small
+from ddim_edu.measuring.fid import protocol_of
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov
-from ddim_edu.models.checkpoint import load
+from ddim_edu.measuring.reconstruction import reconstruct
+from ddim_edu.measuring.reference import real_images, reference_of, sha256_of_images
+from ddim_edu.measuring.result import model_about
+from ddim_edu.models import load
 from ddim_edu.sampling import Sampler, Sampling
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +58,7 @@ NOT_MEASURED = {
     "adaptive_ablation_fashion-mnist": "as the digits'",
     "bench_training_cpu": "seconds on one machine, beside packages that are not installed here",
     "chapter_times": "seconds on one machine",
+    "chapter_hashes": "what chapters ran with, no measurement",
     "digits_choices": "each row is a training of minutes; what is complete is checked below",
     "fid_cifar10_train_test": "needs Inception's weights and 10,000 pictures through them",
     "heldout_sample": "needs CIFAR-10",
@@ -109,7 +108,7 @@ def test_a_cell_of_table1_digits(tmp_path):
     row = cell(table, spacing=asked.spacing, steps=asked.steps, eta=asked.eta, seed=asked.seed)
     sampler = Sampler(load("digits"), batch=250)
     reference = reference_of(real_images("digits", "train"), "digits train", features, tmp_path)
-    protocol = protocol_of(sampler, asked, features, reference)
+    protocol = protocol_of({"sampling": asked.about(), **sampler.about()}, features, reference)
     for key in ("precision", "noise", "features", "reference"):
         assert protocol[key] == table["protocol"][key]
     for key in ("n", "clip", "label"):

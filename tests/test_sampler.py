@@ -7,7 +7,7 @@ import torch
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.posterior import q_sigma
 from ddim_edu.randomness import draw, image_generators
-from ddim_edu.sampler import ddim_path, ddim_step, invert, sample
+from ddim_edu.sampler import ddim_path, ddim_step, decode, invert, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 LINEAR = NoiseSchedule.linear()
@@ -50,6 +50,13 @@ def a_model(x, t):
     """Any function of x and t, in float64: not a good predictor, so that mistakes don't cancel. t counts from 1."""
     t = torch.as_tensor(t, dtype=torch.float64).reshape(-1, *[1] * (x.ndim - 1))
     return torch.tanh(1.3 * x + 0.2 * torch.sin(t / 50)) - 0.1 * x.roll(1, -1)
+
+
+def test_a_step_takes_data_that_was_predicted_or_edited_before():
+    x_t, eps, z = normal(3, 4, seed=1), normal(3, 4, seed=2), normal(3, 4, seed=3)
+    edited = ((x_t - math.sqrt(0.8) * eps) / math.sqrt(0.2)).clamp(-1, 1)
+    expected = math.sqrt(0.6) * edited + math.sqrt(1 - 0.6 - 0.09) * eps + 0.3 * z
+    assert torch.allclose(ddim_step(x_t, eps, 0.2, 0.6, 0.3, z, x0_hat=edited), expected, rtol=1e-13)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
@@ -103,7 +110,7 @@ def test_whole_trajectories_equal_diffusers(eta, clip, S, beta_schedule):
 
 
 def test_one_step_equals_diffusers_without_the_recomputed_noise():
-    """Their default keeps the noise of the unclipped prediction; ddim_step given that noise and no clip agrees as well."""
+    """Their default keeps the noise of the unclipped prediction; ddim_step given that noise and no clip agrees too."""
     diffusers = pytest.importorskip("diffusers")
     their = diffusers.DDIMScheduler(num_train_timesteps=1000, clip_sample=False)
     their.set_timesteps(20)
@@ -174,6 +181,7 @@ def test_ddim_converges_at_first_order_to_the_closed_form(spacing):
     assert errors[-1] < 5e-3 and all(0.9 < order < 1.1 for order in orders), (errors, orders)
 
 
+@pytest.mark.slow
 def test_ddim_converges_at_first_order_on_a_mixture():
     """No closed form here: against the same sampler with all 4,000 levels of a fine schedule."""
     schedule = NoiseSchedule.linear(T=4000, beta_start=1e-4 / 4, beta_end=0.02 / 4)
@@ -190,9 +198,10 @@ def test_ddim_converges_at_first_order_on_a_mixture():
     assert all(0.85 < order < 1.15 for order in orders), (errors, orders)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eta", [0.3, 1.0, "hat"])
 def test_stochastic_samples_have_the_mixtures_moments(eta):
-    """S = T = 1000: mean, covariance and the share of the first component within four standard errors and a small bias."""
+    """S = T = 1000: mean, covariance and the first component's share within four standard errors and a small bias."""
     n = 8_000
     x = sample(MIXTURE.eps, (n, 2), LINEAR, make_tau(1000, 1000), eta=eta, generator=generator(17), dtype=torch.float64)
     mean = MIXTURE.weights @ MIXTURE.means
@@ -346,6 +355,17 @@ def test_the_same_generator_gives_the_same_noise_and_dtype():
     like = torch.empty(3, 2, dtype=torch.float64)
     assert torch.equal(draw(like, generator(5)), draw(like, generator(5))) and draw(like).dtype == torch.float64
     assert not torch.equal(draw(like, generator(5)), draw(like, generator(6)))
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, "hat"])
+def test_a_sample_is_a_draw_decoded(eta):
+    drawn = generator(3)
+    x_T = draw(torch.empty(3, 2, dtype=torch.float64), drawn)
+    how = {"eta": eta, "clip": 0.8, "edit_x0": lambda x0_hat, t: 0.9 * x0_hat}
+    *_, last = ddim_path(a_model, x_T, LINEAR, make_tau(1000, 9), generator=generator(4), **how)
+    assert torch.equal(decode(a_model, x_T, LINEAR, make_tau(1000, 9), generator=generator(4), **how), last.x_s)
+    found = sample(a_model, (3, 2), LINEAR, make_tau(1000, 9), generator=generator(3), dtype=torch.float64, **how)
+    assert torch.equal(found, decode(a_model, x_T, LINEAR, make_tau(1000, 9), generator=drawn, **how))
 
 
 def test_float32_throughout():

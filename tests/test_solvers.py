@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from ddim_edu.exact import Gaussian, GaussianMixture
-from ddim_edu.models.checkpoint import load
-from ddim_edu.sampler import ddim_path, invert, sample
+from ddim_edu.forward import mix
+from ddim_edu.models import load
+from ddim_edu.sampler import ddim_path, decode, invert, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.solvers import adaptive_ddim, dpm_solver_2m, dpm_solver_2m_path, heun, heun_path
 
@@ -37,6 +38,11 @@ def a_model(x, t):
     return torch.tanh(1.3 * x + 0.2 * torch.sin(t / 50)) - 0.1 * x.roll(1, -1)
 
 
+def states(path):
+    """The states of a path by their level."""
+    return {step.s: step.x_s for step in path}
+
+
 def rms(x):
     return x.double().flatten(1).square().mean(1).sqrt()
 
@@ -58,7 +64,7 @@ def test_order_2_against_the_closed_form(path):
     exact, angle, x, errors = Gaussian(MEAN, COV, FINE), torch.atan(FINE.nsr), normal(64, 2, seed=1), []
     for S in (40, 80, 160):
         tau = torch.searchsorted(angle, torch.linspace(0.1, 1.5, S + 1, dtype=torch.float64)).tolist()
-        found = dict(path(exact.eps, x, FINE, [0, *tau]))
+        found = states(path(exact.eps, x, FINE, [0, *tau]))
         truth = gaussian_flow(x, FINE.alpha_bar[tau[-1]], FINE.alpha_bar[tau[0]])
         errors.append(rms(found[tau[0]] - truth).mean().item())
     orders = [math.log2(a / b) for a, b in pairwise(errors)]
@@ -76,7 +82,7 @@ def test_heun_is_the_trapezoid_in_the_clock():
     def slope(xbar, t):
         return a_model(xbar * scale[t], torch.full((3,), t))
 
-    xbar, found = x / scale[900], dict(heun_path(a_model, x, LINEAR, tau))
+    xbar, found = x / scale[900], states(heun_path(a_model, x, LINEAR, tau))
     for t, s in ((900, 500), (500, 100)):
         k = slope(xbar, t)
         xbar = xbar + (nu[s] - nu[t]) * (k + slope(xbar + (nu[s] - nu[t]) * k, s)) / 2
@@ -91,13 +97,37 @@ def test_reuse_starts_a_step_with_the_noise_from_the_end_of_the_last():
         asked.append((t[0].item(), x, a_model(x, t)))
         return asked[-1][2]
 
-    path = dict(heun_path(model, x, LINEAR, [0, 100, 500, 900], reuse=True))
+    path = states(heun_path(model, x, LINEAR, [0, 100, 500, 900], reuse=True))
     assert [t for t, *_ in asked] == [900, 500, 100]
     (_, _, e900), (_, at500, e500), (_, at100, e100) = asked
     nu, scale = LINEAR.nsr, LINEAR.alpha_bar.sqrt()
     assert torch.allclose(at500 / scale[500], x / scale[900] + (nu[500] - nu[900]) * e900, atol=1e-12)
     assert torch.allclose(at100 / scale[100], path[500] / scale[500] + (nu[100] - nu[500]) * e500, atol=1e-12)
     assert torch.allclose(path[0], path[100] / scale[100] - nu[100] * e100, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [ddim_path, heun_path, lambda *a: heun_path(*a, reuse=True), dpm_solver_2m_path],
+    ids=["ddim", "heun", "heun, noise reused", "dpm-solver++(2m)"],
+)
+def test_every_path_yields_steps_that_agree_with_themselves(path):
+    """Data and noise of a step make the state it leaves and the one it reaches, and the next leaves from there."""
+    tau, x_t = make_tau(1000, 7), normal(3, 4, seed=5)
+    for step, (t, s) in zip(path(a_model, x_t, LINEAR, tau), pairwise(tau.tolist()[::-1]), strict=True):
+        assert (step.t, step.s) == (t, s) and torch.equal(step.x_t, x_t)
+        assert torch.allclose(mix(step.x0_hat, step.eps_hat, LINEAR.alpha_bar[t]), step.x_t, atol=1e-12)
+        assert torch.allclose(mix(step.x0_hat, step.eps_hat, LINEAR.alpha_bar[s]), step.x_s, atol=1e-12)
+        x_t = step.x_s
+
+
+def test_every_solver_is_called_alike_and_reaches_the_end_of_its_path():
+    tau, x = make_tau(1000, 7), normal(3, 4, seed=5)
+    for solve, path in ((decode, ddim_path), (heun, heun_path), (dpm_solver_2m, dpm_solver_2m_path)):
+        *_, last = path(a_model, x, LINEAR, tau)
+        assert torch.equal(solve(a_model, x, LINEAR, tau), last.x_s)
+    run = adaptive_ddim(a_model, x, LINEAR, t_start=int(tau[-1]))
+    assert run.x_0.shape == x.shape and int(run.tau(0)[-1]) == int(tau[-1])
 
 
 @pytest.mark.parametrize("solve, calls", [(heun, 17), (lambda *a: heun(*a, reuse=True), 9), (dpm_solver_2m, 9)])
@@ -125,11 +155,11 @@ def test_dpm_solver_2m_equals_diffusers():
     tau = [0, *sorted(int(t) + 1 for t in their.timesteps)]
     their_x = normal(2, 3, 4, 4, seed=4)
     ours = dpm_solver_2m_path(a_model, their_x, LINEAR, tau)
-    for (s, x_s), their_t in zip(ours, their.timesteps, strict=True):
-        assert s < their_t + 1
+    for step, their_t in zip(ours, their.timesteps, strict=True):
+        assert step.s < step.t == their_t + 1
         their_x = their.step(a_model(their_x, (their_t + 1).repeat(2)), their_t, their_x).prev_sample
-        assert torch.allclose(x_s, their_x, rtol=1e-4, atol=1e-4)  # theirs keeps its sigmas in float32
-    assert s == 0
+        assert torch.allclose(step.x_s, their_x, rtol=1e-4, atol=1e-4)  # theirs keeps its sigmas in float32
+    assert step.s == 0
 
 
 # --- error-controlled steps
@@ -353,7 +383,7 @@ def test_every_solver_keeps_the_type_of_x(dtype, other):
     def eps_theta(x, t):
         return (0.5 * x).to(other)
 
-    for solve in (heun, dpm_solver_2m, invert):
+    for solve in (decode, heun, dpm_solver_2m, invert):
         assert solve(eps_theta, x, LINEAR, tau).dtype == dtype
     assert sample(eps_theta, (3, 2), LINEAR, tau, eta=1.0, dtype=dtype).dtype == dtype
     assert adaptive_ddim(eps_theta, x, LINEAR).x_0.dtype == dtype

@@ -12,24 +12,23 @@ from safetensors.torch import load_file, save_file
 from scipy.io import wavfile
 
 from ddim_edu.apps.edit import translate
+from ddim_edu.apps.voices import Voices, listen
 from ddim_edu.commands import apply as command
 from ddim_edu.commands import evaluate, sample, sound, train_autoencoder
-from ddim_edu.commands.sound import Voices, listen
-from ddim_edu.commands.train_classifier import RECIPES as CLASSIFIERS
-from ddim_edu.commands.train_classifier import by_part
+from ddim_edu.data.batches import shifted
 from ddim_edu.data.recordings import SHIPPED, find_recording, read_sounds, split_classes
-from ddim_edu.data.source import LatentData, encoded, load_data, shifted, spoken_digits
-from ddim_edu.data.spectrograms import FRAMES, LENGTH, fit, log_mel, read_wav
-from ddim_edu.models import autoencoders, classifiers
-from ddim_edu.models.autoencoders import load_autoencoder, save_autoencoder
-from ddim_edu.models.checkpoint import load, save
-from ddim_edu.models.classifiers import load_classifier
+from ddim_edu.data.registry import load_data
+from ddim_edu.data.source import LatentData, encoded
+from ddim_edu.data.spectrograms import FRAMES, LENGTH, log_mel, pad_or_trim, read_wav
+from ddim_edu.models import load, load_autoencoder, load_classifier, save, save_autoencoder, small
+from ddim_edu.models.weights import SHIPPED as WEIGHTS
 from ddim_edu.nets.autoencoder import Autoencoder, AutoencoderConfig
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.randomness import generator_for
 from ddim_edu.sampler import sample as draw
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.training.recipes import RECIPES
+from ddim_edu.training.small import CLASSIFIERS, AutoencoderRecipe, by_part, train
 from ddim_edu.training.trainer import Trainer
 
 CONFIG = AutoencoderConfig(image_size=64, image_channels=1, channels=(8, 8, 8), latent_channels=2, noise=0.1)
@@ -92,7 +91,7 @@ def test_a_folder_of_named_recordings(recordings):
     assert found.classes == CLASSES and found.pixels.shape == (32, 1, 64, 64) and found.pixels.dtype == np.uint8
     assert found.n_train == 12 and np.bincount(found.labels).tolist() == [8] * 4  # 0 to 4 of each are held out
     assert found.labels[:12].tolist() == sorted(found.labels[:12].tolist())
-    picture = log_mel(fit(read_wav(recordings / "yes_ann_6.wav")).sound[None])[0]
+    picture = log_mel(pad_or_trim(read_wav(recordings / "yes_ann_6.wav")).sound[None])[0]
     where = 2 * 3 + 1  # numbers 5, 6, 7 of the third class
     assert np.abs(found.pixels[where] / 127.5 - 1 - picture.numpy()).max() <= 0.51 / 127.5
     assert split_classes(found.classes) == (("no", "yes"), ("ann", "bob"))
@@ -147,7 +146,9 @@ def test_stereo_and_other_rates_become_clips(tmp_path):
 
 
 def test_the_data_set_by_its_name(recordings, tmp_path, monkeypatch):
-    one_line(lambda: spoken_digits(tmp_path), "spoken-digits is not in", "free-spoken-digit-dataset")
+    one_line(
+        lambda: load_data("spoken-digits", data_dir=tmp_path), "spoken-digits is not in", "free-spoken-digit-dataset"
+    )
     (tmp_path / "spoken-digits").symlink_to(recordings)
     data = load_data("spoken-digits", data_dir=tmp_path)
     assert len(data.train) == 12 and len(data.heldout) == 20
@@ -172,7 +173,7 @@ def test_shipped_recordings():
     assert all(int(file.stem.split("_")[2]) < 5 for file in files), "one that was trained on"
     assert find_recording("3_nicolas_0") == SHIPPED / "3_nicolas_0.wav" and find_recording("x.wav").name == "x.wav"
     for file in files:
-        clip = fit(read_wav(file))
+        clip = pad_or_trim(read_wav(file))
         assert len(clip.sound) == LENGTH and clip.notes == ()
 
 
@@ -192,8 +193,8 @@ def test_shapes_and_their_errors():
 def test_latents_of_the_training_set_are_normalised(recordings):
     """Equations: eq:unit-latents"""
     data = load_data(recordings)
-    recipe = train_autoencoder.AutoencoderRecipe("made up", epochs=2, batch=6, channels=(8, 8, 8), latent_channels=2)
-    net = train_autoencoder.train_autoencoder(recipe, data)
+    recipe = AutoencoderRecipe("made up", epochs=2, batch=6, channels=(8, 8, 8), latent_channels=2)
+    net = train(recipe, data)
     assert not net.training
     with torch.no_grad():
         raw, z = (f(data.floats(data.train)) for f in (net.encoder, net.encode))
@@ -201,15 +202,15 @@ def test_latents_of_the_training_set_are_normalised(recordings):
         own = raw[:, channel].double()
         by_hand = (own - own.mean()) / (own.var() + 1e-5).sqrt()
         torch.testing.assert_close(z[:, channel].double(), by_hand, atol=1e-4, rtol=1e-4)
-    again = train_autoencoder.train_autoencoder(recipe, data)
+    again = train(recipe, data)
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values()))
 
 
 def test_training_lowers_the_error(recordings):
     data = load_data(recordings)
-    recipe = train_autoencoder.AutoencoderRecipe("made up", epochs=20, batch=6, channels=(8, 8, 8), latent_channels=2)
-    short, long = (train_autoencoder.train_autoencoder(dataclasses.replace(recipe, epochs=e), data) for e in (1, 20))
-    errors = [train_autoencoder.held_out_error(net, data) for net in (short, long)]
+    recipe = AutoencoderRecipe("made up", epochs=20, batch=6, channels=(8, 8, 8), latent_channels=2)
+    short, long = (train(dataclasses.replace(recipe, epochs=e), data) for e in (1, 20))
+    errors = [recipe.score(net, data) for net in (short, long)]
     assert errors[1] < 0.8 * errors[0], errors
 
 
@@ -265,12 +266,12 @@ def test_the_command_that_trains_it(recordings, tmp_path, capsys, monkeypatch):
 def test_shipped_autoencoder_is_good():
     """On the recordings that come along, which it was not trained on."""
     shipped = load_autoencoder("spoken-digits")
-    pictures = torch.cat([log_mel(fit(read_wav(file)).sound[None]) for file in sorted(SHIPPED.glob("*.wav"))])
+    pictures = torch.cat([log_mel(pad_or_trim(read_wav(file)).sound[None]) for file in sorted(SHIPPED.glob("*.wav"))])
     latents = shipped.encode(pictures)
     error = (shipped.decode(latents) - pictures).square().mean().sqrt().item()
     assert error < 1.5 * shipped.error < 0.3
     assert 0.5 < latents.std() < 2
-    sizes = [p.stat().st_size for p in autoencoders.SHIPPED.parent.rglob("spoken-*.safetensors")]
+    sizes = [p.stat().st_size for p in WEIGHTS.rglob("spoken-*.safetensors")]
     assert len(sizes) == 4 and sum(sizes) < 5_000_000
 
 
@@ -338,7 +339,7 @@ def test_speaking_is_sampling_then_decoding(model):
 
 def test_changing_is_translating(model, recordings):
     voices, own = Voices(load(model)), load(model)
-    picture = log_mel(fit(read_wav(recordings / "no_ann_0.wav")).sound[None])
+    picture = log_mel(pad_or_trim(read_wav(recordings / "no_ann_0.wav")).sound[None])
     found = voices.change(picture, 0, 2, 5)
     z = translate(
         own.eps_theta(0),
@@ -411,11 +412,13 @@ def test_changing(here, capsys):
         ("--out a.mp3", "use .wav"),
         ("--out nowhere/a.wav", "there is no folder"),
         ("--picture a.txt", "does not end like a picture"),
-        ("-n 0", "n = 0"),
-        ("--strength 2", "strength = 2.0"),
+        ("-n 0", "n = 0: give a number from 1 to 1,000"),
+        ("-n 1001", "n = 1001"),
+        ("--strength 2", "strength = 2: give a number from 0 to 1"),
         ("--eta -1", "eta = -1"),
         ("--seed -1", "seed = -1"),
-        ("--steps 0", "0"),
+        ("--steps 0", "steps = 0: give at least 1"),
+        ("--steps 60", "S = 60"),
         ("--wrod yes", "did you mean --word?"),
     ],
 )
@@ -456,7 +459,7 @@ def test_the_shipped_model_says_what_it_is_told(tmp_path, capsys):
     for name in ("spoken-word", "spoken-speaker"):
         file = load_classifier(name)
         assert {**file.training, "channels": tuple(file.training["channels"])} == vars(CLASSIFIERS[name])
-        assert file.accuracy > 0.9 and f"{file.accuracy:.2%} of" in " ".join(classifiers.__doc__.split())
+        assert file.accuracy > 0.9 and f"{file.accuracy:.2%} of" in " ".join(small.__doc__.split())
     out = tmp_path / "a.wav"
     assert command.main(["sound", "--input", "3_nicolas_0", "--word", "8", "--steps", "5", "--out", str(out)]) == 0
     assert "3 nicolas -> 8 nicolas" in capsys.readouterr().out and out.is_file()

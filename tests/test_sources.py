@@ -24,13 +24,13 @@ import yaml
 from torch.distributions import Normal, kl_divergence
 
 from ddim_edu.adaptive import adaptive_step_loss, adaptive_step_size, complexity
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
 from ddim_edu.forward import mix, q_sample, unmix_x0
 from ddim_edu.losses import gamma_of_sigma
-from ddim_edu.measuring.evaluation import PAPER_TABLE1, PAPER_TABLE2
+from ddim_edu.measuring.tables import PAPER_TABLE1, PAPER_TABLE2
 from ddim_edu.nets.unet import UNetConfig
-from ddim_edu.posterior import ddpm_posterior, place, q_sigma, q_sigma_forward
+from ddim_edu.posterior import ddpm_posterior, q_sigma, q_sigma_forward, step_coefficients
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path, ddim_step, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
@@ -136,7 +136,7 @@ def test_sigma_is_the_root_and_not_its_square():
     assert too_much.tolist() == list(range(2, int(too_much.max()) + 1))  # the first levels hold less noise than that
     printed(f"levels 2 to {too_much.max()}")
     with pytest.raises(ValueError, match="more fresh noise than level s holds"):
-        place(ONE, ONE, ABAR[too_much.max() - 1], as_variance[too_much.max() - 2])
+        step_coefficients(ABAR[too_much.max() - 1], as_variance[too_much.max() - 2], ONE)
     printed(f"a variance of {as_variance[0] ** 2:.4f}, where level 1 holds {1 - abar_s[0]:.4f}")
 
     # Samples, as a witness: from x_0 = 0.7 to level 200 and on to level 500. What does x_500 leave open of x_200?
@@ -435,12 +435,7 @@ def test_the_range_of_the_product():
         grid = torch.linspace(-half, half, 801, dtype=torch.float64)
         x_1, x_2 = grid[:, None], grid[None, :]
         last = Normal(SHORT.alpha_bar[2].sqrt() * 0.7, (1 - SHORT.alpha_bar[2]).sqrt()).log_prob(x_2).exp()
-        mean = place(
-            torch.full_like(x_2, 0.7),
-            (x_2 - SHORT.alpha_bar[2].sqrt() * 0.7) / (1 - SHORT.alpha_bar[2]).sqrt(),
-            SHORT.alpha_bar[1],
-            0.1,
-        )
+        mean = q_sigma(x_2, torch.full_like(x_2, 0.7), SHORT.alpha_bar[2], SHORT.alpha_bar[1], 0.1).mean
         step, cell = Normal(mean, 0.1).log_prob(x_1).exp(), (grid[1] - grid[0]) ** 2
         masses.append(((last * step).sum() * cell, last.expand(801, 801).sum() * cell))
     for with_T, without in masses:
@@ -619,10 +614,10 @@ def test_how_large_the_noise_may_be():
     for room, fits in ((0.999, True), (1.001, False)):
         sigma = room * most[0] * LINEAR.sigma(2, 1, 1.0)
         if fits:
-            place(ONE, ONE, ABAR[1], sigma)
+            step_coefficients(ABAR[1], sigma, ONE)
         else:
             with pytest.raises(ValueError, match="more fresh noise than level s holds"):
-                place(ONE, ONE, ABAR[1], sigma)
+                step_coefficients(ABAR[1], sigma, ONE)
     printed(
         f"$\\eta \\le {most.min():.2f}$, which level {int(t[most.argmin()])} asks for; "
         f"at level 500 up to {most[498]:.1f} would do"

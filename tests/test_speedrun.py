@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddim_edu.data.source import digits
+from ddim_edu.data.named import digits
 from ddim_edu.nets.unet import UNet
 from ddim_edu.sampling import Sampler
 from ddim_edu.schedule import NoiseSchedule
@@ -200,13 +200,13 @@ def ticks(monkeypatch):
 
 
 def test_learning_rate_follows_the_time(tmp_path, monkeypatch, ticks):
-    rates, plain = [], speedrun.Trainer._train_step
+    rates, plain = [], speedrun.Trainer.train_step
 
     def noted(self):
         rates.append(self.lr_at(self.step))
         return plain(self)
 
-    monkeypatch.setattr(speedrun.Trainer, "_train_step", noted)
+    monkeypatch.setattr(speedrun.Trainer, "train_step", noted)
     recipe, entry = speedrun.resolve("eps", "digits", classes=10)
     found = speedrun.train(replace(recipe, warmup=1, batch=4), entry, digits(), 10, tmp_path, None)
     assert found["steps"] == 9 and found["images"] == 36  # the first tick was the start

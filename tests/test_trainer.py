@@ -10,14 +10,17 @@ import pytest
 import torch
 
 from ddim_edu import precision
-from ddim_edu.data.source import fair_sample
+from ddim_edu.data.batches import fair_sample
 from ddim_edu.losses import loss_gamma
-from ddim_edu.models import checkpoint
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import checkpoint, load
 from ddim_edu.nets.unet import UNet, UNetConfig
+from ddim_edu.training import heldout, machine
 from ddim_edu.training import trainer as trainer_module
-from ddim_edu.training.recipes import RECIPES
-from ddim_edu.training.trainer import LOG, STATE, NonFiniteLoss, Threads, Trainer, changes, ema_update, read_recipe
+from ddim_edu.training.parts import ema_update
+from ddim_edu.training.recipes import RECIPES, changes
+from ddim_edu.training.run_folder import COLUMNS, STATE, RunFolder
+from ddim_edu.training.threads import Threads
+from ddim_edu.training.trainer import NonFiniteLoss, Trainer
 
 NET = UNetConfig(
     image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), dropout=0.2, groups=4
@@ -68,13 +71,46 @@ def test_the_run_folder(whole):
     assert [p.name for p in (folder / "samples").iterdir()] == ["step_12.png"]
     config = json.loads((folder / "config.json").read_text())
     assert config["train_images"] == 1597 and config["recipe"]["batch"] == 16
-    assert read_recipe(folder) == RECIPE
+    assert RunFolder(folder).recipe() == RECIPE
+
+
+def test_what_the_files_hold_stays_what_older_runs_hold(whole):
+    """Runs that are under way were begun by other versions: a name that changes here makes them unreadable."""
+    folder, _ = whole
+    ran_on = ["parameters", "train_images", "heldout_images", "data_dir", "device", "precision", "compiled"]
+    config = json.loads((folder / "config.json").read_text())
+    assert list(config) == ["recipe", *ran_on, "processes", "versions"]
+    state = torch.load(folder / STATE, weights_only=True)
+    assert list(state) == ["version", "recipe", "step", "model", "averaged", "optimizer", "scaler"]
+    assert state["step"] == 12 and config["recipe"] == state["recipe"] | {"unet": config["recipe"]["unet"]}
+    assert COLUMNS == ("step", "loss", "lr", "grad_norm", "images_per_s", "heldout_loss", "seconds")
+
+
+def test_the_files_of_a_process_that_does_not_write(tmp_path):
+    silent = RunFolder(tmp_path, writes=False)
+    silent.write_config(RECIPE, {})
+    silent.cut_log(0)
+    silent.add_to_log([1, 0.5, 0.1, 1.0, 10.0, None, 2.0])
+    assert not list(tmp_path.iterdir())
+
+
+def test_lines_of_the_log(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.cut_log(0)
+    for step in (3, 6, 9):
+        folder.add_to_log([step, 1 / 3, 0.1, 1.0, 10.0, None, float(step)])
+    with open(tmp_path / "log.csv", "a") as file:
+        file.write("12,0.3,0.1")  # the power went
+    assert [row["step"] for row in folder.log()] == ["3", "6", "9"]
+    assert folder.log()[0]["loss"] == "0.333333" and folder.log()[0]["heldout_loss"] == ""
+    folder.cut_log(6)
+    assert [row["step"] for row in folder.log()] == ["3", "6"]
 
 
 def test_the_log(whole):
     folder, records = whole
     rows = log(folder)
-    assert tuple(rows[0]) == LOG and [int(row["step"]) for row in rows] == [3, 6, 9, 12]
+    assert tuple(rows[0]) == COLUMNS and [int(row["step"]) for row in rows] == [3, 6, 9, 12]
     for row in rows:
         window = [float(r.loss) for r in records if int(row["step"]) - 3 < r.step <= int(row["step"])]
         assert float(row["loss"]) == pytest.approx(sum(window) / 3, rel=1e-4)
@@ -272,7 +308,7 @@ def seen_labels(tmp_path, monkeypatch, recipe, n=1):
         trainer.model, "forward", lambda x_t, t, labels: (seen.append(labels.clone()), forward(x_t, t, labels))[1]
     )
     for _ in range(n):
-        trainer._train_step()
+        trainer.train_step()
         trainer.step += 1
     return trainer, seen
 
@@ -306,7 +342,7 @@ def first_images(tmp_path, monkeypatch, name, recipe):
         return loss_gamma(eps_theta, x_0, *rest)
 
     monkeypatch.setattr(trainer_module, "loss_gamma", watched)
-    start(tmp_path / name, recipe)._train_step()
+    start(tmp_path / name, recipe).train_step()
     return seen[0]
 
 
@@ -336,12 +372,12 @@ def test_the_adaptive_step_in_training(kind, lam, tmp_path):
         assert 0 < term < (0.1 if lam is None else lam) / 36
     else:  # weights of mean 1, beside errors that are x_t's noise: as large as the MSE, but not the same
         assert 0 < abs(term) < 0.2 * plain.loss
-    assert read_recipe(tmp_path / kind) == recipe
+    assert RunFolder(tmp_path / kind).recipe() == recipe
 
 
 def test_min_snr_weights_the_loss(tmp_path):
     uniform, weighted = (
-        start(tmp_path / name, replace(RECIPE, weighting=name, unet=replace(NET, dropout=0.0)))._train_step()[1]
+        start(tmp_path / name, replace(RECIPE, weighting=name, unet=replace(NET, dropout=0.0))).train_step()[1]
         for name in ("uniform", "min-snr")
     )
     # A new network predicts 0, so that the loss is the mean square of the noise; the weights are at most 1.
@@ -420,36 +456,39 @@ def threads_restored():
         ({1: 1.0, 2: 9.0, 4: 9.0, 6: 0.2}, 6),
     ],
 )
-def test_the_number_of_threads_is_measured(tmp_path, monkeypatch, threads_restored, seconds, best):
+def test_the_number_of_threads_is_measured(monkeypatch, threads_restored, seconds, best):
     monkeypatch.setattr(Threads, "_time", lambda self, give_up: seconds[torch.get_num_threads()])
-    picker = Threads(start(tmp_path / "run"), most=6)
+    picker = Threads(UNet(NET), "float32", 4, most=6)
     assert picker.number == torch.get_num_threads() == best
 
 
-def test_threads_are_measured_again_when_the_machine_gets_busy(tmp_path, monkeypatch, threads_restored):
+def test_threads_are_measured_again_when_the_machine_gets_busy(monkeypatch, threads_restored):
     seconds = {1: 1.0, 2: 0.6}
     monkeypatch.setattr(Threads, "_time", lambda self, give_up: seconds[torch.get_num_threads()])
-    trainer = start(tmp_path / "run")
-    picker = Threads(trainer, most=2)
+    picker = Threads(UNet(NET), "float32", 4, most=2)
 
     def after(steps, took):
-        trainer.step, trainer.step_seconds = trainer.step + steps, took
-        picker.after_step()
+        for _ in range(steps):
+            picker.after_step(took)
         return torch.get_num_threads()
 
     seconds[2] = 10.0
     assert after(20, took=0.7) == 2  # as fast as ever: left alone
     assert after(1, took=10.0) == 1
     seconds[2] = 0.6
-    assert after(5, took=1.0) == 1
-    assert after(1000, took=1.0) == 2  # a long time with less than all: tried again
+    assert after(99, took=1.0) == 1
+    assert after(1, took=1.0) == 2  # a long time with less than all: tried again
 
 
 def test_trying_out_threads_leaves_the_run_as_it_is(tmp_path, threads_restored):
     trainer = start(tmp_path / "run")
     steps(trainer, 2)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    Threads(trainer, most=2)
+    torch.manual_seed(5)
+    Threads(trainer.model, "float32", 4, most=2)
+    drawn = torch.randn(3)
+    torch.manual_seed(5)
+    assert torch.equal(torch.randn(3), drawn)
     assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
     assert trainer.step == 2
 
@@ -521,15 +560,15 @@ def test_norms_compute_in_float32_under_bf16():
 
 @pytest.mark.parametrize("how", ["auto", "on"])
 def test_a_machine_that_can_not_compile(tmp_path, monkeypatch, capsys, how):
-    monkeypatch.setattr(trainer_module, "COMPILE_FROM", 0)
-    monkeypatch.setattr(trainer_module, "is_large", lambda network: True)
+    monkeypatch.setattr(machine, "COMPILE_FROM", 0)
+    monkeypatch.setattr(machine, "is_large", lambda network: True)
 
     def no_compiler(network, precision, batch=4):
         if batch > 4:
             raise RuntimeError("No working C++ compiler found\nand a long story")
         return 1.0
 
-    monkeypatch.setattr(trainer_module, "gradient_seconds", no_compiler)
+    monkeypatch.setattr(machine, "gradient_seconds", no_compiler)
     recipe = replace(RECIPE, compile=how, steps=2)
     if how == "on":
         with pytest.raises(ValueError, match=r"compile = on: this machine can't \(No working C\+\+ compiler found\)"):
@@ -541,9 +580,9 @@ def test_a_machine_that_can_not_compile(tmp_path, monkeypatch, capsys, how):
 
 
 def test_neither_short_runs_nor_small_networks_are_compiled(tmp_path, monkeypatch):
-    monkeypatch.setattr(Trainer, "_compile", lambda self, batch: None)
+    monkeypatch.setattr(UNet, "compile", lambda self: None)
     assert not start(tmp_path / "a", replace(RECIPE, steps=10**9)).compiled
-    monkeypatch.setattr(trainer_module, "is_large", lambda network: True)
+    monkeypatch.setattr(machine, "is_large", lambda network: True)
     assert not start(tmp_path / "b", RECIPE).compiled and start(tmp_path / "c", replace(RECIPE, steps=10**9)).compiled
 
 
@@ -555,14 +594,14 @@ def test_the_held_out_images_are_a_fair_sample_of_a_sorted_folder(tmp_path, monk
     rare = torch.tensor([0] * 50 + [1] * 3)
     assert rare[fair_sample(rare, 20, torch.Generator().manual_seed(0))].bincount().tolist() == [17, 3]
     assert fair_sample(labels, 5000, torch.Generator()).tolist() == list(range(1000))  # all, in their order
-    monkeypatch.setattr(trainer_module, "HELDOUT_MOST", 50)
-    trainer = start(tmp_path / "a", replace(RECIPE, unet=replace(NET, classes=10)))
-    order = trainer.data.heldout_labels.argsort(stable=True)
-    trainer.data = replace(
-        trainer.data, heldout=trainer.data.heldout[order], heldout_labels=trainer.data.heldout_labels[order]
-    )
-    x, _, _, given = trainer._fixed_draws()
-    assert given.bincount(minlength=10).tolist() == [5 * trainer_module.HELDOUT_DRAWS] * 10
-    images = trainer.data.floats(trainer.data.heldout)
-    for image, label in zip(x[:50], given[:50]):
-        assert label in trainer.data.heldout_labels[(images == image).flatten(1).all(1)]
+    monkeypatch.setattr(heldout, "MOST", 50)
+    data = start(tmp_path / "a").data
+    order = data.heldout_labels.argsort(stable=True)
+    data = replace(data, heldout=data.heldout[order], heldout_labels=data.heldout_labels[order])
+    found = heldout.HeldOut(data, 50)
+    assert found.labels.bincount(minlength=10).tolist() == [5 * heldout.DRAWS] * 10
+    first, *between, last = found.t.bincount(minlength=51)[1:].tolist()
+    assert set(between) == {5, 6} and first == last == 3  # evenly from 1 to T
+    images = data.floats(data.heldout)
+    for image, label in zip(found.x_0[:50], found.labels[:50]):
+        assert label in data.heldout_labels[(images == image).flatten(1).all(1)]

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from ddim_edu.files import replacing
-from ddim_edu.models.checkpoint import load
+from ddim_edu.models import load
 from ddim_edu.models.onnx_export import export
 
 SHOWN = ("digits", "fashion-mnist")  # in the page

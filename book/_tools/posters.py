@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from ddim_edu.data.source import save_grid
-from ddim_edu.models.checkpoint import load
+from ddim_edu.data.pictures import save_grid
+from ddim_edu.models import load
 from ddim_edu.randomness import draw, image_generators
 from ddim_edu.sampler import ddim_path
 from ddim_edu.schedule import make_tau

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ddim_edu.apps.interpolate import decode
 from ddim_edu.forward import EpsTheta, q_sample
 from ddim_edu.randomness import Generators, draw
-from ddim_edu.sampler import invert
+from ddim_edu.sampler import decode, invert
 from ddim_edu.schedule import NoiseSchedule, check_eta, check_tau
 
 

@@ -1,9 +1,10 @@
 r"""The geometry of latents: what lies between two of them, and which way an attribute lies (chapter 12).
 
-The deterministic sampler makes the image a function of x_T, :func:`decode`, and :func:`ddim_edu.sampler.invert` goes
-back. So whatever one does to vectors can be done to images. One thing is to be minded: x_T is a draw from the standard
-normal, whose norm in D dimensions is within about one of :math:`\sqrt{D}`. The network has seen no others. A straight
-line between two draws passes the origin at :math:`\sqrt{D/2}`; :func:`slerp` goes round it.
+The deterministic sampler makes the image a function of x_T, :func:`~ddim_edu.sampler.decode`, and
+:func:`~ddim_edu.sampler.invert` goes back. So whatever one does to vectors can be done to images. One thing is to be
+minded: x_T is a draw from the standard normal, whose norm in D dimensions is within about one of :math:`\sqrt{D}`. The
+network has seen no others. A straight line between two draws passes the origin at :math:`\sqrt{D/2}`; :func:`slerp`
+goes round it.
 
 Latents are ``(B, ...)``; each member of the batch is taken as one vector.
 """
@@ -15,46 +16,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ddim_edu.forward import EpsTheta, over_batch
-from ddim_edu.randomness import Generators
-from ddim_edu.sampler import ddim_path, invert
+from ddim_edu.forward import EpsTheta, per_sample
+from ddim_edu.sampler import decode, invert
 from ddim_edu.schedule import NoiseSchedule
-
-
-@torch.no_grad()
-def decode(
-    eps_theta: EpsTheta,
-    x_T: Tensor,
-    schedule: NoiseSchedule,
-    tau: Tensor | Sequence[int],
-    *,
-    eta: float | str = 0.0,
-    generator: Generators = None,
-    clip: float | None = None,
-    edit_x0: Callable[[Tensor, int], Tensor] | None = None,
-) -> Tensor:
-    """The image that x_T stands for: :func:`ddim_edu.sampler.ddim_path` to its end.
-
-    With eta = 0 it is a function of x_T, and undoes :func:`ddim_edu.sampler.invert` up to the error of the steps; for
-    Gaussian data and its exact predictor an affine one. With eta > 0 it is not a function of x_T, unless the noise is
-    held fixed too.
-
-    Args:
-        eps_theta: the noise predictor.
-        x_T: ``(B, ...)`` the state at level ``tau[-1]``.
-        schedule: the noise schedule.
-        tau: levels to visit.
-        eta, generator, clip, edit_x0: as for :func:`ddim_edu.sampler.ddim_path`.
-
-    Returns:
-        ``(B, ...)`` x_0.
-
-    Equations: eq:affine-decoding
-    """
-    x = x_T
-    for step in ddim_path(eps_theta, x_T, schedule, tau, eta=eta, generator=generator, clip=clip, edit_x0=edit_x0):
-        x = step.x_s
-    return x
 
 
 def lerp(a: Tensor, b: Tensor, u: float | Tensor) -> Tensor:
@@ -70,7 +34,7 @@ def lerp(a: Tensor, b: Tensor, u: float | Tensor) -> Tensor:
     """
     _check_same(a, b)
     u = _each(u, a)
-    return over_batch(1 - u, a) * a + over_batch(u, b) * b
+    return per_sample(1 - u, a) * a + per_sample(u, b) * b
 
 
 def slerp(a: Tensor, b: Tensor, u: float | Tensor) -> Tensor:
@@ -99,10 +63,10 @@ def slerp(a: Tensor, b: Tensor, u: float | Tensor) -> Tensor:
         raise ValueError("two latents are opposite: every arc from one to the other is as short")
 
     def share(v: Tensor) -> Tensor:
-        """sin(v theta) / sin(theta), whose limit at theta = 0 is v. torch's sinc(z) is sin(pi z) / (pi z), and 1 at 0."""
+        """sin(v theta) / sin(theta), v where theta = 0. torch's sinc(z) is sin(pi z) / (pi z), and 1 at 0."""
         return v * torch.sinc(v * theta / torch.pi) / torch.sinc(theta / torch.pi)
 
-    return over_batch(share(1 - u), a) * a + over_batch(share(u), b) * b
+    return per_sample(share(1 - u), a) * a + per_sample(share(u), b) * b
 
 
 def angle(a: Tensor, b: Tensor) -> Tensor:
@@ -239,7 +203,7 @@ def move(x_T: Tensor, way: Tensor, amount: float | Tensor, *, keep_norm: bool = 
     Raises:
         ValueError: if a latent arrives at zero, and its norm is to be kept.
     """
-    moved = x_T + over_batch(_each(amount, x_T), x_T) * way
+    moved = x_T + per_sample(_each(amount, x_T), x_T) * way
     if not keep_norm:
         return moved
     before, after = (x.flatten(1).norm(dim=1).view(-1, *[1] * (x.ndim - 1)) for x in (x_T, moved))

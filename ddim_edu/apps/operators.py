@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BT601 = (0.299, 0.587, 0.114)
-"""What red, green and blue count in the luma of ITU-R BT.601, by which :mod:`ddim_edu.data.folder` reads colours as
+"""What red, green and blue count in the luma of ITU-R BT.601, by which :mod:`ddim_edu.data.decoding` reads colours as
 grey.
 """
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ from torch import Tensor
 from ddim_edu.apps.operators import Mask, Operator
 from ddim_edu.forward import EpsTheta, mix
 from ddim_edu.randomness import Generators, draw
-from ddim_edu.sampler import ddim_path, sample
+from ddim_edu.sampler import ddim_path, end_of, sample
 from ddim_edu.schedule import NoiseSchedule, check_tau
 
 
@@ -76,24 +77,20 @@ def restore(
     levels = check_tau(tau, schedule.T)
     abar = schedule.alpha_bar.tolist()
     x = draw(operator.pseudo_inverse(y), generator)  # of the shape of the images
+    how: dict[str, Any] = {
+        "eta": eta,
+        "generator": generator,
+        "clip": clip,
+        "edit_x0": lambda x0_hat, t: operator.correct(x0_hat, y),
+    }
     ends = range(0, len(levels) - 1, jump)
     for end in reversed(ends):
         top = min(end + jump, len(levels) - 1)
         for walk in range(travel):
             if walk > 0:  # back up, from level s to level t: q(x_t | x_s) keeps this share of the variance
                 x = mix(x, draw(x, generator), abar[levels[top]] / abar[levels[end]])
-            path = ddim_path(
-                eps_theta,
-                x,
-                schedule,
-                levels[: top + 1],
-                eta=eta,
-                generator=generator,
-                clip=clip,
-                edit_x0=lambda x0_hat, t: operator.correct(x0_hat, y),
-            )
-            for step in islice(path, top - end):  # the rest of the way is not walked
-                x = step.x_s
+            path = ddim_path(eps_theta, x, schedule, levels[: top + 1], **how)
+            x = end_of(islice(path, top - end))  # the rest of the way is not walked
     return x
 
 

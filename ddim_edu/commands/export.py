@@ -12,33 +12,34 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from ddim_edu.commands.options import fail, parse
+from ddim_edu.commands.options import CheckpointName, carry_out, parse
 from ddim_edu.files import replacing
-from ddim_edu.models.checkpoint import Checkpoint, load
+from ddim_edu.models import Checkpoint, load
 from ddim_edu.models.convert import build_in_label
 from ddim_edu.models.foreign import write_diffusers
 from ddim_edu.models.onnx_export import export
+from ddim_edu.ranges import Checked, Clip, Positive
 from ddim_edu.training.card import model_card
 
 PROG = "python -m ddim_edu.export"
 
 
 @dataclasses.dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(Checked):
     """What the command takes.
 
     Raises:
         ValueError: If a value is out of range.
     """
 
+    remedies = {"clip": "such as 1, or off"}
+
     # A run folder, a checkpoint file, or the name of a shipped model.
-    checkpoint: Annotated[
-        tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")
-    ] = ""
+    checkpoint: CheckpointName = ""
     # The folder to write, a new one or one written by this command; for onnx also a file that ends in .onnx.
     out: Annotated[Path | None, tyro.conf.arg(help_behavior_hint="(required)")] = None
     # diffusers: a folder that diffusers opens. onnx: the network alone, as the noise in x at level t = 1..T.
@@ -49,15 +50,13 @@ class ExportOptions:
     # The spacing of the steps in the scheduler's configuration.
     spacing: Literal["trailing", "leading", "linspace"] = "trailing"
     # The scheduler keeps the predicted image within [-clip, clip]; "off" lets it go where it goes.
-    clip: float | Literal["off"] = 1.0
+    clip: Clip = 1.0
     # Where the results of python -m ddim_edu.evaluate lie; those that were measured with this model stand in its card.
     results: Path = Path("results")
     # Side of the images, for a .pth of the official code that doesn't show it.
-    image_size: int | None = None
+    image_size: Positive | None = None
 
-    def __post_init__(self) -> None:
-        if self.clip != "off" and not self.clip > 0:
-            raise ValueError(f"clip = {self.clip}: give a positive number, such as 1, or off")
+    def check(self) -> None:
         if self.format == "onnx" and self.label != "all":
             raise ValueError(f"label = {self.label}: an ONNX file takes labels as an input; leave it out")
 
@@ -71,13 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    try:
-        options = parse(
-            ExportOptions(),
-            sys.argv[1:] if arguments is None else arguments,
-            prog=PROG,
-            description="Write a trained model in the form of another library.",
-        )
+
+    def work() -> None:
+        words = sys.argv[1:] if arguments is None else arguments
+        description = "Write a trained model in the form of another library."
+        options = parse(ExportOptions(), words, prog=PROG, description=description)
         if not options.checkpoint:
             raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} runs/digits --out FOLDER")
         if options.out is None:
@@ -85,18 +82,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_out(options.out, options.format)
         model = load(options.checkpoint, image_size=options.image_size)
         print(write_onnx(model, options.out) if options.format == "onnx" else write_folder(model, options))
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        return fail(error)
-    return 0
+
+    return carry_out(work)
 
 
 def write_onnx(model: Checkpoint, out: Path) -> str:
     """Write the ONNX file; a line that says what was written.
 
     Raises:
-        ModuleNotFoundError: If ``onnx`` is not installed.
+        ValueError: If ``onnx`` is not installed.
     """
-    made = export(model)
+    try:
+        made = export(model)
+    except ModuleNotFoundError as error:
+        raise ValueError(error) from None
     path = out if out.suffix == ".onnx" else out / "model.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
@@ -121,7 +120,7 @@ def write_folder(model: Checkpoint, options: ExportOptions) -> str:
             raise ValueError(f"label = {label}: {options.checkpoint} knows labels 0..{config.classes - 1}")
         config, weights = build_in_label(config, weights, label)
     clip = None if options.clip == "off" else options.clip
-    how = {"prediction": model.prediction, "spacing": options.spacing, "clip": clip}
+    how: dict[str, Any] = {"prediction": model.prediction, "spacing": options.spacing, "clip": clip}
     write_diffusers(
         options.out, config, weights, model.schedule, **how, about={"recipe": model.recipe, "step": model.step}
     )

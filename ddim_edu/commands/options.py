@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import io
 import os
 import re
+import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
 
 from ddim_edu.processes import is_first_process
-from ddim_edu.ranges import Positive
+from ddim_edu.ranges import Positive, closest
 
 Options = TypeVar("Options")
 
 CheckpointName = Annotated[
     tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")
 ]
-"""The type of the option that names a model: the one word that needs no ``--name``."""
+"""The type of the option that names a model, which is the one word that needs no ``--name``."""
 Count = Annotated[Positive, tyro.conf.arg(aliases=["-n"])]
 """The type of an option n, which has the short form ``-n`` too."""
 
@@ -90,7 +91,7 @@ def carry_out(work: Callable[[], object], stopped: str | None = None) -> int:
 
 
 def run(main: Callable[[], int]) -> NoReturn:
-    """End the process with the exit code of a command; quietly too where its output is no longer read (``... | head``)."""
+    """End the process with the exit code of a command; quietly too where nobody reads its output (``... | head``)."""
     try:
         code = main()
         sys.stdout.flush()
@@ -98,6 +99,36 @@ def run(main: Callable[[], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
         code = 128 + 13  # as if by SIGPIPE
     sys.exit(code)
+
+
+def command_line(prog: str, options: Any, *, positional: str, without: Iterable[str] = ()) -> str:
+    """The line that calls a command with these options, for a shell.
+
+    Args:
+        prog: How the command is called.
+        options: A dataclass instance with a default for every field; the line names what differs from it.
+        positional: The field that needs no name.
+        without: Fields to leave out.
+    """
+    words, default, left_out = [*prog.split(), getattr(options, positional)], type(options)(), {positional, *without}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if field.name not in left_out and value != getattr(default, field.name):
+            words += [f"--{field.name.replace('_', '-')}", *(value if isinstance(value, tuple) else [value])]
+    return shlex.join(map(str, words))
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings as one line on stderr, from the first process only."""
+
+    def show(message: object, *_: object, **__: object) -> None:
+        if is_first_process():
+            print(f"warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def distinct(outputs: Iterable[Path | None], inputs: Iterable[Path | None] = ()) -> None:
@@ -126,12 +157,6 @@ def check_threads(threads: int) -> None:
         raise ValueError(f"threads = {threads}: give at most {most} on this machine, or 0 to have the number tried out")
 
 
-def closest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` with the nearest of the known words, or nothing if none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
 def fail(message: object) -> int:
     """Print one line to stderr; of several processes, only the first speaks.
 
@@ -143,7 +168,7 @@ def fail(message: object) -> int:
     return 2
 
 
-def option_names(options: object, prefix: str = "--") -> list[str]:
+def option_names(options: Any, prefix: str = "--") -> list[str]:
     """Names of the options that a dataclass instance makes, those of dataclasses within it included."""
     names = []
     for field in dataclasses.fields(options):

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from ddim_edu.commands.options import CheckpointName, Count, carry_out, parse
-from ddim_edu.data.source import check_picture, save_grid
-from ddim_edu.models.checkpoint import load, pick_device
-from ddim_edu.processes import is_first_process, own_device
+from ddim_edu.data.pictures import check_picture, save_grid
+from ddim_edu.models import load
+from ddim_edu.processes import is_first_process, pick_device
 from ddim_edu.ranges import Positive
 from ddim_edu.sampling import Sampler, Sampling
 
@@ -72,7 +72,7 @@ def sample(arguments: Sequence[str]) -> None:
     if not options.checkpoint:
         raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} runs/digits")
     check_picture(options.out)
-    device = own_device(pick_device(options.device))
+    device = pick_device(options.device)
     model = load(options.checkpoint, device, image_size=options.image_size).of_pictures()
     options.check_with(model)
     sampler = Sampler(model, options.batch, options.precision, compile=False)  # compiling takes longer than a grid

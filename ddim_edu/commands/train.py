@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -20,12 +19,13 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from ddim_edu.commands.options import check_threads, closest, fail, parse
-from ddim_edu.files import check_writable
+from ddim_edu.commands.options import carry_out, check_threads, closest, parse
 from ddim_edu.models import checkpoint
-from ddim_edu.processes import alone_together, once
+from ddim_edu.processes import alone_together, once, pick_device
 from ddim_edu.training.recipes import RECIPES, Recipe
-from ddim_edu.training.trainer import Threads, Trainer, read_recipe
+from ddim_edu.training.run_folder import RunFolder, claim_folder
+from ddim_edu.training.threads import Threads
+from ddim_edu.training.trainer import Trainer
 
 DEFAULT = "digits"
 PROG = "python -m ddim_edu.train"
@@ -63,40 +63,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    try:
+    stopped: list[int] = []
+
+    def work() -> None:
         name, options = read_options(arguments)
         check_threads(options.threads)
-        device = checkpoint.pick_device(options.device)
+        device = pick_device(options.device)
         folder = options.resume or once(lambda: claim_folder(name, options.out), device)
         with alone_together(folder, device):
-            return run_in(folder, options, device)
-    except (ValueError, OSError) as error:
-        return fail(error)
+            trainer = begin(folder, options, device)
+            try:
+                train(trainer, stopped, options.threads)
+            except KeyboardInterrupt:  # the second one, or one before the first step
+                print(f"stopped without saving; {folder} keeps its last checkpoint, if it had one", file=sys.stderr)
+                raise
 
-
-def run_in(folder: Path, options: TrainOptions, device: torch.device) -> int:
-    """Begin or go on in a folder that is ours alone, and train to the end.
-
-    Raises:
-        ValueError: If the run can't be begun or gone on with so.
-    """
-    how = {"data_dir": options.data_dir, "tracker": options.tracker}
-    try:
-        if options.resume is not None:
-            trainer = Trainer.resume(folder, device, options.recipe, **how)
-        else:
-            trainer = Trainer.start(options.recipe, folder, device, **how)
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        return fail(
-            f"not even the network and its data fit into the memory of {options.device}: lower --unet.ch, or train elsewhere"
-        )
-    try:
-        return train(trainer, options.threads)
-    except KeyboardInterrupt:  # the second one, or one before the first step
-        print(f"stopped without saving; {trainer.folder} keeps its last checkpoint, if it had one", file=sys.stderr)
-        return 130
+    code = carry_out(work)
+    return 128 + stopped[0] if stopped and not code else code
 
 
 def read_options(arguments: Sequence[str]) -> tuple[str, TrainOptions]:
@@ -125,127 +108,141 @@ def read_options(arguments: Sequence[str]) -> tuple[str, TrainOptions]:
             raise ValueError(f"--resume goes on with the recipe of {options.resume}: leave out {name!r}")
         if options.out is not None:
             raise ValueError(f"--resume goes on in {options.resume}: leave out --out {options.out}")
-        options = read(read_recipe(options.resume))
+        options = read(RunFolder(options.resume).recipe())
     return name or DEFAULT, options
 
 
-def claim_folder(name: str, out: Path | None) -> Path:
-    """Make the run folder: ``out``, or the first free one of runs/NAME, runs/NAME-2, ...
+def begin(folder: Path, options: TrainOptions, device: torch.device) -> Trainer:
+    """Begin or go on in a folder that is ours alone.
 
     Raises:
-        ValueError: If ``out`` exists and holds something, or a folder can't be made.
+        ValueError: If the run can't be begun or gone on with so.
     """
-    try:
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            if any(out.iterdir()):
-                raise ValueError(f"{out} exists and is not empty: choose another --out, or go on with --resume {out}")
-            return check_writable(out / checkpoint.NAME).parent
-        for i in count(1):
-            folder = Path("runs") / (name if i == 1 else f"{name}-{i}")
-            try:
-                folder.mkdir(parents=True)
-                return folder
-            except FileExistsError:
-                if not Path("runs").is_dir():
-                    raise
-    except OSError as error:
-        raise ValueError(
-            f"can't write the run folder {error.filename} ({error.strerror}): choose another --out"
-        ) from None
-    raise AssertionError("count() does not end")
+    how = {"data_dir": options.data_dir, "tracker": options.tracker}
+    with memory_for(
+        f"not even the network and its data fit into the memory of {options.device}: lower --unet.ch, "
+        "or train elsewhere"
+    ):
+        if options.resume is not None:
+            return Trainer.resume(folder, device, options.recipe, **how)
+        return Trainer.start(options.recipe, folder, device, **how)
 
 
-def train(trainer: Trainer, threads: int = 0) -> int:
-    """Train to the end, with a progress bar.
+def train(trainer: Trainer, stopped: list[int], threads: int = 0) -> None:
+    """Train to the end, or until a signal says to stop.
 
     Args:
         trainer: The run.
+        stopped: Filled with the signals that said so.
         threads: Number of CPU threads; 0 tries it out.
 
-    Returns:
-        The exit code.
+    Raises:
+        ValueError: If the loss blew up, or there was not enough memory.
+        OSError: If the disk is full.
     """
-    recipe, folder = trainer.recipe, trainer.folder
-    parameters = sum(p.numel() for p in trainer.model.parameters())
-    size = f"{parameters:,} parameters, {len(trainer.data.train):,} images"
-    if trainer.writes:
-        processes = trainer.accelerator.num_processes
-        where = f"{trainer.device}" if processes == 1 else f"{processes} x {trainer.device.type}"
-        print(f"{folder}: {size}, {recipe.steps:,} steps of {recipe.batch} on {where}", flush=True)
-    started, heldout, loss = time.perf_counter(), None, float("nan")
-    threads_before = torch.get_num_threads()
-    between = 0.1 if sys.stderr.isatty() else 10.0  # seconds; in a file every refresh is a line
+    recipe, started, before = trainer.recipe, time.perf_counter(), torch.get_num_threads()
+    introduce(trainer)
+    try:
+        with (
+            memory_for(
+                f"out of memory with batch = {recipe.batch}: raise --accumulate (now {recipe.accumulate}), "
+                "use --precision bf16, or lower --batch or --unet.ch"
+            ),
+            stop_signals(stopped),
+        ):
+            heldout = follow(trainer, stopped, threads)
+    finally:
+        torch.set_num_threads(before)
+        trainer.close()
+    if not trainer.folder.writes:
+        return
+    if stopped:
+        print(f"stopped at step {trainer.step:,}; to go on: {PROG} --resume {trainer.folder.path}", file=sys.stderr)
+    else:
+        print(f"done in {time.perf_counter() - started:.0f} s: held-out loss {heldout:.4f}")
+        say_what_next(trainer)
+
+
+def follow(trainer: Trainer, stopped: list[int], threads: int) -> float | None:
+    """Train with a progress bar; when a signal has come, save and stop.
+
+    Returns:
+        The latest held-out loss.
+    """
+    recipe, heldout, loss, picker = trainer.recipe, None, float("nan"), None
     bar = tqdm(
         total=recipe.steps,
         initial=trainer.step,
         unit="step",
-        mininterval=between,
+        mininterval=0.1 if sys.stderr.isatty() else 10.0,  # seconds; in a file every refresh is a line
         dynamic_ncols=True,
-        disable=not trainer.writes,
+        disable=not trainer.folder.writes,
     )
-    try:
-        with bar, stop_signals() as stopped:
-            if threads:
-                torch.set_num_threads(threads)
-            picker = Threads(trainer) if trainer.device.type == "cpu" and not threads else None
-            for record in trainer.run():
-                bar.update()
-                if picker:
-                    picker.after_step()
-                if record.mean_loss is not None:
-                    loss = record.mean_loss
-                    bar.set_postfix_str(f"loss {loss:.4f}, {record.images_per_s:,.0f} images/s", refresh=False)
-                if record.heldout_loss is not None:
-                    heldout = record.heldout_loss
-                    bar.write(
-                        f"step {record.step:,}/{recipe.steps:,}: loss {loss:.4f}, held-out {heldout:.4f}, {record.grid}"
-                    )
-                    sys.stdout.flush()
-                if trainer.agree(bool(stopped)):
-                    stopped = stopped or [signal.SIGINT]
-                    trainer.save()
-                    break
-    except (ValueError, OSError) as error:  # the loss blew up, or the disk is full
-        return fail(error)
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        return fail(
-            f"out of memory with batch = {recipe.batch}: raise --accumulate (now {recipe.accumulate}), use --precision bf16, "
-            f"or lower --batch or --unet.ch"
-        )
-    finally:
-        torch.set_num_threads(threads_before)
-        trainer.close()
-    if stopped and not trainer.writes:
-        return 128 + stopped[0]
-    if stopped:
-        print(f"stopped at step {trainer.step:,}; to go on: {PROG} --resume {folder}", file=sys.stderr)
-        return 128 + stopped[0]
-    if not trainer.writes:
-        return 0
-    print(f"done in {time.perf_counter() - started:.0f} s: held-out loss {heldout:.4f}")
+    with bar:
+        if threads:
+            torch.set_num_threads(threads)
+        elif trainer.device.type == "cpu":
+            picker = Threads(trainer.model, trainer.precision, recipe.batch // recipe.accumulate)
+        for record in trainer.run():
+            bar.update()
+            if picker:
+                picker.after_step(trainer.step_seconds)
+            if record.mean_loss is not None:
+                loss = record.mean_loss
+                bar.set_postfix_str(f"loss {loss:.4f}, {record.images_per_s:,.0f} images/s", refresh=False)
+            if record.heldout_loss is not None:
+                heldout = record.heldout_loss
+                at = f"step {record.step:,}/{recipe.steps:,}"
+                bar.write(f"{at}: loss {loss:.4f}, held-out {heldout:.4f}, {record.grid}")
+                sys.stdout.flush()
+            if trainer.agree(bool(stopped)):
+                stopped[:] = stopped or [signal.SIGINT]  # another process had it
+                trainer.save()
+                break
+    return heldout
+
+
+def introduce(trainer: Trainer) -> None:
+    """Say what is trained, and where."""
+    if not trainer.folder.writes:
+        return
+    recipe, processes = trainer.recipe, trainer.accelerator.num_processes
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    where = f"{trainer.device}" if processes == 1 else f"{processes} x {trainer.device.type}"
+    size = f"{parameters:,} parameters, {len(trainer.data.train):,} images"
+    print(f"{trainer.folder.path}: {size}, {recipe.steps:,} steps of {recipe.batch} on {where}", flush=True)
+
+
+def say_what_next(trainer: Trainer) -> None:
+    """Name what a finished run has made, and the command that samples from it."""
+    recipe, folder = trainer.recipe, trainer.folder.path
     print(f"samples     {folder / 'samples.png'}")
     print(f"checkpoint  {folder / checkpoint.NAME}")
     if recipe.autoencoder is None:
-        print(
-            f"next        python -m ddim_edu.sample {folder} --steps {min(20, recipe.T)} --eta 0 -n 64 --out grid.png"
-        )
+        how = f"--steps {min(20, recipe.T)} --eta 0 -n 64 --out grid.png"
+        print(f"next        python -m ddim_edu.sample {folder} {how}")
     else:
         print(f"next        python -m ddim_edu.apps sound {folder} -n 10 --out result.wav")
-    return 0
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that there was not enough memory, a GPU's or the machine's."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 @contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in a list, so that training ends between two steps; a second Ctrl-C ends it at once."""
-    received: list[int] = []
+def memory_for(otherwise: str) -> Iterator[None]:
+    """Turn what torch and Python raise for want of memory, a GPU's or the machine's, into one line.
+
+    Raises:
+        ValueError: ``otherwise``, if there was not enough.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error):
+            raise ValueError(otherwise) from None
+        raise
+
+
+@contextmanager
+def stop_signals(received: list[int]) -> Iterator[None]:
+    """Collect Ctrl-C and SIGTERM in a list, so that training ends between two steps; a second one ends it at once."""
 
     def note(number: int, frame: object) -> None:
         received.append(number)
@@ -253,7 +250,7 @@ def stop_signals() -> Iterator[list[int]]:
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield received
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -56,6 +56,7 @@ def _pictures(network: Network, n: int, seed: int) -> np.ndarray:
 def _levels_are_right(verdict: Verdict, runs: Sequence[Run], chains: dict[int, list[int]], abar: np.ndarray) -> bool:
     """Whether an inversion whose steps are right also goes by the right levels; if not, the verdict."""
     if all(chain[0] > chain[-1] for chain in chains.values()) and all(r.asked[0] > r.asked[-1] for r in runs):
+        verdict.saw("levels walked", False, listing(chains[10]))
         accuse(verdict, ["invert-downwards"])
         return False
     begun = _start_fault(chains)
@@ -72,7 +73,7 @@ def _levels_are_right(verdict: Verdict, runs: Sequence[Run], chains: dict[int, l
     if any("asked" in b for b in blamed):
         verdict.saw("levels asked", False, f"{listing(runs[0].asked)}, of states at {stand}")
     known = [b for b in blamed if b in BY_ID]
-    verdict.saw("levels walked", not (begun or grid), listing(chains[10]))
+    verdict.saw("levels walked", all("asked" in b for b in blamed), listing(chains[10]))
     if known:
         accuse(verdict, known)
     elif blamed:

@@ -107,13 +107,9 @@ def sampler(verdict: Verdict, f: Callable) -> None:
 
 def _accuse(verdict: Verdict, found: Found, blamed: list[str], run: Run) -> None:
     """The verdict on mistakes that are known, and the oracles that see them."""
-    for id, said in (
-        ("noise-reused", "one z for all steps of a run"),
-        ("noise-is-x-T", "x_T again, for z"),
-        ("noise-skipped", "none in a step that makes room for it"),
-    ):
-        if id in blamed:
-            verdict.saw("fresh noise", False, said)
+    for id in blamed:
+        if id in BY_ID and "draw" in BY_ID[id].change:
+            verdict.saw("fresh noise", False, BY_ID[id].yours)
     facts = ""
     levels = found.levels_of(run)
     if found.short:

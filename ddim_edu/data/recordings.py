@@ -1,8 +1,8 @@
 """A folder of recordings as one array of whole numbers.
 
-Each wav file becomes a log-mel spectrogram of :mod:`ddim_edu.data.spectrograms`, kept as a grey image of 64 x 64 pixels with 8
-bits: a step is a quarter of a decibel. Recordings are brought to the rate and length of a clip first; how many were
-trimmed is said on stderr.
+Each wav file becomes a log-mel spectrogram of :mod:`ddim_edu.data.spectrograms`, kept as a grey image of 64 x 64 pixels
+with 8 bits: a step is a quarter of a decibel. Recordings are brought to the rate and length of a clip first; how many
+were trimmed is said on stderr.
 
 Where files are named ``{word}_{speaker}_{number}.wav``, as in the Free Spoken Digit Dataset, the class is the pair:
 label ``word * speakers + speaker``, both sorted by name, and class names such as ``"3 george"``. The recordings with
@@ -21,10 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from ddim_edu.data.folder import HELDOUT_EVERY, FolderImages
-from ddim_edu.data.spectrograms import fit, log_mel, read_wav
+from ddim_edu.data.folder import FolderImages
+from ddim_edu.data.layout import HELDOUT_EVERY
+from ddim_edu.data.pictures import to_uint8
+from ddim_edu.data.spectrograms import log_mel, pad_or_trim, read_wav
+from ddim_edu.processes import progress
 
 NAMED = re.compile(r"(?P<word>[^_]+)_(?P<speaker>[^_]+)_(?P<number>\d+)\.wav", re.IGNORECASE)
 HELDOUT_NUMBERS = 5  # recordings 0 to 4 of each word by each speaker
@@ -57,34 +59,13 @@ def read_sounds(path: Path | str, *, max_bad: float = 0.0) -> FolderImages:
     found = [NAMED.fullmatch(name) for name in names]
     if any(found) and not all(found):
         raise ValueError(
-            f"{path} holds {names[found.index(None)]} beside {next(m for m in found if m)[0]}: name all as word_speaker_number.wav, or none"
+            f"{path} holds {names[found.index(None)]} beside {next(m for m in found if m)[0]}: "
+            "name all as word_speaker_number.wav, or none"
         )
-    pixels, bad, trimmed = {}, [], 0
-    batch: list[tuple[str, torch.Tensor]] = []
-
-    def flush() -> None:
-        pictures = log_mel(torch.stack([sound for _, sound in batch]))
-        pixels.update(zip([name for name, _ in batch], ((pictures + 1) * 127.5).round().byte().numpy()))
-        batch.clear()
-
-    for name, content in tqdm(
-        _files(path, read=True), total=len(names), desc="listening", unit=" files", disable=None, leave=False
-    ):
-        try:
-            clip = fit(read_wav(io.BytesIO(content), name=name))
-        except ValueError as error:
-            bad.append(f"{name} ({error})" if name not in str(error) else str(error))
-            continue
-        trimmed += "trimmed" in " ".join(clip.notes)
-        batch.append((name, clip.sound))
-        if len(batch) == 100:
-            flush()
-    if batch:
-        flush()
-    if trimmed:
-        print(f"{trimmed:,} of {len(names):,} recordings in {path} are too long, and were trimmed", file=sys.stderr)
+    pixels, bad = _listen(path, len(names))
     if bad:
-        what = f"{len(bad):,} of {len(names):,} recordings in {path} can't be used: {bad[0]}{', ...' if len(bad) > 1 else ''}"
+        what = f"{len(bad):,} of {len(names):,} recordings in {path} can't be used: {bad[0]}"
+        what += ", ..." if len(bad) > 1 else ""
         if len(bad) > max_bad * len(names):
             raise ValueError(f"{what}; remove them, or allow max_bad = {len(bad) / len(names):.2g}")
         print(f"{what}; left out", file=sys.stderr)
@@ -96,6 +77,34 @@ def read_sounds(path: Path | str, *, max_bad: float = 0.0) -> FolderImages:
         raise ValueError(f"{path} holds {len(names)} recordings: it takes at least one to train on and one to hold out")
     array = np.stack([pixels[names[i]] for i in order])
     return FolderImages(array, np.array([labels[i] for i in order], dtype=np.int64), n_train, classes)
+
+
+def _listen(path: Path, n: int) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The pictures of n recordings by name, and what is wrong with those that have none."""
+    pixels, bad, trimmed = {}, [], 0
+    batch: dict[str, torch.Tensor] = {}
+
+    def flush() -> None:
+        if batch:
+            pixels.update(zip(batch, to_uint8(log_mel(torch.stack(list(batch.values())))).numpy()))
+            batch.clear()
+
+    with progress(n, "file", "listening") as bar:
+        for name, content in _files(path, read=True):
+            bar.update()
+            try:
+                clip = pad_or_trim(read_wav(io.BytesIO(content), name=name))
+            except ValueError as error:
+                bad.append(f"{name} ({error})" if name not in str(error) else str(error))
+                continue
+            trimmed += "trimmed" in " ".join(clip.notes)
+            batch[name] = clip.sound
+            if len(batch) == 100:
+                flush()
+    flush()
+    if trimmed:
+        print(f"{trimmed:,} of {n:,} recordings in {path} are too long, and were trimmed", file=sys.stderr)
+    return pixels, bad
 
 
 def split_classes(classes: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

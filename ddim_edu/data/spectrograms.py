@@ -5,7 +5,7 @@ form in which a network can take sounds for grey images. Nothing here knows of n
 
 There::
 
-    read_wav -> fit -> log_mel            8,064 samples of 8,000 a second -> (1, 64, 64)
+    read_wav -> pad_or_trim -> log_mel    8,064 samples of 8,000 a second -> (1, 64, 64)
 
 and back, where two things have been lost and must be guessed. The bands have averaged over frequencies:
 :func:`magnitude` finds the spectrum that is nowhere negative and fits them best. And the phases are gone:
@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddim_edu.files import replacing
+from ddim_edu.files import first_line, replacing
 
 RATE = 8000  # samples a second
 WINDOW = 512  # samples of a frame, 64 ms
@@ -44,7 +44,7 @@ SILENCE = 1e-4  # a recording that stays below is silent: three of the 32,768 st
 
 
 class Recording(NamedTuple):
-    """What :func:`read_wav` and :func:`fit` return.
+    """What :func:`read_wav` and :func:`pad_or_trim` return.
 
     Attributes:
         sound: ``(L,)`` float32.
@@ -83,8 +83,7 @@ def read_wav(source: Path | str | BinaryIO, rate: int = RATE, name: str = "") ->
     except FileNotFoundError:
         raise ValueError(f"there is no file {name}") from None
     except Exception as error:  # the reader raises nearly anything on damaged files
-        reason = getattr(error, "strerror", None) or (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{name} is not a wav file that can be read ({reason[:100]})") from None
+        raise ValueError(f"{name} is not a wav file that can be read ({first_line(error, 100)})") from None
     notes = []
     if samples.dtype.kind in "iu":
         half = 2.0 ** (8 * samples.dtype.itemsize - 1)
@@ -128,7 +127,7 @@ def write_wav(path: Path | str, sound: Tensor, rate: int = RATE, peak: float | N
         wavfile.write(temporary, rate, (sound.clamp(-1, 1) * 32767).round().short().numpy())
 
 
-def fit(recording: Recording | Tensor, length: int = LENGTH, lead: int = LEAD) -> Recording:
+def pad_or_trim(recording: Recording | Tensor, length: int = LENGTH, lead: int = LEAD) -> Recording:
     """A recording brought to the length of a clip: a little silence, the sound, and silence after it.
 
     One that is too long loses the silence at its ends, and after that its end.

@@ -2,29 +2,24 @@
 
 ``check("ex-forward-roots", answer)`` says whether the answer to that exercise is right, and if not, in which direction
 to look. Nothing that a chapter needs lives here: a file for each chapter holds a short function for each of its
-exercises, and :mod:`.core` what they share.
+exercises, and :mod:`.core`, :mod:`.reading` and :mod:`.comparing` what they share.
 """
 
 # To add a chapter's checks:
 #
 # 1. In the chapter, below an exercise's title and label, a line as "*Derive · two stars · 15 minutes*" (Derive, Code,
-# Break or Measure;
-#    one, two or three stars) and an empty one. The statement's last sentence says what to hand in: "Hand in ...:
-# `check("ex-name", f)`."
-#    The folded solution's code ends with `assert check("ex-name", ...)`, beside asserts for what check does not look
-# at. 2. Here, _chapter_NN.py with a function for each exercise, in the chapter's order, under @exercise with the same
-# label, kind, stars and
-#    minutes. It takes the answer and raises Wrong if it is not right; core.py's number(s), tensor(s), function, expect
-# and agree do most of
-#    that. Its docstring is what a right answer is told: what has been established, in a sentence. Recognise the
-# mistakes that readers
-#    make, and never say the answer. Answers that depend on chance are judged with margins of at least five standard
-# errors. 3. Import the file below. In tests/test_exercises.py, take the chapter out of LATER and give each exercise at
-# least one wrong answer, the
-#    typical one, with words of the feedback that only this mistake gets.
+#    Break or Measure; one, two or three stars) and an empty one. The statement's last sentence says what to hand in:
+#    "Hand in ...: `check("ex-name", f)`." The folded solution's code ends with `assert check("ex-name", ...)`, beside
+#    asserts for what check does not look at.
+# 2. Here, _chapter_NN.py with a function for each exercise, in the chapter's order, under @exercise with the same
+#    label, kind, stars and minutes. It takes the answer and raises Wrong if it is not right; number(s), tensor(s) and
+#    function of reading.py, expect and agree of comparing.py do most of that. Its docstring is what a right answer is
+#    told: what has been established, in a sentence. Recognise the mistakes that readers make, and never say the answer.
+#    Answers that depend on chance are judged with margins of at least five standard errors.
+# 3. Import the file below. In tests/test_exercises.py, take the chapter out of LATER and give each exercise at least
+#    one wrong answer, the typical one, with words of the feedback that only this mistake gets.
 # 4. In tests/exercise_answers, give each exercise right answers in different forms (forms.py makes most of them) and at
-# least three typical
-#    mistakes, each with words of the hint that fits it. A factor of 2 or -1 is tried on all of them.
+#    least three typical mistakes, each with words of the hint that fits it. A factor of 2 or -1 is tried on all.
 
 from ddim_edu.exercises import (
     _chapter_01,

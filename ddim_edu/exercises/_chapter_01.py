@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-from ddim_edu.exercises.core import Wrong, agree, exercise, expect, function, number, tensor
+from ddim_edu.exercises.comparing import agree, expect
+from ddim_edu.exercises.core import exercise
+from ddim_edu.exercises.reading import Wrong, function, number, tensor
 from ddim_edu.schedule import NoiseSchedule
 
 
@@ -130,7 +132,8 @@ def roots(answer: Any) -> None:
         "variance(beta)",
         lambda b: b / (2 - b),
         [(0.02,), (0.5,), (0.1,), (0.9,)],
-        "A fixed point is a variance that the step does not change. How do the two factors of the step act on a variance?",
+        "A fixed point is a variance that the step does not change. How do the two factors of the step act on a "
+        "variance?",
         (
             lambda b: torch.ones_like(b),
             "That is where the step with its roots leads. Here the factors are 1 - beta and beta themselves.",
@@ -172,6 +175,7 @@ def lineup(answer: Any) -> None:
         if math.isclose(level, 260, abs_tol=1):
             early = "that is where noise outweighs data of variance 1. Measure instead of computing"
         raise Wrong(
-            f"Level {level:.0f} is not it: {early}. Is the noise drawn afresh for each picture, with the factor sqrt(1 - abar_t), and "
+            f"Level {level:.0f} is not it: {early}. Is the noise drawn afresh for each picture, with the factor "
+            "sqrt(1 - abar_t), and "
             "is each noisy picture compared with all of the clean ones?"
         )

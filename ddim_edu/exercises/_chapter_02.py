@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from ddim_edu.exercises.core import Wrong, agree, exercise, function, number, numbers
+from ddim_edu.exercises.comparing import agree
+from ddim_edu.exercises.core import exercise
+from ddim_edu.exercises.reading import Wrong, function, number, numbers
 from ddim_edu.schedule import NoiseSchedule
 
 LEVELS = [(0.05, 0.6), (0.5, 0.9), (0.01, 0.02), (0.3, 0.95)]  # pairs (abar_t, abar_s), t above s
@@ -45,7 +47,9 @@ def s_to_t(answer: Any) -> None:
 
 @exercise("ex-variance-covariance", "derive", stars=2, minutes=20, skill="variances")
 def covariance(answer: Any) -> None:
-    """The noise of two levels is neither the same nor independent: its correlation is the root of a quotient of SNRs."""
+    """The noise of two levels is neither the same nor independent: its correlation is the root of a quotient of
+    SNRs.
+    """
 
     def snr(abar: torch.Tensor) -> torch.Tensor:
         return abar / (1 - abar)
@@ -145,8 +149,8 @@ def shape(answer: Any) -> None:
         raise Wrong(said + "look at the first. Take one pixel of x_T over the images, not over its own picture.")
     if not 0.8 < across < 1.2:
         raise Wrong(
-            said
-            + "look at the first. Take one pixel of x_T, over the images; at level T hardly anything of the data is left."
+            said + "look at the first. Take one pixel of x_T, over the images; at level T hardly anything of the data "
+            "is left."
         )
     if within > 1e-3:
         raise Wrong(

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.exercises._chapter_02 import LEVELS
-from ddim_edu.exercises.core import Unfit, Wrong, agree, exercise, function, numbers, tensor
+from ddim_edu.exercises.comparing import agree
+from ddim_edu.exercises.core import exercise
+from ddim_edu.exercises.reading import Unfit, Wrong, function, numbers, tensor
 from ddim_edu.forward import eps_to_v, unmix_x0
 from ddim_edu.schedule import NoiseSchedule
 
@@ -77,16 +79,13 @@ def gap(answer: Any) -> None:
         raise Wrong(
             said + "They are negative. A bound from below lies below: which of the two is to be subtracted from which?"
         )
-    if like(right):
-        raise Wrong(
-            said + "One is negative, but the bound lies below: here chance is larger than the gap. Take more draws, "
-            "or a grid."
-        )
     if bool((gaps < 0).any()):
-        raise Wrong(
-            said
-            + "One is negative, but the bound lies below the log-likelihood. Is every level in the sum, t = 1 and T included?"
+        look = (
+            ": here chance is larger than the gap. Take more draws, or a grid."
+            if like(right)
+            else " the log-likelihood. Is every level in the sum, t = 1 and T included?"
         )
+        raise Wrong(f"{said}One is negative, but the bound lies below{look}")
     for wrong, scale, says in (
         (right / math.log(2), 1.44, "These are bits: is there a logarithm to base 2? Nats are asked for."),
         (2 * right, 2, "They are all off by one simple factor. Which terms of the bound begin with a half?"),
@@ -97,26 +96,22 @@ def gap(answer: Any) -> None:
             raise Wrong(said + says)
     small, large = gaps.T
     if like(right.flip(1)) or bool((large > 0.4).all()) and not bool((small > 0.4).all()):
-        raise Wrong(
-            said + "The first column is the one that closes. Are the two variances in the order that is asked for?"
+        look = "The first column is the one that closes. Are the two variances in the order that is asked for?"
+    elif bool((small > 0.7).all()) and small[0] > 3:
+        look = (
+            "Look at the first column. Is it the cosine schedule, with beta_1 at t = 1 and a mixture with peaks at -1 "
+            "and 0.6?"
         )
-    if bool((small > 0.7).all()) and small[0] > 3:
-        raise Wrong(
-            said + "Look at the first column. Is it the cosine schedule, with beta_1 at t = 1 and a mixture with "
-            "peaks at -1 and 0.6?"
+    elif not bool((small > 0.4).all()):
+        look = "Look at the first column: with the smaller variance the levels t = 2, 3, ... cost something."
+    elif not like(torch.stack([small, right[:, 1]], 1)):
+        look = "Look at the second column: where the variances of two Gaussians differ, a logarithm comes in."
+    else:
+        look = (
+            "Look at the first column: each level's error is divided by twice beta-tilde. Is the mixture the chapter's "
+            "on the line?"
         )
-    if not bool((small > 0.4).all()):
-        raise Wrong(
-            said + "Look at the first column: with the smaller variance the levels t = 2, 3, ... cost something."
-        )
-    if not like(torch.stack([small, right[:, 1]], 1)):
-        raise Wrong(
-            said + "Look at the second column: where the variances of two Gaussians differ, a logarithm comes in."
-        )
-    raise Wrong(
-        said + "Look at the first column: each level's error is divided by twice beta-tilde. Is the mixture the "
-        "chapter's on the line?"
-    )
+    raise Wrong(said + look)
 
 
 @exercise("ex-reverse-v", "code", stars=1, minutes=10, skill="samplers")
@@ -161,7 +156,8 @@ def any_target(answer: Any) -> None:
     if not torch.allclose(given, eps, atol=1e-4):
         at = int((given - eps).abs().argmax())
         raise Wrong(
-            f"At level {int(t[at])} the noise came out wrong. Write down x_t and v in terms of x_0 and eps, and eliminate x_0."
+            f"At level {int(t[at])} the noise came out wrong. Write down x_t and v in terms of x_0 and eps, and "
+            "eliminate x_0."
         )
 
 
@@ -182,8 +178,8 @@ def root(answer: Any) -> None:
         raise Wrong(said + "the two are swapped.")
     if not 2.5 < widest < 3.5:
         raise Wrong(
-            said
-            + "look at the width. A variance is printed, so z is multiplied by its root; take the largest of all levels."
+            said + "look at the width. A variance is printed, so z is multiplied by its root; take the largest of all "
+            "levels."
         )
     if lost < -5:
         raise Wrong(said + "look at the second number: which of the two walks ends where the data is likelier?")

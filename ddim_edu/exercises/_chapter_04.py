@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddim_edu.exercises.core import Unfit, Wrong, agree, exercise, numbers, show, tensors
+from ddim_edu.exercises.comparing import agree
+from ddim_edu.exercises.core import exercise
+from ddim_edu.exercises.reading import Unfit, Wrong, numbers, show, tensors
 from ddim_edu.forward import unmix_eps
 
 
@@ -75,7 +77,8 @@ def upwards(answer: Any) -> None:
     first, last = tensors(answer, "first", "last", shape=(None,))
     if len(first) != len(last) or len(first) < 100_000:
         raise Unfit(
-            f"There are {len(first)} first noises and {len(last)} last ones. Take the same walks for both, at least 100,000."
+            f"There are {len(first)} first noises and {len(last)} last ones. Take the same walks for both, at "
+            "least 100,000."
         )
     n = len(first)
     for values, name in ((first, "first"), (last, "last")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -11,10 +12,10 @@ from torch import Tensor
 
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.exercises._chapter_02 import LEVELS
-from ddim_edu.exercises.core import Raised, Wrong, agree, exercise, expect, function, number, show, tensor
-from ddim_edu.forward import unmix_x0
-from ddim_edu.posterior import place
-from ddim_edu.sampler import ddim_path
+from ddim_edu.exercises.comparing import agree, expect
+from ddim_edu.exercises.core import exercise
+from ddim_edu.exercises.reading import Raised, Wrong, function, number, show, tensor
+from ddim_edu.sampler import ddim_path, ddim_step
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 
@@ -113,37 +114,15 @@ def both(answer: Any) -> None:
             f"The predictor was not asked at level {missing[-1]}, though it stands in tau. Does the walk "
             "visit all of tau?"
         )
-    drawn, beside = {}, {}
-    for s, t in pairwise(levels):
-        arrived = seen[s] if s else end
-        x0_hat = unmix_x0(seen[t], found[t], schedule.alpha_bar[t])
-        sigma = schedule.sigma(t, s, 1.0 if t > 500 else 0.0)
-        rest = arrived - place(x0_hat, found[t], schedule.alpha_bar[s], sigma)
-        drawn[t] = rest / sigma if sigma > 0 else rest
-        if t > 500:  # what would have been drawn if all of the found noise were used
-            beside[t] = (arrived - place(x0_hat, found[t], schedule.alpha_bar[s], 0.0)) / sigma
-    off = [t for t in levels[1:] if t <= 500 and drawn[t].abs().max() > 1e-3]
-    if off:
-        if off == [500]:
-            raise Wrong("The step that leaves level 500 is off, though 500 is not above 500: eta is 0 there already.")
-        alike = len(off) > 1 and abs(torch.corrcoef(torch.cat([drawn[t] for t in off[-2:]], 1).T)[0, 1].item()) > 0.2
-        says = "it is not what DDIM gives from there." if alike else "noise is added below level 500 as well."
-        raise Wrong(f"From level {off[-1]} down the walk is not DDIM's: {says}")
-
-    def normal(draws: dict[int, Tensor]) -> bool:
-        """Whether the mean squares are 1: together within five standard errors, each by itself within seven."""
-        squares = torch.stack([z.square().mean() for t, z in draws.items() if t > 500])
-        return bool(
-            (squares.mean() - 1).abs() < 5 * (2 / n / len(squares)) ** 0.5
-            and ((squares - 1).abs() < 7 * (2 / n) ** 0.5).all()
-        )
-
+    seen[0] = end
+    drawn, beside = _draws(seen, found, levels, schedule)
+    _ddim_below_500(drawn)
     high = [drawn[t] for t in levels if t > 500]
     if max(float((a * b).mean()) for a, b in pairwise(high)) > 0.8:
         raise Wrong("Above level 500 the noise of one step is like that of the next. Is it drawn afresh in each step?")
-    if normal(drawn):
+    if _normal(high):
         return
-    if normal(beside):
+    if _normal(list(beside.values())):
         raise Wrong(
             "Above level 500 all of the found noise is used, and fresh noise is added. Where is the room for it?"
         )
@@ -156,6 +135,54 @@ def both(answer: Any) -> None:
     else:
         says = "is the noise of eta = 1 added above level 500, sigma times a draw, neither more nor less?"
     raise Wrong(f"From the wrong start {left:.1%} of the samples end in the left peak: {says}")
+
+
+def _draws(
+    seen: dict[int, Tensor], found: dict[int, Tensor], levels: list[int], schedule: NoiseSchedule
+) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """What a walk that turns to DDIM at level 500 drew, by the level that each step leaves.
+
+    Args:
+        seen: The states, by level, 0 included.
+        found: What was predicted there.
+        levels: The walk, upwards.
+        schedule: Its schedule.
+
+    Returns:
+        The draws that explain the steps, below 501 what is over; and above 500 those that would, if all of the found
+        noise were used.
+    """
+    drawn, beside = {}, {}
+    for s, t in pairwise(levels):
+        sigma = schedule.sigma(t, s, 1.0 if t > 500 else 0.0)
+        step = partial(ddim_step, seen[t], found[t], schedule.alpha_bar[t], schedule.alpha_bar[s])
+        rest = seen[s] - step(sigma, torch.zeros_like(seen[t]))
+        drawn[t] = rest / sigma if sigma > 0 else rest
+        if t > 500:
+            beside[t] = (seen[s] - step()) / sigma
+    return drawn, beside
+
+
+def _ddim_below_500(drawn: dict[int, Tensor]) -> None:
+    """A check that the steps from level 500 down are DDIM's, with nothing over.
+
+    Raises:
+        Wrong: if they are not.
+    """
+    off = [t for t, rest in drawn.items() if t <= 500 and rest.abs().max() > 1e-3]
+    if off == [500]:
+        raise Wrong("The step that leaves level 500 is off, though 500 is not above 500: eta is 0 there already.")
+    if off:
+        alike = len(off) > 1 and abs(torch.corrcoef(torch.cat([drawn[t] for t in off[-2:]], 1).T)[0, 1].item()) > 0.2
+        says = "it is not what DDIM gives from there." if alike else "noise is added below level 500 as well."
+        raise Wrong(f"From level {off[-1]} down the walk is not DDIM's: {says}")
+
+
+def _normal(draws: list[Tensor]) -> bool:
+    """Whether the mean squares are 1: together within five standard errors, each by itself within seven."""
+    squares = torch.stack([z.square().mean() for z in draws])
+    each = (2 / draws[0].numel()) ** 0.5
+    return bool((squares.mean() - 1).abs() < 5 * each / len(squares) ** 0.5 and ((squares - 1).abs() < 7 * each).all())
 
 
 @exercise("ex-sigma-same-noise", "break", stars=2, minutes=20, skill="variances")
@@ -202,6 +229,6 @@ def half(answer: Any) -> None:
         not 0.3 <= eta <= 0.495
     ):  # 0.40 and 0.41 in two measurements; with 20,000 samples the standard error is about 0.02
         raise Wrong(
-            said
-            + "that is not it. The error is the distance of the left peak's share from 30%; at which eta is it half of that at 0?"
+            said + "that is not it. The error is the distance of the left peak's share from 30%; at which eta is it "
+            "half of that at 0?"
         )

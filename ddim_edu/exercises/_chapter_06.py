@@ -7,13 +7,17 @@ from typing import Any
 
 import torch
 
-from ddim_edu.exercises.core import Unfit, Wrong, agree, exercise, expect, number, numbers, tensor
+from ddim_edu.exercises.comparing import agree, expect
+from ddim_edu.exercises.core import exercise
+from ddim_edu.exercises.reading import Unfit, Wrong, number, numbers, tensor
 from ddim_edu.forward import unmix_x0
 
 
 @exercise("ex-fewer-one", "derive", stars=1, minutes=10, skill="samplers")
 def one(answer: Any) -> None:
-    """A single step returns the predicted data, whatever eta is; and from pure noise that is the average of all data."""
+    """A single step returns the predicted data, whatever eta is; and from pure noise that is the average of all
+    data.
+    """
     g = torch.Generator().manual_seed(0)
     x_T, eps = torch.randn(2, 3, 2, generator=g, dtype=torch.float64)
     agree(
@@ -55,7 +59,8 @@ def official(answer: Any) -> None:
         raise Wrong("All but one are there. Does your search include its upper end?")
     if len(given) > 500 and not missing:
         raise Wrong(
-            f"S = {extra[0]:g} is in the list. Count the elements once more: is their number exactly S there, or at least S?"
+            f"S = {extra[0]:g} is in the list. Count the elements once more: is their number exactly S there, or "
+            "at least S?"
         )
     if extra:
         raise Wrong(

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddim_edu.exercises.core import Wrong, agree, exercise, numbers
-from ddim_edu.posterior import place
+from ddim_edu.exercises.comparing import agree
+from ddim_edu.exercises.core import exercise
+from ddim_edu.exercises.reading import Wrong, numbers
 
 
 @exercise("ex-ode-jacobian", "derive", stars=3, minutes=30, skill="ode")
@@ -98,14 +99,16 @@ def record(answer: Any) -> None:
         return (x_t - (1 - t).sqrt() * eps) / t.sqrt()
 
     def truth(x_t: Tensor, x_s: Tensor, eps: Tensor, t: Tensor, s: Tensor, sigma: Tensor, room: float = 1) -> Tensor:
-        return (x_s - place(x0_hat(x_t, eps, t), eps, s, room * sigma)) / sigma
+        mean = s.sqrt() * x0_hat(x_t, eps, t) + (1 - s - (room * sigma) ** 2).sqrt() * eps
+        return (x_s - mean) / sigma
 
     agree(
         answer,
         "noise_of(x_t, x_s, eps, abar_t, abar_s, sigma)",
         truth,
         [(a, b, e, 0.2, 0.5, 0.3), (b, a, e, 0.6, 0.7, 0.5), (e, a, b, 0.01, 0.02, 0.9)],
-        "Write down the step from x_t to x_s with z in it, and solve for z. Put your z into ddim_step: it has to arrive at x_s.",
+        "Write down the step from x_t to x_s with z in it, and solve for z. Put your z into ddim_step: it has to "
+        "arrive at x_s.",
         (lambda *x: truth(*x) * x[-1], "This is sigma times z."),
         (lambda *x: -truth(*x) * x[-1], "This is sigma times z, with the wrong sign."),
         (lambda *x: -truth(*x), "The size is right and the sign is not: the noise leads from the mean to x_s."),
@@ -138,13 +141,13 @@ def equal_steps(answer: Any) -> None:
         raise Wrong(said + "the first and the last are swapped: equal steps of nu come first.")
     if not 0.015 < trailing < 0.033:  # 0.022 to 0.025 in four measurements
         raise Wrong(
-            said
-            + "look at the last. Median distance between 50 trailing levels and 1000 levels, both of the linear schedule."
+            said + "look at the last. Median distance between 50 trailing levels and 1000 levels, both of the linear "
+            "schedule."
         )
     if not 0.5 < equal < 1.1:  # 0.73 to 0.85
         raise Wrong(
-            said
-            + "look at the first. Does the exact predictor know the new schedule, and do the steps of nu have one length?"
+            said + "look at the first. Does the exact predictor know the new schedule, and do the steps of nu have one "
+            "length?"
         )
     if not 0.015 < seventh < 0.033:  # 0.022 to 0.024
         raise Wrong(

@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from ddim_edu.exercises.core import Wrong, agree, exercise, function, numbers, tensor
+from ddim_edu.exercises.comparing import agree
+from ddim_edu.exercises.core import exercise
+from ddim_edu.exercises.reading import Wrong, function, numbers, tensor
 
 
 @exercise("ex-adaptive-parts", "code", stars=2, minutes=15, skill="losses")
@@ -51,7 +53,8 @@ def tilt(answer: Any) -> None:
         "weights(shares)",
         lambda q: (1 / q) / (1 / q).sum(),
         cases,
-        "(Weights are compared after division by their sum.) What has to be equal for all peaks, the weight or the weight times something?",
+        "(Weights are compared after division by their sum.) What has to be equal for all peaks, the weight or "
+        "the weight times something?",
         (lambda q: q / q.sum(), "(After division by their sum.) This makes the common peak commoner."),
         (
             lambda q: torch.ones_like(q) / len(q),
@@ -92,8 +95,8 @@ def only(answer: Any) -> None:
         raise Wrong(said + "the second is a ratio of sizes and not negative.")
     if flat > 1e-9:
         raise Wrong(
-            said
-            + "look at the first. The weight is 0 where a pixel equals its neighbours, so leave the column next to the other half out; "
+            said + "look at the first. The weight is 0 where a pixel equals its neighbours, so leave the column next "
+            "to the other half out; "
             "is the 1 gone from the weight?"
         )
     if abs(ratio - 2) < 0.02 or abs(ratio - 0.5) < 0.01:
@@ -103,13 +106,13 @@ def only(answer: Any) -> None:
         )
     if abs(ratio - 100) < 1 or abs(ratio - 0.01) < 1e-3:
         raise Wrong(
-            said
-            + "look at the second: that is how the gradient of a square behaves. Is it the published term's, without the MSE?"
+            said + "look at the second: that is how the gradient of a square behaves. Is it the published term's, "
+            "without the MSE?"
         )
     if abs(ratio - 1) > 0.01:
         raise Wrong(
-            said
-            + "look at the second: the size of the term's gradient at an error of 1, over that at 0.01. Is the MSE taken away?"
+            said + "look at the second: the size of the term's gradient at an error of 1, over that at 0.01. Is the "
+            "MSE taken away?"
         )
 
 
@@ -136,8 +139,8 @@ def paired(answer: Any) -> None:
         )
     if not 0.78 < together < 0.92:  # 0.8485 of 2,000 experiments, which is known to 0.008
         raise Wrong(
-            said
-            + "look at the first. Is the remainder drawn for each run, with standard deviation 0.2, and are there five seeds?"
+            said + "look at the first. Is the remainder drawn for each run, with standard deviation 0.2, and are there "
+            "five seeds?"
         )
     if apart == 0:
         raise Wrong(

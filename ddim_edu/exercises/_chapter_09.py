@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddim_edu.exercises.core import Wrong, agree, exercise, function, number, numbers
+from ddim_edu.exercises.comparing import agree
+from ddim_edu.exercises.core import exercise
+from ddim_edu.exercises.reading import Wrong, function, number, numbers
 from ddim_edu.nets.unet import Attention, UNet, UNetConfig
 
 
@@ -97,7 +99,8 @@ def count(answer: Any) -> None:
                 raise Wrong(said + says)
         more = "few" if given < total else "many"
         raise Wrong(
-            f"{said}That is too {more}. Which channels does a block on the way up receive, and which blocks need a shortcut?"
+            f"{said}That is too {more}. Which channels does a block on the way up receive, and which blocks need "
+            "a shortcut?"
         )
 
 
@@ -147,7 +150,8 @@ def permutation(answer: Any) -> None:
             )
         if not blind and gap < 1e-3:
             raise Wrong(
-                f"For {what} the gap came out as {gap:.3g}. It knows its places; are positions permuted, and not channels or images?"
+                f"For {what} the gap came out as {gap:.3g}. It knows its places; are positions permuted, and not "
+                "channels or images?"
             )
 
 

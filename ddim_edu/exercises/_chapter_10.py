@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddim_edu.exercises.core import Wrong, agree, exercise, number, numbers, show
+from ddim_edu.exercises.comparing import agree
+from ddim_edu.exercises.core import exercise
+from ddim_edu.exercises.reading import Wrong, number, numbers, show
 
 
 @exercise("ex-training-span", "derive", stars=3, minutes=25, skill="losses")
@@ -108,20 +110,20 @@ def same_noise(answer: Any) -> None:
         )
     if not own < 0.1:
         raise Wrong(
-            said
-            + "look at the first. Are points, levels and noises the same in every step, and are there some hundred steps?"
+            said + "look at the first. Are points, levels and noises the same in every step, and are there some "
+            "hundred steps?"
         )
     if not 0.25 < honest < 0.4:
         raise Wrong(
-            said
-            + "look at the last: the run with a key for each step, on thousands of fresh draws. It cannot be below the floor."
+            said + "look at the last: the run with a key for each step, on thousands of fresh draws. It cannot be "
+            "below the floor."
         )
     if unseen > 4:  # 0.89 to 1.02 in three measurements; a prediction of 0 has 1
         raise Wrong(said + "look at the second: is it a mean over points and coordinates, not a sum?")
     if not unseen > 1.3 * honest:
         raise Wrong(
-            said
-            + "the first two runs differ less than they should. Is the second number from draws that were not in its batch?"
+            said + "the first two runs differ less than they should. Is the second number from draws that were not in "
+            "its batch?"
         )
 
 

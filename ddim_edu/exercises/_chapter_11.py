@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddim_edu.exercises.core import agree, exercise
+from ddim_edu.exercises.comparing import agree
+from ddim_edu.exercises.core import exercise
 
 
 def _vectors(*rows: list[float]) -> tuple[Tensor, ...]:
@@ -64,7 +65,8 @@ def bias(answer: Any) -> None:
         "parts(sigma, N)",
         lambda sigma, N: torch.stack([sigma**2 / N, sigma**2 / (2 * N)]),
         [(1.0, 100), (3.0, 50), (0.5, 1000)],
-        "Two expectations are asked for, of the mean's part and of the standard deviation's, and their sum stands in the exercise.",
+        "Two expectations are asked for, of the mean's part and of the standard deviation's, and their sum stands "
+        "in the exercise.",
         (lambda sigma, N: torch.stack([sigma**2 / (2 * N), sigma**2 / N]), "The two are swapped."),
         (
             lambda sigma, N: torch.stack([sigma**2 / N, 2 * sigma**4 / N]),
@@ -92,7 +94,9 @@ def bias(answer: Any) -> None:
 
 @exercise("ex-measuring-kid", "code", stars=2, minutes=25, skill="statistics")
 def kid(answer: Any) -> None:
-    """A sample is more like itself than like another of its kind, and counting it beside itself looks like a distance."""
+    """A sample is more like itself than like another of its kind, and counting it beside itself looks like a
+    distance.
+    """
     agree(
         answer,
         "bias(same, other, n)",

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddim_edu.exercises.core import Wrong, agree, exercise, number, numbers, show
+from ddim_edu.exercises.comparing import agree
+from ddim_edu.exercises.core import exercise
+from ddim_edu.exercises.reading import Wrong, number, numbers, show
 
 
 @exercise("ex-interpolation-middle", "derive", stars=2, minutes=20, skill="variances")
@@ -35,13 +37,16 @@ def middle(answer: Any) -> None:
 
 @exercise("ex-interpolation-two-points", "derive", stars=2, minutes=15, skill="ode")
 def two_points(answer: Any) -> None:
-    """Where there is no data no time is spent: the film jumps from one point to the other in the middle of the latents."""
+    """Where there is no data no time is spent: the film jumps from one point to the other in the middle of the
+    latents.
+    """
     agree(
         answer,
         "share(a, b)",
         lambda a, b: a / (a - b),
         [(-2.0, 1.0), (-0.5, 1.5), (-1.0, 1.0)],
-        "Which latents become -1? D is increasing, and half of all latents become each point. The film has a constant speed.",
+        "Which latents become -1? D is increasing, and half of all latents become each point. The film has a "
+        "constant speed.",
         (lambda a, b: b / (b - a), "This is the share that shows the other point."),
         (lambda a, b: torch.tensor(0.5), "Half of all latents become -1. Of those in this film?"),
         (
@@ -61,7 +66,9 @@ def _cdf(x: Tensor) -> Tensor:
 
 @exercise("ex-interpolation-how-far", "measure", stars=2, minutes=25, skill="samplers")
 def how_far(answer: Any) -> None:
-    """Latents that are still much alike often stand for different digits: a small step can change what a picture is of."""
+    """Latents that are still much alike often stand for different digits: a small step can change what a picture is
+    of.
+    """
     phi = number(answer)
     said = f"{show(phi)} degrees: "
     if phi < 0:
@@ -103,13 +110,13 @@ def straight_noise(answer: Any) -> None:
         raise Wrong(said + "look at the first: this is a ratio of standard deviations.")
     if abs(line - 0.5) > 0.06:
         raise Wrong(
-            said
-            + "look at the first. Do both ends start from noises of their own, and is the middle their mean at every step?"
+            said + "look at the first. Do both ends start from noises of their own, and is the middle their mean at "
+            "every step?"
         )
     if abs(arc - 2) < 0.2:
         raise Wrong(said + "look at the second: here the noises were added, with weights that are too large.")
     if abs(arc - 1) > 0.1:
         raise Wrong(
-            said
-            + "look at the second. Half-way, at a right angle, slerp's weights are equal; what do their squares add up to?"
+            said + "look at the second. Half-way, at a right angle, slerp's weights are equal; what do their squares "
+            "add up to?"
         )

@@ -7,19 +7,9 @@ from typing import Any
 import torch
 
 from ddim_edu.apps.operators import AveragePool, Grey, Mask
-from ddim_edu.exercises.core import (
-    Unfit,
-    Wrong,
-    agree,
-    close,
-    exercise,
-    expect,
-    function,
-    number,
-    numbers,
-    show,
-    tensor,
-)
+from ddim_edu.exercises.comparing import agree, close, expect
+from ddim_edu.exercises.core import exercise
+from ddim_edu.exercises.reading import Unfit, Wrong, function, number, numbers, show, tensor
 
 
 @exercise("ex-restoration-both", "derive", stars=2, minutes=25, skill="posteriors")
@@ -70,7 +60,8 @@ def weak(answer: Any) -> None:
         raise Wrong(f"{show(full)} walks with eta = 1, {show(none)} with eta = 0: numbers of walks are not negative.")
     if full > none > 0:
         raise Wrong(
-            f"{show(full)} walks with eta = 1, {show(none)} with eta = 0: which of the two follows the pull further in one walk?"
+            f"{show(full)} walks with eta = 1, {show(none)} with eta = 0: which of the two follows the pull "
+            "further in one walk?"
         )
     look = "Set the share for small c equal to 0.9 and solve for kappa. What is kappa for n walks?"
     expect(
@@ -118,7 +109,9 @@ def transpose(answer: Any) -> None:
 
 @exercise("ex-restoration-stop", "code", stars=3, minutes=35, skill="samplers")
 def stop(answer: Any) -> None:
-    """Stopped where the chain's own means have that noise, answers err as what was given does, and each in its own way."""
+    """Stopped where the chain's own means have that noise, answers err as what was given does, and each in its own
+    way.
+    """
     ratio = number(answer)
     said = f"{show(ratio)}: "
     if ratio < 0:
@@ -139,6 +132,6 @@ def stop(answer: Any) -> None:
         raise Wrong(said + "half of what it could be. Are both errors taken against the same clean means?")
     if ratio < 0.66:  # 0.73 to 0.75 for three draws of the noise
         raise Wrong(
-            said
-            + "less than the chapter's network can do. Are these errors of the means, against the means of the true pictures?"
+            said + "less than the chapter's network can do. Are these errors of the means, against the means of the "
+            "true pictures?"
         )

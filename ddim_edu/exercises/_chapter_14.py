@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ddim_edu.exercises.core import Wrong, agree, exercise, number, numbers, show
+from ddim_edu.exercises.comparing import agree
+from ddim_edu.exercises.core import exercise
+from ddim_edu.exercises.reading import Wrong, number, numbers, show
 
 
 @exercise("ex-guide-ddpm", "derive", stars=3, minutes=45, skill="ode")
@@ -66,8 +68,8 @@ def langevin(answer: Any) -> None:
         )
     if abs(after - before) < 0.06:
         raise Wrong(
-            said
-            + "it has not changed. Are there enough steps, and is the score taken half as often as the noise's variance?"
+            said + "it has not changed. Are there enough steps, and is the score taken half as often as the noise's "
+            "variance?"
         )
     if 0.8 < after < 1.3:
         raise Wrong(
@@ -110,7 +112,9 @@ def classifier(answer: Any) -> None:
 
 @exercise("ex-guide-sign", "break", stars=2, minutes=25, skill="ode")
 def sign(answer: Any) -> None:
-    """Noise that is subtracted twice takes the data with it: every sample is the same picture, and nothing complains."""
+    """Noise that is subtracted twice takes the data with it: every sample is the same picture, and nothing
+    complains.
+    """
     one, more = numbers(answer, "at 1", "at 1.5")
     said = f"{show(one)} at s = 1, {show(more)} at 1.5: "
     if one < 0 or more < 0:
@@ -130,8 +134,8 @@ def sign(answer: Any) -> None:
         )
     if more > 0.4 * one:
         raise Wrong(
-            said
-            + "look at the second: much of the class is left. Is there a plus in the formula, and not the chapter's minus?"
+            said + "look at the second: much of the class is left. Is there a plus in the formula, and not the "
+            "chapter's minus?"
         )
     if more < 1e-5:
         raise Wrong(said + "look at the second: it is very small, and not 0. Is this its square?")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ddim_edu.exercises.core import Wrong, exercise, expect, numbers, show
+from ddim_edu.exercises.comparing import expect
+from ddim_edu.exercises.core import exercise
+from ddim_edu.exercises.reading import Wrong, numbers, show
 
 
 @exercise("ex-sound-overlap", "derive", stars=1, minutes=15, skill="variances")
@@ -21,7 +23,10 @@ def overlap(answer: Any) -> None:
         raise Wrong(
             f"sum = {show(total)}, squares = {show(squares)}: squares of sines are not negative, nor are their sums."
         )
-    look = "Write the window with cosines of multiples of the angle. Which of them cancel over the frames that hold a sample?"
+    look = (
+        "Write the window with cosines of multiples of the angle. Which of them cancel over the frames that "
+        "hold a sample?"
+    )
     mean = "that is the mean over the frames that hold a sample. Their sum is asked for."
     expect(
         total,

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddim_edu.models.classifiers import SavedClassifier, classifier_features, load_classifier
+from ddim_edu.models import SavedClassifier, classifier_features, load_classifier
 
 
 def mean_and_cov(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,8 +41,8 @@ def mean_and_cov(features: Tensor) -> tuple[Tensor, Tensor]:
     n, f = features.shape
     if n <= f:
         warnings.warn(
-            f"{n} samples of {f} features: their covariance has rank {n - 1} at most, so that a Frechet distance computed from it is far "
-            f"too large, and measures the number of samples; use many times {f} samples",
+            f"{n} samples of {f} features: their covariance has rank {n - 1} at most, so that a Frechet distance "
+            f"computed from it is far too large, and measures the number of samples; use many times {f} samples",
             stacklevel=2,
         )
     mean = features.mean(0)
@@ -77,9 +78,8 @@ def frechet_distance(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> fl
     """
     mu1, mu2 = torch.as_tensor(mu1).double().cpu(), torch.as_tensor(mu2).double().cpu()
     if mu1.ndim != 1 or mu1.shape != mu2.shape:
-        raise ValueError(
-            f"the means have shapes {tuple(mu1.shape)} and {tuple(mu2.shape)}: give two of the same number of features, (F,)"
-        )
+        shapes = f"{tuple(mu1.shape)} and {tuple(mu2.shape)}"
+        raise ValueError(f"the means have shapes {shapes}: give two of the same number of features, (F,)")
     if not (mu1.isfinite().all() and mu2.isfinite().all()):
         raise ValueError("a mean has entries that are not finite")
     root1, trace1 = _root(cov1, len(mu1), "cov1")
@@ -103,7 +103,7 @@ def classifier_distance(
             features.
         reference: ``(M, C, H, W)``; or, to save time when it is used again, its mean and covariance,
             ``mean_and_cov(classifier_features(reference, classifier))``.
-        classifier: From :func:`ddim_edu.models.classifiers.load_classifier`, or its name, such as ``"digits"``.
+        classifier: From :func:`ddim_edu.models.small.load_classifier`, or its name, such as ``"digits"``.
         batch: Images in memory at a time.
 
     Returns:
@@ -114,11 +114,8 @@ def classifier_distance(
     """
     if isinstance(classifier, str):
         classifier = load_classifier(classifier)
-    sets = [("images", images)]
-    if isinstance(reference, Tensor):
-        sets.append(("the reference", reference))
-    for what, these in sets:
-        if these.ndim == 4 and not len(these):
+    for what, these in (("images", images), ("the reference", reference)):
+        if not len(these):
             raise ValueError(f"{what}: a set of no images can't be compared")
     if isinstance(reference, Tensor):
         reference = mean_and_cov(classifier_features(reference, classifier, batch))
@@ -166,16 +163,15 @@ def kid(
         raise ValueError(f"subsets = {subsets}: give at least 2, for the standard error")
     smaller = min(len(a), len(b))
     if not 2 <= subset_size <= smaller // 2:
-        raise ValueError(
-            f"subset_size = {subset_size}: give 2 to {smaller // 2}, half of the smaller of sets of {len(a):,} and {len(b):,} samples"
-        )
+        sets = f"sets of {len(a):,} and {len(b):,} samples"
+        raise ValueError(f"subset_size = {subset_size}: give 2 to {smaller // 2}, half of the smaller of {sets}")
     values = []
     for _ in range(subsets):
         x, y = (z[torch.randperm(len(z), generator=generator)[:subset_size]] for z in (a, b))
         values.append(_mmd2(x, y))
-    values = torch.stack(values)
-    error = values.std() * math.sqrt(subset_size / (smaller - subset_size) + 1 / subsets)
-    return values.mean().item(), error.item()
+    found = torch.stack(values)
+    error = found.std() * math.sqrt(subset_size / (smaller - subset_size) + 1 / subsets)
+    return found.mean().item(), error.item()
 
 
 def precision_recall(features_real: Tensor, features_fake: Tensor, k: int = 3) -> tuple[float, float]:
@@ -201,10 +197,8 @@ def precision_recall(features_real: Tensor, features_fake: Tensor, k: int = 3) -
     """
     if k < 1:
         raise ValueError(f"k = {k}: give at least 1")
-    real, fake = (
-        _features(features_real, "features_real", least=k + 1),
-        _features(features_fake, "features_fake", least=k + 1),
-    )
+    real = _features(features_real, "features_real", least=k + 1)
+    fake = _features(features_fake, "features_fake", least=k + 1)
     _same_size(real, fake)
     return _covered(fake, real, k), _covered(real, fake, k)
 
@@ -271,9 +265,8 @@ def ssim(images: Tensor, reference: Tensor, *, window: int = 11) -> Tensor:
     if window < 1 or window % 2 == 0:
         raise ValueError(f"window = {window}: give an odd number of pixels")
     if window > side:
-        raise ValueError(
-            f"window = {window} does not fit into images of {x.shape[2]} x {x.shape[3]}: give at most {side - (side + 1) % 2}"
-        )
+        of, most = f"images of {x.shape[2]} x {x.shape[3]}", side - (side + 1) % 2
+        raise ValueError(f"window = {window} does not fit into {of}: give at most {most}")
     offsets = torch.arange(window, dtype=torch.float64, device=x.device) - window // 2
     weights = torch.exp(-(offsets**2) / (2 * 1.5**2))
     weights = weights / weights.sum()
@@ -327,9 +320,8 @@ def _features(features: Tensor, what: str, least: int = 1) -> Tensor:
 
 def _same_size(a: Tensor, b: Tensor) -> None:
     if a.shape[1] != b.shape[1]:
-        raise ValueError(
-            f"samples of {a.shape[1]} and of {b.shape[1]} features can't be compared: use the same network for both"
-        )
+        sizes = f"{a.shape[1]} and of {b.shape[1]} features"
+        raise ValueError(f"samples of {sizes} can't be compared: use the same network for both")
 
 
 def _root(cov: Tensor, f: int, what: str) -> tuple[Tensor, Tensor]:
@@ -365,20 +357,18 @@ def _covered(points: Tensor, centres: Tensor, k: int, rows: int = 512) -> float:
     # products choose, and where a rounding could matter, differences decide.
     middle = centres.mean(0)
     slack = 1e-6 * ((points - middle).norm(dim=1).max() + (centres - middle).norm(dim=1).max())
-    exactly = {"compute_mode": "donot_use_mm_for_euclid_dist"}
-    fast = {"x2": centres - middle, "compute_mode": "use_mm_for_euclid_dist"}
-    radii, inside = [], []
-    for part in centres.split(
-        rows
-    ):  # the k-th neighbour of a centre is its (k + 1)-th nearest centre: it is its own nearest
+    exactly: dict[str, Any] = {"compute_mode": "donot_use_mm_for_euclid_dist"}
+    fast: dict[str, Any] = {"x2": centres - middle, "compute_mode": "use_mm_for_euclid_dist"}
+    each, inside = [], []
+    for part in centres.split(rows):  # the k-th neighbour is the (k + 1)-th nearest: a centre is its own nearest
         away = torch.cdist(part - middle, **fast)
         values, near = away.topk(min(k + 4, len(centres)), largest=False)
         radius = (part[:, None] - centres[near]).norm(dim=2).kthvalue(k + 1).values
         crowded = (away <= values[:, k : k + 1] + 2 * slack).sum(1) > near.shape[1]
         if crowded.any():
             radius[crowded] = torch.cdist(part[crowded], centres, **exactly).kthvalue(k + 1).values
-        radii.append(radius)
-    radii = torch.cat(radii)
+        each.append(radius)
+    radii = torch.cat(each)
     for part in points.split(rows):
         away = torch.cdist(part - middle, **fast)
         sure, open_ = (away <= radii - slack).any(1), (away <= radii + slack).any(1)
@@ -400,7 +390,6 @@ def _images(images: Tensor, what: str) -> Tensor:
 def _pair(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     images, reference = _images(images, "images"), _images(reference, "reference")
     if images.shape != reference.shape:
-        raise ValueError(
-            f"images of shape {tuple(images.shape)} and {tuple(reference.shape)} can't be compared pair by pair"
-        )
+        shapes = f"{tuple(images.shape)} and {tuple(reference.shape)}"
+        raise ValueError(f"images of shape {shapes} can't be compared pair by pair")
     return images, reference

@@ -1,4 +1,5 @@
-r"""Comparing a few runs fairly: means with intervals, differences paired by seed, a correction for many tests (chapter 8).
+r"""Several runs compared fairly: means with intervals, differences paired by seed, and a correction for many tests
+(chapter 8).
 
 Training is random, and a table with one run a row compares luck. What is needed for less is small: several seeds, an
 interval beside every mean, and, where two methods were run from the same seeds, the interval of their *differences*, in

@@ -8,11 +8,10 @@ step, and the version that wrote it.
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,15 +21,15 @@ from torch import Tensor, nn
 from ddim_edu.files import replacing
 from ddim_edu.forward import EpsTheta, Prediction, said_to_eps
 from ddim_edu.models import foreign
-from ddim_edu.models.weightfile import CheckpointError, fill, fitting_together, read_weights, write_weights
+from ddim_edu.models.weights import CheckpointError, Kind, build
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.precision import Precision
+from ddim_edu.processes import is_first_process
 from ddim_edu.sampling import Sampler, Sampling
 from ddim_edu.schedule import NoiseSchedule
 
-KIND = "unet"
+UNET = Kind("unet", "a checkpoint", "", "ddim_edu.train")
 NAME = "checkpoint.safetensors"  # in a run folder
-SHIPPED = Path(__file__).parent.parent / "weights"  # models that come with the package
 
 
 class NoisePredictor(nn.Module):
@@ -169,12 +168,7 @@ def save(
     """
     tensors = {f"model.{name}": value.to("cpu", dtype) for name, value in weights.items()}
     tensors["schedule.beta"] = schedule.beta[1:]
-    write_weights(
-        path,
-        KIND,
-        tensors,
-        {"config": asdict(config), "prediction": prediction, "recipe": dict(recipe or {}), "step": step},
-    )
+    UNET.write(path, tensors, config, prediction=prediction, recipe=dict(recipe or {}), step=step)
 
 
 def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_size: int | None = None) -> Checkpoint:
@@ -201,8 +195,7 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_
     path = find(name_or_path)
     if foreign.is_foreign(path):
         return _load_foreign(path, device, image_size)
-    about, tensors = read_weights(path, KIND, "a checkpoint", remedy="copy it again, or train again")
-    with fitting_together(path):
+    with UNET.opened(path) as (about, tensors):
         config = UNetConfig(**about["config"])
         prediction = about.get("prediction", "eps")  # files of older versions don't say
         if prediction not in get_args(Prediction):
@@ -211,26 +204,21 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_
             )
         schedule = NoiseSchedule.from_betas(tensors.pop("schedule.beta"))
         network = _network(config, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
-        recipe, step = dict(about["recipe"]), int(about["step"])
-    return Checkpoint(network, prediction, config, schedule, recipe, step, path)
+        return Checkpoint(network, prediction, config, schedule, dict(about["recipe"]), int(about["step"]), path)
 
 
 def _load_foreign(path: Path, device: torch.device | str, image_size: int | None) -> Checkpoint:
     found = foreign.read(path, image_size)
     network = _network(found.config, found.weights, device)
-    if os.environ.get("RANK", "0") == "0":  # of several processes, the first speaks
+    if is_first_process():
         print(found.recognised, file=sys.stderr)
     return Checkpoint(network, found.prediction, found.config, found.schedule, found.recipe, found.step, path)
 
 
 def _network(config: UNetConfig, weights: Mapping[str, Tensor], device: torch.device | str) -> UNet:
-    """A network ready for use."""
-    # Not on the meta device: the first embedding that is made there loads torch's compiler, which takes two seconds.
-    with torch.random.fork_rng(devices=[]):
-        network = UNet(config)
-    fill(network, weights, device)
+    network = build(UNet, config, weights, device)
     if torch.device(device).type == "cpu":
-        network = network.to(memory_format=torch.channels_last)  # a third faster there
+        network.to(memory_format=torch.channels_last)  # a third faster there
     return network
 
 
@@ -240,24 +228,18 @@ def find(name_or_path: Path | str) -> Path:
     Raises:
         CheckpointError: If there is none.
     """
-    text, path = str(name_or_path), Path(name_or_path)
-    shipped = sorted(file.stem for file in SHIPPED.glob("*.safetensors"))
-    if text in shipped:
-        return SHIPPED / f"{text}.safetensors"
-    if path.is_dir():
-        if (path / NAME).is_file():
-            return path / NAME
-        weights = foreign.find_weights(path)
-        if weights is not None:
-            return weights
+    folder = Path(name_or_path)
+    if str(name_or_path) in UNET.shipped() or not folder.is_dir():
+        return UNET.find(name_or_path)
+    if (folder / NAME).is_file():
+        return folder / NAME
+    weights = foreign.find_weights(folder)
+    if weights is None:
         raise CheckpointError(
-            f"the folder {path} holds no {NAME} (and no unet/config.json): name one that a training run has written into"
+            f"the folder {folder} holds no {NAME} (and no unet/config.json): "
+            "name one that a training run has written into"
         )
-    if path.exists():
-        return path
-    models = f"shipped models: {', '.join(shipped)}" if shipped else "no models come with this version"
-    remedy = "python -m ddim_edu.train makes one in runs/"
-    raise CheckpointError(f"there is no checkpoint {text} ({models}; {remedy})")
+    return weights
 
 
 def ship(run: Path | str, name: str | None = None) -> Path:
@@ -274,8 +256,7 @@ def ship(run: Path | str, name: str | None = None) -> Path:
     """
     run = Path(run)
     made = load(run / NAME)
-    path = SHIPPED / f"{name or run.name}.safetensors"
-    SHIPPED.mkdir(exist_ok=True)
+    path = UNET.place(name or run.name)
     about = {"prediction": made.prediction, "recipe": made.recipe, "step": made.step}
     save(path, made.network.state_dict(), made.config, made.schedule, **about, dtype=torch.float16)
     with replacing(path.with_suffix(".csv")) as temporary:
@@ -295,26 +276,3 @@ def training_log(name: str) -> dict[str, list[float]]:
     with open(path, newline="", encoding="utf8") as file:
         rows = list(csv.DictReader(file))
     return {column: [float(row[column] or "nan") for row in rows] for column in rows[0]}
-
-
-def pick_device(name: str = "auto") -> torch.device:
-    """The device to compute on.
-
-    Args:
-        name: ``"auto"`` takes a GPU if there is one; otherwise a name that torch knows, such as ``"cpu"`` or
-            ``"cuda:1"``.
-
-    Raises:
-        ValueError: If the name is unknown, or this machine has no such device.
-    """
-    if name == "auto":
-        for kind, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
-            if there:
-                return torch.device(kind)
-        return torch.device("cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise ValueError(f"device {name!r} is not usable here: try auto or cpu") from None
-    return device

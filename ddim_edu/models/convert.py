@@ -78,9 +78,10 @@ NEEDED = {
 }
 # and where it is diffusers' default, it may be absent.
 IMPLIED = {
-    "center_input_sample": False, "time_embedding_type": "positional", "time_embedding_dim": None, "mid_block_type": "UNetMidBlock2D",
-    "mid_block_scale_factor": 1, "downsample_type": "conv", "upsample_type": "conv", "act_fn": "silu", "attn_norm_num_groups": None,
-    "resnet_time_scale_shift": "default", "add_attention": True, "class_embed_type": None,
+    "center_input_sample": False, "time_embedding_type": "positional", "time_embedding_dim": None,
+    "mid_block_type": "UNetMidBlock2D", "mid_block_scale_factor": 1, "downsample_type": "conv", "upsample_type": "conv",
+    "act_fn": "silu", "attn_norm_num_groups": None, "resnet_time_scale_shift": "default", "add_attention": True,
+    "class_embed_type": None,
 }  # fmt: skip
 # Fields that UNetConfig has in its own words, with diffusers' defaults (None: must be given).
 SHAPE = {
@@ -204,7 +205,8 @@ def to_diffusers(config: UNetConfig, state: Mapping[str, Tensor]) -> tuple[dict[
     """
     if config.ch_mult[0] != 1:
         raise ValueError(
-            f"ch_mult = {config.ch_mult}: diffusers' first level has as many channels as its first convolution, so begin with 1"
+            f"ch_mult = {config.ch_mult}: diffusers' first level has as many channels as its first convolution, "
+            "so begin with 1"
         )
     attends = ["Attn" * (resolution in config.attn_resolutions) for resolution in config.resolutions]
     shape = {
@@ -280,10 +282,9 @@ def _official(config: UNetConfig) -> Rules:
 
 
 def _names(config: UNetConfig, rules: Rules) -> dict[str, tuple[list[str], torch.Size]]:
-    """For every tensor of ``UNet(config)``: its names there (three for queries, keys and values), and its shape here."""
-    with torch.device(
-        "meta"
-    ):  # without an embedding: the first that is made there loads torch's compiler, which takes two seconds
+    """For every tensor of ``UNet(config)``: its names there (three for queries, keys, values), and its shape here."""
+    # Without an embedding: the first that is made on this device loads torch's compiler, which takes two seconds.
+    with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in UNet(replace(config, classes=0)).state_dict().items()}
     if config.classes:
         shapes["label_embedding.weight"] = torch.Size([config.classes + 1, 4 * config.ch])
@@ -308,9 +309,8 @@ def _theirs(config: UNetConfig, state: Mapping[str, Tensor], rules: Rules) -> di
     pieces = {
         part: piece for name, (parts, _) in names.items() for part, piece in zip(parts, state[name].chunk(len(parts)))
     }
-    return {
-        part: piece.clone(memory_format=torch.contiguous_format) for part, piece in pieces.items()
-    }  # no shared memory
+    # Copies, which share no memory.
+    return {part: piece.clone(memory_format=torch.contiguous_format) for part, piece in pieces.items()}
 
 
 def _check_fit(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> None:

@@ -19,13 +19,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from ddim_edu.files import replacing
+from ddim_edu.files import first_line, replacing
 from ddim_edu.forward import Prediction
 from ddim_edu.models.convert import from_diffusers, from_official, official_config, shift_levels, to_diffusers
-from ddim_edu.models.weightfile import KEY, CheckpointError
+from ddim_edu.models.weights import KEY, CheckpointError, to_bytes
 from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.schedule import NoiseSchedule
 
@@ -107,9 +106,8 @@ def read(path: Path, image_size: int | None = None) -> Foreign:
     except CheckpointError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
         kind = "a model of diffusers" if path.name in WEIGHTS else "a file of the official DDIM code"
-        raise CheckpointError(f"{path} can't be read as {kind}: {reason}") from None
+        raise CheckpointError(f"{path} can't be read as {kind}: {first_line(error, most=300)}") from None
 
 
 def write_diffusers(
@@ -157,10 +155,9 @@ def write_diffusers(
         "rescale_betas_zero_snr": False,
     }
     parts = {"unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", "DDIMScheduler"]}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in theirs.items()}
     metadata = {"format": "pt", KEY: json.dumps({"kind": "diffusers", **(about or {})})}
     files = {
-        "unet/" + WEIGHTS[0]: save(tensors, metadata=metadata),
+        "unet/" + WEIGHTS[0]: to_bytes(theirs, metadata),
         "unet/config.json": _text({"_class_name": "UNet2DModel", **arguments}),
         "scheduler/scheduler_config.json": _text(scheduler),
         "model_index.json": _text({"_class_name": "DDIMPipeline", **parts}),
@@ -273,7 +270,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} can't be read as JSON ({str(error).splitlines()[0]})") from None
+        raise CheckpointError(f"{path} can't be read as JSON ({first_line(error)})") from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} is not a configuration of diffusers: it holds no fields")
     return value
@@ -292,6 +289,4 @@ def _tensors(path: Path) -> tuple[Any, dict[str, Any]]:
             f"{path} holds more than tensors, or is damaged: nothing else is read (torch.load, weights_only)"
         ) from None
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} was cut short, or is no file of weights ({str(error).strip().splitlines()[0]})"
-        ) from None
+        raise CheckpointError(f"{path} was cut short, or is no file of weights ({first_line(error)})") from None

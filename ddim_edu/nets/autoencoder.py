@@ -97,7 +97,8 @@ class Autoencoder(nn.Module):
         shape = (self.config.image_channels, self.config.image_size, self.config.image_size)
         if x.ndim != 4 or tuple(x.shape[1:]) != shape:
             raise ValueError(
-                f"x has shape {tuple(x.shape)}: this autoencoder takes pictures of shape (B, {', '.join(map(str, shape))})"
+                f"x has shape {tuple(x.shape)}: this autoencoder takes pictures of shape "
+                f"(B, {', '.join(map(str, shape))})"
             )
         return self.normalise(self.encoder(x))
 

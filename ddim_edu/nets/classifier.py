@@ -1,8 +1,8 @@
 """A small network that tells classes of small images apart: what measures the samples of the small data sets.
 
 What it computes just before its logits, one number per feature, describes an image as its classes need it. Two sets of
-images are compared by these features (:mod:`ddim_edu.measuring.metrics`), as FID compares them by those of the Inception
-network.
+images are compared by these features (:mod:`ddim_edu.measuring.metrics`), as FID compares them by those of the
+Inception network.
 """
 
 from __future__ import annotations

@@ -9,34 +9,59 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from ddim_edu.data.registry import known_source
 from ddim_edu.files import sha256_of
-from ddim_edu.models.checkpoint import SHIPPED, Checkpoint
+from ddim_edu.models import Checkpoint
+from ddim_edu.models.checkpoint import UNET
 from ddim_edu.models.foreign import PREDICTIONS
+from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.training.recipes import RECIPES, Recipe, recipe_from_dict
 
-# What is known of the data sets with a name: what they are, and their licence.
-DATA = {
-    "digits": (
-        "the 1,797 handwritten digits of 8x8 pixels that come with scikit-learn, from UCI's *Optical Recognition of "
-        "Handwritten Digits* "
-        "(Alpaydin and Kaynak, 1998)",
-        "CC BY 4.0",
-    ),
-    "fashion-mnist": (
-        "Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017), 60,000 pictures of clothes of 28x28 pixels",
-        "MIT",
-    ),
-    "cifar10": (
-        "CIFAR-10 (Krizhevsky, 2009), 50,000 photographs of ten kinds",
-        "none is stated by its authors, who ask to be cited",
-    ),
-    "faces": (
-        "faces drawn from four styles of DiceBear",
-        "open-peeps by Pablo Stanley: CC0 1.0; micah by Micah Lanier, toon-head by Johan Melin and personas by "
-        "Draftbit: CC BY 4.0, so "
-        "whoever shows such faces names them",
-    ),
-}
+CARD = """\
+---
+library_name: diffusers
+{licence}tags: [ddim, unconditional-image-generation]
+---
+# {name}
+
+A `UNet2DModel` of {parameters:,} parameters with a `DDIMScheduler`, exported from a checkpoint of `ddim_edu` \
+(`{file}`, sha256 `{sha256}`). It makes {channels}-channel images of {side}x{side} pixels in [-1, 1].
+
+{labels}
+## Use
+
+{code}
+Back in `ddim_edu`: `python -m ddim_edu.sample .`, or `load(".")` of `ddim_edu.models`.
+
+## Settings
+
+- The network predicts `{prediction}`; {T} levels, whose betas are in the scheduler's `trained_betas`.
+- Steps are spaced `{spacing}`; `DDIMScheduler.from_pretrained(..., timestep_spacing="leading")` changes that.
+- The predicted image is {clip}.
+- `use_clipped_model_output=True` computes the noise anew from the clipped image, as `ddim_edu` does; diffusers' \
+default doesn't.
+
+## Data
+
+{data}
+## Training
+
+{training}
+## Measured
+
+{measured}
+## Limits
+
+- Made with the code of a textbook, to learn from; nothing was checked beyond what stands above.
+- Take a number of steps that divides the number of levels: for others, `DDIMScheduler` steps down by a rounded \
+stride, which is not the distance of its own timesteps.
+- In float32, samples that start at the last level differ in their last digits from those of `ddim_edu`: the \
+prediction there multiplies the network's rounding by {nsr:,.0f}.
+"""
+NO_LABELS = """\
+`DDIMPipeline` opens this folder, but passes no labels, and a `UNet2DModel` with classes refuses to work without them: \
+so call network and scheduler in a loop.
+"""
 LOOP = """\
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
@@ -91,69 +116,26 @@ def model_card(
             shown.
     """
     config, path = model.config, model.path
-    shipped = path.parent == SHIPPED
-    name = path.stem if shipped else path.parent.name
-    classes = config.classes if label is None else 0
-    here = {"steps": 20, "classes": classes, "channels": config.image_channels, "side": config.image_size}
-    what = {ours: theirs for theirs, ours in PREDICTIONS.items()}[model.prediction]
-    head = [
-        "---",
-        "library_name: diffusers",
-        *(["license: mit"] if shipped else []),
-        "tags: [ddim, unconditional-image-generation]",
-        "---",
-    ]
-    parts = [
-        *head,
-        f"# {name}\n",
-        f"A `UNet2DModel` of {sum(p.numel() for p in model.network.parameters()):,} parameters with a "
-        f"`DDIMScheduler`, exported from a "
-        f"checkpoint of `ddim_edu` (`{path.name}`, sha256 `{sha256_of(path)[:16]}`). It makes "
-        f"{config.image_channels}-channel images "
-        f"of {config.image_size}x{config.image_size} pixels in [-1, 1].\n",
-        _labels(config.classes, label),
-        "## Use\n",
-    ]
-    if classes:
-        parts += [
-            "`DDIMPipeline` opens this folder, but passes no labels, and a `UNet2DModel` with classes refuses to work "
-            "without them: so call "
-            "network and scheduler in a loop.\n",
-            _python(LOOP.format(**here)),
-            "Or bind the labels, and the pipeline runs too:\n",
-            _python(BOUND.format(**here)),
-        ]
-    else:
-        parts += [_python(PIPELINE.format(**here))]
-    parts += [
-        'Back in `ddim_edu`: `python -m ddim_edu.sample .`, or `load(".")` of `ddim_edu.models.checkpoint`.\n',
-        "## Settings\n",
-        f"- The network predicts `{what}`; {model.schedule.T} levels, whose betas are in the scheduler's "
-        f"`trained_betas`.\n"
-        f'- Steps are spaced `{spacing}`; `DDIMScheduler.from_pretrained(..., timestep_spacing="leading")` changes '
-        f"that.\n"
-        + (
-            f"- The predicted image is kept within [-{clip:g}, {clip:g}].\n"
-            if clip
-            else "- The predicted image is not clipped.\n"
-        )
-        + "- `use_clipped_model_output=True` computes the noise anew from the clipped image, as `ddim_edu` does; "
-        "diffusers' default doesn't.\n",
-        "## Data\n",
-        _data(model.recipe),
-        "## Training\n",
-        _training(model),
-        "## Measured\n",
-        _measured(path, results),
-        "## Limits\n",
-        "- Made with the code of a textbook, to learn from; nothing was checked beyond what stands above.\n"
-        "- Take a number of steps that divides the number of levels: for others, `DDIMScheduler` steps down by a "
-        "rounded stride, which is "
-        "not the distance of its own timesteps.\n"
-        "- In float32, samples that start at the last level differ in their last digits from those of `ddim_edu`: the "
-        f"prediction there multiplies the network's rounding by {model.schedule.nsr[-1].item():,.0f}.",
-    ]
-    return "\n".join(parts) + "\n"
+    shipped = path.parent == UNET.folder
+    return CARD.format(
+        licence="license: mit\n" if shipped else "",
+        name=path.stem if shipped else path.parent.name,
+        parameters=sum(p.numel() for p in model.network.parameters()),
+        file=path.name,
+        sha256=sha256_of(path)[:16],
+        channels=config.image_channels,
+        side=config.image_size,
+        labels=_labels(config.classes, label),
+        code=_code(config, config.classes if label is None else 0),
+        prediction={ours: theirs for theirs, ours in PREDICTIONS.items()}[model.prediction],
+        T=model.schedule.T,
+        spacing=spacing,
+        clip=f"kept within [-{clip:g}, {clip:g}]" if clip else "not clipped",
+        data=_data(model.recipe),
+        training=_training(model),
+        measured=_measured(path, results),
+        nsr=model.schedule.nsr[-1].item(),
+    )
 
 
 def training_command(recipe: Mapping[str, Any]) -> str | None:
@@ -189,6 +171,15 @@ def _difference(known: Recipe, wanted: Recipe) -> list[str]:
     return words
 
 
+def _code(config: UNetConfig, classes: int) -> str:
+    """Code that makes images, by a loop where the network takes labels, which ``DDIMPipeline`` doesn't pass."""
+    values = {"steps": 20, "classes": classes, "channels": config.image_channels, "side": config.image_size}
+    if not classes:
+        return _python(PIPELINE.format(**values))
+    bound = "Or bind the labels, and the pipeline runs too:\n"
+    return "\n".join([NO_LABELS, _python(LOOP.format(**values)), bound, _python(BOUND.format(**values))])
+
+
 def _python(code: str) -> str:
     return f"```python\n{code}```\n"
 
@@ -203,9 +194,9 @@ def _labels(classes: int, label: int | None) -> str:
 
 def _data(recipe: Mapping[str, Any]) -> str:
     name = recipe.get("data")
-    if name in DATA:
-        what, licence = DATA[name]
-        return f"`{name}`: {what}. Licence of the data: {licence}.\n"
+    source = known_source(name)
+    if source.about:
+        return f"`{name}`: {source.about}. Licence of the data: {source.licence}.\n"
     if name is None:
         return "Not recorded in the checkpoint.\n"
     return (

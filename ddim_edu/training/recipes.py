@@ -8,23 +8,30 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from ddim_edu.nets.unet import UNetConfig
+from ddim_edu.ranges import AboveZero, Checked, NotNegative, Positive, Range, Share
 from ddim_edu.schedule import NoiseSchedule
 
-MOST_LEVELS = 1_000_000  # of a schedule: with more, neighbouring levels would be the same to any network
+Levels = Annotated[int, Range(1, 1_000_000)]
+"""With more, neighbouring levels would be the same to any network."""
+BelowOne = Annotated[float, Range(0, 1, below=True)]
+AtLeastZero = Annotated[float, Range(0)]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Checked):
     """How to train a model: data, noise schedule, network, optimiser, and how often to look.
 
     Raises:
-        ValueError: If a field is out of range.
+        ValueError: If a field is out of its range, or two of them do not go together.
     """
 
-    # What to train on: digits, fashion-mnist, cifar10, faces, spoken-digits, or a folder of images or of wav files.
+    remedies: ClassVar[dict[str, str]] = {"ema": "such as 0.999"}
+
+    # What to train on: digits, fashion-mnist, cifar10, faces, spoken-digits; a folder of images or of wav files; or a
+    # source of your own, file:Class without .py.
     data: str = "digits"
     # Train on what this autoencoder makes of the data: the name of one that comes along, or a file. None trains on the
     # data themselves.
@@ -33,33 +40,33 @@ class Recipe:
     # only.
     crop: Literal["celeba"] | None = None
     # Largest share of unreadable images to put up with; with 0, any is an error. Folders only.
-    max_bad: float = 0.0
+    max_bad: BelowOne = 0.0
     # Mirror every other image left to right, by a coin for each.
     flip: bool = False
     # How the noise grows from level 1 to level T.
     schedule: Literal["linear", "scaled-linear", "cosine"] = "linear"
     # Number of noise levels.
-    T: int = 1000
+    T: Levels = 1000
     # The network.
     unet: UNetConfig = UNetConfig()
     # Training steps (batches) in all.
-    steps: int = 800_000
+    steps: Positive = 800_000
     # Images per step.
-    batch: int = 128
+    batch: Positive = 128
     # The optimiser; adamw shrinks the weights apart from the gradient.
     optimizer: Literal["adam", "adamw"] = "adam"
     # Weight decay of that optimiser.
-    weight_decay: float = 0.0
+    weight_decay: AtLeastZero = 0.0
     # The learning rate, at its highest.
-    lr: float = 2e-4
+    lr: AboveZero = 2e-4
     # Steps over which the learning rate rises to lr in a straight line.
-    warmup: int = 5000
+    warmup: NotNegative = 5000
     # Share of lr that is left at the last step: 1 keeps it constant, less lets it fall along half a cosine.
-    lr_final: float = 1.0
+    lr_final: Share = 1.0
     # Largest norm of the gradient; a longer one is scaled down to it.
-    grad_clip: float = 1.0
-    # Decay of the average of the weights that samples are drawn with (lower in the first steps: see trainer.py).
-    ema: float = 0.9999
+    grad_clip: AboveZero = 1.0
+    # Decay of the average of the weights that samples are drawn with (lower in the first steps: see parts.py).
+    ema: BelowOne = 0.9999
     # Draw noise levels in mirrored pairs t, T+1-t, as the official DDIM code does.
     antithetic: bool = True
     # What the network predicts: the noise (eps, as the papers do), the velocity v of Salimans and Ho (2022), or the
@@ -71,7 +78,7 @@ class Recipe:
     # What is minimised: the squared error of the noise, or with chapter 8's adaptive step, as published or as mended.
     loss: Literal["mse", "published", "mended"] = "mse"
     # Lambda of the adaptive step: how much complexity counts. By default the source's 0.1 for published, 1 for mended.
-    lam: float | None = None
+    lam: AtLeastZero | None = None
     # Arithmetic of the network: float32, or mixed with bf16 or with fp16 (whose loss is scaled). auto: bf16 on GPUs
     # that have it, and on processors with units for it if a short trial says that it is faster.
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
@@ -79,42 +86,20 @@ class Recipe:
     # CPUs for runs of more than an hour with networks of a million parameters or more.
     compile: Literal["auto", "on", "off"] = "auto"
     # Parts that a process works a batch off in, one after the other: the same step with less memory.
-    accumulate: int = 1
+    accumulate: Positive = 1
     # Share of the labels that training hides, so that the network also learns to do without; for networks with classes.
-    label_dropout: float = 0.1
+    label_dropout: Share = 0.1
     # Seed of everything random: first weights, order of the images, noise levels, noise, dropout.
-    seed: int = 0
+    seed: NotNegative = 0
     # Steps between lines of log.csv.
-    log_every: int = 50
+    log_every: Positive = 50
     # Steps between sample grids, each with a look at the held-out loss.
-    sample_every: int = 5000
+    sample_every: Positive = 5000
     # Steps between checkpoints.
-    save_every: int = 5000
+    save_every: Positive = 5000
 
-    def __post_init__(self) -> None:
-        for name in ("T", "steps", "batch", "accumulate", "log_every", "sample_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: give at least 1")
-        if self.T > MOST_LEVELS:
-            raise ValueError(f"T = {self.T}: give at most {MOST_LEVELS:,}")
-        for name in ("warmup", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} = {getattr(self, name)}: give at least 0")
-        for name in ("lr", "grad_clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} = {getattr(self, name)}: give a positive number")
-        if not 0 <= self.lr_final <= 1:
-            raise ValueError(f"lr_final = {self.lr_final}: give a share in [0, 1]")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema = {self.ema}: give a decay in [0, 1), such as 0.999")
-        if not 0 <= self.max_bad < 1:
-            raise ValueError(f"max_bad = {self.max_bad}: give a share in [0, 1)")
-        if not 0 <= self.label_dropout <= 1:
-            raise ValueError(f"label_dropout = {self.label_dropout}: give a share in [0, 1]")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay = {self.weight_decay}: give at least 0")
-        if self.lam is not None and not 0 <= self.lam < math.inf:
-            raise ValueError(f"lam = {self.lam}: give a number that is at least 0")
+    def check(self) -> None:
+        """Which losses go with which predictions, weightings and lambda."""
         if self.lam is not None and self.loss == "mse":
             raise ValueError(
                 f"lam = {self.lam} has no meaning for loss = mse: choose --loss published or --loss mended"
@@ -167,6 +152,19 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
         return Recipe(**{**values, "unet": UNetConfig(**values.get("unet", {}))})
     except TypeError as error:
         raise ValueError(f"a field has a value of the wrong type ({error})") from None
+
+
+def changes(old: Recipe, new: Recipe) -> list[str]:
+    """What differs between two recipes, a field each: ``"lr 0.004 -> 0.001"``."""
+
+    def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in values.items():
+            found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        return found
+
+    before, after = flat(recipe_to_dict(old)), flat(recipe_to_dict(new))
+    return [f"{name} {before[name]} -> {value}" for name, value in after.items() if before[name] != value]
 
 
 # What the recipes for an evening on a laptop share.

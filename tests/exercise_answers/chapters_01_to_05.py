@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddim_edu.forward import eps_to_v, mix, unmix_eps, unmix_x0, v_to_eps
-from ddim_edu.posterior import place, q_sigma
+from ddim_edu.forward import eps_to_v, mix, unmix_eps, v_to_eps
+from ddim_edu.posterior import q_sigma
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path, ddim_step
 from ddim_edu.schedule import NoiseSchedule
@@ -149,9 +149,7 @@ def from_a_list(eps_theta, x_T, schedule, tau, generator):
     x = x_T
     for t, s in zip(down, down[1:]):
         eps, sigma = eps_theta(x, torch.full((len(x),), t)), schedule.sigma(t, s, above(t, s))
-        x = place(unmix_x0(x, eps, schedule.alpha_bar[t]), eps, schedule.alpha_bar[s], sigma) + sigma * draw(
-            x, generator
-        )
+        x = ddim_step(x, eps, schedule.alpha_bar[t], schedule.alpha_bar[s], sigma, draw(x, generator))
     return x
 
 

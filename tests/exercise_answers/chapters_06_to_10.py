@@ -15,7 +15,7 @@ import torch
 
 from ddim_edu.forward import unmix_x0
 from ddim_edu.nets.unet import UNet, UNetConfig
-from ddim_edu.posterior import place
+from ddim_edu.posterior import q_sigma
 from ddim_edu.sampler import ddim_step
 from exercise_answers.forms import array_functions, numbers, scalar_functions
 
@@ -230,7 +230,7 @@ ANSWERS: dict[str, tuple[list, list[tuple[str, object, str]]]] = {
         array_functions(
             noise_of,
             noise_by_step,
-            lambda x, y, e, t, s, o: (y - place(unmix_x0(x, e, t), e, s, o)) / o,
+            lambda x, y, e, t, s, o: (y - q_sigma(x, unmix_x0(x, e, t), t, s, o).mean) / o,
         ),
         [
             ("sigma times z", functools.partial(noise_of, by=lambda sigma: 1), "This is sigma times z"),

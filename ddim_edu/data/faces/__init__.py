@@ -1,0 +1,1 @@
+"""Drawn faces, of which every attribute is known."""

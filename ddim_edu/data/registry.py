@@ -1,0 +1,138 @@
+"""Which data set a name stands for.
+
+``--data`` of the commands and :func:`load_data` take one of ``SOURCES`` in :mod:`ddim_edu.data.named`; the path of a
+folder of images or of wav files; or ``module:Class``, a :class:`ddim_edu.data.source.Source` of the user's own, in a
+file of the working directory or in an installed package, which may also give it a short name by an entry point of the
+group ``ddim_edu.data``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from ddim_edu.data.folder import read_folder
+from ddim_edu.data.named import SOURCES
+from ddim_edu.data.recordings import holds_sounds, read_sounds
+from ddim_edu.data.source import Form, ImageData, Source, default_data_dir
+from ddim_edu.plugins import named
+
+
+class ImageFolder(Source):
+    """Any folder of images (:mod:`ddim_edu.data.folder`).
+
+    A set of more than 1 GiB is a mapped file. Each batch then reads its images from there, which costs little while the
+    operating system keeps the file in free memory, and a read from the disk for each image when it doesn't.
+    """
+
+    resizable = crops = True
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self, data_dir: Path, form: Form) -> ImageData:
+        return ImageData.split(*read_folder(self.path, **vars(form)))
+
+
+class SoundFolder(Source):
+    """Any folder of wav files, as log-mel spectrograms (:mod:`ddim_edu.data.recordings`)."""
+
+    size, channels, sounds = 64, 1, True
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self, data_dir: Path, form: Form) -> ImageData:
+        return ImageData.split(*read_sounds(self.path, max_bad=form.max_bad))
+
+
+def source_of(name: Path | str) -> Source:
+    """The source that a name or a path stands for.
+
+    Args:
+        name: See above. A folder that is called like a data set is named with ``./``.
+
+    Raises:
+        ValueError: One line, if there is nothing of that name.
+    """
+    path = Path(name).expanduser()
+    if name not in SOURCES and str(name) and path.exists():
+        return SoundFolder(path) if holds_sounds(path) else ImageFolder(path)
+    found = named(str(name), SOURCES, "data set or folder", "ddim_edu.data")
+    if not (isinstance(found, type) and issubclass(found, Source)):
+        raise ValueError(f"{name} is not a class of data: derive it from ddim_edu.data.source.Source")
+    return found()
+
+
+def known_source(name: Path | str | None) -> Source:
+    """The same, for questions that have an answer without the data: a source that knows nothing, if there is none."""
+    try:
+        return source_of(name or "")
+    except ValueError:  # a folder that is elsewhere now
+        return Source()
+
+
+def load_data(
+    name: Path | str,
+    *,
+    data_dir: Path | str | None = None,
+    size: int | None = None,
+    channels: int | None = None,
+    crop: str | None = None,
+    max_bad: float = 0.0,
+    cache_dir: Path | str | None = None,
+) -> ImageData:
+    """A data set by its name, or a folder by its path.
+
+    Args:
+        name: As for :func:`source_of`.
+        data_dir: Where data sets with a name are, or are downloaded to; by default ``$DDIM_EDU_DATA``, or else
+            ``data``.
+        size: Width and height of the images in pixels; None takes the data set's own. A folder needs one.
+        channels: 1 for grey, 3 for RGB; None takes the data set's own, and 3 for a folder.
+        crop, max_bad, cache_dir: See :class:`ddim_edu.data.source.Form`; the first two are for folders.
+
+    Raises:
+        ValueError: One line, if there is nothing of that name, or it can't be had in that form.
+    """
+    source = source_of(name)
+    if crop is not None and not source.crops:
+        raise ValueError(f"crop {crop!r} is for folders of images; {name} has none")
+    if size is None and source.size is None:
+        raise ValueError(f"to which size are the images in {name} to be brought? give one, such as size = 64")
+    size, channels = size if size is not None else source.size, channels if channels is not None else source.channels
+    form = Form(size, channels, crop, max_bad, cache_dir)
+    if not source.resizable and (size, channels) != (source.size, source.channels):
+        of = "sounds" if source.sounds else "images"
+        raise ValueError(
+            f"the {of} of {name} are {_text(source.channels, source.size, source.size)}, and can't be had with "
+            f"size = {size}, channels = {channels}"
+        )
+    data = source.load(Path(data_dir or default_data_dir()).expanduser(), form)
+    found = tuple(data.train.shape[1:])
+    if found != (channels, size, size):
+        raise ValueError(f"the images of {name} are {_text(*found)}, and should be {_text(channels, size, size)}")
+    return data
+
+
+class _Network(Protocol):
+    image_size: int
+    image_channels: int
+
+
+def load_data_for(
+    network: _Network,
+    name: Path | str,
+    *,
+    data_dir: Path | str | None = None,
+    crop: str | None = None,
+    max_bad: float = 0.0,
+) -> ImageData:
+    """A data set in the form that a network takes, or else in the only form that it has; as :func:`load_data`."""
+    resizable = source_of(name).resizable
+    size, channels = (network.image_size, network.image_channels) if resizable else (None, None)
+    return load_data(name, data_dir=data_dir, size=size, channels=channels, crop=crop, max_bad=max_bad)
+
+
+def _text(channels: int, height: int, width: int) -> str:
+    return f"{height} x {width} in {'grey' if channels == 1 else 'colour'}"

@@ -1,0 +1,201 @@
+"""The folder of a run: what training writes, and reads back to go on. Every file is whole or not there.
+
+::
+
+    config.json             the recipe, and what it ran on
+    log.csv                 a line every ``log_every`` steps
+    checkpoint.safetensors  the averaged weights: what one samples from
+    state.pt                the rest of the state, for resuming
+    samples.png             the latest grid of samples; samples/ has all of them
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddim_edu import __version__
+from ddim_edu.data.pictures import save_grid
+from ddim_edu.files import check_writable, first_line, replacing
+from ddim_edu.models import checkpoint
+from ddim_edu.schedule import NoiseSchedule
+from ddim_edu.training.recipes import Recipe, changes, recipe_from_dict, recipe_to_dict
+
+CONFIG, LOG, STATE = "config.json", "log.csv", "state.pt"
+COLUMNS = ("step", "loss", "lr", "grad_norm", "images_per_s", "heldout_loss", "seconds")
+# What may differ between a run and its continuation: how long and how often, but nothing that the weights so far depend
+# on.
+MAY_CHANGE = ("steps", "log_every", "sample_every", "save_every")
+
+
+def claim_folder(name: str, out: Path | None = None) -> Path:
+    """Make a run folder: ``out``, or the first free one of runs/NAME, runs/NAME-2, ...
+
+    Raises:
+        ValueError: If ``out`` exists and holds something, or a folder can't be made.
+    """
+    try:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            if any(out.iterdir()):
+                raise ValueError(f"{out} exists and is not empty: choose another --out, or go on with --resume {out}")
+            return check_writable(out / checkpoint.NAME).parent
+        for i in count(1):
+            folder = Path("runs") / (name if i == 1 else f"{name}-{i}")
+            try:
+                folder.mkdir(parents=True)
+                return folder
+            except FileExistsError:
+                if not Path("runs").is_dir():
+                    raise
+    except OSError as error:
+        raise ValueError(
+            f"can't write the run folder {error.filename} ({error.strerror}): choose another --out"
+        ) from None
+    raise AssertionError("count() does not end")
+
+
+class RunFolder:
+    """A run folder, as the process that writes it and those that don't see it.
+
+    Args:
+        path: The folder, which exists.
+        writes: Whether this process is the one that writes; in the others all that writes does nothing.
+    """
+
+    def __init__(self, path: Path | str, writes: bool = True) -> None:
+        self.path, self.writes = Path(path), writes
+
+    def config(self) -> dict[str, Any]:
+        """What ``config.json`` says: ``recipe``, ``train_images``, ``data_dir``, ``precision`` and what else it ran on.
+
+        Raises:
+            ValueError: If the folder holds no run, or the file can't be read.
+        """
+        try:
+            return json.loads((self.path / CONFIG).read_text(encoding="utf8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise ValueError(f"{self.path} is not a run folder: it holds no {CONFIG}") from None
+        except (OSError, ValueError) as error:
+            raise self._unclear(error) from None
+
+    def recipe(self) -> Recipe:
+        """The run's recipe.
+
+        Raises:
+            ValueError: If the folder holds no run, or the file can't be understood.
+        """
+        config = self.config()
+        try:
+            return recipe_from_dict(config["recipe"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._unclear(error) from None
+
+    def _unclear(self, error: Exception) -> ValueError:
+        return ValueError(f"{self.path / CONFIG} can't be understood ({error}): start a new run")
+
+    def recipe_to_go_on(self, changed: Recipe | None) -> Recipe:
+        """The recipe to resume with: the run's, or one that differs from it in fields of ``MAY_CHANGE`` only.
+
+        Raises:
+            ValueError: If it differs in others, or the folder holds no run.
+        """
+        old = self.recipe()
+        if changed is None:
+            return old
+        like_old = replace(changed, **{name: getattr(old, name) for name in MAY_CHANGE})
+        if like_old != old:
+            raise ValueError(
+                f"on resuming, only {', '.join(MAY_CHANGE)} may change, not {'; '.join(changes(old, like_old))}: "
+                "start a new run instead"
+            )
+        return changed
+
+    def write_config(self, recipe: Recipe, ran_on: Mapping[str, Any]) -> None:
+        """Write ``config.json``: the recipe, and what it runs on."""
+        if not self.writes:
+            return
+        (self.path / "samples").mkdir(exist_ok=True)
+        with replacing(self.path / CONFIG) as temporary:
+            config = {"recipe": recipe_to_dict(recipe), **ran_on}
+            temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf8")
+
+    def log(self) -> list[dict[str, str]]:
+        """The lines of the log; one that was cut short is left out."""
+        path = self.path / LOG
+        if not path.is_file():
+            return []
+        with open(path, newline="", encoding="utf8") as file:
+            return [row for row in csv.DictReader(file) if row["seconds"]]
+
+    def cut_log(self, step: int) -> None:
+        """Leave the lines up to a step: with 0, an empty log."""
+        rows = [row for row in self.log() if int(row["step"]) <= step]
+        if not self.writes:
+            return
+        with replacing(self.path / LOG) as temporary, open(temporary, "w", newline="", encoding="utf8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def add_to_log(self, values: Sequence[int | float | None]) -> None:
+        """Add a line: a value for each of ``COLUMNS``, None for none."""
+        if not self.writes:
+            return
+        line = ["" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in values]
+        with open(self.path / LOG, "a", newline="", encoding="utf8") as file:
+            csv.writer(file).writerow(line)
+
+    def write_checkpoint(
+        self, weights: Mapping[str, Tensor], recipe: Recipe, schedule: NoiseSchedule, step: int
+    ) -> None:
+        """Write ``checkpoint.safetensors``: the averaged weights, and how to sample with them."""
+        about = {"prediction": recipe.prediction, "recipe": recipe_to_dict(recipe), "step": step}
+        checkpoint.save(self.path / checkpoint.NAME, weights, recipe.unet, schedule, **about)
+
+    def write_state(self, recipe: Recipe, step: int, parts: Mapping[str, Any]) -> None:
+        """Write ``state.pt``: the step, and the states of the network, its average and the optimiser."""
+        state = {"version": __version__, "recipe": recipe_to_dict(recipe), "step": step, **parts}
+        with replacing(self.path / STATE) as temporary, open(temporary, "wb") as file:
+            torch.save(state, file)  # into a file: given a name, torch hides what the system says
+
+    @contextmanager
+    def state(self, device: torch.device) -> Iterator[dict[str, Any]]:
+        """Read ``state.pt``, and put what is in it in place within this block.
+
+        Raises:
+            ValueError: If there is none, or anything goes wrong in the block: then it is not the state of this run.
+        """
+        path = self.path / STATE
+        if not path.is_file():
+            raise ValueError(f"{self.path} holds no {STATE}: it stopped before its first checkpoint, start anew")
+        try:
+            yield torch.load(path, map_location=device, weights_only=True)
+        except Exception as error:  # a damaged pickle can raise nearly anything
+            raise ValueError(
+                f"{path} can't be read ({first_line(error, 100)}): the run can't be resumed, start anew"
+            ) from None
+
+    def write_grid(self, images: Tensor, name: str) -> Path:
+        """Write a picture of samples, and once more as the latest.
+
+        Args:
+            images: ``(n, C, H, W)`` in [-1, 1].
+            name: The file's name in ``samples/``.
+
+        Returns:
+            The picture's file.
+        """
+        path = self.path / "samples" / name
+        for each in (path, self.path / "samples.png"):
+            save_grid(images, each)
+        return path
