@@ -259,3 +259,29 @@ def plain_climb(asked):
         return x
 
     return up
+
+
+# -- written out, sharing nothing with the kit
+
+BETA = (1e-4, 0.02)  # the ends of the linear schedule
+
+
+def full(x, t):
+    return torch.full((len(x),), int(t))
+
+
+def even(T, S):
+    return [round(T * (S - i) / S) for i in range(S)]
+
+
+def down(x, eps, a, b, eta=0.0, z=0.0):
+    sigma = eta * ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5
+    return b**0.5 * (x - (1 - a) ** 0.5 * eps) / a**0.5 + (1 - b - sigma**2) ** 0.5 * eps + sigma * z
+
+
+def whole(T, S):
+    return [*even(T, S), 0]
+
+
+def rising(T, S):
+    return whole(T, S)[::-1]
