@@ -47,6 +47,7 @@ class Given:
 
     @property
     def short(self) -> bool:
+        """Whether its numbers have sixteen bits."""
         return self.dtype in ("float16", "bfloat16")
 
     @property
