@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -23,7 +22,7 @@ from ddim_edu.plugins import named
 from ddim_edu.precision import Precision, choose, in_precision
 from ddim_edu.processes import gather, process_count, process_index, progress
 from ddim_edu.randomness import draw, image_generators
-from ddim_edu.ranges import Checked, Clip, Eta, NotNegative, Positive
+from ddim_edu.ranges import Checked, Clip, Eta, NotNegative, Positive, closest
 from ddim_edu.sampler import ddim_path, decode
 from ddim_edu.schedule import NoiseSchedule, Spacing, make_tau
 from ddim_edu.solvers import dpm_solver_2m, heun
@@ -187,9 +186,8 @@ def label_number(label: int | str, classes: Sequence[str], words: Sequence[str] 
             f"write name:{label}{f' or number:{label}' if isinstance(label, int) else ''}"
         )
     if number is None and not isinstance(label, int):
-        near = get_close_matches(name, classes, n=1)
-        known = f"did you mean {near[0]}?" if near else f"known: {', '.join(classes[:10])}"
-        raise ValueError(f"label = {label!r}: there is no such class; {known}{', ...' if len(classes) > 10 else ''}")
+        known = f"{', '.join(classes[:10])}{', ...' if len(classes) > 10 else ''}"
+        raise ValueError(f"label = {label!r}: there is no such class{closest(name, classes) or f'; known: {known}'}")
     return label if number is None else number
 
 

@@ -347,6 +347,8 @@ def class_of(model: Checkpoint, label: int | str, name: str = "label") -> int | 
         ValueError: If it doesn't.
     """
     label = label_number(label, class_names(model), ("any",))
+    if label == "turn":
+        raise ValueError(f"{name} = turn: give a class, or any")
     check_label(model, label, name)
     return None if isinstance(label, str) else label
 

@@ -117,10 +117,10 @@ def write_folder(model: Checkpoint, options: ExportOptions) -> str:
     if options.label != "all":
         if not config.classes:
             raise ValueError(f"label = {options.label}: {options.checkpoint} knows no classes; leave it out")
-        label = label_number(options.label, class_names(model), ("any", "all"))
-        label = config.classes if label == "any" else label
-        if not isinstance(label, int) or not 0 <= label <= config.classes:
-            raise ValueError(f"label = {label}: {options.checkpoint} knows labels 0..{config.classes - 1}")
+        named = label_number(options.label, class_names(model), ("any",))
+        label = named if isinstance(named, int) else config.classes if named == "any" else -1
+        if not 0 <= label <= config.classes:
+            raise ValueError(f"label = {named}: {options.checkpoint} knows labels 0..{config.classes - 1}")
         config, weights = build_in_label(config, weights, label)
     clip = None if options.clip == "off" else options.clip
     how: dict[str, Any] = {"prediction": model.prediction, "spacing": options.spacing, "clip": clip}
