@@ -179,7 +179,7 @@ def _read_top(folder: Path, top: dict[str, list[File]], layout: str) -> _Parts |
     """
     names = sorted_names(name for name in top if name)
     train = [name for name in names if role(name) == 0]
-    heldout = sorted((name for name in names if role(name)), key=role)
+    heldout = sorted((name for name in names if role(name)), key=lambda name: role(name) or 0)
     if layout == "classes" or (layout == "auto" and not train and not heldout and not _hints(names)):
         return None
     if not train and not heldout and layout == "auto":
@@ -223,7 +223,8 @@ def _hints(names: Sequence[str]) -> list[str]:
 
 def _refuse_inner_parts(folder: Path, files: list[File], depth: int) -> None:
     """A check that no class is in parts, of which one would be trained on and should not."""
-    inner, as_they_are = {}, "parts" if depth else "classes"
+    inner: dict[str, set[str]] = {}
+    as_they_are = "parts" if depth else "classes"
     for file in files:
         levels = file.name.split("/")[:-1]
         for at in range(depth, min(depth + 2, len(levels))):  # beside the classes, and in them

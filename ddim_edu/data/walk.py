@@ -52,7 +52,8 @@ def walk(folder: Path) -> Found:
     Raises:
         OSError: If the folder itself can't be listed.
     """
-    found, seen = Found(), {}
+    found = Found()
+    seen: dict[tuple[int, int], str] = {}
     todo: list[tuple[str, str]] = [(str(folder), "")]
     links: list[tuple[str, str]] = []
     while todo or links:
