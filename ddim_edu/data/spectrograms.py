@@ -18,9 +18,9 @@ Sounds are float tensors ``(B, L)`` in about [-1, 1].
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -44,6 +44,7 @@ RANGE_DB = 60.0  # of the spectrogram: -1 is so far below its loudest place, whi
 SILENCE = 1e-4  # a recording that stays below is silent: three of the 32,768 steps of 16 bits
 LARGEST = 2.0**31  # of a sample: some programs write floats in steps of 16 or 32 bits
 OFFSET, OFFSET_LONG = 0.2, 0.02  # a mean so large beside the peak is an offset, in short and in long recordings
+MOST_DOWN = 10_000  # of a ratio of rates: the filter of a prime one would have millions of numbers, for 1e-8 of pitch
 CANCEL = 0.05  # channels cancel if less of their power is left in their mean
 
 
@@ -95,8 +96,8 @@ def read_wav(source: Path | str | BinaryIO, rate: int = RATE, name: str = "") ->
         from scipy.signal import resample_poly  # half a second of imports
 
         notes.append(f"resampled from {own} Hz to {rate} Hz")
-        common = math.gcd(own, rate)
-        samples = resample_poly(samples, rate // common, own // common)
+        ratio = Fraction(rate, own).limit_denominator(MOST_DOWN)
+        samples = resample_poly(samples, ratio.numerator, ratio.denominator)
     return Recording(torch.from_numpy(samples).float(), tuple(notes))
 
 
