@@ -23,7 +23,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 import ddim_edu
-from ddim_edu.commands.sound import Voices, listen
+from ddim_edu.apps.voices import Voices, listen
 from ddim_edu.data.registry import load_data
 from ddim_edu.data.source import default_data_dir
 from ddim_edu.data.spectrograms import (

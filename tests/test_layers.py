@@ -19,11 +19,12 @@ LAYERS = [
     ["measuring"],
     ["plotting"],
     ["apps"],
-    ["exercises", "conformance", "translate"],
+    ["exercises", "conformance", "conventions"],
     ["commands"],
 ]
 ALONE = {"nets": ["nets"], **{module: MATHEMATICS for module in MATHEMATICS}}  # these import nothing else of ours
-DOORS = ["train", "sample", "evaluate", "export"]  # and every __main__: `python -m ddim_edu.train` calls the command
+# And every __main__: `python -m ddim_edu.train` calls the command.
+DOORS = ["train", "sample", "evaluate", "export", "translate"]
 ONLY_HERE = {
     "matplotlib": ["plotting"],
     "diffusers": [],
