@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
-from ddim_edu.files import first_line
 
 RATES = (1000, 768_000)  # the least and the highest number of samples a second that any recorder makes
 MOST_SECONDS = 600
@@ -39,7 +38,7 @@ class _Form(NamedTuple):
     channels: int
     dtype: np.dtype  # "V3" for 24 bits
     step: int  # bytes of all channels at one moment
-    order: str  # of bytes: "<" or ">"
+    order: Literal["<", ">"]  # of bytes: "<" or ">"
 
 
 def read_samples(source: Path | str | BinaryIO) -> tuple[int, np.ndarray]:
@@ -62,7 +61,7 @@ def read_samples(source: Path | str | BinaryIO) -> tuple[int, np.ndarray]:
     if isinstance(source, str | Path):
         if not stat.S_ISREG(os.stat(source).st_mode):  # opening a pipe waits for ever, a device has no end
             raise NotWav("a folder" if os.path.isdir(source) else "not a regular file")
-        opened = open(source, "rb")
+        opened: AbstractContextManager[BinaryIO] = open(source, "rb")
     else:
         opened = nullcontext(source)
     with opened as file:
@@ -76,11 +75,6 @@ def read_samples(source: Path | str | BinaryIO) -> tuple[int, np.ndarray]:
     return form.rate, _numbers(raw, form).reshape(n, form.channels)
 
 
-def reason(error: Exception) -> str:
-    """Why a file can't be read, in a few words."""
-    return str(error) if isinstance(error, NotWav) else first_line(error, 100)
-
-
 def _find_sound(file: BinaryIO) -> tuple[_Form, int]:
     """How the sound is coded, and at how many moments it was sampled; the file then stands at the first of them."""
     end = file.seek(0, os.SEEK_END)
@@ -88,7 +82,7 @@ def _find_sound(file: BinaryIO) -> tuple[_Form, int]:
     head = file.read(12)
     if head[:4] not in (b"RIFF", b"RIFX", b"RF64") or head[8:12] != b"WAVE":
         raise NotWav("it does not begin like one" if head else "it is empty")
-    order = ">" if head[:4] == b"RIFX" else "<"
+    order: Literal["<", ">"] = ">" if head[:4] == b"RIFX" else "<"
     (whole,) = struct.unpack(f"{order}I", head[4:8])
     form = None
     for _ in range(_MOST_CHUNKS):
@@ -119,7 +113,7 @@ def _find_sound(file: BinaryIO) -> tuple[_Form, int]:
     raise NotWav("it holds no chunk of sound")
 
 
-def _form(header: bytes, order: str) -> _Form:
+def _form(header: bytes, order: Literal["<", ">"]) -> _Form:
     """What the chunk ``fmt `` says."""
     coding, channels, rate, _, step, bits = struct.unpack(f"{order}HHIIHH", header[:16])
     if coding == _EXTENSIBLE:
