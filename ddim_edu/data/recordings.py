@@ -124,14 +124,16 @@ def _check(path: Path, layout: _Layout) -> int:
         )
     empty = [name for i, name in enumerate(layout.classes) if not counted[i]]
     if empty:
-        shown = ", ".join([*empty[:6], *(["..."] if len(empty) > 6 else [])])
-        print(f"{path}: no recording to train on for {len(empty):,} of the classes: {shown}", file=sys.stderr)
+        first = ", ".join([*empty[:6], *(["..."] if len(empty) > 6 else [])])
+        print(f"{path}: no recording to train on for {len(empty):,} of the classes: {first}", file=sys.stderr)
     return n - held
 
 
 def _listen(files: SoundFiles) -> tuple[dict[str, np.ndarray], list[str]]:
     """The pictures of recordings by name, and what is wrong with those that have none."""
-    n, pixels, bad, trimmed = len(files.names), {}, [], 0
+    n, trimmed = len(files.names), 0
+    pixels: dict[str, np.ndarray] = {}
+    bad: list[str] = []
     batch: dict[str, torch.Tensor] = {}
 
     def flush() -> None:
@@ -203,7 +205,7 @@ def _layout(files: SoundFiles) -> _Layout:
                 f"{path} holds {names[0]}: by its name the class is {' '.join(next(iter(pairs)))}, by its folder "
                 f"{folders[0]}; rename the files, or put all in one folder"
             )
-        labels, classes = _pairs(named)
+        labels, classes = _pairs([match for match in named if match])
         said = "by word and speaker in their names" if by_folder or held else ""
     elif by_folder:
         labels, classes = _by_folder(path, folders)
@@ -263,13 +265,14 @@ def _held_out(
         ([name in listed for name in files.names], "by " + " and ".join(text for text in LISTS if text in files.texts))
     ]
     if all(spoken):
-        choices.append(([set_aside(match["speaker"]) for match in spoken], "by the hash of the speaker"))
+        choices.append(([set_aside(match["speaker"]) for match in spoken if match], "by the hash of the speaker"))
     elif named and all(named):
-        choices.append(([int(match["number"]) < HELDOUT_NUMBERS for match in named], "by number"))
+        choices.append(([int(match["number"]) < HELDOUT_NUMBERS for match in named if match], "by number"))
     for held, how in choices:
         if 0 < sum(held) < len(held):
             return held, how
-    sizes, rank, held = Counter(labels), Counter(), []
+    sizes, held = Counter(labels), []
+    rank: Counter[int] = Counter()
     for label in labels:
         held.append(rank[label] % HELDOUT_EVERY == 0 and sizes[label] > 1)
         rank[label] += 1

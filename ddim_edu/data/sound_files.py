@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Generic, TypeVar
 
 from PIL import Image
 
@@ -26,10 +26,11 @@ from ddim_edu.files import first_line
 MOST_RATIO = 100  # of an archive's files to the archive: recordings shrink to a half, digital silence to a thousandth
 ALWAYS = 2**24  # bytes that any archive may unpack to
 MOST_LIST = 2**20  # bytes of a list of names
+Place = TypeVar("Place")  # a path, or an entry of an archive
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 
 
-class SoundFiles(ABC):
+class SoundFiles(ABC, Generic[Place]):
     """What a folder or an archive holds.
 
     Attributes:
@@ -41,7 +42,7 @@ class SoundFiles(ABC):
         skipped: Folders that were passed over although they hold wav files, such as ``_background_noise_``.
     """
 
-    def __init__(self, path: Path, found: dict[str, object]) -> None:
+    def __init__(self, path: Path, found: dict[str, Place]) -> None:
         self.path = path
         wavs, others, skipped = {}, {}, set()
         for name, what in found.items():
@@ -76,7 +77,7 @@ class SoundFiles(ABC):
         """
 
     @abstractmethod
-    def _lines(self, what: object) -> bytes: ...
+    def _lines(self, what: Place) -> bytes: ...
 
     def lines(self, name: str) -> list[str]:
         """The lines of one of ``texts``; none if it can't be read."""
@@ -86,9 +87,9 @@ class SoundFiles(ABC):
             return []
 
 
-class _Folder(SoundFiles):
+class _Folder(SoundFiles[str]):
     def open(self, name: str) -> BinaryIO:
-        path = str(self._found[name])
+        path = self._found[name]
         try:
             if not stat.S_ISREG(os.stat(path).st_mode):
                 raise ValueError("not a regular file")
@@ -96,13 +97,13 @@ class _Folder(SoundFiles):
         except OSError as error:
             raise ValueError(first_line(error)) from None
 
-    def _lines(self, what: object) -> bytes:
-        with open(str(what), "rb") as file:
+    def _lines(self, what: str) -> bytes:
+        with open(what, "rb") as file:
             return file.read(MOST_LIST) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
 
 
-class _Archive(SoundFiles):
-    def __init__(self, path: Path, archive: zipfile.ZipFile, found: dict[str, object]) -> None:
+class _Archive(SoundFiles[zipfile.ZipInfo]):
+    def __init__(self, path: Path, archive: zipfile.ZipFile, found: dict[str, zipfile.ZipInfo]) -> None:
         super().__init__(path, found)
         self.archive = archive
 
@@ -118,7 +119,7 @@ class _Archive(SoundFiles):
         except Exception as error:  # the reader raises nearly anything on damaged archives
             raise ValueError(f"damaged in the archive: {first_line(error, 80)}") from None
 
-    def _lines(self, what: object) -> bytes:
+    def _lines(self, what: zipfile.ZipInfo) -> bytes:
         with self.archive.open(what) as file:
             return file.read(MOST_LIST)
 
@@ -131,7 +132,7 @@ def sound_files(path: Path) -> SoundFiles:
         OSError: If the folder can't be listed.
     """
     if path.is_dir():
-        found = _Folder(path, walk(path))
+        found: SoundFiles = _Folder(path, walk(path))
     elif not path.exists():
         raise ValueError(f"there is no folder {path}")
     elif path.suffix.lower() == ".wav":
@@ -203,7 +204,7 @@ def images(endings: Counter[str]) -> int:
     return sum(n for ending, n in endings.items() if ending in known)
 
 
-def _unzip(path: Path) -> tuple[zipfile.ZipFile, dict[str, object]]:
+def _unzip(path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     """An archive, and what it says of its files by name."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):

@@ -152,14 +152,14 @@ def pad_or_trim(recording: Recording | Tensor, length: int = LENGTH, lead: int =
     if not 0 <= lead < length:
         raise ValueError(f"lead = {lead} of length = {length}: give 0 <= lead < length")
     sound, notes = recording if isinstance(recording, Recording) else (recording, ())
-    offset = sound.mean() if len(sound) else 0.0
+    offset = sound.mean() if len(sound) else torch.zeros(())
     loudest = (sound - offset).abs().max().item() if len(sound) else 0.0
     if not loudest > SILENCE:
         raise ValueError(f"the recording is silent (its largest sample is {loudest:.1g} of 1)")
     room = length - lead
     long = len(sound) > room
     # A word's own mean may be a tenth of its peak; over the silence of a long recording little of that is left.
-    if abs(offset) > (OFFSET_LONG if long else OFFSET) * loudest:
+    if offset.abs() > (OFFSET_LONG if long else OFFSET) * loudest:
         sound = sound - offset
     if long:
         start, stop, alone = find_sound(sound, room)

@@ -16,7 +16,6 @@ from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
-
 RATES = (1000, 768_000)  # the least and the highest number of samples a second that any recorder makes
 MOST_SECONDS = 600
 MOST_SAMPLES = 2**25  # of all channels together: six minutes of stereo at 44,100 a second
