@@ -8,17 +8,13 @@ group ``ddim_edu.data``.
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any, Protocol
 
-from ddim_edu.data.decoding import endings
 from ddim_edu.data.folder import read_folder
 from ddim_edu.data.named import SOURCES
 from ddim_edu.data.recordings import holds_sounds, read_sounds
 from ddim_edu.data.source import Form, ImageData, Source, default_data_dir
-from ddim_edu.data.walk import walk
-from ddim_edu.files import first_line
 from ddim_edu.plugins import named
 
 
@@ -61,47 +57,11 @@ def source_of(name: Path | str) -> Source:
     """
     path = Path(name).expanduser()
     if name not in SOURCES and str(name) and path.exists():
-        return _of_path(path)
+        return SoundFolder(path) if holds_sounds(path) else ImageFolder(path)
     found = named(str(name), SOURCES, "data set or folder", "ddim_edu.data")
     if not (isinstance(found, type) and issubclass(found, Source)):
         raise ValueError(f"{name} is not a class of data: derive it from ddim_edu.data.source.Source")
     return found()
-
-
-def _of_path(path: Path) -> Source:
-    """What a path holds, images or sounds, by the names in it.
-
-    Raises:
-        ValueError: In one line, if it holds both, or images in an archive.
-    """
-    if not holds_sounds(path):
-        return ImageFolder(path)
-    names, known = [name for name in _names(path) if not Path(name).name.startswith(".")], endings()
-    images = [name for name in names if Path(name).suffix.lower() in known]
-    sounds = [name for name in names if name.lower().endswith(".wav")]
-    if images and sounds:
-        raise ValueError(
-            f"{path} holds {len(images):,} images ({images[0]}, ...) and {len(sounds):,} wav files ({sounds[0]}, ...): "
-            "move the one or the other elsewhere"
-        )
-    if images:
-        raise ValueError(f"{path} holds {len(images):,} images: unpack it, and name the folder that it makes")
-    return SoundFolder(path)
-
-
-def _names(path: Path) -> list[str]:
-    """Names of the files in a folder and below, or in a zip archive.
-
-    Raises:
-        ValueError: If the archive is damaged.
-    """
-    if path.is_dir():
-        return [file.name for file in walk(path).files]
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
-    except Exception as error:  # an archive can be damaged in nearly any way
-        raise ValueError(f"{path} is a damaged zip archive ({first_line(error, 100)})") from None
 
 
 def known_source(name: Path | str | None) -> Source:
