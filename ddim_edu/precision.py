@@ -54,7 +54,9 @@ def choose(
         ValueError: If torch can't compute so on the device.
     """
     if asked == "fp16" and device.type != "cuda":
-        raise ValueError(f"precision = fp16 needs a GPU, and this is {device.type}: choose float32, bf16 or auto")
+        raise ValueError(
+            f"precision = fp16 needs a GPU, and this is {device.type}: use one, or choose float32, bf16 or auto"
+        )
     if device.type == "cuda":
         there = torch.cuda.is_bf16_supported()
         if asked == "bf16" and not there:

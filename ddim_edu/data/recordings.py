@@ -27,6 +27,7 @@ from ddim_edu.data.layout import HELDOUT_EVERY
 from ddim_edu.data.pictures import to_uint8
 from ddim_edu.data.spectrograms import log_mel, pad_or_trim, read_wav
 from ddim_edu.processes import progress
+from ddim_edu.streams import say
 
 NAMED = re.compile(r"(?P<word>[^_]+)_(?P<speaker>[^_]+)_(?P<number>\d+)\.wav", re.IGNORECASE)
 HELDOUT_NUMBERS = 5  # recordings 0 to 4 of each word by each speaker
@@ -68,7 +69,7 @@ def read_sounds(path: Path | str, *, max_bad: float = 0.0) -> FolderImages:
         what += ", ..." if len(bad) > 1 else ""
         if len(bad) > max_bad * len(names):
             raise ValueError(f"{what}; remove them, or allow max_bad = {len(bad) / len(names):.2g}")
-        print(f"{what}; left out", file=sys.stderr)
+        say(f"{what}; left out", file=sys.stderr)
     names = [name for name in names if name in pixels]
     labels, held, classes = _label(path, names)
     order = [i for i in range(len(names)) if not held[i]] + [i for i in range(len(names)) if held[i]]
@@ -103,7 +104,7 @@ def _listen(path: Path, n: int) -> tuple[dict[str, np.ndarray], list[str]]:
                 flush()
     flush()
     if trimmed:
-        print(f"{trimmed:,} of {n:,} recordings in {path} are too long, and were trimmed", file=sys.stderr)
+        say(f"{trimmed:,} of {n:,} recordings in {path} are too long, and were trimmed", file=sys.stderr)
     return pixels, bad
 
 
