@@ -21,7 +21,7 @@ with warnings.catch_warnings():  # accelerate warns of optional packages that no
 
 from ddim_edu.files import first_line
 from ddim_edu.nets.unet import UNet
-from ddim_edu.precision import Precision, gradient_seconds, is_large
+from ddim_edu.precision import Precision, check, gradient_seconds, is_large
 from ddim_edu.processes import check_environment, process_count
 from ddim_edu.streams import say
 from ddim_edu.training.recipes import Recipe
@@ -38,9 +38,10 @@ def join_processes(precision: Precision, folder: Path, device: torch.device, tra
     """The processes that take part, their devices and their arithmetic.
 
     Raises:
-        ValueError: If the tracker is not installed, or the environment wants something else.
+        ValueError: If the tracker is not installed, the device can't compute so, or the environment wants something else.
     """
     check_environment()
+    check(precision, device)  # of a run that another machine began
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
     if alone():  # forget the settings of an earlier trainer of this process

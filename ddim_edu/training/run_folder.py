@@ -149,8 +149,8 @@ class RunFolder:
         Raises:
             ValueError: If it differs in others, or the folder holds no run.
         """
-        self.check()
         old = self.recipe()
+        self.check()
         if changed is None:
             return old
         like_old = replace(changed, **{name: getattr(old, name) for name in MAY_CHANGE})

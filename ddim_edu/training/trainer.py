@@ -116,7 +116,7 @@ class Trainer:
         self.recipe, self.data_dir = recipe, data_dir
         model = new_network(recipe)
         # Several processes are to choose alike, and so do without a trial.
-        self.precision = choose(precision or recipe.precision, device, model, trial=alone())
+        self.precision = precision or choose(recipe.precision, device, model, trial=alone())
         self.accelerator = join_processes(self.precision, Path(folder), device, tracker)
         self.device = self.accelerator.device
         self.folder = RunFolder(folder, writes=self.accelerator.is_main_process)
