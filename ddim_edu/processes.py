@@ -47,6 +47,7 @@ def check_environment() -> None:
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         if not os.environ.get(name, "something").strip():
             del os.environ[name]
+    process_index()
     if process_count() > 1 and "LOCAL_RANK" not in os.environ:
         raise ValueError(
             f"WORLD_SIZE = {process_count()}, and no LOCAL_RANK: start the processes with torchrun, or unset WORLD_SIZE"
@@ -73,7 +74,8 @@ def _launched(name: str, least: int) -> int:
 
 def is_first_process() -> bool:
     """Whether this process writes files and speaks."""
-    return process_index() == 0
+    rank = os.environ.get("RANK", "").strip()
+    return not rank.isdecimal() or int(rank) == 0  # who has none that can be read may say so
 
 
 def progress(total: int, unit: str, what: str | None = None, *, done: int = 0) -> tqdm:

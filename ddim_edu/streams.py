@@ -116,7 +116,7 @@ def ended(code: int) -> int:
     if nobody_reads():
         return NOBODY_READS
     reason = getattr(lost, "strerror", None) or lost
-    say(f"error: the work is done and saved, but what it says can't be written ({reason})", file=sys.stderr)
+    say(f"error: the output can't be written ({reason}); what was to be done is done", file=sys.stderr)
     return 2
 
 

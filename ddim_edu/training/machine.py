@@ -38,7 +38,8 @@ def join_processes(precision: Precision, folder: Path, device: torch.device, tra
     """The processes that take part, their devices and their arithmetic.
 
     Raises:
-        ValueError: If the tracker is not installed, the device can't compute so, or the environment wants something else.
+        ValueError: If the tracker is not installed, the device can't compute so, or the environment wants other
+            things.
     """
     check_environment()
     check(precision, device)  # of a run that another machine began

@@ -100,7 +100,7 @@ class RunFolder:
         return config
 
     def check(self) -> None:
-        """A check that the folder holds files and folders only: a run is data, whoever sends it. Through a link, what
+        """A check that the folder holds files and folders only, and a log of numbers: a run is data, whoever sends it. Through a link, what
         is written into the folder would go elsewhere; and a device has no end.
 
         Raises:
@@ -114,6 +114,7 @@ class RunFolder:
                     raise ValueError(f"{entry.path} is a {what}, which no run writes: remove it, or start a new run")
                 if entry.is_dir():
                     folders.append(Path(entry.path))
+        self.log()
 
     def _read_text(self, name: str) -> str:
         """A file of the folder, if it is one, and no larger than such files are.
