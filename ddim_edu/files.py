@@ -85,7 +85,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, real)
     except OSError as error:
-        if error.errno is None or error.filename not in (None, str(temporary)):
+        if error.errno is None or not (error.filename is None or Path(error.filename).name.startswith(PREFIX)):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from None  # not the name that nobody gave
     finally:

@@ -92,16 +92,16 @@ class RunFolder:
             raise ValueError(f"{self.path} is not a run folder: it holds no {CONFIG}") from None
         except (OSError, ValueError, RecursionError) as error:
             raise self._unclear(error) from None
-        if not isinstance(config, dict):
-            raise self._unclear("it is no object of JSON")
+        if not isinstance(config, dict) or not isinstance(config.get("recipe", {}), dict):
+            raise self._unclear("it is no object of JSON, or its recipe is none")
         precision = config.get("precision")
         if precision is not None and precision not in get_args(Precision):
             raise self._unclear(f"precision = {precision}")
         return config
 
     def check(self) -> None:
-        """A check that the folder holds files and folders only, and a log of numbers: a run is data, whoever sends it. Through a link, what
-        is written into the folder would go elsewhere; and a device has no end.
+        """A check that the folder holds files and folders only, and a log of numbers: a run is data, whoever sends it.
+        Through a link, what is written into the folder would go elsewhere; and a device has no end.
 
         Raises:
             ValueError: If it holds anything else.
