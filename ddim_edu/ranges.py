@@ -70,7 +70,7 @@ class Checked:
     """
 
     remedies: ClassVar[dict[str, str]] = {}
-    """What to say after a range, by field: ``{"clip": "or off"}``."""
+    """What to say after a range, by field, such as ``{"clip": "or off"}``."""
 
     def __post_init__(self) -> None:
         for name, (ranges, words) in _ranges(type(self)).items():

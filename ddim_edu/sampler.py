@@ -301,7 +301,7 @@ def _noise_of_steps(x: Tensor, scales: list[float], generator: Generators) -> It
     standard = _standard_noise(x, generator)
     for scale in scales:
         noise = next(standard) if scale else None
-        yield noise if scale in (0, 1) else scale * noise
+        yield noise if noise is None or scale == 1 else scale * noise
 
 
 def _standard_noise(like: Tensor, generator: Generators) -> Iterator[Tensor]:

@@ -33,7 +33,7 @@ class Voices:
     """A latent diffusion of sounds: the network, its autoencoder, and the names of its classes.
 
     Args:
-        model: The network, from :func:`ddim_edu.models.load`.
+        model: The network, from :func:`ddim_edu.models.checkpoint.load`.
 
     Attributes:
         words: What it says; empty where it was trained without.

@@ -31,7 +31,7 @@ Options = TypeVar("Options")
 CheckpointName = Annotated[
     tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")
 ]
-"""The type of the option that names a model: the one word that needs no ``--name``."""
+"""The type of the option that names a model, which is the one word that needs no ``--name``."""
 Count = Annotated[Positive, tyro.conf.arg(aliases=["-n"])]
 """The type of an option n, which has the short form ``-n`` too."""
 
