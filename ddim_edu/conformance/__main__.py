@@ -12,6 +12,7 @@ from ddim_edu.commands.options import fail, run
 from ddim_edu.conformance.contract import ARRAYS, SIGNATURES, Refused, listen, load
 from ddim_edu.conformance.kit import KINDS, check
 from ddim_edu.files import replacing
+from ddim_edu.streams import say
 
 HELP = """Judge a step, a sampler, an inversion, a sigma, a grid of levels, a schedule or a scheduler; name its bug.
 
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     file.write_text(text, encoding="utf8")
     except (Refused, OSError) as error:
         return fail(error)
-    print(verdict.text(options.target))
+    say(*verdict.text(options.target).splitlines(), sep="\n")
     return 0 if verdict.ok else 1
 
 

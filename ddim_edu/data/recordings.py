@@ -39,6 +39,7 @@ from ddim_edu.data.pictures import to_uint8
 from ddim_edu.data.sound_files import SoundFiles, ending_of, images, sound_files, walk
 from ddim_edu.data.spectrograms import log_mel, pad_or_trim, read_wav
 from ddim_edu.processes import progress
+from ddim_edu.streams import say
 
 NAMED = re.compile(r"(?P<word>[^_]+)_(?P<speaker>[^_]+)_(?P<number>\d+)\.wav", re.IGNORECASE)
 NOHASH = re.compile(r"(?P<speaker>.+)_nohash_(?P<number>\d+)\.wav", re.IGNORECASE)  # Speech Commands' names
@@ -97,7 +98,7 @@ def read_sounds(path: Path | str, *, max_bad: float = 0.0) -> FolderImages:
         what += ", ..." if len(bad) > 1 else ""
         if len(bad) > max_bad * n:
             raise ValueError(f"{what}; remove them, or allow max_bad = {len(bad) / n:.2g}")
-        print(f"{what}; left out", file=sys.stderr)
+        say(f"{what}; left out", file=sys.stderr)
     if len(pixels) < n:
         files.names = [name for name in files.names if name in pixels]
         layout = _layout(files)
@@ -117,7 +118,7 @@ def _check(path: Path, layout: _Layout) -> int:
         shown = [f"{name} {counted[i]:,}" for i, name in enumerate(layout.classes)]
         shown = [*shown[:6], *(["..."] if len(shown) > 6 else [])]
         classes = f"{len(layout.classes):,} class{'es' if len(layout.classes) > 1 else ''}"
-        print(
+        say(
             f"{path}: {n - held:,} recordings to train on in {classes} ({', '.join(shown)}), {held:,} held out; "
             f"{layout.said}",
             file=sys.stderr,
@@ -125,7 +126,7 @@ def _check(path: Path, layout: _Layout) -> int:
     empty = [name for i, name in enumerate(layout.classes) if not counted[i]]
     if empty:
         first = ", ".join([*empty[:6], *(["..."] if len(empty) > 6 else [])])
-        print(f"{path}: no recording to train on for {len(empty):,} of the classes: {first}", file=sys.stderr)
+        say(f"{path}: no recording to train on for {len(empty):,} of the classes: {first}", file=sys.stderr)
     return n - held
 
 
@@ -156,7 +157,7 @@ def _listen(files: SoundFiles) -> tuple[dict[str, np.ndarray], list[str]]:
                 flush()
     flush()
     if trimmed:
-        print(f"{trimmed:,} of {n:,} recordings in {files.path} are too long, and were trimmed", file=sys.stderr)
+        say(f"{trimmed:,} of {n:,} recordings in {files.path} are too long, and were trimmed", file=sys.stderr)
     return pixels, bad
 
 

@@ -7,7 +7,7 @@ the classifiers that come with the package. Both take images as they are saved, 
 
 from __future__ import annotations
 
-import tempfile
+import io
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ddim_edu.data.pictures import from_uint8
 from ddim_edu.data.registry import known_source
-from ddim_edu.files import first_line, sha256_of
+from ddim_edu.files import at_home, first_line, sha256_of
 from ddim_edu.models import classifier_features, load_classifier
 
 INCEPTION = "inception"
@@ -118,7 +118,7 @@ def inception(weights: Path | str, device: torch.device | str = "cpu") -> Featur
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError:
         raise ValueError('FID needs torch-fidelity: pip install "ddim_edu[eval]"') from None
-    path = Path(weights).expanduser()
+    path = at_home(weights)
     if not path.is_file():
         raise ValueError(
             f"there are no Inception weights at {path}: download {DOWNLOAD} once, and name it with --inception-weights"
@@ -182,6 +182,7 @@ def _without_loading(kind: type) -> nn.Module:
         def load_state_dict(self, state, *args, **kwargs):
             return super().load_state_dict(state, *args, **kwargs) if state else None
 
-    with tempfile.NamedTemporaryFile(suffix=".pth") as empty:
-        torch.save({}, empty.name)
-        return Built(INCEPTION, ["2048"], feature_extractor_weights_path=empty.name)
+    empty = io.BytesIO()  # it takes what torch.load takes
+    torch.save({}, empty)
+    empty.seek(0)
+    return Built(INCEPTION, ["2048"], feature_extractor_weights_path=empty)
