@@ -475,7 +475,7 @@ velocity, start = as_velocity(wavy), draw(torch.empty(500, 2).double(), generato
 walk = ddim_path(lambda x, t: wavy(x, random.abar(t)), start, random, range(31))
 y, all_times = to_flow(start, random.alpha_bar[-1]), [0.0, *times.tolist()]
 for step, (r_t, r_s) in zip(walk, pairwise(all_times[::-1]), strict=True):
-    y = y + (r_s - r_t) * velocity(y, torch.tensor(r_t).double())
+    y = y + (r_s - r_t) * velocity(y, r_t)
     assert torch.allclose(y, to_flow(step.x_s, random.alpha_bar[step.s]), rtol=0, atol=1e-12)
 print("30 random steps agree to 12 digits")
 
@@ -660,7 +660,7 @@ assert width["1 - r for r"] > 1.3 * width["right"] and share["1 - r for r"] < 0.
 # for v in (0.05, 1.0):
 #     exact = as_velocity(Gaussian(torch.zeros(1), v, NoiseSchedule.linear()).eps_at)
 #     for r in (0.1, 0.5, 0.9):
-#         assert torch.allclose(exact(y, torch.tensor(r).double()), velocity(y, r, v), rtol=0, atol=1e-12)
+#         assert torch.allclose(exact(y, r), velocity(y, r, v), rtol=0, atol=1e-12)
 # assert check("ex-continuous-velocity", velocity)
 # ```
 # ````
