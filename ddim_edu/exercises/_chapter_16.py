@@ -150,10 +150,9 @@ def reflow(answer: Any) -> None:
         variance,
         "At r = 1 the state holds no data. Which x_0 is expected there, and how far is Q from it?",
         (variance**0.5, "The distance is right, and its mean square is asked for."),
-        (0.3 * 1.02 + 0.7 * 0.41, "This is measured from 0. Where does the step land?"),
         (2 * variance, "This is the distance of two unrelated draws. All starts land on one point here."),
         (1 + 0.3 * 1.02 + 0.7 * 0.41, "This is the mean square of the velocity, not of the miss."),
-        rtol=0.03,
+        rtol=0.02,
         what="first",
     )
     if second > 1e-3:
