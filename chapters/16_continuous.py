@@ -268,13 +268,13 @@ for eta in (0.0, 0.5, 1.0):
     assert gap.max() < 1e-3
 
 # %% [markdown]
-# Three different equations, and the same thousand densities. In the plane we let 3,000 walkers run through all 1,000 levels. At six levels the means of $\cos(k \cdot x)$, for six wave vectors $k$, are compared with their exact values under the mixture (means of such cosines determine a density).
+# Three different equations, and the same thousand densities. In the plane we let 2,000 walkers run through all 1,000 levels. At six levels the means of $\cos(k \cdot x)$, for six wave vectors $k$, are compared with their exact values under the mixture (means of such cosines determine a density).
 
 # %%
 # checks eq:eta-sde
 means = [[-1.0, -0.6], [1.0, -0.4], [0.2, 1.1]]
 plane = GaussianMixture([0.5, 0.3, 0.2], means, 0.03, linear)
-k, n = torch.tensor([[1, 0], [0, 1], [2, 1], [1, -2], [3, 0], [0, 4]]).double(), 3_000
+k, n = torch.tensor([[1, 0], [0, 1], [2, 1], [1, -2], [3, 0], [0, 4]]).double(), 2_000
 for eta in (0.0, 0.5, 1.0):
     x_0, worst = plane.sample(n, generator), 0.0
     x, every = q_sample(x_0, 1000, linear, draw(x_0, generator)), range(1001)
@@ -511,7 +511,7 @@ assert (one_step - 0.12).abs().max() < 0.01 and (paths[-1].diff(dim=0) > 0).all(
 
 # %%
 # checks eq:flow-euler, eq:flow-velocity, eq:linear-path
-times = torch.rand(30, generator=generator, dtype=torch.float64).sort().values
+times = 0.99 * torch.rand(30, generator=generator, dtype=torch.float64).sort().values
 random = schedule_on(times)  # a schedule whose levels are these times
 
 
@@ -662,17 +662,16 @@ first_t, first_r = nsr[900].item(), evenly.nsr[900].item()
 print(f"first step, from nu {nsr[-1]:.0f}: to {first_t:.0f} or {first_r:.0f}")
 
 # %% [markdown]
-# On the grid even in $t$ the two networks do about as well as each other. Even steps of $r$ halve the error of the exact predictor, which was never trained: **that gain belongs to the grid**. The network that says $u$ shares in it. The one that says $\epsilon$ gains little or nothing, and the reason is the loss: above $\nu = 10$ its excess over the best error is small, but more than ten times the other's, and the long first step multiplies it. (One kind of data, one seed, small networks: a mechanism, no ranking.) And the shipped digits? Their network was trained on the cosine schedule, whose even $t$ is nearly an even $r$. Even so, ten even steps of $r$ come nearer to 150 steps:
+# On the grid even in $t$ the two networks do about as well as each other. Even steps of $r$ halve the error of the exact predictor, which was never trained: **that gain belongs to the grid**. The network that says $u$ shares in it. The one that says $\epsilon$ gains little or nothing, and the reason is the loss: above $\nu = 10$ its excess over the best error is small, but more than ten times the other's, and the long first step multiplies it. (One kind of data, one seed, small networks: a mechanism, no ranking.) And the shipped digits? Their network was trained on the cosine schedule, whose even $t$ is nearly an even $r$. Even so, ten even steps of $r$ come nearer to what fifty steps make:
 
 # %%
-best = decode(trained.model, noise[:40], trained.schedule, make_tau(990, 150))
-errors = []
+best, errors = decode(trained.model, noise, trained.schedule, make_tau(990, 50)), []
 for levels in (make_tau(990, 10), tau):
-    end = decode(trained.model, noise[:40], trained.schedule, levels)
-    errors.append((end - best).square().mean((1, 2, 3)).sqrt())
-gain = errors[0] - errors[1]
-print(f"rms error, even t {errors[0].mean():.2f}, even r {errors[1].mean():.2f}")
-assert gain.mean() > 4 * gain.std() / 40**0.5
+    end = decode(trained.model, noise, trained.schedule, levels)
+    errors.append((end - best).square().mean((1, 2, 3)))
+nearer = int((errors[1] < errors[0]).sum())
+print("even r is nearer for more than 42 of 60 digits")
+assert nearer > 42  # by chance 30, give or take 4
 
 # %% [markdown]
 # ## What breaks: units, and the direction of time
