@@ -88,7 +88,7 @@ for eta, x in ends.items():
 # \bar\alpha(u) = \exp\Bigl(-\int_0^u \beta(u')\, du'\Bigr) .
 # $$ (eq:abar-limit)
 #
-# And along a *single* path the squares of the increments add up to the same integral, because a square is $\beta h z^2$ with mean $\beta h$, while the drift gives squares of order $h^2$ only. So the noise along a path has a definite amount. (Columns: gap of $\bar\alpha$; gap of the drift, at $u = \tfrac12$ and $x = 1$; sum of squares on one path, for 10.05.)
+# And along a *single* path the squares of the increments add up to the same integral, because a square is $\beta h z^2$ with mean $\beta h$, while the drift gives squares of order $h^2$ only. So the noise along a path has a definite amount. (Columns: gap of $\bar\alpha$; gap of the drift, at $u = \tfrac12$ and $x = 1$; sum of squares on one path, which tends to 10.05.)
 
 # %%
 # checks eq:chain-limit, eq:abar-limit, eq:vp-sde
@@ -219,7 +219,7 @@ for eta in (0.0, 0.6, 1.0):
         off.append([T * (mean - y).abs().max() for y in (in_nu, in_x)])
         stds = eta * (2 * nu * (nu - nu_s) * abar_s).sqrt(), eta * beta.sqrt()
         off[-1] += [T * (sigma**2 - std**2).abs() for std in stds]
-    print(f"eta {eta:.1f}:", " ".join(f"{value:.4f}" for value in off[0]))
+    print(f"eta {eta:.1f}: mean {off[0][0]:.3f} {off[0][1]:.3f}, variance {off[0][2]:.3f} {off[0][3]:.3f}")
     assert all(big < 1e-9 or 9 < big / small < 11 for big, small in zip(*off))
 
 # %% [markdown]
@@ -268,7 +268,7 @@ for eta in (0.0, 0.5, 1.0):
     assert gap.max() < 1e-3
 
 # %% [markdown]
-# Three different equations, and the same thousand densities. In the plane we let 2,000 walkers run through all 1,000 levels. At six levels the means of $\cos(k \cdot x)$, for six wave vectors $k$, are compared with their exact values under the mixture (means of such cosines determine a density).
+# Three different equations, and the same thousand densities. In the plane we let 2,000 walkers run through all 1,000 levels. At six levels the means of $\cos(k \cdot x)$, for six wave vectors $k$, are compared with their exact values under the mixture (the means of all such waves determine a density).
 
 # %%
 # checks eq:eta-sde
@@ -347,7 +347,7 @@ for eta in (0.0, 0.3, 0.5, 1.0):
     assert np.abs(gap[eta] - predicted[eta]).max() < 0.01 * gap[eta][-1]
 assert gap[0.0][0] > 0.99 * gap[0.0][-1] and gap[1.0][0] < 1e-4
 
-# %% mystnb={"figure": {"caption": "A wrong start, $\\mathcal N(0.3, 1)$, without noise (left) and with noise (middle), computed on the grid. Grey: the true density. Lines: below them lie 10, 20, 40, 60, 80 and 90% of the crowd (solid) and of the truth (dotted). Without noise the crowd stays shifted to the end, and too much of it goes to the right peak. Right: the gap; dots are the theorem's.", "name": "fig-continuous-gap"}, "image": {"alt": "Left and middle: a grey density that splits into two bands from level 1000 to 0, with six solid and six dotted lines. Left, the solid lines lie above the dotted ones all the way, and one of them ends in the other band. Middle, they meet by level 600. Right: the gap on a logarithmic scale; a flat line for eta 0, and falling ones that are steeper for larger eta."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "A wrong start, $\\mathcal N(0.3, 1)$, without noise (left) and with noise (middle), computed on the grid. Grey: the true density. Lines: below them lie 10, 20, 40, 60, 80 and 90% of the crowd (solid) and of the truth (dotted). Without noise the crowd stays shifted to the end, and too much of it goes to the right peak. Right: the gap; dots are the theorem's.", "name": "fig-continuous-gap"}, "image": {"alt": "Left and middle: a grey density that splits into two bands from level 1000 to 0, with six solid and six dotted lines. Left, the solid lines lie above the dotted ones all the way. Middle, they meet by level 600. Right: the gap on a logarithmic scale; a flat line for eta 0, and falling ones that are steeper for larger eta."}} tags=["hide-input"]
 fig, axes = figure(3, height=2.8)
 def below(p):
     return [np.interp(q, np.cumsum(p) * dx, grid) for q in (0.1, 0.2, 0.4, 0.6, 0.8, 0.9)]
@@ -360,10 +360,10 @@ for ax, eta, name in zip(axes, (0.0, 1.0), ("ODE, wrong start", "SDE, wrong star
     ax.plot(levels, [below(p) for p in truth], ":", color=COLOURS[1], linewidth=1.2)
     ax.set(title=name, xlabel="level t", xlim=(1000, 1), ylim=(-2, 2.2), xticks=(1000, 500, 1))
     ax.grid(False)
-for (eta, row), colour, at in zip(gap.items(), COLOURS, (600, 600, 600, 700)):
+for (eta, row), colour, at, up in zip(gap.items(), COLOURS, (400, 400, 400, 690), (1.3, 0.5, 0.5, 1.3)):
     axes[2].plot(levels, np.maximum(row, 1e-7), color=colour)
     axes[2].plot(levels[::60], np.maximum(predicted[eta][::60], 1e-7), ".", color=colour, markersize=4)
-    axes[2].text(at, row[at] * 1.3, rf"$\eta = {eta:g}$", color=colour, fontsize=9)
+    axes[2].text(at, row[at] * up, rf"$\eta = {eta:g}$", color=colour, fontsize=9)
 axes[2].set(title="KL from the truth", xlabel="level t", yscale="log", ylim=(1e-5, 0.2))
 axes[2].set(xlim=(1000, 1), xticks=(1000, 500, 1));
 
@@ -392,7 +392,7 @@ assert abs(share["SDE"] - 0.7) < 0.002 and share["ODE"] > 0.77
 # r = \frac{\nu}{1 + \nu}, \qquad y = \frac{\bar x}{1 + \nu} = \frac{x_t}{\sqrt{\bar\alpha_t} + \sqrt{1 - \bar\alpha_t}} .
 # $$ (eq:flow-units)
 #
-# A noise *schedule* says which $\nu$ is called which time, and nothing more. For the cosine schedule, $\sqrt{\bar\alpha} = \cos\varphi$ with nearly even steps of $\varphi$, so that $r = \sin\varphi/(\sin\varphi + \cos\varphi)$: the time of flow matching and the time of the cosine schedule are never more than 0.06 apart.
+# (Chapter 7 drove the first two by one and the same noise.) A noise *schedule* says which $\nu$ is called which time, and nothing more. For the cosine schedule, $\sqrt{\bar\alpha} = \cos\varphi$ with nearly even steps of $\varphi$, so that $r = \sin\varphi/(\sin\varphi + \cos\varphi)$: the time of flow matching and the time of the cosine schedule are never more than 0.06 apart.
 
 # %%
 # checks eq:flow-units
@@ -405,7 +405,8 @@ pairs += [(r, nu / (1 + nu)), (y, x_t / abar.sqrt()[:, None] / (1 + nu)[:, None]
 assert all(torch.allclose(a, b, rtol=0, atol=1e-12) for a, b in pairs)
 cosine, times = NoiseSchedule.cosine(), torch.arange(1001) / 1000
 apart = {s: (r_of(s.alpha_bar) - times).abs().max().item() for s in (cosine, linear)}
-print("r and t/T apart by", [f"{gap:.3f}" for gap in apart.values()], "(cosine, linear)")
+gaps = [f"{apart[s]:.3f}" for s in (cosine, linear)]
+print("r and t/T apart by at most", " (cosine), ".join(gaps), "(linear)")
 assert apart[cosine] < 0.06 < 0.2 < apart[linear]
 
 # %% [markdown]
@@ -785,7 +786,7 @@ assert width["1 - r for r"] > 1.3 * width["right"] and share["1 - r for r"] < 0.
 #
 # ````{solution} ex-continuous-spread
 # :class: dropdown
-# The variance $V$ obeys $dV/d\nu = 2\nu V/(v + \nu^2) - 2\nu$ (the minus, because $\nu$ falls). With $w = v + \nu^2$ that is $dV/dw = V/w - 1$, so $d(V/w)/dw = -1/w$, and $V/w$ grows from 1 to $1 + \ln\bigl((v + \nu_T^2)/v\bigr)$. At $v = 0.05$ and the linear schedule's $\nu_T = 158$ the variance is 14 times too large.
+# The variance $V$ obeys $dV/d\nu = 2\nu V/(v + \nu^2) - 2\nu$ (the minus, because $\nu$ falls). With $w = v + \nu^2$ that is $dV/dw = V/w - 1$, so $d(V/w)/dw = -1/w$, and $V/w$ grows from 1 to $1 + \ln\bigl((v + \nu_T^2)/v\bigr)$. At $v = 0.05$ and the linear schedule's $\nu_T = 157$ the variance is 14 times too large.
 #
 # ```python
 # import math
@@ -795,7 +796,7 @@ assert width["1 - r for r"] > 1.3 * width["right"] and share["1 - r for r"] < 0.
 # def variance(v, nu_T):
 #     return v * (1 + math.log((v + nu_T**2) / v))
 #
-# v, nu_T = 0.05, 158.0
+# v, nu_T = 0.05, 157.0
 # nu = torch.logspace(math.log10(nu_T), -5, 200_001, dtype=torch.float64).tolist()
 # V = v + nu_T**2
 # for t, s in zip(nu, nu[1:]):
@@ -885,4 +886,4 @@ assert width["1 - r for r"] > 1.3 * width["right"] and share["1 - r for r"] < 0.
 # 4. VP, VE and flow matching's line are one process in three units. Bound and score matching lead to the same squared error of the noise; only weights differ.
 # 5. Euler's method in flow matching's $r$ is the DDIM step, for any network and any grid. Its loss is the noise's error with $d\nu$ for a ruler; loss weight, output and grid are what is left to choose.
 #
-# **Next.** In the package, read {py:mod}`ddim_edu.flow`; it is short.
+# **Next.** Read {py:mod}`ddim_edu.flow` in the package: it is this chapter's table of units, as functions.
