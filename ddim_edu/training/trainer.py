@@ -175,7 +175,7 @@ class Trainer:
         Args:
             folder: The run folder.
             device: Where to train.
-            recipe: The run's recipe, changed in fields of :data:`~ddim_edu.training.run_folder.MAY_CHANGE`; None
+            recipe: The run's recipe, changed in fields of ``run_folder.MAY_CHANGE``; None
                 leaves it as it is.
             data_dir: Where data sets lie; by default where they lay when the run began.
             tracker: As for the class.
