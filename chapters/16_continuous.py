@@ -23,9 +23,17 @@ from scipy.linalg import solve_banded
 
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.flow import (
-    abar_of, as_eps_theta, as_velocity, eps_to_velocity, from_flow,
-    gamma_of_flow, r_of, schedule_on, to_flow, velocity_to_eps,
-)  # fmt: skip
+    abar_of,
+    as_eps_theta,
+    as_velocity,
+    eps_to_velocity,
+    from_flow,
+    gamma_of_flow,
+    r_of,
+    schedule_on,
+    to_flow,
+    velocity_to_eps,
+)
 from ddim_edu.forward import q_sample
 from ddim_edu.losses import draw_t, gamma_of_sigma, loss_gamma, loss_simple
 from ddim_edu.models import load

@@ -25,8 +25,8 @@ def velocity(answer: Any) -> None:
         "velocity(y, r, v)",
         truth,
         [(y, 0.3, 0.05), (y, 0.9, 1.0), (-y, 0.5, 0.4), (y, 0.1, 2.0)],
-        "For jointly Gaussian numbers with mean 0 the best guess is the state times a covariance over a variance. Which "
-        "covariance, which variance?",
+        "For jointly Gaussian numbers with mean 0 the best guess is the state times a covariance over a variance. "
+        "Which covariance, which variance?",
         (lambda y, r, v: -truth(y, r, v), "This points from noise to data. Here r rises from data to noise."),
         (lambda y, r, v: truth(y, r, v**2), "v is the variance of the data, not its standard deviation."),
         (lambda y, r, v: truth(y, r, v**0.5), "v is the variance of the data; no root is needed."),
