@@ -368,7 +368,7 @@ for ax, eta, name in zip(axes, (0.0, 1.0), ("ODE, wrong start", "SDE, wrong star
     ax.plot(levels, [below(p) for p in truth], ":", color=COLOURS[1], linewidth=1.2)
     ax.set(title=name, xlabel="level t", xlim=(1000, 1), ylim=(-2, 2.2), xticks=(1000, 500, 1))
     ax.grid(False)
-for (eta, row), colour, at, up in zip(gap.items(), COLOURS, (400, 400, 400, 690), (1.3, 0.5, 0.5, 1.3)):
+for (eta, row), colour, at, up in zip(gap.items(), COLOURS, (400, 400, 400, 690), (1.3, 0.45, 0.35, 1.3)):
     axes[2].plot(levels, np.maximum(row, 1e-7), color=colour)
     axes[2].plot(levels[::60], np.maximum(predicted[eta][::60], 1e-7), ".", color=colour, markersize=4)
     axes[2].text(at, row[at] * up, rf"$\eta = {eta:g}$", color=colour, fontsize=9)
