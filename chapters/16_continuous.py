@@ -12,7 +12,9 @@
 # - that two roads, the bound of chapter 3 and the matching of scores, lead to one loss;
 # - that Euler's method in flow matching *is* the DDIM step, to 12 digits, and what flow matching does choose differently.
 #
-# You need a Taylor expansion and integration by parts, and chapter 7. The chapter opens {py:mod}`ddim_edu.flow`.
+# You need chapter 7, a Taylor expansion and integration by parts.
+#
+# The chapter opens {py:mod}`ddim_edu.flow`.
 
 # %% tags=["hide-input"]
 from itertools import pairwise
