@@ -313,7 +313,13 @@ for eta in (0.0, 0.5, 1.0):
 # ```
 #
 # ```{prf:proof}
-# The flow moves both densities by one one-to-one map, under which the ratio $\tilde p/p$ at a moving point stays what it is: no change. The churn leaves $p_\nu$ alone. By {eq}`eq:fokker-planck` with $\epsilon^* = -\nu\nabla\ln p$ it changes $\tilde p$ at the rate $\eta^2\nu\, \nabla\cdot(\nabla\tilde p - \tilde p\,\nabla\ln p) = \eta^2\nu\, \nabla\cdot(\tilde p\, \nabla\ln\tfrac{\tilde p}{p})$. The gap, $\int \tilde p \ln\tfrac{\tilde p}{p}$, changes at the rate of $\tilde p$ times $\ln\tfrac{\tilde p}{p}$, integrated (the other term, $\int \partial\tilde p$, is 0). Integrate by parts once.
+# The flow moves both densities by one one-to-one map, under which the ratio $\tilde p/p$ at a moving point stays what it is: no change. The churn leaves $p_\nu$ alone. By {eq}`eq:fokker-planck` with $\epsilon^* = -\nu\nabla\ln p$ it changes $\tilde p$ at the rate
+#
+# $$
+# \eta^2\nu\, \nabla\cdot(\nabla\tilde p - \tilde p\,\nabla\ln p) = \eta^2\nu\, \nabla\cdot\Bigl(\tilde p\, \nabla\ln\frac{\tilde p}{p}\Bigr) .
+# $$
+#
+# The gap, $\int \tilde p \ln\tfrac{\tilde p}{p}$, changes at the rate of $\tilde p$ times $\ln\tfrac{\tilde p}{p}$, integrated (the other term, $\int \partial\tilde p$, is 0). Integrate by parts once.
 # ```
 #
 # So at $\eta = 0$ nothing is ever forgotten, and $\eta$ sets the speed of forgetting: push and spread cancel on $p_\nu$ and on no other density. One case needs no computer. For data $\mathcal N(0, v)$ the mean $m$ of $\tilde p$ obeys $dm/d\nu = (1 + \eta^2)\,\nu m/(v + \nu^2)$. Counted in standard deviations $\sqrt{v + \nu^2}$ of $p_\nu$, the gap shrinks from $\nu_T$ on by the factor
