@@ -10,7 +10,6 @@ import os
 import shlex
 import shutil
 import stat
-import subprocess
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,6 @@ from ddim_edu.data.folder import read_folder
 from ddim_edu.files import check_writable, clear_left_over, replacing
 from ddim_edu.training.run_folder import COLUMNS, RunFolder
 
-ROOT = Path(__file__).parents[1]
 posix = pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")
 TINY = "--steps 2 --batch 4 --unet.ch 8 --unet.groups 8 --log-every 1 --device cpu --threads 1".split()
 
@@ -316,7 +314,7 @@ def test_a_tensor_that_claims_to_be_larger_than_it_is(copied, capsys):
     refused(copied, capsys, "state.pt can't be read", "larger than")
 
 
-# Commands, clones, installs
+# Commands
 
 
 def test_pasting_a_stored_command_runs_nothing_else():
@@ -329,82 +327,6 @@ def test_pasting_a_stored_command_runs_nothing_else():
     evil = "a b'; touch pwned; $(touch pwned) `touch pwned` #\n"
     line = command_line("python -m x", Options(evil, evil, (evil, "1")), positional="checkpoint")
     assert shlex.split(line) == ["python", "-m", "x", evil, "--data", evil, "--etas", evil, "1"]
-
-
-def git(*words, cwd=ROOT):
-    done = subprocess.run(["git", *words], cwd=cwd, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip("this is no clone, or there is no git")
-    return done.stdout
-
-
-def test_a_clone_with_autocrlf_has_scripts_that_run(tmp_path):
-    """The attributes that stand here, in a repository that turns all ends of lines."""
-    git("init", "-q", str(tmp_path))
-    names = ["book/_tools/install.sh", "Makefile", "ddim_edu/files.py", "pyproject.toml"]
-    for name in [".gitattributes", *names]:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
-    git("config", "core.autocrlf", "true", cwd=tmp_path)
-    git("add", "-A", cwd=tmp_path)
-    for name in names:
-        (tmp_path / name).unlink()
-    git("checkout", "-q", "--", ".", cwd=tmp_path)
-    for name in names:
-        assert b"\r" not in (tmp_path / name).read_bytes(), name
-
-
-def test_all_scripts_have_lf():
-    for line in git("ls-files", "--eol").splitlines():
-        kinds, name = line.split("\t")
-        if not name.startswith("ddim_edu/weights/"):  # logs, in the form that training writes
-            assert "crlf" not in kinds and "mixed" not in kinds, line
-
-
-@pytest.fixture
-def python(tmp_path):
-    """A Python whose venvs can be made and whose installs fail."""
-    path = tmp_path / "python"
-    path.write_text(
-        '#!/bin/sh\nif [ "$2" = venv ]; then mkdir -p "$3/bin" "$3/lib"; touch "$3/pyvenv.cfg" "$3/lib/half"\n'
-        'printf "#!/bin/sh\\nexit 1\\n" > "$3/bin/python"; chmod +x "$3/bin/python"; fi\n'
-    )
-    path.chmod(0o755)
-    return path
-
-
-@posix
-def test_an_install_that_fails_deletes_nothing_of_others(python, tmp_path):
-    script = ROOT / "book" / "_tools" / "install.sh"
-
-    def install(venv):
-        return subprocess.run(["sh", script, python, venv], cwd=tmp_path, capture_output=True, text=True)
-
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    (photos / "a.jpg").touch()
-    for left in (None, ".unfinished"):  # a file of that name is no licence
-        if left:
-            (photos / left).touch()
-        for _ in range(2):
-            done = install(photos)
-            assert done.returncode == 1 and "is no venv" in done.stderr and (photos / "a.jpg").exists()
-    others = tmp_path / "others"  # a venv of somebody's whose Python is gone
-    others.mkdir()
-    (others / "pyvenv.cfg").touch()
-    (others / "lib").mkdir()
-    for _ in range(2):
-        assert install(others).returncode == 1 and (others / "lib").exists()
-    new = tmp_path / "new"
-    assert install(new).returncode == 1 and (new / "lib" / "half").exists()
-    (new / "lib" / "half of a package").touch()
-    (new / "notes.txt").touch()
-    assert "the install failed" in install(new).stderr
-    assert (new / "notes.txt").exists() and not (new / "lib" / "half of a package").exists()
-
-
-def test_pillow_is_one_that_reads_hostile_files():
-    assert '"pillow>=10.3"' in (ROOT / "pyproject.toml").read_text(encoding="utf8")
 
 
 def test_a_result_says_nothing_of_temporary_names(tmp_path):
