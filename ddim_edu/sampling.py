@@ -308,9 +308,7 @@ class Sampler:
         generators = image_generators(sampling.seed, start, stop)
         given = {"eta": sampling.eta, "generator": generators, "clip": clip}
         given = {name: value for name, value in given.items() if name in _parameters(solver)}
-        labels: Tensor | int | str | None = (
-            None if sampling.label == "any" or not model.config.classes else sampling.label
-        )
+        labels: Any = None if sampling.label == "any" or not model.config.classes else sampling.label
         if labels == "turn":
             labels = torch.arange(start, stop, device=self.device) % model.config.classes
         eps_theta = self.eps_theta(labels, sampling.scale)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -122,7 +122,7 @@ def begin(folder: Path, options: TrainOptions, device: torch.device) -> Trainer:
     Raises:
         ValueError: If the run can't be begun or gone on with so.
     """
-    how = {"data_dir": options.data_dir, "tracker": options.tracker}
+    how: dict[str, Any] = {"data_dir": options.data_dir, "tracker": options.tracker}
     with memory_for(
         f"not even the network and its data fit into the memory of {options.device}: lower --unet.ch, "
         "or train elsewhere"

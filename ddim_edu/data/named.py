@@ -95,8 +95,8 @@ class FashionMNIST(Source):
                 f"the files in {found[0].parent} are not those of Fashion-MNIST, 60,000 + 10,000 images of 28 x 28"
             )
         train, train_labels, heldout, heldout_labels = parts
-        images = [_resized(part.numpy(), form) for part in (train, heldout)]
-        return ImageData(*images, train_labels, heldout_labels, classes=self.classes)
+        images, heldout_images = (_resized(part.numpy(), form) for part in (train, heldout))
+        return ImageData(images, heldout_images, train_labels, heldout_labels, classes=self.classes)
 
 
 class CIFAR10(Source):
@@ -129,8 +129,9 @@ class CIFAR10(Source):
 
         with _download("cifar10", data_dir, "cifar-10-batches-py or cifar10/{train,test}/<class>/"):
             parts = Published(str(data_dir), train=True, download=True), Published(str(data_dir), train=False)
-        images, labels = [_resized(part.data, form) for part in parts], [torch.tensor(part.targets) for part in parts]
-        return ImageData(*images, *labels, classes=self.classes)
+        train, heldout = (_resized(part.data, form) for part in parts)
+        labels, heldout_labels = (torch.tensor(part.targets) for part in parts)
+        return ImageData(train, heldout, labels, heldout_labels, classes=self.classes)
 
 
 class SpokenDigits(Source):

@@ -21,7 +21,7 @@ import sys
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -113,7 +113,7 @@ class ImageData:
             limit = _room(device)
         if self.train.nbytes + self.heldout.nbytes > limit:
             return self
-        tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        tensors: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         return replace(self, **tensors)
 
     def pictures(self, x: Tensor) -> Tensor:
@@ -168,11 +168,11 @@ def encoded(data: ImageData, autoencoder: SavedAutoencoder) -> LatentData:
         data: The data set.
         autoencoder: From :func:`ddim_edu.models.small.load_autoencoder`.
     """
-    parts = [
+    train, heldout = (
         torch.cat([autoencoder.encode(data.floats(part)) for part in x.split(250)]) for x in (data.train, data.heldout)
-    ]
+    )
     return LatentData(
-        *parts, data.train_labels, data.heldout_labels, classes=data.classes, train_attributes=data.train_attributes,
+        train, heldout, data.train_labels, data.heldout_labels, classes=data.classes, train_attributes=data.train_attributes,
         heldout_attributes=data.heldout_attributes, taken_as=data.taken_as, autoencoder=autoencoder,
     )  # fmt: skip
 

@@ -72,6 +72,9 @@ class HeldOut:
             errors.append(weight_at(own, self.t[part], error) * error)
         return errors
 
-    def loss(self, eps_theta_of: Callable[[Tensor], EpsTheta], prediction: str, schedule: NoiseSchedule) -> float:
+    def loss(
+        self, eps_theta_of: Callable[[Tensor], EpsTheta], prediction: Prediction, schedule: NoiseSchedule
+    ) -> float:
         """The mean of :meth:`errors`, all levels alike."""
-        return sum(part.sum().item() for part in self.errors(eps_theta_of, prediction, schedule)) / len(self.x_0)
+        errors = self.errors(eps_theta_of, prediction, schedule)
+        return sum(float(part.sum()) for part in errors) / len(self.x_0)

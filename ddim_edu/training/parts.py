@@ -32,7 +32,12 @@ def training_data(
     first = None if recipe.autoencoder is None else load_autoencoder(recipe.autoencoder, device)
     if data is None:
         like = recipe.unet if first is None else first.model.config
-        how = {"data_dir": data_dir, "crop": recipe.crop, "max_bad": recipe.max_bad, "layout": recipe.layout}
+        how: dict[str, Any] = {
+            "data_dir": data_dir,
+            "crop": recipe.crop,
+            "max_bad": recipe.max_bad,
+            "layout": recipe.layout,
+        }
         data = load_data_for(like, recipe.data, **how).to(device)
     return data if first is None else encoded(data, first)
 
