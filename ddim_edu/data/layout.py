@@ -24,7 +24,7 @@ whatever is added. A class of one image keeps it for training.
 
 **Classes** are sorted by name, and numbers in names as numbers: label 0 is the first. What lies deeper belongs to the
 class above it. Names that start with a dot are passed over, as are files whose ending none of
-:data:`~ddim_edu.data.decoding.FORMATS` has; the latter are counted.
+``decoding.FORMATS`` has; the latter are counted.
 
 ``layout = "old"`` is how version 0.1.0 read, for runs that were begun so: names of parts in lower case only (train;
 heldout, test, val), every 50th image of the sorted names held out, classes sorted as text.

@@ -193,7 +193,7 @@ class Form(Checked):
         crop: ``"celeba"`` cuts out the part of CelebA's aligned images that the DDIM paper trains on.
         max_bad: Largest share of unreadable files to put up with, in [0, 1).
         cache_dir: Where pixels are kept; by default where :mod:`ddim_edu.data.cache` says.
-        layout: What the folders in a folder are: one of :data:`ddim_edu.data.layout.LAYOUTS`.
+        layout: What the folders in a folder are: one of ``layout.LAYOUTS``.
 
     Raises:
         ValueError: In one line, if a value is out of range.
