@@ -32,6 +32,8 @@ class Range:
         self.least, self.most, self.above, self.below = least, most, above, below
 
     def __contains__(self, value: float) -> bool:
+        if isinstance(value, int) and abs(value) >= 2**63:  # no float, and no integer of torch's, holds such a number
+            return False
         enough = value > self.least if self.above else value >= self.least  # False for nan
         if self.most is None:
             return enough and math.isfinite(value)
@@ -80,7 +82,8 @@ class Checked:
                 if isinstance(number, bool) or not isinstance(number, int | float):
                     continue
                 if not any(number in one for one in ranges):
-                    shown = f"{number:g}" if isinstance(number, float) else str(number)
+                    shown = f"{number:g}" if isinstance(number, float) or abs(number) < 2**63 else "of so many digits"
+                    shown = str(number) if isinstance(number, int) and abs(number) < 2**63 else shown
                     also = f", {self.remedies[name]}" if name in self.remedies else ""
                     raise ValueError(f"{name} = {shown}: give {ranges[0]}{also}")
         self.check()
