@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ddim_edu.files import first_line, sha256_of
+from ddim_edu.files import sha256_of
 from ddim_edu.processes import is_first_process
 
 DEEPEST = 32  # lists and objects within one another

@@ -29,6 +29,7 @@ from ddim_edu.commands import sound
 from ddim_edu.commands.options import closest, distinct, fail, parse, run
 from ddim_edu.data.decoding import read_image
 from ddim_edu.data.pictures import check_picture, from_uint8, save_grid, to_uint8
+from ddim_edu.data.registry import trained_on
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
 from ddim_edu.guidance import guided
@@ -76,6 +77,9 @@ class Common:
     seed: int = 0
     # Images in the network at a time.
     batch: int = 256
+    # Without --images: what the model was trained on, a folder or file:Class; by default what the checkpoint says, if
+    # that lies where it lay.
+    data: str | None = None
     # Where data sets lie, or are downloaded to; $DDIM_EDU_DATA, or else the folder data, if not given.
     data_dir: Path | None = None
     # What to compute on: auto, cpu, cuda, cuda:1, mps.
@@ -575,9 +579,9 @@ def pictures(model: Checkpoint, options: Common, wanted: int = 8) -> Tensor:
     """
     if options.images:
         return read_files(options.images, model.config.image_size, model.config.image_channels)
-    if "data" not in model.recipe:
-        raise ValueError(f"{model.path} does not say what it was trained on: name images with --images")
-    held = reference_images(model, "test", options.data_dir)
+    held = reference_images(
+        model, "test", options.data_dir, options.data or trained_on(model, "name images with --images, or --data")
+    )
     wanted = options.n or wanted
     if wanted > len(held):
         raise ValueError(f"n = {wanted}: {model.recipe['data']} holds out {len(held):,} images")

@@ -23,14 +23,16 @@ from ddim_edu.commands.options import closest, distinct, fail, parse
 from ddim_edu.data.pictures import check_picture, save_grid
 from ddim_edu.data.recordings import NAMED, find_recording, split_classes
 from ddim_edu.data.spectrograms import log_mel, pad_or_trim, read_wav, to_sound, write_wav
-from ddim_edu.files import check_writable
+from ddim_edu.files import check_writable, sha256_of
 from ddim_edu.forward import EpsTheta
 from ddim_edu.guidance import guided
 from ddim_edu.models import Checkpoint, SavedAutoencoder, load, load_autoencoder, load_classifier
+from ddim_edu.models.small import AUTOENCODER
 from ddim_edu.processes import pick_device
 from ddim_edu.randomness import Stream, generator_for
 from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau
+from ddim_edu.strangers import find
 
 PROG = "python -m ddim_edu.apps sound"
 SHIPPED = (10, 6)  # words and speakers that the shipped classifiers know
@@ -114,7 +116,12 @@ class Voices:
             raise ValueError(f"{model.path} makes pictures: name a model of sounds, such as spoken-digits")
         self.model = model
         self.device = next(model.model.parameters()).device
-        self.autoencoder: SavedAutoencoder = load_autoencoder(name, self.device)
+        place = model.places.get("autoencoder")
+        self.autoencoder: SavedAutoencoder = load_autoencoder(
+            find(name, AUTOENCODER.shipped(), model.path, place, "put it beside the checkpoint"), self.device
+        )
+        if isinstance(place, dict) and place.get("sha256") != sha256_of(self.autoencoder.path):
+            raise ValueError(f"{model.path} was trained with another autoencoder than {self.autoencoder.path}")
         self.words, self.speakers = split_classes(self.autoencoder.classes)
         if model.config.classes not in (0, len(self.words) * len(self.speakers)):
             raise ValueError(

@@ -112,7 +112,7 @@ class Kind:
             CheckpointError: In one line, if it is damaged, of another kind, or from a newer version, or does not fit
                 together.
         """
-        about, tensors = self._read(path)
+        about, tensors = self.read(path)
         try:
             yield about, tensors
         except CheckpointError:
@@ -122,7 +122,12 @@ class Kind:
                 f"{path} does not fit together ({first_line(error)}): it was changed after it was written"
             ) from None
 
-    def _read(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def read(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What a file says about itself, and its tensors as they are.
+
+        Raises:
+            CheckpointError: In one line, if it is damaged, of another kind, or from a newer version.
+        """
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
@@ -184,9 +189,9 @@ def checked(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict
     Raises:
         ValueError: In one line, if names, shapes or types are others, or a value is not a finite number.
     """
-    for verb, names in (("lacks", wanted.keys() - weights.keys()), ("has no place for", weights.keys() - wanted.keys())):
+    for what, names in (("missing", wanted.keys() - weights.keys()), ("too many", weights.keys() - wanted.keys())):
         if names:
-            raise ValueError(f"the network {verb} {len(names)} tensors, such as {min(names)[:100]}")
+            raise ValueError(f"{len(names)} tensors are {what}, such as {min(names)[:100]}")
     full = {}
     for name, like in wanted.items():
         value = weights[name]

@@ -27,7 +27,9 @@ from ddim_edu import __version__
 from ddim_edu.data.pictures import save_grid
 from ddim_edu.files import check_writable, first_line, replacing
 from ddim_edu.models import checkpoint
+from ddim_edu.models.pickles import read_pickle
 from ddim_edu.schedule import NoiseSchedule
+from ddim_edu.strangers import read_json
 from ddim_edu.training.recipes import Recipe, changes, recipe_from_dict, recipe_to_dict
 
 CONFIG, LOG, STATE = "config.json", "log.csv", "state.pt"
@@ -82,7 +84,10 @@ class RunFolder:
             ValueError: If the folder holds no run, or the file can't be read.
         """
         try:
-            return json.loads((self.path / CONFIG).read_text(encoding="utf8"))
+            config = read_json(self.path / CONFIG)
+            if not isinstance(config, dict):
+                raise ValueError("it holds no fields")
+            return config
         except (FileNotFoundError, NotADirectoryError):
             raise ValueError(f"{self.path} is not a run folder: it holds no {CONFIG}") from None
         except (OSError, ValueError) as error:
@@ -156,10 +161,15 @@ class RunFolder:
             csv.writer(file).writerow(line)
 
     def write_checkpoint(
-        self, weights: Mapping[str, Tensor], recipe: Recipe, schedule: NoiseSchedule, step: int
+        self,
+        weights: Mapping[str, Tensor],
+        recipe: Recipe,
+        schedule: NoiseSchedule,
+        step: int,
+        places: Mapping[str, Any],
     ) -> None:
         """Write ``checkpoint.safetensors``: the averaged weights, and how to sample with them."""
-        about = {"prediction": recipe.prediction, "recipe": recipe_to_dict(recipe), "step": step}
+        about = {"prediction": recipe.prediction, "recipe": recipe_to_dict(recipe), "step": step, "places": places}
         checkpoint.save(self.path / checkpoint.NAME, weights, recipe.unet, schedule, **about)
 
     def write_state(self, recipe: Recipe, step: int, parts: Mapping[str, Any]) -> None:
@@ -179,7 +189,7 @@ class RunFolder:
         if not path.is_file():
             raise ValueError(f"{self.path} holds no {STATE}: it stopped before its first checkpoint, start anew")
         try:
-            yield torch.load(path, map_location=device, weights_only=True)
+            yield read_pickle(path, device)
         except Exception as error:  # a damaged pickle can raise nearly anything
             raise ValueError(
                 f"{path} can't be read ({first_line(error, 100)}): the run can't be resumed, start anew"
