@@ -37,8 +37,8 @@ def predict(eps_theta: EpsTheta, x_t: Tensor, t: int | Tensor) -> Tensor:
         t: a level for all, or ``(B,)`` int64, one each.
 
     Raises:
-        ValueError: if the answer is no tensor, or has not the shape of ``x_t``. Where it can be broadcast to it, nothing
-            else would notice.
+        ValueError: if the answer is no tensor, or has not the shape of ``x_t``. Where it can be broadcast to it,
+            nothing else would notice.
     """
     if not isinstance(t, Tensor):
         t = torch.full((len(x_t),), t, dtype=torch.int64, device=x_t.device)

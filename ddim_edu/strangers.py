@@ -189,9 +189,10 @@ def find(name: object, known: Collection[str], file: Path | str, place: object, 
         raise ValueError(
             f"{file} names {str(name)[:200]!r}, which does not come along, nor lies where it lay: {remedy}"
         )
+    found = os.path.abspath(found)
     if is_first_process():
         print(f"reading {found}, which {file} names", file=sys.stderr)
-    return str(found)
+    return found
 
 
 def _is_there(path: Path) -> bool:

@@ -31,7 +31,8 @@ SECONDS = 2.0  # of the processor, for one file
 DEEP = "[" * 100_000
 WRONG = [
     None, True, -1, 0, 7, 3.5, -0.0, 10**30, 10**4000, 1e308, 2**31, 2**63, float("inf"), float("nan"), "", "x",
-    "../../etc/passwd", "/etc/passwd", "os:system", "\x1b[2J", "\ud800", [], {}, [1, "a"], [[[]]], {"a": None}, "x" * 10_000,
+    "../../etc/passwd", "/etc/passwd", "os:system", "\x1b[2J", "\ud800", [], {}, [1, "a"], [[[]]], {"a": None},
+    "x" * 10_000,
 ]  # fmt: skip
 
 

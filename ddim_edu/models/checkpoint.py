@@ -209,7 +209,7 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_
             raise ValueError(
                 f"its network predicts {prediction!r}, and this version knows {', '.join(get_args(Prediction))}"
             )
-        recipe, places = plain_recipe(about["recipe"]), about.get("places", {})
+        recipe, places, step = plain_recipe(about["recipe"]), about.get("places", {}), whole_step(about["step"])
         if not isinstance(places, dict):
             raise ValueError("its places are none")
         beta = tensors.pop("schedule.beta")
@@ -217,7 +217,7 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_
             raise ValueError(f"its betas are of type {beta.dtype}")
         schedule = NoiseSchedule.from_betas(beta)
         network = _network(config, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
-        return Checkpoint(network, prediction, config, schedule, recipe, whole_step(about["step"]), path, places)
+        return Checkpoint(network, prediction, config, schedule, recipe, step, path, places)
 
 
 def plain_recipe(recipe: Any) -> dict[str, Any]:

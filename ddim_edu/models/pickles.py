@@ -51,6 +51,7 @@ def read_pickle(path: Path | str, device: torch.device | str = "cpu") -> Any:
             if zipfile.is_zipfile(file):
                 _check_zip(file, size)
             elif size:
+                file.seek(0)
                 _check_pickles(file)
             file.seek(0)
             with warnings.catch_warnings():  # about pickles of other kinds; the error says all
