@@ -6,16 +6,20 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# what `make quick` tests
+MATHEMATICS := $(addprefix tests/test_,$(addsuffix .py,layers schedule forward posterior sampler solvers losses adaptive \
+    exact line))
+
 .DEFAULT_GOAL := help
-.PHONY: help install book test lint unit pages browser pdf chapters-test chapters lab constraints clean
+.PHONY: help install book test quick lint unit pages browser pdf chapters-test chapters lab constraints clean
 .NOTPARALLEL:
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-install: $(STAMP)  ## the environment alone: .venv with the versions of constraints.txt
+install: $(STAMP)  ## the environment alone: .venv with the versions of constraints.txt, node_modules with those of the lock
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt package.json package-lock.json
 	@sh book/_tools/install.sh "$(PYTHON)" "$(VENV)"
 	@touch "$@"
 
@@ -30,9 +34,16 @@ pdf: book  ## the book as one PDF, _build/ddim.pdf, if the machine has Chromium
 test: lint pages browser unit chapters-test  ## every check; the browser sees the book that was just built
 	@echo "== all passed"
 
-lint: $(STAMP)  ## ruff
-	@echo "== lint: ruff check"
+lint: $(STAMP)  ## ruff, its format, and the types of the package
+	@echo "== lint: ruff check, ruff format, mypy"
 	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy --no-error-summary
+
+# one process, one thread: as fast as two, which would import torch twice
+quick: lint  ## a few seconds: lint, the layers, the tests of the mathematics
+	@echo "== tests: the mathematics"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not browser" $(MATHEMATICS) </dev/null
 
 # one thread each: two workers with as many threads as cores would wait for one another
 unit: $(STAMP)  ## the tests of the package and of the book's tools
@@ -53,8 +64,8 @@ chapters-test: $(STAMP)  ## re-execute the chapters and compare with the stored 
 	@echo "== chapters: pytest --nbval"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --nbval chapters/ -n 2 --dist loadscope </dev/null
 
-chapters: $(STAMP)  ## execute the chapters whose .py was edited into their .ipynb
-	@$(BIN)/python book/_tools/execute.py
+chapters: $(STAMP)  ## execute the chapters whose .py was edited; ALL=1: and those that rest on edited modules
+	@$(BIN)/python book/_tools/execute.py $(if $(ALL),--all)
 
 lab: $(STAMP)  ## JupyterLab on the chapters
 	@$(BIN)/jupyter lab chapters/
@@ -66,5 +77,5 @@ constraints: $(STAMP)  ## constraints.txt anew, after an edit of pyproject.toml
 	    --no-emit-find-links --no-annotate $(UV_FLAGS) pyproject.toml -o constraints.txt
 
 clean:  ## what was built; the environment stays (rm -r .venv removes it)
-	@rm -rf _build .pytest_cache .ruff_cache
+	@rm -rf _build .pytest_cache .ruff_cache .mypy_cache
 	@if [ -L book/chapters ]; then rm book/chapters; fi

@@ -165,7 +165,8 @@ def table(data: str) -> None:
     rows = read(data)
     for outcome in ("heldout_mse", "classifier_distance", "kid", "sharpness_ratio", "training_loss"):
         print(
-            f"\n{data}: {outcome}\n{'loss':12}{'n':>3}  {'mean':>9}  95%        difference to mse  95%       p (paired)  Holm"
+            f"\n{data}: {outcome}\n"
+            f"{'loss':12}{'n':>3}  {'mean':>9}  95%        difference to mse  95%       p (paired)  Holm"
         )
         found = {loss: {seed: rows[loss, seed][outcome] for seed in SEEDS if (loss, seed) in rows} for loss in LOSSES}
         tests = {}
@@ -238,7 +239,8 @@ def check(data: str, loss: str, seed: int) -> int:
         if not abs(change) <= most:
             wrong.append(name)
         print(
-            f"{name:20} {before[name]:.6f}  again {row[name]:.6f}  {change:+.3%}{'' if row[name] != before[name] else ', bit for bit'}"
+            f"{name:20} {before[name]:.6f}  again {row[name]:.6f}  {change:+.3%}"
+            f"{'' if row[name] != before[name] else ', bit for bit'}"
         )
     print("the row is reproduced" if not wrong else f"differs: {', '.join(wrong)}")
     return int(bool(wrong))

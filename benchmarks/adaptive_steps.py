@@ -261,7 +261,8 @@ def ratios(rows: list[dict]) -> list[dict]:
                 there = np.interp(np.log(used), np.log(calls), np.log([r["each_mean"][b] for r in fixed]))
                 log.append(np.log(error) - there)
             found.append({
-                "method": row["method"], "variant": row["variant"], "atol": row["setting"], "calls": row["calls"], "against": variant,
+                "method": row["method"], "variant": row["variant"], "atol": row["setting"], "calls": row["calls"],
+                "against": variant,
                 "ratio": float(np.exp(np.mean(log))), "log_se": float(np.std(log, ddof=1) / len(log) ** 0.5),
             })  # fmt: skip
     return found
@@ -330,8 +331,9 @@ def complexity_and_error(p: Problem, x: Tensor, S: int) -> dict:
             "by_step": by_step.tolist(),
             "by_step_95": np.percentile(again, (2.5, 97.5), axis=0).T.tolist(),
         }
-        print(f"  S = {S:2d}  {name:28} {result[name]['mean']:+.2f}  95%: {result[name]['mean_95'][0]:+.2f} to "
-              f"{result[name]['mean_95'][1]:+.2f}   by step " + " ".join(f"{v:+.2f}" for v in by_step), flush=True)  # fmt: skip
+        low, high = result[name]["mean_95"]
+        print(f"  S = {S:2d}  {name:28} {result[name]['mean']:+.2f}  95%: {low:+.2f} to {high:+.2f}   by step " +
+              " ".join(f"{v:+.2f}" for v in by_step), flush=True)  # fmt: skip
     spread = error.std(1) / error.mean(1)
     return {
         "S": S,
@@ -441,8 +443,8 @@ def measure(p: Problem) -> dict:
         found["complexity"] = [complexity_and_error(p, torch.cat(starts), S) for S in (10, 20)]
         found |= dealing(p, starts, truths)
     for row in found["error_against_calls"]["ratios"]:
-        print(f"  {row['method']} {row['variant']:9} atol {row['atol']:<5g} {row['calls']:5.1f} calls: error is {row['ratio']:.2f} times "
-              f"that of {row['against']} (log se {row['log_se']:.2f})")  # fmt: skip
+        print(f"  {row['method']} {row['variant']:9} atol {row['atol']:<5g} {row['calls']:5.1f} calls: "
+              f"error is {row['ratio']:.2f} times that of {row['against']} (log se {row['log_se']:.2f})")  # fmt: skip
     return found | {"seconds": round(time.perf_counter() - began)}
 
 

@@ -267,7 +267,8 @@ def main() -> int:
                 }
                 print(
                     f"  {k:16s} {options.batch / statistics.median(v):9.1f} images/s   "
-                    f"{middle:.2f}x the fastest peer ({ratios[0]:.2f} to {ratios[-1]:.2f})   {found['parameters'][k]:,} parameters"
+                    f"{middle:.2f}x the fastest peer ({ratios[0]:.2f} to {ratios[-1]:.2f})   "
+                    f"{found['parameters'][k]:,} parameters"
                 )
             short = found[what]["ours, eager"]["ratio"] < 1 or found[what]["ours, default"]["ratio"] < 1.3
             missed |= short
@@ -282,7 +283,8 @@ def main() -> int:
             rate = train_flops(recipe, options.batch) / statistics.median(found["training"]["seconds"]["ours, default"])
             found["share_of_matmul_peak"] = rate / peak
             print(
-                f"  training runs at {rate / 1e12:.0f} of the {peak / 1e12:.0f} TFLOP/s of a large bf16 product: {rate / peak:.0%}"
+                f"  training runs at {rate / 1e12:.0f} of the {peak / 1e12:.0f} TFLOP/s of a large bf16 product: "
+                f"{rate / peak:.0%}"
             )
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf8")

@@ -79,7 +79,8 @@ class Sizes:
 
 SIZES = {
     "digits": Sizes(
-        50, 50, (0.5, 0.5**0.5, 1.0, 1.18), 200, (5, 10, 20, 50, 100), 400, 200, 200, (20, 50, 200), 100, 1, (0.0, 1.0, 2.0, 3.0)
+        50, 50, (0.5, 0.5**0.5, 1.0, 1.18), 200, (5, 10, 20, 50, 100), 400, 200, 200, (20, 50, 200), 100, 1,
+        (0.0, 1.0, 2.0, 3.0),
     ),
     "fashion-mnist": Sizes(20, 20, (0.5**0.5, 1.0), 200, (5, 10, 20, 40), 200, 70, 70, (20, 50), 40, 3, (1.0, 2.0)),
 }  # fmt: skip
@@ -367,7 +368,8 @@ def classes(lab: Lab) -> dict:
                 "from_image": interval(rms(saved(images), x)),
             } | lab.look(images))  # fmt: skip
             print(
-                f"  {kind} {amount}: success {found['rows'][-1]['success']}, {found['rows'][-1]['classifier_distance']}",
+                f"  {kind} {amount}: success {found['rows'][-1]['success']}, "
+                f"{found['rows'][-1]['classifier_distance']}",
                 flush=True,
             )
             if kind == "latent":
@@ -471,7 +473,8 @@ def pack(images: Tensor) -> str:
 
 
 PIECES: dict[str, Callable[[Lab], dict]] = {
-    "norms": norms, "steps": steps, "real": real, "classes": classes, "shift": shift, "ink": ink, "noise": noise, "speed": speed,
+    "norms": norms, "steps": steps, "real": real, "classes": classes, "shift": shift, "ink": ink, "noise": noise,
+    "speed": speed,
 }  # fmt: skip
 ORDER = {"digits": tuple(PIECES), "fashion-mnist": ("real", "shift", "classes", "norms", "steps")}
 

@@ -59,7 +59,8 @@ class Source:
     @property
     def markdown(self) -> str:
         words = {"issues": "issue", "pull": "pull request"}[self.form]
-        return f"[{self.repository}, {words} {self.number}](https://github.com/{self.repository}/{self.form}/{self.number}) ({self.date})"
+        link = f"https://github.com/{self.repository}/{self.form}/{self.number}"
+        return f"[{self.repository}, {words} {self.number}]({link}) ({self.date})"
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,8 @@ EXHIBITS = (
         [Source("Stability-AI/stablediffusion", "pull", 226, "2023-03-30")],
         "The author corrects the encoder of a DDIM sampler, which hands the network the number of the step where "
         "its level belongs.",
-        r"\epsilon = \epsilon_\theta(x_t, i) \text{ in step } i = 0, 1, 2, \dots", r"\epsilon = \epsilon_\theta(x_t, t)",
+        r"\epsilon = \epsilon_\theta(x_t, i) \text{ in step } i = 0, 1, 2, \dots",
+        r"\epsilon = \epsilon_\theta(x_t, t)",
         "The network takes every state for nearly clean. What the right sampler makes of such an $x_T$ has nothing "
         "to do with the picture.",
         "Most points with the bug are out of the figure; in the place of the six digits there are black and white "
@@ -275,7 +277,8 @@ EXHIBITS = (
         "The noise is predicted at one level and used with the alpha-bars of the level before it. The pull request, "
         "closed without a merge, aligns them; the issue "
         "asks about the same lines.",
-        r"\epsilon = \epsilon_\theta(x_t, s) \text{ on the way from } t \text{ up to } s", r"\epsilon = \epsilon_\theta(x_t, t)",
+        r"\epsilon = \epsilon_\theta(x_t, s) \text{ on the way from } t \text{ up to } s",
+        r"\epsilon = \epsilon_\theta(x_t, t)",
         "It is still an inversion of first order, and hard to see: the pictures come back, a little less exactly.",
         "The points with the bug cover those without; the six digits look the same in both rows.", S=50,
     ),
@@ -283,7 +286,6 @@ EXHIBITS = (
 
 
 # -- what the mistakes do
-# ----------------------------------------------------------------------------------------------------------------
 
 
 def network(eps: Callable, alpha_bar: np.ndarray, output: str, bound: float | None) -> Callable:
@@ -415,7 +417,6 @@ def draw(shown: Mapping[str, tuple[Tensor, Tensor]], path: Path) -> None:
 
 
 # -- the page
-# ----------------------------------------------------------------------------------------------------------------------------
 
 
 def judged(exhibit: Exhibit) -> dict:
@@ -441,11 +442,12 @@ def block(exhibit: Exhibit, stored: Mapping, number: int) -> str:
         "Wrong", ":   $$", f"    {exhibit.wrong}", "    $$", "",
         "Right", ":   $$", f"    {exhibit.right}", "    $$", "",
         f"```{{figure}} images/museum/{exhibit.id}.png", f":alt: {exhibit.alt}", ":width: 570px", "",
-        f"A {what} {exhibit.S} steps at $\\eta = {exhibit.eta:g}$. {exhibit.seen}{off} Root mean square difference of the digits' "
-        f"pixels, which run from $-1$ to $1$: {stored['measured']['digits_rms']:.2g}.", "```", "",
+        f"A {what} {exhibit.S} steps at $\\eta = {exhibit.eta:g}$. {exhibit.seen}{off} Root mean square difference "
+        f"of the digits' pixels, which run from $-1$ to $1$: {stored['measured']['digits_rms']:.2g}.", "```", "",
         "Caught by", f":   {caught}", "",
         "The kit says", ":   ```{code-block} text", "    :class: wrapped", "",
-        f"    {stored['kind']}: {stored['verdict'].upper()}  [{stored['mistake']}]", f"    {stored['explanation']}", "    ```", "",
+        f"    {stored['kind']}: {stored['verdict'].upper()}  [{stored['mistake']}]", f"    {stored['explanation']}",
+        "    ```", "",
     ]  # fmt: skip
     return "\n".join(lines)
 

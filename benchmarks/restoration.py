@@ -213,8 +213,9 @@ def measure(name: str, folder: Path) -> dict:
     if reference is not None:
         truth["distance"] = frechet_distance(*mean_and_cov(classifier_features(as_saved(x_0), task.model)), *reference)
     for m, row in rows.items():
-        print(f"  {m:22} PSNR {row['psnr']['mean']:5.2f} ± {row['psnr']['half']:.2f}  SSIM {row['ssim']['mean']:.3f}  sharpness "
-              f"{row['sharpness']:.2f}  distance {row.get('distance', 0):6.2f}  off {row['off']:.0e}", flush=True)  # fmt: skip
+        print(f"  {m:22} PSNR {row['psnr']['mean']:5.2f} ± {row['psnr']['half']:.2f}  SSIM {row['ssim']['mean']:.3f}  "
+              f"sharpness {row['sharpness']:.2f}  distance {row.get('distance', 0):6.2f}  off {row['off']:.0e}",
+              flush=True)  # fmt: skip
     for m, found in extra.items():
         print(
             f"  {m}: spread / error",
@@ -226,7 +227,8 @@ def measure(name: str, folder: Path) -> dict:
     shown = {"shape": list(picked.shape), "base64": base64.b64encode(picked.numpy().tobytes()).decode()}
     return {"model": task.model, "taken": task.about, "S": task.S,
             "ssim_window": task.window, "rows": rows, "several": extra, "truth": truth,
-            "versions": versions()} | ({"closely": closely} if closely else {}) | ({"pictures": shown} if len(picked) else {})  # fmt: skip
+            "versions": versions()} | ({"closely": closely} if closely else {}) | (
+            {"pictures": shown} if len(picked) else {})  # fmt: skip
 
 
 def versions() -> dict[str, str]:
@@ -235,11 +237,12 @@ def versions() -> dict[str, str]:
 
 PROTOCOL = {
     "command": "python benchmarks/restoration.py",
-    "n": N, "seed": SEED, "spacing": SPACING, "top": 0.99, "eta": ETA, "jump": JUMP, "clip": CLIP, "labels": "none given",
+    "n": N, "seed": SEED, "spacing": SPACING, "top": 0.99, "eta": ETA, "jump": JUMP, "clip": CLIP,
+    "labels": "none given",
     "straight_line_ridge": RIDGE,
     "images": "digits: all 200 held out; others: 200 of the 10,000 test images, by randperm of generator_for(0, 13)",
-    "pictures": "the first of these images, pixels 0..255: Fashion-MNIST's (Xiao et al. 2017, MIT licence) and CIFAR-10's (Krizhevsky "
-    "2009) test images, the latter reduced to 16 x 16",
+    "pictures": "the first of these images, pixels 0..255: Fashion-MNIST's (Xiao et al. 2017, MIT licence) and "
+    "CIFAR-10's (Krizhevsky 2009) test images, the latter reduced to 16 x 16",
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 import ddim_edu
-from ddim_edu.commands.sound import Voices, listen
+from ddim_edu.apps.voices import Voices, listen
 from ddim_edu.data.registry import load_data
 from ddim_edu.data.source import default_data_dir
 from ddim_edu.data.spectrograms import (
@@ -98,7 +98,6 @@ def mean(values: Tensor) -> dict:
 
 
 # --- the pieces
-# -----------------------------------------------------------------------------------------------------------------------
 
 
 def autoencoder(b: Bench) -> dict:
@@ -200,7 +199,8 @@ def spoken(b: Bench) -> dict:
             row["through sound"] = b.judge(*b.again(pictures, b.labels))
         rows.append(row)
         print(
-            f"  S {S}, eta {eta}, scale {scale}: word {row['word']['share']:.3f}, speaker {row['speaker']['share']:.3f}",
+            f"  S {S}, eta {eta}, scale {scale}: word {row['word']['share']:.3f}, "
+            f"speaker {row['speaker']['share']:.3f}",
             flush=True,
         )
     own = [(b.data.train_labels == c).nonzero()[:, 0] for c in range(int(b.labels.max()) + 1)]
@@ -232,7 +232,8 @@ def changes(b: Bench) -> dict:
         found["duration_correlation"] = torch.corrcoef(torch.stack([own, long]))[0, 1].item()
         found["distance_to_source"] = mean(rms(pictures - b.real))
         print(
-            f"  {change}, {way}, scale {scale:g}: both {found['both']['share']:.3f}, r {found['duration_correlation']:.2f}",
+            f"  {change}, {way}, scale {scale:g}: both {found['both']['share']:.3f}, "
+            f"r {found['duration_correlation']:.2f}",
             flush=True,
         )
         return found

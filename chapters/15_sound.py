@@ -13,7 +13,7 @@
 # - what a recording's latent carries from one word or voice to another, and what it doesn't;
 # - that latents with the right mean and variance are not yet sounds.
 #
-# The chapter opens {py:mod}`ddim_edu.data.spectrograms`, {py:mod}`ddim_edu.nets.autoencoder` and {py:mod}`ddim_edu.commands.sound`. Where it has something to play, there is a player in the page.
+# The chapter opens {py:mod}`ddim_edu.data.spectrograms`, {py:mod}`ddim_edu.nets.autoencoder` and {py:mod}`ddim_edu.apps.voices`. Where it has something to play, there is a player in the page.
 
 # %% tags=["hide-input"]
 import json
@@ -21,8 +21,8 @@ import json
 import torch
 from IPython.display import Audio, Markdown, display
 
-from ddim_edu.commands.sound import Voices, listen
-from ddim_edu.data import spectrograms as audio
+from ddim_edu.apps.voices import Voices, listen
+from ddim_edu.data import spectrograms
 from ddim_edu.data.recordings import find_recording
 from ddim_edu.files import in_repository
 from ddim_edu.models import load
@@ -39,10 +39,10 @@ from ddim_edu.schedule import make_tau
 # %% tags=["nbval-ignore-output"]
 NAMES = "0_george_0 1_jackson_0 2_lucas_0 3_nicolas_0 4_theo_0".split()
 NAMES += "5_yweweler_0 7_theo_1 9_nicolas_1".split()
-clips = [audio.pad_or_trim(audio.read_wav(find_recording(name))) for name in NAMES]
+clips = [spectrograms.pad_or_trim(spectrograms.read_wav(find_recording(name))) for name in NAMES]
 sounds = torch.stack([clip.sound for clip in clips]).double()
 THREE = NAMES.index("3_nicolas_0")
-display(Audio(sounds[THREE].numpy(), rate=audio.RATE))
+display(Audio(sounds[THREE].numpy(), rate=spectrograms.RATE))
 
 # %% [markdown]
 # What we hear in it are not samples but pitches that come and go. The **discrete Fourier transform** writes a piece of sound as a sum of oscillations, one for each frequency; its complex number at a frequency holds that oscillation's strength (the absolute value) and where it starts (the **phase**). The **short-time Fourier transform** does so piece by piece: cut out 512 samples (64 ms), fade them in and out by a Hann window $w$ (one arch of a sine, squared), transform, move on by $H = 128$ samples, and so on. Frame $j$ at frequency $k$ is
@@ -68,19 +68,19 @@ display(Audio(sounds[THREE].numpy(), rate=audio.RATE))
 x = torch.nn.functional.pad(sounds, (256, 256))  # silence beyond the ends
 frames = x.unfold(1, 512, 128) * torch.hann_window(512).double()
 X = torch.fft.rfft(frames).mT
-assert X.shape == (8, 257, 64) and (X - audio.stft(sounds)).abs().max() < 1e-4
+assert X.shape == (8, 257, 64) and (X - spectrograms.stft(sounds)).abs().max() < 1e-4
 f = torch.tensor([0.0, 700.0, 4000.0]).double()
 by_hand = 2595 * torch.log10(1 + f / 700)
-torch.testing.assert_close(audio.hertz_to_mel(f), by_hand)
-m = audio.mel_filters() @ X.abs() ** 2
+torch.testing.assert_close(spectrograms.hertz_to_mel(f), by_hand)
+m = spectrograms.mel_filters() @ X.abs() ** 2
 loudest = m.amax((1, 2), keepdim=True)
 y = (1 + 10 / 30 * torch.log10(m / loudest)).clamp(min=-1)[:, None]
-torch.testing.assert_close(audio.log_mel(sounds), y, atol=1e-4, rtol=0)
+torch.testing.assert_close(spectrograms.log_mel(sounds), y, atol=1e-4, rtol=0)
 print(f"{sounds.shape[1]:,} samples -> {y[0].numel():,} numbers")
 
 # %% mystnb={"figure": {"caption": "A recording of *three*. Above, its 8,064 samples, which tell the eye when there is sound and little else; below, its log-mel spectrogram. The dark lines at the bottom are the multiples of the voice's pitch; where they are darkest, and the fainter bar that bends above them, are resonances of the mouth. How these move is the word.", "name": "fig-three"}, "image": {"alt": "Two plots over one second. Above, a waveform: near zero until 0.07 seconds, faint until 0.14, then strong and dying out at 0.4 seconds. Below, a picture of 64 bands by 64 moments: grey between 0.05 and 0.4 seconds and white elsewhere; in the low bands several dark parallel lines that fall slowly, and a fainter bar that falls and rises between bands 35 and 50."}} tags=["hide-input"]
 fig, axes = figure(1, 2, height=3.6, sharex=True)
-seconds = torch.arange(sounds.shape[1]) / audio.RATE
+seconds = torch.arange(sounds.shape[1]) / spectrograms.RATE
 axes[0].plot(seconds, sounds[THREE], lw=0.5)
 axes[0].set(ylabel="sample", xlim=(0, 1))
 extent = (-0.008, 63.5 * 128 / 8000, -0.5, 63.5)
@@ -108,14 +108,14 @@ assert ((quiet > 0.2) & (quiet < 0.9)).all()
 
 # %%
 # checks eq:lee-seung
-F = audio.mel_filters()
+F = spectrograms.mel_filters()
 bands = 10 ** (3 * (y[:, 0] - 1)) * (y[:, 0] > -1)  # the floor stands for silence
 p = torch.ones(8, 257, 64).double() * bands.mean(1, keepdim=True)
 errors = []
 for _ in range(100):
     errors.append((F @ p - bands).norm() / bands.norm())
     p = p * (F.T @ bands) / (F.T @ F @ p).clamp(min=1e-12)
-torch.testing.assert_close(audio.magnitude(y), p.sqrt(), atol=1e-6, rtol=0)
+torch.testing.assert_close(spectrograms.magnitude(y), p.sqrt(), atol=1e-6, rtol=0)
 assert all(b <= a for a, b in zip(errors, errors[1:]))
 print(f"error of the bands: {errors[0]:.2f}, after 100 updates {errors[-1]:.3f}")
 
@@ -167,7 +167,7 @@ print(f"error of the bands: {errors[0]:.2f}, after 100 updates {errors[-1]:.3f}"
 # checks eq:least-squares-sound
 g = torch.Generator().manual_seed(0)
 turns = torch.rand(X.shape, generator=g).double()
-Y = torch.polar(audio.stft(sounds).abs(), 2 * torch.pi * turns)
+Y = torch.polar(spectrograms.stft(sounds).abs(), 2 * torch.pi * turns)
 v = torch.fft.irfft(Y.mT, n=512)  # drops what no real sound has
 w = torch.hann_window(512).double()
 total, squares = torch.zeros(8, 8576).double(), torch.zeros(8576).double()
@@ -175,20 +175,20 @@ for i in range(64):
     total[:, 128 * i : 128 * i + 512] += w * v[:, i]
     squares[128 * i : 128 * i + 512] += w**2
 nearest = (total / squares.clamp(min=1e-12))[:, 256:-256]
-assert (nearest - audio.istft(Y)).abs().max() < 1e-5
+assert (nearest - spectrograms.istft(Y)).abs().max() < 1e-5
 
 # %%
 # checks eq:griffin-lim, eq:fast-griffin-lim
-A, histories = audio.stft(sounds).abs(), {}
+A, histories = spectrograms.stft(sounds).abs(), {}
 for gamma in (0.0, 0.99):
     g = torch.Generator().manual_seed(0)
-    path = audio.griffin_lim_path(A, 30, gamma, torch.Generator().manual_seed(0))
+    path = spectrograms.griffin_lim_path(A, 30, gamma, torch.Generator().manual_seed(0))
     turns = torch.rand(A.shape, generator=g, dtype=A.dtype)
     B, before, history = torch.polar(A, 2 * torch.pi * turns), None, []
     for found in path:
-        C = audio.stft(audio.istft(B))
-        assert (audio.stft(found) - C).abs().max() < 1e-6
-        history.append(audio.norm(C.abs() - A) / audio.norm(A))
+        C = spectrograms.stft(spectrograms.istft(B))
+        assert (spectrograms.stft(found) - C).abs().max() < 1e-6
+        history.append(spectrograms.norm(C.abs() - A) / spectrograms.norm(A))
         T = C if before is None else C + gamma * (C - before)
         B, before = A * T / T.abs().clamp(min=1e-300), C
     histories[gamma] = torch.stack(history)
@@ -223,12 +223,12 @@ for name, rows in RESULTS["phases"].items():
 
 # %% tags=["nbval-ignore-output"]
 def player(name, sound):
-    display(Markdown(name), Audio(sound.numpy(), rate=audio.RATE))
+    display(Markdown(name), Audio(sound.numpy(), rate=spectrograms.RATE))
 
 
 def play(pictures, *names):
     generator = torch.Generator().manual_seed(0)
-    found = audio.to_sound(pictures.float(), generator=generator)
+    found = spectrograms.to_sound(pictures.float(), generator=generator)
     for name, sound in zip(names, found, strict=True):
         player(name, sound)
 
@@ -567,18 +567,18 @@ play(first.decode(nothing[:1]), "a draw from the normal, decoded")
 #
 # ```python
 # import torch
-# from ddim_edu.data import spectrograms as audio
+# from ddim_edu.data import spectrograms
 # from ddim_edu.exercises import check
 # from ddim_edu.data.recordings import find_recording
 #
-# sound = audio.pad_or_trim(audio.read_wav(find_recording("3_nicolas_0"))).sound[None]
-# wanted = audio.stft(sound).abs()
+# sound = spectrograms.pad_or_trim(spectrograms.read_wav(find_recording("3_nicolas_0"))).sound[None]
+# wanted = spectrograms.stft(sound).abs()
 # g = torch.Generator().manual_seed(0)
-# path = audio.griffin_lim_path(wanted, 60, generator=g)
+# path = spectrograms.griffin_lim_path(wanted, 60, generator=g)
 # ends = [x for i, x in enumerate(path) if i in (0, 60)]
-# error = [audio.spectral_convergence(x, wanted).item() for x in ends]
-# picture = audio.log_mel(sound)
-# off = [30 * (audio.log_mel(x) - picture).abs().mean().item() for x in ends]
+# error = [spectrograms.spectral_convergence(x, wanted).item() for x in ends]
+# picture = spectrograms.log_mel(sound)
+# off = [30 * (spectrograms.log_mel(x) - picture).abs().mean().item() for x in ends]
 # assert error[0] > 0.3 and error[1] < 0.5 * error[0]
 # assert off[0] < 8 and off[1] < off[0]
 # assert check("ex-sound-random", (error[0], off[0]))
@@ -623,15 +623,15 @@ play(first.decode(nothing[:1]), "a draw from the normal, decoded")
 #
 # ```python
 # import torch
-# from ddim_edu.data import spectrograms as audio
+# from ddim_edu.data import spectrograms
 # from ddim_edu.exercises import check
 # from ddim_edu.data.recordings import find_recording
 #
 # files = [find_recording(name) for name in ("7_theo_1", "9_nicolas_1")]
-# a, b = (audio.pad_or_trim(audio.read_wav(file)).sound for file in files)
-# a, b = a / audio.norm(audio.stft(a[None])), b / audio.norm(audio.stft(b[None]))
-# power = audio.stft(torch.stack([a, b, (a + b) / 2])).abs() ** 2
-# bands = audio.mel_filters().float() @ power
+# a, b = (spectrograms.pad_or_trim(spectrograms.read_wav(file)).sound for file in files)
+# a, b = a / spectrograms.norm(spectrograms.stft(a[None])), b / spectrograms.norm(spectrograms.stft(b[None]))
+# power = spectrograms.stft(torch.stack([a, b, (a + b) / 2])).abs() ** 2
+# bands = spectrograms.mel_filters().float() @ power
 # louder = torch.maximum(bands[0], bands[1]) / 4
 # strong = louder > 1e-3 * louder.max()
 # off = 10 * torch.log10(bands[2][strong] / louder[strong])

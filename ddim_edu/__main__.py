@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import runpy
+import importlib
 import sys
 
+from ddim_edu.ranges import closest
+
 COMMANDS = {
-    "train": "train a model",
-    "sample": "draw images from a trained model",
-    "evaluate": "measure a model, and compare results",
-    "apps": "interpolate, restore, edit, speak",
-    "conformance": "name the bug in a DDIM step, sampler, inversion, sigma, grid or schedule",
-    "translate": "the same process in the conventions of other libraries",
-    "export": "a model as files that diffusers or a browser opens",
+    "train": ("ddim_edu.commands.train", "train a model"),
+    "sample": ("ddim_edu.commands.sample", "draw images from a trained model"),
+    "evaluate": ("ddim_edu.commands.evaluate", "measure a model, and compare results"),
+    "apps": ("ddim_edu.commands.apply", "interpolate, restore, edit, speak"),
+    "conformance": (
+        "ddim_edu.conformance.__main__",
+        "name the bug in a DDIM step, sampler, inversion, sigma, grid or schedule",
+    ),
+    "translate": ("ddim_edu.commands.translate", "the same process in the conventions of other libraries"),
+    "export": ("ddim_edu.commands.export", "a model as files that diffusers or a browser opens"),
 }
 
 
@@ -20,24 +25,24 @@ def main() -> int:
     """Run the command that the first word names, with the words after it.
 
     Returns:
-        The exit code: the command's own, or 2 with one line if there is no such command.
+        The exit code, if no command was run: 0 after the list of them, or 2 with one line if there is no such command.
+
+    Raises:
+        SystemExit: At the end of a command, with its exit code.
     """
-    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    name, *words = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
-        print(
-            "usage: ddim-edu COMMAND ...\n\n"
-            + "\n".join(f"  {command:13s}{text}" for command, text in COMMANDS.items())
-        )
+        print("usage: ddim-edu COMMAND ...\n")
+        print("\n".join(f"  {command:13s}{text}" for command, (_, text) in COMMANDS.items()))
         print("\nddim-edu COMMAND --help says more; python -m ddim_edu.COMMAND is the same.")
         return 0
     if name not in COMMANDS:
-        print(f"error: there is no command {name!r} (known: {', '.join(COMMANDS)})", file=sys.stderr)
+        known = f"{closest(name, COMMANDS)} (known: {', '.join(COMMANDS)})"
+        print(f"error: there is no command {name!r}{known}", file=sys.stderr)
         return 2
-    sys.argv = [f"ddim-edu {name}", *sys.argv[2:]]
-    runpy.run_module(
-        f"ddim_edu.{name}", run_name="__main__", alter_sys=True
-    )  # the types of options are looked up in __main__
-    return 0
+    from ddim_edu.commands.options import run  # torch, which takes seconds: not for the list of commands
+
+    run(lambda: importlib.import_module(COMMANDS[name][0]).main(words))
 
 
 if __name__ == "__main__":

@@ -257,7 +257,7 @@ def per_sample(coefficient: float | Tensor, x: Tensor) -> float | Tensor:
 
 def root_per_sample(value: float | Tensor, x: Tensor) -> float | Tensor:
     """The square root of a coefficient, taken in float64 and ready to multiply the batch x; see :func:`per_sample`."""
-    return per_sample(in_float64(value).sqrt(), x) if isinstance(value, Tensor) else math.sqrt(value)
+    return per_sample(value.double().sqrt(), x) if isinstance(value, Tensor) else math.sqrt(value)
 
 
 def in_float64(value: float | Tensor) -> float | Tensor:

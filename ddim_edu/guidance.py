@@ -5,6 +5,7 @@ r"""Classes, and classifier-free guidance, in one convention (chapter 14).
 With scale s = 0 that is the unconditional prediction, with 1 the conditional one, and beyond 1 it goes on in the same
 direction (Ho and Salimans 2022). The same knob has other numbers elsewhere:
 
+============================================  ================================  ==========================
 where                                         its name                          our scale
 ============================================  ================================  ==========================
 Ho and Salimans 2022, eq. 6                   w                                 1 + w
@@ -15,12 +16,6 @@ labml, code                                   ``uncond_scale``                  
 ============================================  ================================  ==========================
 
 At 1 and below, diffusers' pipelines are conditional. The formula in labml's text has a wrong sign.
-=======
-- Ho and Salimans 2022, eq. 6: w, and our scale is 1 + w;
-- CompVis latent-diffusion and Stable Diffusion: ``unconditional_guidance_scale``, the same;
-- diffusers, pipelines: ``guidance_scale``, the same above 1; at 1 and below, theirs is conditional;
-- diffusers, guiders with the original formula: ``guidance_scale``, and our scale is 1 + theirs;
-- labml, code: ``uncond_scale``, the same (the formula in its text has a wrong sign).
 
 **What it samples.** In each level by itself, the guided prediction is the score of :math:`q_t(x)\, q_t(c \mid x)^s`. It
 is tempting to conclude that the samples follow the tilted density :math:`p(x)\, p(c \mid x)^s`. They don't, for s other

@@ -20,7 +20,7 @@ from torch import Tensor
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.forward import EpsTheta
 from ddim_edu.sampler import ddim_step
-from ddim_edu.schedule import NoiseSchedule
+from ddim_edu.schedule import NoiseSchedule, check_eta
 
 REACH, POINTS = 5.0, 2000  # the grid, on which fresh noise is added, spans -REACH to REACH
 
@@ -64,7 +64,7 @@ def output_cdf(
     cdf = _ndtr(x - start)
     for s, t in reversed(list(zip(levels, levels[1:], strict=False))):
         larger = eta_at(t) == "hat"
-        sigma = schedule.sigma(t, s, 1.0 if larger else eta_at(t)).item()
+        sigma = schedule.sigma(t, s, 1.0 if larger else check_eta(eta_at(t))).item()
         eps_hat = eps_theta(x[:, None], torch.full((len(x),), t))
         if eps_hat.shape != (len(x), 1):
             raise ValueError(f"the predictor gave {tuple(eps_hat.shape)} for {(len(x), 1)}: this is for data on a line")

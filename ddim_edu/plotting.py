@@ -38,7 +38,7 @@ def figure(
     width: float = 7.0,
     sharex: bool = False,
     sharey: bool = False,
-) -> tuple[Figure, Axes | np.ndarray]:
+) -> tuple[Figure, Any]:
     """An empty figure in the book's style.
 
     Args:
@@ -52,12 +52,13 @@ def figure(
     Returns:
         The figure and its axes, which are one or an array as ``matplotlib.pyplot.subplots`` gives it.
     """
-    before = {name: plt.rcParams[name] for name in STYLE}
-    plt.rcParams.update(STYLE)
+    settings: Any = plt.rcParams
+    before = {name: settings[name] for name in STYLE}
+    settings.update(STYLE)
     try:  # not rc_context: it would also undo the `interactive` that a notebook's backend sets at the first figure
         return plt.subplots(nrows, ncols, figsize=(width, height), layout="constrained", sharex=sharex, sharey=sharey)
     finally:
-        plt.rcParams.update(before)
+        settings.update(before)
 
 
 def image_row(images: Tensor, titles: Sequence[str] = (), *, width: float = 7.0) -> tuple[Figure, np.ndarray]:
@@ -103,7 +104,8 @@ def table1_figure(table: Mapping[str, Any]) -> tuple[Figure, np.ndarray]:
     rows = table["rows"]
     spacings = list(dict.fromkeys(row["spacing"] for row in rows))
     fig, axes = figure(len(spacings), height=3.0, sharey=True)
-    for ax, spacing in zip(np.atleast_1d(axes), spacings):
+    axes = np.atleast_1d(axes)
+    for ax, spacing in zip(axes, spacings):
         for eta in dict.fromkeys(row["eta"] for row in rows):
             cells: dict[int, list[float]] = {}
             for row in rows:
@@ -111,20 +113,17 @@ def table1_figure(table: Mapping[str, Any]) -> tuple[Figure, np.ndarray]:
                     cells.setdefault(row["steps"], []).append(row["value"])
             steps = sorted(cells)
             means = [float(np.mean(cells[S])) for S in steps]
-            reach = [
-                [m - min(cells[S]) for S, m in zip(steps, means)],
-                [max(cells[S]) - m for S, m in zip(steps, means)],
-            ]
+            ends = zip(*[(m - min(cells[S]), max(cells[S]) - m) for S, m in zip(steps, means)])
             label = r"$\hat\sigma$" if eta == "hat" else rf"$\eta$ = {eta:g}"
-            ax.errorbar(steps, means, yerr=reach, marker="o", markersize=4, capsize=2, label=label)
+            ax.errorbar(steps, means, yerr=list(ends), marker="o", markersize=4, capsize=2, label=label)
         ax.set(xscale="log", yscale="log", xlabel="steps S", title=f"{spacing} spacing")
         measured = sorted({row["steps"] for row in rows if row["spacing"] == spacing})
         ax.set_xticks(measured, [f"{S}" for S in measured], minor=False)
         ax.xaxis.minorticks_off()
     name = "FID" if table["distance"] == "fid" else "classifier distance"
-    np.atleast_1d(axes)[0].set_ylabel(f"{name}{' (estimate)' if table['estimate'] else ''}")
-    np.atleast_1d(axes)[-1].legend(fontsize=9)
-    return fig, np.atleast_1d(axes)
+    axes[0].set_ylabel(f"{name}{' (estimate)' if table['estimate'] else ''}")
+    axes[-1].legend(fontsize=9)
+    return fig, axes
 
 
 def table2_figure(table: Mapping[str, Any]) -> tuple[Figure, Axes]:

@@ -22,7 +22,7 @@ class Stream(IntEnum):
     ORDER = 0
     """The order of a loader, with the epoch."""
     STEP = 1
-    """A training step: batch, levels, noise."""
+    """Batch, levels and noise of a training step."""
     INIT = 2
     """The weights that training begins with."""
     HELDOUT = 3

@@ -1,5 +1,5 @@
 """Dataclasses of options that refuse what is out of range, whoever builds them: a command line, a file or a line of
-Python.
+Python; and the known word that an unknown one was meant for.
 
 A range stands where the type stands, and nowhere else::
 
@@ -11,9 +11,10 @@ A range stands where the type stands, and nowhere else::
 
 from __future__ import annotations
 
+import difflib
 import math
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -71,7 +72,7 @@ class Checked:
     """
 
     remedies: ClassVar[dict[str, str]] = {}
-    """What to say after a range, by field: ``{"clip": "or off"}``."""
+    """What to say after a range, by field, such as ``{"clip": "or off"}``."""
 
     def __post_init__(self) -> None:
         for name, (ranges, words) in _ranges(type(self)).items():
@@ -140,3 +141,9 @@ def _within(hint: Any) -> Iterator[Any]:
         yield from get_args(hint)
     elif hint is type(None):
         yield None
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean x?`` with the nearest of the known words, or nothing if none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

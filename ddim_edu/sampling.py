@@ -23,7 +23,7 @@ from ddim_edu.precision import Precision, choose, in_precision
 from ddim_edu.processes import gather, process_count, process_index, progress
 from ddim_edu.randomness import draw, image_generators
 from ddim_edu.ranges import Checked, Clip, Eta, NotNegative, Positive
-from ddim_edu.sampler import ddim_path
+from ddim_edu.sampler import ddim_path, decode
 from ddim_edu.schedule import NoiseSchedule, Spacing, make_tau
 from ddim_edu.solvers import dpm_solver_2m, heun
 
@@ -35,22 +35,13 @@ has ``clip`` (a number or None). For all others the clipping is done around ``ep
 """
 
 
-def ddim(
-    eps_theta: EpsTheta, x_T: Tensor, schedule: NoiseSchedule, tau: Tensor, *, eta: float | str, generator, clip
-) -> Tensor:
-    """The end of :func:`ddim_edu.sampler.ddim_path`; arguments and errors are its."""
-    for step in ddim_path(eps_theta, x_T, schedule, tau, eta=eta, generator=generator, clip=clip):
-        x = step.x_s
-    return x
-
-
 SOLVERS: dict[str, Solver] = {
-    "ddim": ddim,
+    "ddim": decode,
     "heun": heun,
     "heun-reuse": partial(heun, reuse=True),
     "dpm-solver-2m": dpm_solver_2m,
 }
-"""The solvers that have a short name. Others: :func:`solver_named`."""
+"""The solvers that have a short name; for others see :func:`solver_named`."""
 
 
 def solver_named(name: str) -> Solver:
@@ -71,7 +62,7 @@ class Model(Protocol):
 
     @property
     def config(self) -> UNetConfig:
-        """The network's configuration: its classes count here."""
+        """The network's configuration, of which the classes count here."""
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -160,17 +151,22 @@ class Sampling(Checked):
         ddim_path(model.eps_theta(), torch.empty(0), model.schedule, tau, eta=self.eta)  # eta fits; takes no step
 
 
-def check_label(model: Model, label: int | str) -> None:
+def check_label(model: Model, label: int | str, name: str = "label") -> None:
     """A check that a label is one that the model knows, or ``turn`` or ``any``.
+
+    Args:
+        model: The model.
+        label: The label.
+        name: The option that gave it, for the message.
 
     Raises:
         ValueError: If it isn't.
     """
     if isinstance(label, str) and label not in ("turn", "any"):
-        raise ValueError(f"label = {label!r}: give a class, turn or any")
+        raise ValueError(f"{name} = {label!r}: give a class, turn or any")
     if not isinstance(label, str) and not 0 <= label < model.config.classes:
         known = f"labels 0..{model.config.classes - 1}" if model.config.classes else "no classes"
-        raise ValueError(f"label = {label}: the model knows {known}")
+        raise ValueError(f"{name} = {label}: the model knows {known}")
 
 
 class Sampler:
@@ -272,7 +268,9 @@ class Sampler:
         generators = image_generators(sampling.seed, start, stop)
         given = {"eta": sampling.eta, "generator": generators, "clip": clip}
         given = {name: value for name, value in given.items() if name in _parameters(solver)}
-        labels = None if sampling.label == "any" or not model.config.classes else sampling.label
+        labels: Tensor | int | str | None = (
+            None if sampling.label == "any" or not model.config.classes else sampling.label
+        )
         if labels == "turn":
             labels = torch.arange(start, stop, device=self.device) % model.config.classes
         eps_theta = self.eps_theta(labels, sampling.scale)

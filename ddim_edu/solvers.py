@@ -260,7 +260,7 @@ def adaptive_ddim(
         length = (angle[t] - angle[s]) * factor
         nearest = torch.where(kept, 1, s + 1)  # rounding must not try the same level again
         t = torch.where(kept, s, t)
-        chosen = per_sample(kept, x).bool()
+        chosen = torch.as_tensor(per_sample(kept, x)).bool()
         x = torch.where(chosen, x_euler if order == 1 else x_heun, x)
         eps = torch.where(chosen, eps_s, eps)
     if not bool(x_0.isfinite().all()):

@@ -7,6 +7,13 @@ from contextlib import contextmanager
 import pytest
 
 
+def pytest_collection_modifyitems(items):
+    """A test that asks for a browser, by whatever fixture, has the marker ``browser``."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
+
 @pytest.fixture
 def full_disk():
     """The system refuses what would make a file longer than so many bytes, as a full disk does."""

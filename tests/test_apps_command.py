@@ -12,11 +12,13 @@ from ddim_edu.apps.edit import renoise, translate
 from ddim_edu.apps.operators import AveragePool, Mask
 from ddim_edu.apps.restore import restore
 from ddim_edu.commands import apply as command
+from ddim_edu.commands import apply_inputs, apply_options
 from ddim_edu.data.named import digits
 from ddim_edu.data.pictures import save_grid
 from ddim_edu.guidance import guided
 from ddim_edu.measuring.metrics import psnr
 from ddim_edu.models import load, load_classifier, save
+from ddim_edu.models.checkpoint import NoisePredictor
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.randomness import image_generators
 from ddim_edu.schedule import NoiseSchedule, make_tau
@@ -103,12 +105,16 @@ def tile(row, column, path="result.png"):
         ("inpaint GREY -n 3 --answers 2", 3, 4, ["3 images", "2 answers", "dB"]),
         ("inpaint GREY -n 3 --mask mask.png --answers 1", 3, 3, ["1 answer;"]),
         ("inpaint GREY -n 3 --mask left --replace --answers 1", 3, 3, ["off what is given by at most 0"]),
+        ("inpaint GREY -n 1 --eta hat", 1, 3, ["1 answer;"]),
         ("upscale GREY --images a.png --factor 4 --travel 1 --eta 0 --answers 2", 1, 4, ["1 images"]),
         ("upscale GREY --images small.png --factor 2 --answers 2", 1, 3, ["rows of 1"]),
         ("colourise COLOUR --images colour.png other.png --answers 2", 2, 4, ["2 images"]),
         ("edit GREY -n 4", 4, 2, ["classes in turn", "by invert", "strength 1,"]),
         ("edit GREY -n 2 --by noise", 2, 2, ["strength 0.6,"]),
-        ("edit GREY -n 4 --target 2 0 --by noise --strength 0.4 --scale 1", 4, 3, ["class 2, 0", "by noise", "strength 0.4"]),
+        (
+            "edit GREY -n 4 --target 2 0 --by noise --strength 0.4 --scale 1", 4, 3,
+            ["class 2, 0", "by noise", "strength 0.4"],
+        ),
         ("edit NOCLASS --images a.png --decoder GREY --target 1", 1, 2, ["class 1"]),
         ("edit GREY --images a.png --decoder NOCLASS --source 1", 1, 2, ["any class"]),
     ],
@@ -143,6 +149,20 @@ def test_noise_depends_on_seed_image_and_answer_only(models):
     assert np.abs(tile(2, 0, "w.png") - tile(2, 0, "x.png")).max() <= 1
 
 
+def test_by_noise_each_class_gets_the_same_noise(models):
+    """So that rows differ by their class alone: one class asked for twice gives one row twice."""
+    assert run(models, "edit GREY --images a.png b.png --target 1 1 2 --by noise --steps 4") == 0
+    for column in (0, 1):
+        one, again, other = (tile(row, column) for row in (1, 2, 3))
+        assert np.array_equal(one, again) and not np.array_equal(one, other)
+
+
+def test_batches_change_nothing_with_labels_for_each(models):
+    for line, out in (("", "x.png"), ("--batch 3", "y.png")):
+        assert run(models, f"edit GREY -n 4 --steps 4 --target 2 0 {line} --out {out}") == 0
+    assert np.abs(pixels("x.png") - pixels("y.png")).max() <= 1
+
+
 def test_held_out_images_are_taken_and_the_same_for_a_seed(models, capsys):
     assert run(models, "reconstruct GREY --steps 4") == 0
     assert "8 images" in capsys.readouterr().out
@@ -150,7 +170,7 @@ def test_held_out_images_are_taken_and_the_same_for_a_seed(models, capsys):
     held = digits()
     shown = {tuple((image.float() * 255 / 16).round().flatten().tolist()) for image in held.heldout}
     model = load(models["GREY"])
-    for image in command.pictures(model, command.ReconstructOptions(n=5)):
+    for image in apply_inputs.pictures(model, apply_options.ReconstructOptions(n=5)):
         assert tuple(((image + 1) * 127.5).round().flatten().tolist()) in shown
     assert run(models, "reconstruct GREY --steps 4") == 0 and np.array_equal(pixels(), first)
 
@@ -169,12 +189,12 @@ def test_what_is_done_to_images_is_said(models, capsys):
 def test_where_the_levels_end(models):
     model = load(models["GREY"])  # T = 60
     for options, top in (
-        (command.InpaintOptions(), 60),
-        (command.InterpolateOptions(), 54),
-        (command.InterpolateOptions(from_noise=True), 60),
-        (command.EditOptions(by="noise"), 60),
-        (command.EditOptions(), 54),
-        (command.ReconstructOptions(top=7, steps=3), 7),
+        (apply_options.InpaintOptions(), 60),
+        (apply_options.InterpolateOptions(), 54),
+        (apply_options.InterpolateOptions(from_noise=True), 60),
+        (apply_options.EditOptions(by="noise"), 60),
+        (apply_options.EditOptions(), 54),
+        (apply_options.ReconstructOptions(top=7, steps=3), 7),
     ):
         assert command.levels(model, options)[-1] == top
 
@@ -193,20 +213,23 @@ def test_a_film_goes_there_and_back(models):
         ("inpaint", ["which model"]),
         ("inpaint nothing", ["nothing", "digits"]),
         ("inpaint GREY --stepz 4", ["--stepz", "did you mean --steps?"]),
+        ("inpaint GREY --steps 0", ["steps = 0: give at least 1"]),
         ("inpaint GREY --steps 61", ["steps = 61", "top = 60"]),
         ("inpaint GREY --top 61", ["top = 61", "60"]),
-        ("inpaint GREY --n -1", ["n = -1"]),
+        ("inpaint GREY --n -1", ["n = -1: give at least 0"]),
         ("inpaint GREY --n 300", ["n = 300", "200"]),
-        ("inpaint GREY --batch 0", ["batch = 0"]),
+        ("inpaint GREY --batch 0", ["batch = 0: give at least 1"]),
         ("inpaint GREY --seed -1", ["seed = -1"]),
-        ("inpaint GREY --clip 0", ["clip = 0"]),
-        ("inpaint GREY --label 3", ["no class 3", "0..2"]),
-        ("inpaint GREY --label -1", ["no class -1"]),
-        ("inpaint NOCLASS --images a.png --label 0", ["no class 0", "no classes"]),
+        ("inpaint GREY --clip 0", ["clip = 0: give a number above 0, such as 1, or off"]),
+        ("inpaint GREY --label 3", ["label = 3", "0..2"]),
+        ("inpaint GREY --label -1", ["label = -1"]),
+        ("inpaint NOCLASS --images a.png --label 0", ["label = 0", "no classes"]),
         ("inpaint NOCLASS", ["--images"]),
         ("inpaint GREY --answers 0", ["answers = 0"]),
         ("inpaint GREY --travel 0", ["travel = 0"]),
-        ("inpaint GREY --eta -1", ["eta = -1"]),
+        ("inpaint GREY --jump 0", ["jump = 0"]),
+        ("inpaint GREY --eta 9 --replace", ["eta = 9"]),
+        ("inpaint GREY --eta -1", ["eta = -1: give at least 0"]),
         ("inpaint GREY --eta 9", ["eta = 9"]),
         ("inpaint GREY --mask nowhere.png", ["no mask nowhere.png", "centre"]),
         ("inpaint GREY --mask wide.png", ["wide.png", "30 x 20", "8 x 8"]),
@@ -221,20 +244,22 @@ def test_a_film_goes_there_and_back(models):
         ("inpaint GREY --out no/a.png", ["no"]),
         ("inpaint GREY --device tpu9", ["tpu9"]),
         ("upscale GREY --factor 3", ["factor = 3", "2, 4, 8"]),
-        ("upscale GREY --factor 1", ["factor = 1"]),
+        ("upscale GREY --factor 1", ["factor = 1: give at least 2"]),
         ("upscale GREY --factor 0", ["factor = 0"]),
         ("colourise GREY --images a.png", ["grey images", "colour"]),
         ("interpolate GREY --images a.png", ["1 images", "pairs"]),
         ("interpolate GREY --images a.png b.png --corners 4", ["2 images", "4, the corners"]),
         ("interpolate GREY --corners 5", ["5"]),
-        ("interpolate GREY --frames 1", ["frames = 1"]),
+        ("interpolate GREY --frames 1", ["frames = 1: give at least 2"]),
         ("interpolate GREY --corners 3 --along lerp", ["corners = 3"]),
         ("interpolate GREY --from-noise --images a.png", ["--images"]),
         ("interpolate GREY --film a.mp4", ["a.mp4", ".gif"]),
-        ("interpolate GREY --images a.png a.png --label 5", ["no class 5"]),
-        ("edit GREY --target 3", ["no class 3", "0..2"]),
-        ("edit GREY --source 7", ["no class 7"]),
-        ("edit GREY --strength 2", ["strength = 2"]),
+        ("interpolate GREY --film no/a.gif", ["no"]),
+        ("interpolate GREY -n 3", ["3 images", "pairs"]),
+        ("interpolate GREY --images a.png a.png --label 5", ["label = 5"]),
+        ("edit GREY --target 3", ["target = 3", "0..2"]),
+        ("edit GREY --source 7", ["source = 7"]),
+        ("edit GREY --strength 2", ["strength = 2: give a number from 0 to 1, or auto"]),
         ("edit GREY --scale nan", ["scale = nan"]),
         ("edit GREY --by magic", ["magic"]),
         ("edit NOCLASS --images a.png", ["no classes", "--decoder"]),
@@ -244,7 +269,7 @@ def test_a_film_goes_there_and_back(models):
     ],
 )
 def test_it_refuses_in_one_line(models, capsys, monkeypatch, line, says):
-    monkeypatch.setattr(command, "Bar", lambda *_: pytest.fail("it began to work"))
+    monkeypatch.setattr(NoisePredictor, "forward", lambda *_: pytest.fail("it asked the network"))
     assert run(models, line) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.startswith("error: ") and captured.err.count("\n") == 1, captured.err

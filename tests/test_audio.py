@@ -10,7 +10,7 @@ from scipy.io import wavfile
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from ddim_edu.data import spectrograms as audio
+from ddim_edu.data import spectrograms
 from ddim_edu.data.spectrograms import (
     BANDS,
     FRAMES,
@@ -139,7 +139,7 @@ def test_a_long_recording_loses_its_silence_then_its_end():
     start = LEAD - int((word.abs() > 0.02 * word.abs().max()).nonzero()[0])
     assert torch.equal(clip.sound[LEAD : LEAD + 3900], word[LEAD - start : LEAD - start + 3900])
     long = noise(20_000).float()
-    clip = pad_or_trim(audio.Recording(long, ("said before",)))
+    clip = pad_or_trim(spectrograms.Recording(long, ("said before",)))
     assert clip.notes[0] == "said before" and clip.notes[1].endswith("s of sound, trimmed to the first 0.94")
     assert len(clip.sound) == LENGTH
 
@@ -313,7 +313,7 @@ def test_to_sound_has_the_picture_and_repeats():
 
 def test_sounds_that_cannot_be_made_are_named(tmp_path):
     with pytest.raises(ValueError, match="finite"):
-        audio.write_wav(tmp_path / "x.wav", torch.tensor([0.0, float("nan")]))
+        spectrograms.write_wav(tmp_path / "x.wav", torch.tensor([0.0, float("nan")]))
     assert not (tmp_path / "x.wav").exists()
     with pytest.raises(ValueError, match="lead"):
-        audio.pad_or_trim(torch.ones(10), length=8, lead=8)
+        spectrograms.pad_or_trim(torch.ones(10), length=8, lead=8)

@@ -4,15 +4,17 @@ repeats.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import inspect
 import json
 import pkgutil
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -32,6 +34,11 @@ def load(path: Path):
     spec.loader.exec_module(module)
     return module
 
+
+sys.path[:0] = [str(BOOK / "_ext"), str(BOOK / "_tools")]  # the extensions import one another, and so do the tools
+import browser_code  # noqa: E402
+import katex_math  # noqa: E402
+import rests_on  # noqa: E402
 
 check_offline = load(BOOK / "_tools" / "check_offline.py")
 execute = load(BOOK / "_tools" / "execute.py")
@@ -209,6 +216,12 @@ x = 2
 # %% tags=["hide-input"] mystnb={"image": {"alt": "none"}}
 print(x * 21)
 """
+
+
+@pytest.fixture(autouse=True)
+def no_stored_hashes(tmp_path_factory, monkeypatch):
+    """Chapters of tests leave the book's own record alone."""
+    monkeypatch.setattr(rests_on, "STORED", tmp_path_factory.mktemp("results") / "chapter_hashes.json")
 
 
 def test_executing_repeats_byte_for_byte_and_keeps_ids(tmp_path, capsys):
@@ -401,7 +414,10 @@ def test_the_pdf_holds_every_chapter_and_needs_a_book(tmp_path, capsys):
 
 
 def test_icons_that_no_page_shows_leave_the_script():
-    script = 'x={"arrow-up":[384,512,[8593],"f062","M2"],bars:[448,512,["navicon"],"f0c9","M0"],"file":[5,5,[],"f1c1",["M1","M2"]]};y=1'
+    script = (
+        'x={"arrow-up":[384,512,[8593],"f062","M2"],bars:[448,512,["navicon"],"f0c9","M0"],'
+        '"file":[5,5,[],"f1c1",["M1","M2"]]};y=1'
+    )
     assert icons_prune.without(script, {"arrow-up", "lg"}) == 'x={"arrow-up":[384,512,[8593],"f062","M2"],};y=1'
     assert icons_prune.without(script, {"navicon"}) == 'x={bars:[448,512,["navicon"],"f0c9","M0"],};y=1'
     assert icons_prune.without(script, {"arrow-up", "bars", "file"}) == script
@@ -467,12 +483,45 @@ def test_every_chapter_has_a_card_that_says_what_it_is_about():
     assert all(20 < len(said) < link_preview.LONGEST and said[-1] in ".?" for said in cards.values())
 
 
-def test_the_files_of_katex_are_those_of_the_package():
-    listed = (BOOK / "katex" / "README.txt").read_text()
-    for name in ("katex.min.js", "katex.min.css", "copy-tex.min.js"):
-        assert f"{hashlib.sha256((BOOK / 'katex' / name).read_bytes()).hexdigest()}  {name}" in listed
-    asked = re.findall(r"url\(fonts/([^)]+\.woff2)\)", (BOOK / "katex" / "katex.min.css").read_text())
-    assert {*asked} == {path.name for path in (BOOK / "katex" / "fonts").iterdir()}
+def test_katex_is_copied_with_its_fonts_and_its_licence(tmp_path):
+    katex_math.copy(SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=tmp_path), None)
+    out = tmp_path / "_static" / "katex"
+    asked = re.findall(r"url\(fonts/([^)]+\.woff2)\)", (out / katex_math.STYLE).read_text())
+    assert {*asked} == {path.name for path in (out / "fonts").iterdir()} and len(asked) == 20
+    assert {path.name for path in out.iterdir()} == {*katex_math.SCRIPTS, katex_math.STYLE, "fonts", "LICENSE"}
+
+
+def test_a_package_of_the_pages_that_is_missing_or_old_names_the_remedy(tmp_path):
+    shutil.copy(ROOT / "package.json", tmp_path)
+    with pytest.raises(browser_code.Missing, match="katex .*, and none is installed: run `make install`"):
+        browser_code.find("katex", tmp_path)
+    folder = tmp_path / "node_modules" / "katex"
+    folder.mkdir(parents=True)
+    (folder / "package.json").write_text('{"version": "0.1.0"}')
+    with pytest.raises(browser_code.Missing, match="and 0.1.0 is installed"):
+        browser_code.find("katex", tmp_path)
+
+
+def test_the_lock_of_the_pages_packages_pins_their_bytes_and_names_no_registry():
+    asked = json.loads((ROOT / "package.json").read_text())["dependencies"]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in asked.values())  # exact, not a range
+    text = (ROOT / "package-lock.json").read_text()
+    packages = json.loads(text)["packages"]
+    assert packages.pop("")["dependencies"] == asked and '"resolved"' not in text and "registry" not in text
+    for name, version in asked.items():
+        assert packages[f"node_modules/{name}"]["version"] == version
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+
+
+def test_nothing_minified_is_in_git():
+    """Code of others is declared and installed, not copied; a line of code that no one wrote shows by its length."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    for name in listed.stdout.splitlines():
+        assert not re.search(r"\.min\.\w+$|\.wasm|\.map$|\.woff2?$", name), name
+        if name.endswith((".js", ".mjs", ".css")) and (ROOT / name).is_file():
+            assert max(map(len, (ROOT / name).read_text(encoding="utf-8").splitlines()), default=0) < 300, name
 
 
 def test_the_style_sheet_closes_every_brace():

@@ -52,8 +52,8 @@ ALONE = [
     if kind != "step" or "sigma" not in m.kinds
 ]
 ALONE += [("sampler", m) for m in of_kind("sampler") if "step" not in m.kinds and "tau" not in m.kinds]
-FEW = """direction-sigma sigma-no-root x0-sign last-step-abar-1 index-minus-one clip-without-eps noise-at-the-end v-read-as-eps
-grid-too-many grid-ignores-S sigma-eta-ignored"""
+FEW = """direction-sigma sigma-no-root x0-sign last-step-abar-1 index-minus-one clip-without-eps noise-at-the-end
+v-read-as-eps grid-too-many grid-ignores-S sigma-eta-ignored"""
 ALONE += [("sampler", BY_ID[id]) for id in FEW.split()]
 
 
@@ -67,7 +67,6 @@ def test_every_mistake_is_named(kind, mistake):
 
 
 # -- what is right raises no alarm
-# -------------------------------------------------------------------------------------------------------
 
 
 def schedule_of(alpha_bar):
@@ -150,7 +149,7 @@ def diffusers_object(name="DDIMScheduler", **options):
 
 
 def gam_mu_step(x, eps, sig, sig_next, mu, z):
-    """smalldiffusion's step at gam = 1: from sig down to sig_low, then noise up to sig_next = sig^(1 - mu) sig_low^mu."""
+    """smalldiffusion's step at gam = 1: down from sig to sig_low, noise up to sig_next = sig^(1 - mu) sig_low^mu."""
     sig_low = sig_next if mu == 0 else (sig_next / sig ** (1 - mu)) ** (1 / mu)
     return x - (sig - sig_low) * eps + (sig_next**2 - sig_low**2).clamp(min=0).sqrt() * z
 
@@ -289,7 +288,6 @@ def test_no_false_alarm(kind, function, expected):
 
 
 # -- bugs seen in public, reproduced from their descriptions
-# ------------------------------------------------------------------------------
 
 
 def loop(tau=None, asked=lambda t, s, i: t, step=package_step):
@@ -351,7 +349,11 @@ SEEN = [
     ("invert", plain_climb(lambda t, s, i: s), "invert-asked-at-end"),
     ("scheduler", diffusers_object("DDIMInverseScheduler", timestep_spacing="trailing"), "invert-stride-recomputed"),
     # eta is not squared in the direction (inbarhub/DDPM_inversion 12)
-    ("step", step_with(along=lambda a_t, a_s, eta, std: 1 - a_s - (std**2 / eta if eta else 0)), "direction-eta-variance"),
+    (
+        "step",
+        step_with(along=lambda a_t, a_s, eta, std: 1 - a_s - (std**2 / eta if eta else 0)),
+        "direction-eta-variance",
+    ),
     # the walk ends at index 0, which is level 1 (rohitg00/ai-engineering-from-scratch 43)
     ("sampler", loop(step=step_with(end=1)), "last-step-abar-1"),
     # abar_{t-1} for the level reached, though steps skip levels (Kitsunetic/SDF-Diffusion 5)
@@ -364,7 +366,11 @@ SEEN = [
     # invoke-ai/InvokeAI 415)
     ("tau", lambda T, S: np.arange(S) * (T // S) + 2, "grid-beyond-T"),
     # a level comes twice (huggingface/diffusers 8730)
-    ("sampler", loop(tau=lambda T, S: [T, T - T // S, *(T - i * (T // S) for i in range(1, S - 1)), 0], step=step_with()), "grid-repeats"),
+    (
+        "sampler",
+        loop(tau=lambda T, S: [T, T - T // S, *(T - i * (T // S) for i in range(1, S - 1)), 0], step=step_with()),
+        "grid-repeats",
+    ),
     # beta for beta-tilde (jhbastek/PhysicsInformedDiffusionModels 4)
     ("sigma", lambda t, s, eta, a: eta * (1 - a[t] / a[s]) ** 0.5, "sigma-beta"),
     # the last sigma is that of level 1, not 0 (smalldiffusion's own list of sigmas)
@@ -481,7 +487,6 @@ def test_where_no_mistake_fits_the_failing_case_can_be_pasted(capsys):
 
 
 # -- the command
-# ---------------------------------------------------------------------------------------------------------------------------
 
 FILE = """
 def right(x_t, eps, t, s, eta, noise, alpha_bar):
@@ -565,6 +570,7 @@ def test_the_kit_as_a_process(mine):
     assert done.returncode == 1 and "[direction-sigma]" in done.stdout and not done.stderr
 
 
+@pytest.mark.slow
 def test_the_fixture_in_a_project_of_its_own(mine, tmp_path):
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["ddim_edu.conformance.pytest_plugin"]\n', encoding="utf8")
     tests = "import mine\n" + "".join(

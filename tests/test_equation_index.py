@@ -95,8 +95,8 @@ def test_the_page_names_them(tmp_path):
     assert page == index.markdown(index.scan(tmp_path))
     assert "## Chapter 1: A title" in page and "{eq}`eq:one` `eq:one`\n:   $$\n    x = 1\n    $$" in page
     assert (
-        "Code: {py:obj}`lab.numbers.one <ddim_edu.lab.numbers.one>`, {py:obj}`lab.numbers.Two.go <ddim_edu.lab.numbers.Two.go>`"
-        in page
+        "Code: {py:obj}`lab.numbers.one <ddim_edu.lab.numbers.one>`, "
+        "{py:obj}`lab.numbers.Two.go <ddim_edu.lab.numbers.Two.go>`" in page
     )
     assert "Tests: `test_numbers.py::test_one`\n" in page
     assert "Tests: {doc}`the chapter’s own cell </chapters/01_x>` under “A part with $x$”\n" in page

@@ -19,11 +19,12 @@ LAYERS = [
     ["measuring"],
     ["plotting"],
     ["apps"],
-    ["exercises", "conformance", "translate"],
+    ["exercises", "conformance", "conventions"],
     ["commands"],
 ]
 ALONE = {"nets": ["nets"], **{module: MATHEMATICS for module in MATHEMATICS}}  # these import nothing else of ours
-DOORS = ["train", "sample", "evaluate", "export"]  # and every __main__: `python -m ddim_edu.train` calls the command
+# And every __main__: `python -m ddim_edu.train` calls the command.
+DOORS = ["train", "sample", "evaluate", "export", "translate"]
 ONLY_HERE = {
     "matplotlib": ["plotting"],
     "diffusers": [],
@@ -42,7 +43,7 @@ def modules():
 
 
 def imports(source):
-    """(line, module) of every import, also those inside functions; ``from a import b`` is a.b where that is a module."""
+    """(line, module) of every import, those inside functions too; ``from a import b`` is a.b where that is a module."""
     known = {f"ddim_edu.{name}" for name, _ in modules()}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

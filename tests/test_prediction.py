@@ -178,6 +178,7 @@ def test_training_minimises_what_the_recipe_says(tmp_path, prediction):
         assert trainer.heldout_loss() == pytest.approx(expected.item(), rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_run_with_v_learns_samples_and_resumes(tmp_path, capsys):
     words = [
         "digits",

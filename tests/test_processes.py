@@ -20,9 +20,10 @@ NET = (
 # A learning rate that is small but moves; float32 sums in another order then stay within 1e-5 for these few steps.
 RUN = f"digits {NET} --batch 16 --T 40 --steps 6 --log-every 1 --sample-every 3 --save-every 3 --lr 1e-3 --flip".split()
 
-pytestmark = pytest.mark.skipif(
-    not torch.distributed.is_available(), reason="torch was built without torch.distributed"
-)
+pytestmark = [
+    pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without torch.distributed"),
+    pytest.mark.slow,
+]
 
 
 def torchrun(*arguments, processes=2):

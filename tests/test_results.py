@@ -58,6 +58,7 @@ NOT_MEASURED = {
     "adaptive_ablation_fashion-mnist": "as the digits'",
     "bench_training_cpu": "seconds on one machine, beside packages that are not installed here",
     "chapter_times": "seconds on one machine",
+    "chapter_hashes": "what chapters ran with, no measurement",
     "digits_choices": "each row is a training of minutes; what is complete is checked below",
     "fid_cifar10_train_test": "needs Inception's weights and 10,000 pictures through them",
     "heldout_sample": "needs CIFAR-10",

@@ -181,6 +181,7 @@ def test_ddim_converges_at_first_order_to_the_closed_form(spacing):
     assert errors[-1] < 5e-3 and all(0.9 < order < 1.1 for order in orders), (errors, orders)
 
 
+@pytest.mark.slow
 def test_ddim_converges_at_first_order_on_a_mixture():
     """No closed form here: against the same sampler with all 4,000 levels of a fine schedule."""
     schedule = NoiseSchedule.linear(T=4000, beta_start=1e-4 / 4, beta_end=0.02 / 4)
@@ -197,6 +198,7 @@ def test_ddim_converges_at_first_order_on_a_mixture():
     assert all(0.85 < order < 1.15 for order in orders), (errors, orders)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eta", [0.3, 1.0, "hat"])
 def test_stochastic_samples_have_the_mixtures_moments(eta):
     """S = T = 1000: mean, covariance and the first component's share within four standard errors and a small bias."""

@@ -12,7 +12,7 @@ from ddim_edu.models import CheckpointError, load, save
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.plugins import named
 from ddim_edu.randomness import draw, image_generators
-from ddim_edu.sampler import sample
+from ddim_edu.sampler import decode, sample
 from ddim_edu.sampling import SOLVERS, Sampler, Sampling, clipped
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.solvers import heun
@@ -126,7 +126,7 @@ def test_memory_that_is_too_small_halves_the_batch(model, monkeypatch):
         eps_theta(x_T, torch.full((len(x_T),), T))  # calls that make no image don't count
         if len(x_T) > 3:
             raise torch.OutOfMemoryError("no room")
-        return sampling.ddim(eps_theta, x_T, schedule, tau, eta=eta, generator=generator, clip=clip)
+        return decode(eps_theta, x_T, schedule, tau, eta=eta, generator=generator, clip=clip)
 
     monkeypatch.setitem(SOLVERS, "ddim", tight)
     sampler = Sampler(model, 8)

@@ -52,7 +52,8 @@ def browser():
 
 # Commas and full stops that a line break has taken from the formula before them.
 TORN = """() => [...document.querySelectorAll('span.unbroken')].filter(piece => {
-    const mark = piece.lastChild, base = [...piece.querySelectorAll('.katex-base')].at(-1), range = document.createRange();
+    const mark = piece.lastChild, base = [...piece.querySelectorAll('.katex-base')].at(-1);
+    const range = document.createRange();
     if (mark.nodeType !== Node.TEXT_NODE || !base) return false;
     range.selectNode(mark);
     return range.getBoundingClientRect().left < base.getBoundingClientRect().right - 3;

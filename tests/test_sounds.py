@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from scipy.io import wavfile
 
 from ddim_edu.apps.edit import translate
+from ddim_edu.apps.voices import Voices, listen
 from ddim_edu.commands import apply as command
 from ddim_edu.commands import evaluate, sample, sound, train_autoencoder
-from ddim_edu.commands.sound import Voices, listen
 from ddim_edu.data.batches import shifted
 from ddim_edu.data.recordings import SHIPPED, find_recording, read_sounds, split_classes
 from ddim_edu.data.registry import load_data
@@ -412,11 +412,13 @@ def test_changing(here, capsys):
         ("--out a.mp3", "use .wav"),
         ("--out nowhere/a.wav", "there is no folder"),
         ("--picture a.txt", "does not end like a picture"),
-        ("-n 0", "n = 0"),
-        ("--strength 2", "strength = 2.0"),
+        ("-n 0", "n = 0: give a number from 1 to 1,000"),
+        ("-n 1001", "n = 1001"),
+        ("--strength 2", "strength = 2: give a number from 0 to 1"),
         ("--eta -1", "eta = -1"),
         ("--seed -1", "seed = -1"),
-        ("--steps 0", "0"),
+        ("--steps 0", "steps = 0: give at least 1"),
+        ("--steps 60", "S = 60"),
         ("--wrod yes", "did you mean --word?"),
     ],
 )

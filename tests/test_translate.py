@@ -1,4 +1,4 @@
-"""The same process elsewhere is the same process: against diffusers itself, and against the other libraries' formulas."""
+"""The same process elsewhere is the same process: against diffusers itself and other libraries' formulas."""
 
 import json
 from itertools import pairwise
@@ -7,14 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddim_edu.exact import GaussianMixture
-from ddim_edu.forward import eps_to_v, unmix_x0
-from ddim_edu.sampler import ddim_path
-from ddim_edu.translate import (
+from ddim_edu.commands.translate import main
+from ddim_edu.conventions import (
     LIBRARIES,
     Process,
     from_diffusers,
-    main,
     table,
     to_azula,
     to_diffusers,
@@ -23,6 +20,9 @@ from ddim_edu.translate import (
     to_logsnr,
     to_smalldiffusion,
 )
+from ddim_edu.exact import GaussianMixture
+from ddim_edu.forward import eps_to_v, unmix_x0
+from ddim_edu.sampler import ddim_path
 
 MEANS = [[-1.5, 0.5], [1.0, -0.25]]
 
@@ -123,8 +123,13 @@ def test_every_library_by_command(library, capsys):
         (["diffusers", "--spacing", "linspace", "--steps", "10"], "t - T//S"),
         (["diffusers", "--spacing", "trailing", "--steps", "7"], "t - T//S"),
         (["smalldiffusion", "--eta", "0.5"], "eta = 0 and eta = 1 only"),
-        (["nowhere"], "invalid choice"),
+        ([], "whose words?"),
+        (["diffuser"], "did you mean diffusers?"),
+        (["book", "--schedule", "square"], "'square'"),
         (["book", "--steps", "2000"], "S = 2000"),
+        (["book", "--steps", "0"], "steps = 0: give at least 1"),
+        (["book", "--eta", "-1"], "eta = -1: give at least 0"),
+        (["book", "--clip", "0"], "clip = 0: give a number above 0"),
     ],
 )
 def test_what_cannot_be_said_is_one_line_and_2(arguments, says, capsys):
@@ -133,12 +138,26 @@ def test_what_cannot_be_said_is_one_line_and_2(arguments, says, capsys):
     assert said.count("\n") == 1 and says in said
 
 
+def test_a_process_refuses_what_none_is():
+    for wrong, says in (
+        ({"schedule": "square"}, "schedule 'square' is unknown"),
+        ({"predicts": "noise"}, "choose eps, v or x0"),
+        ({"S": 2000}, "S = 2000"),
+        ({"T": 0}, "T = 0"),
+        ({"eta": float("nan")}, "eta = nan"),
+        ({"clip": 0.0}, "clip = 0"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            Process(**wrong)
+
+
 def test_settings_of_diffusers_without_a_word_here_are_named():
     for config, says in (
         ({"steps_offset": 1}, "steps_offset"),
         ({"set_alpha_to_one": False}, "set_alpha_to_one"),
         ({}, "clip_sample"),
         ({"beta_end": 0.5}, "from_betas"),
+        ({"prediction_type": "flow"}, "prediction_type = flow"),
     ):
         with pytest.raises(ValueError, match=says):
             from_diffusers(config, 10)

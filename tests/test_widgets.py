@@ -88,9 +88,11 @@ const schedules = { linear: m.linear(), cosine: m.cosine(), "linear 50": m.linea
 out.schedules = Object.fromEntries(Object.entries(schedules).map(([name, s]) => [name, { abar: s.abar, nsr: s.nsr }]));
 out.spacings = m.SPACINGS;
 out.unnamed = m.makeTau(1000, 20);
-out.tau = ask.sizes.map((T) => m.SPACINGS.map((spacing) => Array.from({ length: T }, (_, i) => m.makeTau(T, i + 1, spacing))));
+const grids = (T, spacing) => Array.from({ length: T }, (_, i) => m.makeTau(T, i + 1, spacing));
+out.tau = ask.sizes.map((T) => m.SPACINGS.map((spacing) => grids(T, spacing)));
 out.eps = ask.eps.map(({ mix, x, abar }) => x.map((p) => m.eps(data(mix), p, abar)));
-out.line = ask.line.map(({ x, abar }) => x.map((v) => [m.density(data(ask.mix), v, abar), m.cdf(data(ask.mix), v, abar)]));
+const line = (v, abar) => [m.density(data(ask.mix), v, abar), m.cdf(data(ask.mix), v, abar)];
+out.line = ask.line.map(({ x, abar }) => x.map((v) => line(v, abar)));
 out.ndtr = ask.ndtr.map(m.ndtr);
 out.back = ask.shares.map((u) => m.invert(m.ndtr, u));
 const table = m.inverseTable((x) => m.cdf(data(ask.mix), x, 1));
@@ -101,7 +103,8 @@ out.walks = ask.walks.map(({ mix, schedule, x, tau, eta, noise }) => x.map((star
   const numbers = noise ? noise.flatMap((step) => step[i]) : [];
   return m.ddimPath(data(mix), start, schedules[schedule], tau, eta, () => numbers.shift());
 }));
-out.heun = ask.walks.map(({ mix, schedule, x, tau }) => x.map((start) => m.heunPath(data(mix), start, schedules[schedule], tau)));
+const heun = (mix, schedule, tau) => (start) => m.heunPath(data(mix), start, schedules[schedule], tau);
+out.heun = ask.walks.map(({ mix, schedule, x, tau }) => x.map(heun(mix, schedule, tau)));
 const draw = m.normals(5), again = m.normals(5);
 out.normals = Array.from({ length: 20000 }, () => draw());
 out.repeats = Array.from({ length: 5 }, () => again());
@@ -324,10 +327,12 @@ def test_heun_divides_by_four_only_where_its_last_step_is_short():
 # ---------------------------------------------------------------- in a browser
 
 TIMEOUT = 120_000  # ms: the machine may be busy
-FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+FLAGS = """--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update
+--disable-sync"""
 PAGE = """<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>widgets</title>
-<meta name="viewport" content="width=device-width"><style>body {{ margin: 16px }}</style><link rel="stylesheet" href="{static}/book.css">
-{scripts}</head><body><main class="bd-article">{boxes}</main></body></html>"""
+<meta name="viewport" content="width=device-width"><style>body {{ margin: 16px }}</style>
+<link rel="stylesheet" href="{static}/book.css">{scripts}</head>
+<body><main class="bd-article">{boxes}</main></body></html>"""
 
 
 @pytest.fixture(scope="module")
@@ -502,7 +507,10 @@ def test_the_text_is_announced_when_the_slider_rests(show):
     page = show("posterior")
     text = page.locator(".explore-text")
     assert text.get_attribute("aria-live") == "polite" and text.get_attribute("aria-busy") is None
-    watch = "new MutationObserver(() => said.push(text.getAttribute('aria-busy'))).observe(text, {attributeFilter: ['aria-busy']})"
+    watch = (
+        "new MutationObserver(() => said.push(text.getAttribute('aria-busy')))"
+        ".observe(text, {attributeFilter: ['aria-busy']})"
+    )
     text.evaluate(f"text => {{ window.said = []; {watch}; }}")
     page.get_by_label("σ (share)").press("End")
     page.wait_for_function("said.includes(null)")

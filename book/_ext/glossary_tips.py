@@ -2,7 +2,8 @@
 focus.
 
 Nothing is written in the chapters for this: after they are read, the first occurrence of each term in a paragraph is
-made into a link. Headings, captions, code, formulas, links and folded solutions are left alone.
+made into a link. Headings, captions, code, formulas, links and folded solutions are left alone. Not sphinx-tippy: it
+gives tips to links that are there and makes none, and its two scripts come from a CDN.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def terms(env) -> dict[str, tuple[str, str]]:
 
 
 def pattern(term: str) -> re.Pattern:
-    """Finds the term, also in the plural or with a capital at the beginning of a sentence; abbreviations as they are."""
+    """Finds the term, also in the plural or with a capital where a sentence begins; abbreviations as they are."""
     stem = re.escape(term).replace("\\ ", "[ -]").replace("’", "['’]")
     if term[0].islower():
         stem = f"[{term[0]}{term[0].upper()}]{stem[1:]}"

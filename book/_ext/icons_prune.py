@@ -2,7 +2,8 @@
 
 The theme loads all two thousand icons of Font Awesome on every page, 1.5 MB of script, and shows about fifteen. Here
 the others leave the script. The same icons come as fonts too, for what style sheets draw: these keep the signs that the
-sheets name. Source maps, which only a debugger asks for, leave the site.
+sheets name. Source maps, which only a debugger asks for, leave the site. (sphinx-favicon is about the one icon of the
+site, which the theme's ``html_favicon`` could set as well.)
 """
 
 from __future__ import annotations

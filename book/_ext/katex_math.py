@@ -1,21 +1,27 @@
-"""Formulas are set by KaTeX, whose files lie in book/katex, so that no page needs a network.
+"""Formulas are set by KaTeX, whose files are copied from node_modules into the site, so that no page needs a network.
 
 It is a quarter of MathJax in size and sets a chapter's formulas in a few hundredths of a second, before one begins to
 read. A page gets the TeX as text; ``katex_math.js`` sets it when the page is there. Without scripts, the TeX itself is
-what one reads.
+what one reads. Not sphinxcontrib-katex: its style sheet and fonts come from a CDN, every page loads it, and it leaves
+out how a formula breaks and how the keyboard reaches it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import browser_code
 from docutils import nodes
+from sphinx.errors import ExtensionError
 from sphinx.util.fileutil import copy_asset
 from sphinx.util.math import get_node_equation_number
 
-FOLDER = "katex"  # in book/, and in the built site's _static/
+FOLDER = "katex"  # in the built site's _static/
 SCRIPTS = ("katex.min.js", "copy-tex.min.js", "katex_math.js")
 STYLE = "katex.min.css"
+# from KaTeX's package; copy-tex: a formula that one marks and copies arrives as TeX; fonts in the form that browsers of
+# today ask for
+TAKEN = ("LICENSE", f"dist/{STYLE}", "dist/katex.min.js", "dist/contrib/copy-tex.min.js", "dist/fonts/*.woff2")
 
 
 def inline(self, node: nodes.math) -> None:
@@ -49,10 +55,18 @@ def load(app, pagename, templatename, context, doctree) -> None:
 
 def copy(app, exception) -> None:
     if exception is None and app.builder.format == "html":
-        copy_asset(Path(app.srcdir, FOLDER), Path(app.outdir, "_static", FOLDER))
+        package, out = browser_code.find("katex"), Path(app.outdir, "_static", FOLDER)
+        for pattern in TAKEN:
+            for path in package.glob(pattern):
+                copy_asset(path, out / "fonts" if path.parent.name == "fonts" else out)
+        copy_asset(Path(__file__).with_suffix(".js"), out)
 
 
 def setup(app):
+    try:
+        browser_code.find("katex")
+    except browser_code.Missing as error:
+        raise ExtensionError(str(error)) from None
     app.add_html_math_renderer("katex", (inline, None), (display, None))
     app.connect("html-page-context", load)
     app.connect("build-finished", copy, priority=400)  # before the style sheets are pruned

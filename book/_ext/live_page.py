@@ -3,6 +3,7 @@
 The page's own scripts are copied. What is large becomes scripts too, since a page from file:// can load nothing else:
 ``runtime.js`` holds ONNX Runtime, and NAME.js a network with its schedule and its classes. The page asks for them on a
 click. Networks are exported anew when their weights or the exporter have changed; ``_build/onnx`` keeps what was made.
+ONNX Runtime comes from node_modules. Its package holds no licence, so the text of its repository stands here.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import gzip
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import browser_code
+from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
 PAGE = "live"
-OWN = ("ddim.js", "network.js", "page.js", "page.css")
+OWN = ("ddim.js", "network.js", "page.js", "page.css", "LICENSE-onnxruntime-web.txt")
 CLASSES = {
     "digits": [str(digit) for digit in range(10)],
     "fashion-mnist": [
@@ -39,12 +43,25 @@ log = logging.getLogger(__name__)
 
 def text_of(binary: bytes) -> str:
     """base64 of gzip, the same text for the same bytes."""
-    return base64.b64encode(binary if binary[:2] == b"\x1f\x8b" else gzip.compress(binary, 9, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(binary, 9, mtime=0)).decode()
 
 
 def script(name: str, **contents) -> str:
     """A classic script that leaves its contents in ``window.liveFiles``."""
     return f"(window.liveFiles ??= {{}})[{json.dumps(name)}] = {json.dumps(contents)};\n"
+
+
+def once(name: str, sources: list[Path], make: Callable[[], str], kept: Path) -> str:
+    """What ``make()`` returned when the sources were last changed; ``kept`` holds it."""
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    path = kept / f"{name}-{key}.js"
+    if not path.is_file():
+        made = make()
+        kept.mkdir(parents=True, exist_ok=True)
+        for old in kept.glob(f"{name}-*.js"):
+            old.unlink()
+        path.write_text(made, encoding="utf-8")
+    return path.read_text(encoding="utf-8")
 
 
 def network_script(book: Path, name: str, kept: Path) -> str:
@@ -53,9 +70,8 @@ def network_script(book: Path, name: str, kept: Path) -> str:
 
     package = Path(checkpoint.__file__).parents[1]
     sources = [checkpoint.find(name), package / "nets" / "unet.py", Path(onnx_export.__file__), Path(__file__)]
-    key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    path = kept / f"{name}-{key}.js"
-    if not path.is_file():
+
+    def make() -> str:
         saved = checkpoint.load(name)
         assert len(CLASSES[name]) == saved.config.classes
         about = {
@@ -63,20 +79,23 @@ def network_script(book: Path, name: str, kept: Path) -> str:
             "classes": CLASSES[name],
             "alphaBar": saved.schedule.alpha_bar.tolist(),
         }
-        made = script(name, **about, onnx=text_of(onnx_export.export(saved)))
-        kept.mkdir(parents=True, exist_ok=True)
-        for old in kept.glob(f"{name}-*.js"):
-            old.unlink()
-        path.write_text(made, encoding="utf-8")
-    return path.read_text(encoding="utf-8")
+        return script(name, **about, onnx=text_of(onnx_export.export(saved)))
+
+    return once(name, sources, make, kept)
 
 
-def runtime_script(folder: Path) -> str:
-    """The script of ONNX Runtime. Its bundle names a source map that is not there; without that line no browser asks
-    for it.
+def runtime_script(kept: Path) -> str:
+    """The script of ONNX Runtime, from the folder ``kept`` if nothing has changed since. Its bundle names a source map
+    that is not there; without that line no browser asks for it.
     """
-    bundle = (folder / "ort.wasm.bundle.min.mjs").read_text(encoding="utf-8").partition("\n//# sourceMappingURL=")[0]
-    return script("runtime", module=bundle, wasm=text_of((folder / "ort-wasm-simd-threaded.wasm.gz").read_bytes()))
+    folder = browser_code.find("onnxruntime-web") / "dist"
+    bundle, wasm = folder / "ort.wasm.bundle.min.mjs", folder / "ort-wasm-simd-threaded.wasm"
+
+    def make() -> str:
+        module = bundle.read_text(encoding="utf-8").partition("\n//# sourceMappingURL=")[0]
+        return script("runtime", module=module, wasm=text_of(wasm.read_bytes()))
+
+    return once("runtime", [bundle, wasm, Path(__file__)], make, kept)
 
 
 def write(app, exception) -> None:
@@ -87,11 +106,14 @@ def write(app, exception) -> None:
     out.mkdir(exist_ok=True)
     for name in OWN:
         shutil.copyfile(source / name, out / name)
-    shutil.copyfile(source / "onnxruntime-web" / "LICENSE", out / "LICENSE-onnxruntime-web.txt")
-    files = {"runtime": runtime_script(source / "onnxruntime-web")}
+    kept = book.parent / "_build" / "onnx"
+    files = {}
     try:
+        files["runtime"] = runtime_script(kept)
         for name in CLASSES:
-            files[name] = network_script(book, name, book.parent / "_build" / "onnx")
+            files[name] = network_script(book, name, kept)
+    except browser_code.Missing as error:
+        raise ExtensionError(str(error)) from None
     except ModuleNotFoundError as error:
         log.warning(f"the live page gets no networks: {error.name} is not installed; make install brings it")
     for name, text in files.items():

@@ -1,12 +1,15 @@
 """Run chapters and store what they print: chapters/NN_slug.py (what one edits) -> NN_slug.ipynb (what is read and
 shipped).
 
-    python book/_tools/execute.py                           every chapter whose two files differ
-    python book/_tools/execute.py --force chapters/01_forward.py    this one, whether they differ or not
+    python book/_tools/execute.py                           every chapter whose two files differ; names those that rest
+                                                            on modules of ddim_edu that have changed since they ran
+    python book/_tools/execute.py --all                     these too
+    python book/_tools/execute.py --force chapters/01_forward.py    this one, whatever has changed
+    python book/_tools/execute.py --check                   runs nothing; exit code 1 if a chapter is to be run
+    python book/_tools/execute.py --accept                  runs nothing; outputs are right, `make chapters-test` says
 
-Where only the text or the tags of cells were edited, the outputs are kept and nothing is run. Use --force after a
-change in ddim_edu that alters what a chapter prints. Running twice gives the same bytes: no timings, no versions are
-stored, and a cell keeps its id.
+Where only the text or the tags of cells were edited, the outputs are kept and nothing is run. Running twice gives the
+same bytes: no timings, no versions are stored, and a cell keeps its id.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import rests_on
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -167,7 +171,11 @@ def _first_line(text: str) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("chapters", nargs="*", type=Path, help=".py files (default: all of chapters/)")
-    parser.add_argument("--force", action="store_true", help="run them even if nothing was edited")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--all", action="store_true", help="run also those that rest on modules that have changed")
+    how.add_argument("--force", action="store_true", help="run them whatever has changed")
+    how.add_argument("--check", action="store_true", help="run nothing; say what is to be run, exit code 1 if any is")
+    how.add_argument("--accept", action="store_true", help="run nothing; take the outputs for those of today's modules")
     arguments = parser.parse_args(argv)
     os.environ.setdefault(
         "OMP_NUM_THREADS", "1"
@@ -180,22 +188,37 @@ def main(argv: list[str] | None = None) -> int:
         if not py.is_file():
             print(f"{py}: no such chapter; give a .py file of {CHAPTERS.name}/", file=sys.stderr)
             return 2
-    failed = False
-    for py in paths:
-        ipynb = py.with_suffix(".ipynb")
-        if not arguments.force and is_current(py, ipynb):
-            print(f"{py.name}: nothing edited")
-            continue
-        if not arguments.force and edit_text(py, ipynb):
-            print(f"{py.name}: text edited, outputs kept")
-            continue
-        try:
-            execute(py, ipynb)
-            print(f"{py.name}: executed")
-        except ChapterError as error:
-            print(error, file=sys.stderr)
-            failed = True
-    return int(failed)
+    if arguments.accept:
+        rests_on.remember(paths)
+        return 0
+    codes = [_bring_up_to_date(py, arguments) for py in paths]
+    return max(codes)
+
+
+def _bring_up_to_date(py: Path, arguments: argparse.Namespace) -> int:
+    """Do with one chapter what the arguments say; 1 if it failed, or, with --check, if it is to be run."""
+    ipynb, changed = py.with_suffix(".ipynb"), rests_on.changed(py)
+    about = f"rests on what has changed: {', '.join(changed)}"
+    if arguments.check:
+        edited = not is_current(py, ipynb)
+        if edited or changed:
+            print(f"{py.name}: {'edited' if edited else about}")
+        return int(edited or bool(changed))
+    if not arguments.force and not (arguments.all and changed):
+        kept = (
+            "nothing edited" if is_current(py, ipynb) else "text edited, outputs kept" if edit_text(py, ipynb) else ""
+        )
+        if kept:
+            print(f"{py.name}: {kept}{f'; {about}; --all runs it' if changed else ''}")
+            return 0
+    try:
+        execute(py, ipynb)
+    except ChapterError as error:
+        print(error, file=sys.stderr)
+        return 1
+    rests_on.remember([py])
+    print(f"{py.name}: executed")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #!/bin/sh
-# install.sh PYTHON VENV: make VENV if it is not there, and put the pinned dependencies and this project into it.
-# The Makefile calls this when pyproject.toml or constraints.txt is newer than the last install that succeeded.
+# install.sh PYTHON VENV: make VENV if it is not there, and put the pinned dependencies and this project into it; and
+# node_modules, from where the pages get code of others.
+# The Makefile calls this when a file that names dependencies is newer than the last install that succeeded.
 set -eu
 python=$1 venv=$2
 broken=$venv/.unfinished     # there while an install into a venv of our making runs
@@ -33,3 +34,6 @@ echo "== installing the pinned dependencies into $venv (once; 5 GB with CUDA on 
 "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e ".[dev]" </dev/null ||
     fail "the install failed, see above; run make again once that is mended"
 rm -f "$broken"
+
+"$venv/bin/python" book/_ext/browser_code.py </dev/null ||
+    fail "the pages' packages are not there, see above; run make again once that is mended"

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,7 +77,12 @@ def restore(
     levels = check_tau(tau, schedule.T)
     abar = schedule.alpha_bar.tolist()
     x = draw(operator.pseudo_inverse(y), generator)  # of the shape of the images
-    how = {"eta": eta, "generator": generator, "clip": clip, "edit_x0": lambda x0_hat, t: operator.correct(x0_hat, y)}
+    how: dict[str, Any] = {
+        "eta": eta,
+        "generator": generator,
+        "clip": clip,
+        "edit_x0": lambda x0_hat, t: operator.correct(x0_hat, y),
+    }
     ends = range(0, len(levels) - 1, jump)
     for end in reversed(ends):
         top = min(end + jump, len(levels) - 1)

@@ -303,7 +303,11 @@ def round_trips(options: ReconstructionOptions, file: ResultFile, device: torch.
     if options.n > len(images):
         raise ValueError(f"n = {options.n}: {model.recipe['data']} holds out {len(images):,} images")
     images = images[: options.n or len(images)]
-    how = {"spacing": options.spacing, "top": top, "clip": None if options.clip == "off" else options.clip}
+    how: dict[str, Any] = {
+        "spacing": options.spacing,
+        "top": top,
+        "clip": None if options.clip == "off" else options.clip,
+    }
     about = {"name": "test", "n": len(images), "sha256": sha256_of_images(images)}
     protocol = {"images": about, **how, "precision": options.precision}
     paper = {"paper": {"cifar10": PAPER_TABLE2}} if file.name == "table2" else {}
@@ -319,7 +323,7 @@ def round_trips(options: ReconstructionOptions, file: ResultFile, device: torch.
 
 def images(options: ImagesOptions, file: ResultFile, device: torch.device) -> None:
     """A data set's own images against a reference, written as one result."""
-    form = {"size": options.size} if options.size else {}
+    form: dict[str, Any] = {"size": options.size} if options.size else {}
     real = partial(real_images, options.data, data_dir=options.data_dir, **form)
     pixels, name, batch = real(options.part), f"{options.data} {options.part}", options.batch or 50
     sizes = check_sizes([n or len(pixels) for n in options.n], len(pixels), name)
@@ -327,7 +331,7 @@ def images(options: ImagesOptions, file: ResultFile, device: torch.device) -> No
     reference = reference_for(options.reference, real, options.data, features, options.kept, batch=batch)
     # More images of the same kind are the same measurement, taken further.
     begin = partial(file.begin, free=("protocol.sampling.n",))
-    how = {"seed": options.seed, "batch": batch, "begin": begin}
+    how: dict[str, Any] = {"seed": options.seed, "batch": batch, "begin": begin}
     with progress(sizes[-1], "image", options.part) as bar:
         result = measure_images(pixels, name, sizes, features, reference, options.kept, **how, tick=bar.update)
     file.write(result)

@@ -12,7 +12,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -120,7 +120,7 @@ def write_folder(model: Checkpoint, options: ExportOptions) -> str:
             raise ValueError(f"label = {label}: {options.checkpoint} knows labels 0..{config.classes - 1}")
         config, weights = build_in_label(config, weights, label)
     clip = None if options.clip == "off" else options.clip
-    how = {"prediction": model.prediction, "spacing": options.spacing, "clip": clip}
+    how: dict[str, Any] = {"prediction": model.prediction, "spacing": options.spacing, "clip": clip}
     write_diffusers(
         options.out, config, weights, model.schedule, **how, about={"recipe": model.recipe, "step": model.step}
     )

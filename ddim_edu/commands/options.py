@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import io
 import os
 import re
@@ -17,19 +16,19 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
 
 from ddim_edu.processes import is_first_process
-from ddim_edu.ranges import Positive
+from ddim_edu.ranges import Positive, closest
 
 Options = TypeVar("Options")
 
 CheckpointName = Annotated[
     tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")
 ]
-"""The type of the option that names a model: the one word that needs no ``--name``."""
+"""The type of the option that names a model, which is the one word that needs no ``--name``."""
 Count = Annotated[Positive, tyro.conf.arg(aliases=["-n"])]
 """The type of an option n, which has the short form ``-n`` too."""
 
@@ -102,7 +101,7 @@ def run(main: Callable[[], int]) -> NoReturn:
     sys.exit(code)
 
 
-def command_line(prog: str, options: object, *, positional: str, without: Iterable[str] = ()) -> str:
+def command_line(prog: str, options: Any, *, positional: str, without: Iterable[str] = ()) -> str:
     """The line that calls a command with these options, for a shell.
 
     Args:
@@ -158,12 +157,6 @@ def check_threads(threads: int) -> None:
         raise ValueError(f"threads = {threads}: give at most {most} on this machine, or 0 to have the number tried out")
 
 
-def closest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` with the nearest of the known words, or nothing if none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
 def fail(message: object) -> int:
     """Print one line to stderr; of several processes, only the first speaks.
 
@@ -175,7 +168,7 @@ def fail(message: object) -> int:
     return 2
 
 
-def option_names(options: object, prefix: str = "--") -> list[str]:
+def option_names(options: Any, prefix: str = "--") -> list[str]:
     """Names of the options that a dataclass instance makes, those of dataclasses within it included."""
     names = []
     for field in dataclasses.fields(options):

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -62,7 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.out is None and options.data != "spoken-digits":
             raise ValueError(f"where to? name a file with --out, such as --out {Path(options.data).stem}.safetensors")
         out = AUTOENCODER.place(options.data, options.out)
-        changed = {"epochs": options.epochs, "latent_channels": options.latent_channels, "seed": options.seed}
+        changed: dict[str, Any] = {
+            "epochs": options.epochs,
+            "latent_channels": options.latent_channels,
+            "seed": options.seed,
+        }
         recipe = AutoencoderRecipe(options.data, **changed)
         print(make(recipe, out, recipe.load(options.data_dir, size=options.size)))
 

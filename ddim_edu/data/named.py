@@ -38,7 +38,7 @@ class Digits(Source):
     """The 1,797 handwritten digits that come with scikit-learn: 8x8 pixels, grey values 0..16, labels 0..9.
 
     Source: E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine Learning Repository,
-        1998.
+    1998.
 
     Every ninth image, starting with the first, is held out: 200 images, and 1,597 to train on. The file lists the
     digits writer by writer, so that this takes some from each writer and needs no random numbers.
@@ -66,8 +66,8 @@ class Digits(Source):
 class FashionMNIST(Source):
     """Fashion-MNIST: 60,000 grey images of clothes to train on and 10,000 held out, 28 x 28, labels 0..9.
 
-    Source: H. Xiao, K. Rasul and R. Vollgraf, *Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
-        Algorithms*, arXiv 1708.07747, 2017.
+    Source: H. Xiao, K. Rasul and R. Vollgraf, *Fashion-MNIST: a Novel Image Dataset for Benchmarking
+    Machine Learning Algorithms*, arXiv 1708.07747, 2017.
 
     The four files, as published (.gz) or unpacked, are looked for in ``data_dir``, in its sub-folders
     ``fashion-mnist``, ``FashionMNIST`` and ``FashionMNIST/raw`` (where torchvision puts them), and where Debian's
@@ -139,7 +139,7 @@ class SpokenDigits(Source):
     """The Free Spoken Digit Dataset: 3,000 recordings of ten words by six speakers, as log-mel spectrograms of 64 x 64.
 
     Source: Z. Jackson, C. Souza, J. Flaks, Y. Pan, H. Nicolas and A. Thite, *Free Spoken Digit Dataset*, version 1.0.8,
-        2018, CC BY-SA 4.0.
+    2018, CC BY-SA 4.0.
 
     Of the 50 recordings of each word by each speaker, those with the numbers 0 to 4 are held out: 300, and 2,700 to
     train on. They are looked for in ``data_dir``: the folder ``spoken-digits`` or

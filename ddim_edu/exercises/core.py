@@ -42,7 +42,7 @@ class Exercise:
         minutes: an estimate of how long it takes.
         skill: a key of ``SKILLS``.
         established: what a right answer is told.
-        judge: takes the answer, and raises :class:`Wrong` if it is not right.
+        judge: takes the answer, and raises :class:`~ddim_edu.exercises.reading.Wrong` if it is not right.
     """
 
     label: str

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -168,9 +169,9 @@ def kid(
     for _ in range(subsets):
         x, y = (z[torch.randperm(len(z), generator=generator)[:subset_size]] for z in (a, b))
         values.append(_mmd2(x, y))
-    values = torch.stack(values)
-    error = values.std() * math.sqrt(subset_size / (smaller - subset_size) + 1 / subsets)
-    return values.mean().item(), error.item()
+    found = torch.stack(values)
+    error = found.std() * math.sqrt(subset_size / (smaller - subset_size) + 1 / subsets)
+    return found.mean().item(), error.item()
 
 
 def precision_recall(features_real: Tensor, features_fake: Tensor, k: int = 3) -> tuple[float, float]:
@@ -356,9 +357,9 @@ def _covered(points: Tensor, centres: Tensor, k: int, rows: int = 512) -> float:
     # products choose, and where a rounding could matter, differences decide.
     middle = centres.mean(0)
     slack = 1e-6 * ((points - middle).norm(dim=1).max() + (centres - middle).norm(dim=1).max())
-    exactly = {"compute_mode": "donot_use_mm_for_euclid_dist"}
-    fast = {"x2": centres - middle, "compute_mode": "use_mm_for_euclid_dist"}
-    radii, inside = [], []
+    exactly: dict[str, Any] = {"compute_mode": "donot_use_mm_for_euclid_dist"}
+    fast: dict[str, Any] = {"x2": centres - middle, "compute_mode": "use_mm_for_euclid_dist"}
+    each, inside = [], []
     for part in centres.split(rows):  # the k-th neighbour is the (k + 1)-th nearest: a centre is its own nearest
         away = torch.cdist(part - middle, **fast)
         values, near = away.topk(min(k + 4, len(centres)), largest=False)
@@ -366,8 +367,8 @@ def _covered(points: Tensor, centres: Tensor, k: int, rows: int = 512) -> float:
         crowded = (away <= values[:, k : k + 1] + 2 * slack).sum(1) > near.shape[1]
         if crowded.any():
             radius[crowded] = torch.cdist(part[crowded], centres, **exactly).kthvalue(k + 1).values
-        radii.append(radius)
-    radii = torch.cat(radii)
+        each.append(radius)
+    radii = torch.cat(each)
     for part in points.split(rows):
         away = torch.cdist(part - middle, **fast)
         sure, open_ = (away <= radii - slack).any(1), (away <= radii + slack).any(1)

@@ -34,7 +34,7 @@ def export(saved: Checkpoint) -> bytes:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("writing ONNX needs the package onnx: pip install onnx", name=error.name) from None
     classes = saved.config.classes
-    model = saved.model.to("cpu", memory_format=torch.contiguous_format)
+    model = saved.model.cpu().to(memory_format=torch.contiguous_format)
     inputs = INPUTS if classes else INPUTS[:2]
     example = (torch.zeros(2, *saved.image_shape), torch.tensor([1, saved.schedule.T]), torch.tensor([0, classes]))
     file = io.BytesIO()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ddim_edu.data.batches import fair_sample
 from ddim_edu.data.source import ImageData
-from ddim_edu.forward import EpsTheta
+from ddim_edu.forward import EpsTheta, Prediction
 from ddim_edu.losses import eps_error, gamma_of_prediction, weight_at
 from ddim_edu.randomness import Stream, generator_for
 from ddim_edu.schedule import NoiseSchedule
@@ -52,7 +52,7 @@ class HeldOut:
 
     @torch.no_grad()
     def errors(
-        self, eps_theta_of: Callable[[Tensor], EpsTheta], prediction: str, schedule: NoiseSchedule
+        self, eps_theta_of: Callable[[Tensor], EpsTheta], prediction: Prediction, schedule: NoiseSchedule
     ) -> list[Tensor]:
         """Squared errors of what a network predicts (eps, v or x0), a mean over the values of each image.
 

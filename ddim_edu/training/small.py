@@ -59,7 +59,7 @@ class SmallRecipe(Checked):
     fused: ClassVar[bool] = False  # whether AdamW is torch's fused one, which rounds otherwise
 
     def load(self, data_dir: Path | str | None = None, **how: Any) -> ImageData:
-        """The data set; arguments as for :func:`~ddim_edu.data.source.load_data`."""
+        """The data set; arguments as for :func:`~ddim_edu.data.registry.load_data`."""
         return load_data(self.data, data_dir=data_dir, **how)
 
     def network(self, data: ImageData) -> nn.Module:
@@ -110,7 +110,7 @@ def train(recipe: SmallRecipe, data: ImageData) -> Any:
     with torch.random.fork_rng(devices=[]), progress(steps, "step") as bar:
         torch.manual_seed(generator_for(recipe.seed, Stream.INIT).initial_seed())
         model = recipe.network(data).to(memory_format=torch.channels_last).train()
-        how = {"weight_decay": recipe.weight_decay, "fused": recipe.fused}
+        how: dict[str, Any] = {"weight_decay": recipe.weight_decay, "fused": recipe.fused}
         optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, **how)
         for step in range(steps):
             loss = recipe.loss(model, data, order(step), generator_for(recipe.seed, Stream.STEP, step))
@@ -205,7 +205,7 @@ class PartRecipe(ClassifierRecipe):
         return by_part(super().load(data_dir, **how), self.part)
 
 
-_SPOKEN = {"epochs": 5, "batch": 64, "channels": (16, 32, 64), "dropout": 0.3, "shift": 2}
+_SPOKEN: dict[str, Any] = {"epochs": 5, "batch": 64, "channels": (16, 32, 64), "dropout": 0.3, "shift": 2}
 CLASSIFIERS = {
     "digits": ClassifierRecipe("digits", epochs=20, batch=64),
     "fashion-mnist": ClassifierRecipe("fashion-mnist", epochs=6, batch=128, weight_decay=0.02, shift=0, mirror=True),
@@ -230,7 +230,7 @@ def by_part(data: ImageData, part: int) -> ImageData:
         raise ValueError(f"the classes {', '.join(data.classes[:3])}, ... have no part {part}")
     classes = tuple(dict.fromkeys(name for (name,) in names))
     table = torch.tensor([classes.index(name) for (name,) in names])
-    labels = {key: table[getattr(data, key)] for key in ("train_labels", "heldout_labels")}
+    labels: dict[str, Any] = {key: table[getattr(data, key)] for key in ("train_labels", "heldout_labels")}
     return dataclasses.replace(data, classes=classes, **labels)
 
 

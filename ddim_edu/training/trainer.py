@@ -91,7 +91,7 @@ class Trainer:
         precision: The arithmetic of a run that is resumed; by default what the recipe asks for.
         data: The images, where they are in memory already; by default what the recipe names is loaded.
         lies: The recipe with the places where its data and its autoencoder lie now, from
-            :func:`ddim_edu.training.parts.located`; by default they are where it says.
+            :func:`ddim_edu.training.places.located`; by default they are where it says.
 
     Attributes:
         folder: The run's files.
@@ -181,7 +181,7 @@ class Trainer:
         Args:
             folder: The run folder.
             device: Where to train.
-            recipe: The run's recipe, changed in fields of :data:`~ddim_edu.training.run_folder.MAY_CHANGE`, or in
+            recipe: The run's recipe, changed in fields of ``run_folder.MAY_CHANGE``, or in
                 ``data`` and ``autoencoder`` where the same lie elsewhere now; None leaves it as it is.
             data_dir: Where data sets lie; by default where they lay when the run began.
             tracker: As for the class.

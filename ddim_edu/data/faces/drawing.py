@@ -80,7 +80,7 @@ def render(row: np.ndarray, size: int, channels: int = 3) -> np.ndarray:
     """Draw one face.
 
     Args:
-        row: ``(A,)``, of :func:`attributes` or :func:`edited`.
+        row: ``(A,)``, of ``attributes`` or ``edited`` (:mod:`ddim_edu.data.faces.attributes`).
         size: Width and height, 16 to 256.
         channels: 3 for RGB, 1 for grey (ITU-R BT.601's luma).
 
