@@ -29,6 +29,7 @@ from ddim_edu.sampler import sample as draw
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.training.recipes import RECIPES
 from ddim_edu.training.small import CLASSIFIERS, AutoencoderRecipe, by_part, train
+from ddim_edu.strangers import place_of
 from ddim_edu.training.trainer import Trainer
 
 CONFIG = AutoencoderConfig(image_size=64, image_channels=1, channels=(8, 8, 8), latent_channels=2, noise=0.1)
@@ -70,7 +71,8 @@ def make_model(path, classes, recipe):
     net = UNet(config)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    save(path, net.state_dict(), config, NoiseSchedule.cosine(60), recipe=recipe)
+    places = {"autoencoder": place_of(recipe["autoencoder"], path.parent)} if "autoencoder" in recipe else {}
+    save(path, net.state_dict(), config, NoiseSchedule.cosine(60), recipe=recipe, places=places)
     return path
 
 

@@ -387,7 +387,7 @@ def test_what_lies_beside_a_checkpoint_is_read_and_said(private, tmp_path, capsy
 def test_a_checkpoint_that_names_an_autoencoder(private, tmp_path, capsys, name):
     (tmp_path / "secret.safetensors").write_bytes(b"x")
     path = tiny(tmp_path / "work" / "a.safetensors", recipe={"data": "spoken-digits", "autoencoder": name})
-    refused(capsys, sound.main, [path, "--out", "a.wav"], "does not come along", "beside the checkpoint")
+    refused(capsys, sound.main, [path, "--out", "a.wav"], "does not come along", "--autoencoder")
 
 
 def test_another_autoencoder_of_that_name(private, tmp_path, capsys):

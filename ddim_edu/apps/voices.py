@@ -37,6 +37,7 @@ class Voices:
 
     Args:
         model: The network, from :func:`ddim_edu.models.checkpoint.load`.
+        autoencoder: The file of its autoencoder, where that is not what the model's file leads to.
 
     Attributes:
         words: What it says; empty where it was trained without.
@@ -46,14 +47,15 @@ class Voices:
         ValueError: If it is not one of sounds.
     """
 
-    def __init__(self, model: Checkpoint) -> None:
+    def __init__(self, model: Checkpoint, autoencoder: str = "") -> None:
         name = model.recipe.get("autoencoder")
         if name is None:
             raise ValueError(f"{model.path} makes pictures: name a model of sounds, such as spoken-digits")
         self.model = model
         self.device = next(model.model.parameters()).device
-        place, remedy = model.places.get("autoencoder"), "put it beside the checkpoint"
-        self.autoencoder = load_autoencoder(find(name, AUTOENCODER.shipped(), model.path, place, remedy), self.device)
+        place, remedy = model.places.get("autoencoder"), "put it beside the checkpoint, or name it with --autoencoder"
+        lies = autoencoder or find(name, AUTOENCODER.shipped(), model.path, place, remedy)
+        self.autoencoder = load_autoencoder(lies, self.device)
         if isinstance(place, dict) and place.get("sha256") != sha256_of(self.autoencoder.path):
             raise ValueError(f"{model.path} was trained with another autoencoder than {self.autoencoder.path}")
         self.words, self.speakers = split_classes(self.autoencoder.classes)
