@@ -53,24 +53,37 @@ def choose(
     Raises:
         ValueError: If torch can't compute so on the device.
     """
-    if asked == "fp16" and device.type != "cuda":
-        raise ValueError(f"precision = fp16 needs a GPU, and this is {device.type}: choose float32, bf16 or auto")
-    if device.type == "cuda":
-        there = torch.cuda.is_bf16_supported()
-        if asked == "bf16" and not there:
-            raise ValueError("precision = bf16: this GPU has no bf16, choose fp16, float32 or auto")
-        return ("bf16" if there else "float32") if asked == "auto" else asked
     if asked != "auto":
-        try:
-            with autocast(device.type, asked):
-                return asked
-        except RuntimeError:
-            raise ValueError(
-                f"precision = {asked}: torch can't compute so on {device.type}, choose float32 or auto"
-            ) from None
+        check(asked, device)
+        return asked
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "float32"
     if device.type != "cpu" or not is_large(network) or not has_bf16_units():
         return "float32"
     return "bf16" if not trial or speedup(network) > WORTH else "float32"
+
+
+def check(precision: Precision, device: torch.device) -> None:
+    """A check that torch can compute so on a device.
+
+    Raises:
+        ValueError: If it can't.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise ValueError(
+            f"precision = fp16 needs a GPU, and this is {device.type}: use one, or choose float32, bf16 or auto"
+        )
+    if device.type == "cuda":
+        if precision == "bf16" and not torch.cuda.is_bf16_supported():
+            raise ValueError("precision = bf16: this GPU has no bf16, choose fp16, float32 or auto")
+        return
+    try:
+        with autocast(device.type, precision):
+            pass
+    except RuntimeError:
+        raise ValueError(
+            f"precision = {precision}: torch can't compute so on {device.type}, choose float32 or auto"
+        ) from None
 
 
 def is_large(network: UNet) -> bool:

@@ -5,6 +5,7 @@ business.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,21 +15,67 @@ import torch
 from tqdm import tqdm
 
 from ddim_edu.files import alone
+from ddim_edu.streams import printable
+
+OTHER_LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # accelerate would follow them
+# Settings of accelerate's that are given explicitly, or looked at when it has read them; all others are refused.
+GIVEN = re.compile(
+    "ACCELERATE_(MIXED_PRECISION|GRADIENT_ACCUMULATION_STEPS|DYNAMO_.*|USE_CPU|TORCH_DEVICE|.*DEBUG.*|CPU_AFFINITY|"
+    "LOG_LEVEL|.*_RICH)"
+)
+NOTHING = {"", "0", "false", "no", "none"}
 
 
 def process_count() -> int:
     """How many processes were started together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return _launched("WORLD_SIZE", 1)
 
 
 def process_index() -> int:
     """Which of them this is, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    return _launched("RANK", 0)
+
+
+def check_environment() -> None:
+    """A check that the environment says of processes what can be followed, and of training nothing that recipes say.
+
+    Variables of launchers that are empty are removed: accelerate takes them for numbers.
+
+    Raises:
+        ValueError: In one line, with the variable's name.
+    """
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        if not os.environ.get(name, "something").strip():
+            del os.environ[name]
+    process_index()
+    if process_count() > 1 and "LOCAL_RANK" not in os.environ:
+        raise ValueError(
+            f"WORLD_SIZE = {process_count()}, and no LOCAL_RANK: start the processes with torchrun, or unset WORLD_SIZE"
+        )
+    others = [name for name in OTHER_LAUNCHERS if process_count() == 1 and _launched(name, 1) > 1]
+    others += [
+        name
+        for name, value in os.environ.items()
+        if name.startswith("ACCELERATE_") and value.lower() not in NOTHING and not GIVEN.fullmatch(name)
+    ]
+    if others:
+        name = min(others)
+        how = "start the processes with torchrun" if name in OTHER_LAUNCHERS else "the recipe says how to train"
+        raise ValueError(f"{name} = {os.environ[name]} in the environment is not followed: unset it, {how}")
+
+
+def _launched(name: str, least: int) -> int:
+    """A number that a launcher has put into the environment; ``least`` if there is none."""
+    value = os.environ.get(name, "").strip() or str(least)
+    if not value.isdecimal() or int(value) < least:
+        raise ValueError(f"{name} = {value} in the environment: give a whole number from {least}, or unset it")
+    return int(value)
 
 
 def is_first_process() -> bool:
     """Whether this process writes files and speaks."""
-    return process_index() == 0
+    rank = os.environ.get("RANK", "").strip()
+    return not rank.isdecimal() or int(rank) == 0  # who has none that can be read may say so
 
 
 def progress(total: int, unit: str, what: str | None = None, *, done: int = 0) -> tqdm:
@@ -41,7 +88,15 @@ def progress(total: int, unit: str, what: str | None = None, *, done: int = 0) -
         done: How many are done already.
     """
     quiet = None if is_first_process() else True  # None: only where stderr is a terminal
-    return tqdm(total=total, initial=done, desc=what, unit=f" {unit}", disable=quiet, leave=False, dynamic_ncols=True)
+    return tqdm(
+        total=total,
+        initial=done,
+        desc=what and printable(what),
+        unit=f" {unit}",
+        disable=quiet,
+        leave=False,
+        dynamic_ncols=True,
+    )
 
 
 def counted(function: Callable[..., Any], tick: Callable[[], object]) -> Callable[..., Any]:
@@ -63,15 +118,17 @@ def pick_device(name: str = "auto") -> torch.device:
             ``"cuda:1"``.
 
     Raises:
-        ValueError: If the name is unknown, or this machine has no such device.
+        ValueError: If the name is unknown, this machine has no such device, or :func:`check_environment` finds
+            something.
     """
+    check_environment()
     if name == "auto":
         there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
         name = next((kind for kind in there if there[kind]), "cpu")
     try:
         device = torch.device(name)
         if device.type == "cuda" and process_count() > 1:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            device = torch.device("cuda", _launched("LOCAL_RANK", 0))
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError):
         raise ValueError(f"device {name!r} is not usable here: try auto or cpu") from None

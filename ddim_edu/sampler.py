@@ -270,7 +270,7 @@ def _plan(
     """
     levels = check_tau(tau, schedule.T)[::-1]
     larger = eta == "hat"
-    eta = 1.0 if isinstance(eta, str) else check_eta(eta)
+    eta = 1.0 if larger else check_eta(eta)
     schedule, t, s = schedule.to("cpu"), torch.tensor(levels[:-1]), torch.tensor(levels[1:])
     sigma, room = schedule.sigma(t, s, eta), (1 - schedule.alpha_bar[s]).sqrt()
     if bool((sigma > room * (1 + 1e-9)).any()):

@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 from ddim_edu.files import sha256_of
 from ddim_edu.processes import is_first_process
+from ddim_edu.streams import say
 
 DEEPEST = 32  # lists and objects within one another
 LONGEST = 20  # digits of a whole number: more than 64 bits have
@@ -191,7 +192,7 @@ def find(name: object, known: Collection[str], file: Path | str, place: object, 
         )
     found = os.path.abspath(found)
     if is_first_process():
-        print(f"reading {found}, which {file} names", file=sys.stderr)
+        say(f"reading {found}, which {file} names", file=sys.stderr)
     return found
 
 

@@ -97,7 +97,8 @@ def test_a_folder_of_named_recordings(recordings):
     where = 2 * 3 + 1  # numbers 5, 6, 7 of the third class
     assert np.abs(found.pixels[where] / 127.5 - 1 - picture.numpy()).max() <= 0.51 / 127.5
     assert split_classes(found.classes) == (("no", "yes"), ("ann", "bob"))
-    assert split_classes(("a b", "a c", "d b")) == split_classes(("a",)) == ((), ())
+    assert split_classes(("a b", "a c", "d b")) == split_classes(()) == ((), ())
+    assert split_classes(("no", "yes")) == (("no", "yes"), ("",)) and split_classes(("a",)) == (("a",), ("",))
 
 
 def test_an_archive_holds_the_same(recordings, tmp_path):
@@ -448,6 +449,22 @@ def test_help_and_the_list_name_it(capsys):
     assert "sound" in capsys.readouterr().out
     assert command.main(["sonud"]) == 2
     assert "did you mean sound?" in capsys.readouterr().err
+
+
+def test_a_model_of_words_of_several_words_speaks(tmp_path, capsys):
+    torch.manual_seed(0)
+    for file, classes in (("pairs", ("turn_left ann", "turn_right ann")), ("words", ("turn_left", "yes"))):
+        save_autoencoder(
+            tmp_path / f"{file}.safetensors", Autoencoder(CONFIG).eval(), data="", classes=classes, error=1, training={}
+        )
+        net = make_model(
+            tmp_path / f"{file}-net.safetensors", 2, {"autoencoder": str(tmp_path / f"{file}.safetensors")}
+        )
+        word = "turn left" if file == "pairs" else "turn_left"
+        line = ["sound", str(net), "--steps", "2", "--out", str(tmp_path / "a.wav"), "--word"]
+        assert command.main([*line, word]) == 0
+        assert command.main([*line, "turn"]) == 2
+        assert f"{word}" in capsys.readouterr().err
 
 
 # ---- what is shipped

@@ -22,6 +22,7 @@ BESIDE = (
     "adaptive",
     "solvers",
     "guidance",
+    "flow",
     "nets",
     "models",
     "data",

@@ -5,18 +5,31 @@
 set -eu
 python=$1 venv=$2
 broken=$venv/.unfinished     # there while an install into a venv of our making runs
+ours="made by book/_tools/install.sh"
 
+unfinished() { grep -qs "$ours" "$broken" || { [ -e "$broken" ] && [ -e "$venv/.made-here" ]; }; }
 fail() { echo "make: $*" >&2; exit 1; }
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "'$python' is not Python 3.11 or newer; install one, or name it: make PYTHON=python3.12 ..."
 
+# What was not made here is neither built into nor removed: any folder but an empty one, a venv, or a half of ours.
+if [ -e "$venv" ] && [ -n "$(ls -A "$venv")" ] && [ ! -e "$venv/pyvenv.cfg" ] && ! unfinished; then
+    fail "$venv is there, and is no venv: name another place with VENV=..., or empty it"
+fi
+if [ -e "$venv/pyvenv.cfg" ] && [ ! -x "$venv/bin/python" ] && [ ! -e "$venv/.made-here" ] && ! unfinished; then
+    fail "$venv is a venv without a Python, and was not made here: name another place with VENV=..."
+fi
+
 # An install that was cut short can leave half a package, which pip then takes for whole: start again.
-if [ ! -x "$venv/bin/python" ] || [ -e "$broken" ]; then
+if [ ! -x "$venv/bin/python" ] || unfinished; then
     echo "== making $venv"
-    [ ! -e "$broken" ] || rm -rf "$venv"
     mkdir -p "$venv"
-    touch "$broken"
+    echo "$ours" >"$broken"
+    # only what a venv consists of; somebody may have put other files there meanwhile
+    for part in bin etc include lib lib64 share uv pyvenv.cfg .installed .made-here .gitignore; do
+        rm -rf "$venv/$part"
+    done
     if "$python" -c 'import ensurepip; ensurepip.version()' 2>/dev/null; then
         "$python" -m venv "$venv"
     else # Debian without python3-venv, whose pip can serve another environment
@@ -27,7 +40,7 @@ if [ ! -x "$venv/bin/python" ] || [ -e "$broken" ]; then
     fi
     touch "$venv/.made-here"
 elif [ -e "$venv/.made-here" ]; then # never rebuild a venv that someone else made
-    touch "$broken"
+    echo "$ours" >"$broken"
 fi
 
 echo "== installing the pinned dependencies into $venv (once; 5 GB with CUDA on Linux, some minutes)"

@@ -47,6 +47,7 @@ from ddim_edu.ranges import closest
 from ddim_edu.sampler import decode, invert
 from ddim_edu.sampling import check_label
 from ddim_edu.schedule import make_tau
+from ddim_edu.streams import say
 
 PROG = "python -m ddim_edu.apps"
 
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return carry_out(lambda: _run(name, words))
     if name is None and {"-h", "--help"} & set(words):
         print(f"usage: {PROG} {{{','.join(known)}}} ...\n\n{__doc__}")
-        print(f"Their options: {PROG} inpaint --help, and so on.")
+        say(f"Their options: {PROG} inpaint --help, and so on.")
         return 0
     what = f"there is no application {name!r}{closest(name, known)}" if name else "which application?"
     return fail(f"{what} (known: {', '.join(known)})")
@@ -88,7 +89,7 @@ def _run(name: str, words: Sequence[str]) -> None:
     model = load(options.checkpoint, pick_device(options.device)).of_pictures()
     began = time.perf_counter()
     said = application(model, options)
-    print(f"{options.out}: {said}; S = {options.steps}, {time.perf_counter() - began:.1f} s")
+    say(f"{options.out}: {said}; S = {options.steps}, {time.perf_counter() - began:.1f} s")
 
 
 # ---- one function for each: the model and the options in; the picture is written, and a line says what was done
@@ -191,7 +192,7 @@ def upscale(model: Checkpoint, options: UpscaleOptions) -> str:
         raise ValueError(f"factor = {factor} does not divide the model's {size} pixels: give one of {known}")
     small, y = size // factor, None
     if options.images and {size_of(path) for path in options.images} == {(small, small)}:
-        print(f"images of {small} x {small} pixels: taken as what is given, to be enlarged", file=sys.stderr)
+        say(f"images of {small} x {small} pixels: taken as what is given, to be enlarged", file=sys.stderr)
         y = read_files(options.images, small, model.config.image_channels)
     return _restore(model, options, AveragePool(factor), y)
 

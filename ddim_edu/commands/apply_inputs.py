@@ -17,6 +17,7 @@ from ddim_edu.data.registry import trained_on
 from ddim_edu.measuring.reference import reference_images
 from ddim_edu.models import Checkpoint
 from ddim_edu.randomness import Stream, generator_for
+from ddim_edu.streams import say
 
 SIDES = ("left", "right", "top", "bottom", "centre", "random")
 
@@ -63,7 +64,7 @@ def read_files(paths: Sequence[Path], size: int, channels: int) -> Tensor:
     ):
         if those:
             first = f"{those[0]}{', ...' if len(those) > 1 else ''}"
-            print(f"{len(those)} of {len(paths)} images: {what} ({first})", file=sys.stderr)
+            say(f"{len(those)} of {len(paths)} images: {what} ({first})", file=sys.stderr)
     return from_uint8(torch.stack(found))
 
 

@@ -33,6 +33,7 @@ from ddim_edu.processes import is_first_process, pick_device, progress
 from ddim_edu.ranges import Checked, Clip, Eta, NotNegative, Positive
 from ddim_edu.sampling import Sampler, Sampling
 from ddim_edu.schedule import Spacing
+from ddim_edu.streams import say
 
 PROG = "python -m ddim_edu.evaluate"
 RECONSTRUCTION_STEPS = (10, 20, 50, 100, 200, 500, 1000)
@@ -355,13 +356,13 @@ def compare(words: Sequence[str]) -> None:
             raise ValueError(f"{path} is a result of {result.get('kind')}: compare takes those of fid")
     for path, result in zip(words, results):
         try:
-            print(f"{path}: " + "; ".join(describe(result)))
+            say(f"{path}: " + "; ".join(describe(result)))
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration):
             raise ValueError(f"{path} is a damaged result: measure again, to another file") from None
     for path, result in zip(words[1:], results[1:]):
         differs = differences(results[0]["protocol"], result["protocol"])
         if differs:
-            print(f"warning: {words[0]} and {path} don't compare: {'; '.join(differs)}", file=sys.stderr)
+            say(f"warning: {words[0]} and {path} don't compare: {'; '.join(differs)}", file=sys.stderr)
 
 
 COMMANDS: dict[str, tuple[type[Machine], Callable[[Any, ResultFile, torch.device], None]]] = {
@@ -376,14 +377,15 @@ ELSEWHERE = ("checkpoint", "data", "batch", "device", "data_dir", "cache_dir", "
 
 
 def show(file: ResultFile, *lines: str) -> None:
-    """Print a result and where it is, and draw the picture beside a table; of several processes, the first does."""
+    """Draw the picture beside a table, and print a result and where it is; of several processes, the first does."""
     if not is_first_process():
         return
-    print(*lines, f"result      {file.path}", sep="\n")
+    lines = (*(line for part in lines for line in part.splitlines()), f"result      {file.path}")
     if file.picture:
         from ddim_edu import plotting  # matplotlib takes a second to import
 
         draw = plotting.table1_figure if file.name == "table1" else plotting.table2_figure
         with replacing(file.picture) as temporary:
             draw(file.table)[0].savefig(temporary)
-        print(f"picture     {file.picture}")
+        lines += (f"picture     {file.picture}",)
+    say(*lines, sep="\n")

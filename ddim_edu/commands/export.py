@@ -23,6 +23,7 @@ from ddim_edu.models.convert import build_in_label
 from ddim_edu.models.foreign import write_diffusers
 from ddim_edu.models.onnx_export import export
 from ddim_edu.ranges import Checked, Clip, Positive
+from ddim_edu.streams import say
 from ddim_edu.training.card import model_card
 
 PROG = "python -m ddim_edu.export"
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"where to? name a folder: {PROG} {options.checkpoint} --out FOLDER")
         _check_out(options.out, options.format)
         model = load(options.checkpoint, image_size=options.image_size)
-        print(write_onnx(model, options.out) if options.format == "onnx" else write_folder(model, options))
+        say(write_onnx(model, options.out) if options.format == "onnx" else write_folder(model, options))
 
     return carry_out(work)
 

@@ -12,16 +12,19 @@ import io
 import os
 import re
 import shlex
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from ddim_edu.processes import is_first_process
 from ddim_edu.ranges import Positive, closest
+from ddim_edu.streams import ended, guarded, say
+from ddim_edu.streams import run as run  # for the doors
 
 Options = TypeVar("Options")
 
@@ -51,7 +54,7 @@ def parse(default: Options, arguments: Sequence[str], *, prog: str, description:
     """
     box = io.StringIO()
     try:
-        with contextlib.redirect_stderr(box):
+        with contextlib.redirect_stderr(box), _wide_enough():
             options, unknown = tyro.cli(
                 type(default),
                 default=default,
@@ -77,28 +80,19 @@ def carry_out(work: Callable[[], object], stopped: str | None = None) -> int:
         stopped: What to say on stderr after Ctrl-C.
 
     Returns:
-        The exit code: 0; 2 called wrongly; 130 stopped by Ctrl-C.
+        The exit code: 0; 2 called wrongly, or what it says could not be written; 130 stopped by Ctrl-C; 141 nobody
+        read what it says.
     """
-    try:
-        work()
-    except (ValueError, OSError) as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        if stopped and is_first_process():
-            print(stopped, file=sys.stderr)
-        return 130
-    return 0
-
-
-def run(main: Callable[[], int]) -> NoReturn:
-    """End the process with the exit code of a command; quietly too where nobody reads its output (``... | head``)."""
-    try:
-        code = main()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
-        code = 128 + 13  # as if by SIGPIPE
-    sys.exit(code)
+    with guarded():
+        try:
+            work()
+        except (ValueError, OSError) as error:
+            return fail(error)
+        except KeyboardInterrupt:
+            if stopped and is_first_process():
+                say(stopped, file=sys.stderr)
+            return 130
+        return ended(0)
 
 
 def command_line(prog: str, options: Any, *, positional: str, without: Iterable[str] = ()) -> str:
@@ -124,7 +118,7 @@ def plain_warnings() -> Iterator[None]:
 
     def show(message: object, *_: object, **__: object) -> None:
         if is_first_process():
-            print(f"warning: {message}", file=sys.stderr)
+            say(f"warning: {message}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.showwarning = show
@@ -164,7 +158,7 @@ def fail(message: object) -> int:
         2, the exit code of a command that was called wrongly.
     """
     if is_first_process():
-        print(f"error: {message}", file=sys.stderr)
+        say(f"error: {message}", file=sys.stderr)
     return 2
 
 
@@ -180,6 +174,21 @@ def option_names(options: Any, prefix: str = "--") -> list[str]:
         else:
             names.append(prefix + field.name.replace("_", "-"))
     return names
+
+
+@contextlib.contextmanager
+def _wide_enough() -> Iterator[None]:
+    """In a terminal of a few columns tyro would search for line breaks without end."""
+    before = os.environ.get("COLUMNS")
+    if shutil.get_terminal_size().columns < 40:
+        os.environ["COLUMNS"] = "40"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("COLUMNS", None)
+        else:
+            os.environ["COLUMNS"] = before
 
 
 def _unknown(word: str, options: object) -> str:

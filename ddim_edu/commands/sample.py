@@ -18,6 +18,7 @@ from ddim_edu.models import load
 from ddim_edu.processes import is_first_process, pick_device
 from ddim_edu.ranges import Positive
 from ddim_edu.sampling import Sampler, Sampling
+from ddim_edu.streams import say
 
 PROG = "python -m ddim_edu.sample"
 
@@ -88,7 +89,7 @@ def sample(arguments: Sequence[str]) -> None:
     walk = f"eta = {options.eta:{'' if options.eta == 'hat' else 'g'}}, {options.spacing} spacing"
     walk += "" if options.scale == 1 else f", scale = {options.scale:g}"
     walk += "" if options.solver == "ddim" else f", solver {options.solver}"
-    print(
+    say(
         f"{options.out}: {options.n} images in {seconds:.2f} s ({options.n / seconds:,.0f} images/s), "
         f"S = {options.steps}, {walk}, {sampler.calls_per_image(options):g} network calls each"
     )

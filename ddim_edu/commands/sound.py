@@ -28,6 +28,7 @@ from ddim_edu.models import load
 from ddim_edu.processes import pick_device, progress
 from ddim_edu.randomness import Stream, generator_for
 from ddim_edu.ranges import Checked, NotNegative, Positive, Range, Share
+from ddim_edu.streams import say
 
 PROG = "python -m ddim_edu.apps sound"
 PAUSE = 1600  # samples between two sounds of a file
@@ -109,7 +110,7 @@ def _run(options: SoundOptions) -> None:
     write_wav(options.out, torch.cat([sounds, pause], 1).flatten()[:-PAUSE])
     heard = _in_short([f"{w} {s}" for w, s in voices.hear(made)]) if voices.heard else ""
     said += heard and f"; the classifiers hear {heard}"
-    print(f"{options.out}: {said}; S = {options.steps}, {time.perf_counter() - began:.1f} s")
+    say(f"{options.out}: {said}; S = {options.steps}, {time.perf_counter() - began:.1f} s")
 
 
 def speak(voices: Voices, options: SoundOptions) -> tuple[Tensor, Tensor, str]:
@@ -156,7 +157,7 @@ def change(voices: Voices, options: SoundOptions) -> tuple[Tensor, Tensor, str]:
     elif options.word or options.speaker:
         voices.label(options.word, options.speaker)  # as above
     for note in clip.notes:
-        print(f"{path}: {note}", file=sys.stderr)
+        say(f"{path}: {note}", file=sys.stderr)
     how = {"strength": options.strength, "scale": options.scale}
     with progress(2 * round(options.strength * options.steps), "step") as bar:
         made = voices.change(given.to(voices.device), source, target, options.steps, **how, tick=bar.update).cpu()

@@ -1,7 +1,7 @@
 """Train a model: ``python -m ddim_edu.train [RECIPE] [--field value ...] [--resume RUN]``.
 
-Exit codes: 0 done; 2 called wrongly, or the loss blew up (one line on stderr says what); 130 stopped by Ctrl-C,
-checkpoint written.
+Exit codes: 0 done; 2 called wrongly, or the loss blew up (one line on stderr says what); stopped with the checkpoint
+written: 130 by Ctrl-C, 143 by SIGTERM, 129 by a terminal that hung up, 141 because nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import torch
@@ -22,6 +23,7 @@ from tqdm import tqdm
 from ddim_edu.commands.options import carry_out, check_threads, closest, parse
 from ddim_edu.models import checkpoint
 from ddim_edu.processes import alone_together, once, pick_device
+from ddim_edu.streams import nobody_reads, printable, say
 from ddim_edu.training.recipes import RECIPES, Recipe
 from ddim_edu.training.run_folder import RunFolder, claim_folder
 from ddim_edu.training.threads import Threads
@@ -29,6 +31,8 @@ from ddim_edu.training.trainer import Trainer
 
 DEFAULT = "digits"
 PROG = "python -m ddim_edu.train"
+SIGHUP = getattr(signal, "SIGHUP", None)  # Windows has none
+SIGPIPE = 13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             try:
                 train(trainer, stopped, options.threads)
             except KeyboardInterrupt:  # the second one, or one before the first step
-                print(f"stopped without saving; {folder} keeps its last checkpoint, if it had one", file=sys.stderr)
+                say(f"stopped without saving; {folder} keeps its last checkpoint, if it had one", file=sys.stderr)
                 raise
 
     code = carry_out(work)
@@ -169,9 +173,12 @@ def train(trainer: Trainer, stopped: list[int], threads: int = 0) -> None:
     if not trainer.folder.writes:
         return
     if stopped:
-        print(f"stopped at step {trainer.step:,}; to go on: {PROG} --resume {trainer.folder.path}", file=sys.stderr)
+        say(
+            f"stopped at step {trainer.step:,}; to go on: {PROG} --resume {quote(str(trainer.folder.path))}",
+            file=sys.stderr,
+        )
     else:
-        print(f"done in {time.perf_counter() - started:.0f} s: held-out loss {heldout:.4f}")
+        say(f"done in {time.perf_counter() - started:.0f} s: held-out loss {heldout:.4f}")
         say_what_next(trainer)
 
 
@@ -205,8 +212,10 @@ def follow(trainer: Trainer, stopped: list[int], threads: int) -> float | None:
             if record.heldout_loss is not None:
                 heldout = record.heldout_loss
                 at = f"step {record.step:,}/{recipe.steps:,}"
-                bar.write(f"{at}: loss {loss:.4f}, held-out {heldout:.4f}, {record.grid}")
+                bar.write(printable(f"{at}: loss {loss:.4f}, held-out {heldout:.4f}, {record.grid}"))
                 sys.stdout.flush()
+                if nobody_reads() and not stopped:
+                    stopped.append(SIGPIPE)
             if trainer.agree(bool(stopped)):
                 stopped[:] = stopped or [signal.SIGINT]  # another process had it
                 trainer.save()
@@ -222,19 +231,19 @@ def introduce(trainer: Trainer) -> None:
     parameters = sum(p.numel() for p in trainer.model.parameters())
     where = f"{trainer.device}" if processes == 1 else f"{processes} x {trainer.device.type}"
     size = f"{parameters:,} parameters, {len(trainer.data.train):,} images"
-    print(f"{trainer.folder.path}: {size}, {recipe.steps:,} steps of {recipe.batch} on {where}", flush=True)
+    say(f"{trainer.folder.path}: {size}, {recipe.steps:,} steps of {recipe.batch} on {where}", flush=True)
 
 
 def say_what_next(trainer: Trainer) -> None:
     """Name what a finished run has made, and the command that samples from it."""
     recipe, folder = trainer.recipe, trainer.folder.path
-    print(f"samples     {folder / 'samples.png'}")
-    print(f"checkpoint  {folder / checkpoint.NAME}")
+    say(f"samples     {folder / 'samples.png'}")
+    say(f"checkpoint  {folder / checkpoint.NAME}")
     if recipe.autoencoder is None:
         how = f"--steps {min(20, recipe.T)} --eta 0 -n 64 --out grid.png"
-        print(f"next        python -m ddim_edu.sample {folder} {how}")
+        say(f"next        python -m ddim_edu.sample {quote(str(folder))} {how}")
     else:
-        print(f"next        python -m ddim_edu.apps sound {folder} -n 10 --out result.wav")
+        say(f"next        python -m ddim_edu.apps sound {quote(str(folder))} -n 10 --out result.wav")
 
 
 @contextmanager
@@ -254,13 +263,21 @@ def memory_for(otherwise: str) -> Iterator[None]:
 
 @contextmanager
 def stop_signals(received: list[int]) -> Iterator[None]:
-    """Collect Ctrl-C and SIGTERM in a list, so that training ends between two steps; a second one ends it at once."""
+    """Collect Ctrl-C, SIGTERM and a terminal's hang-up in a list, so that training ends between two steps.
+
+    A second one ends it at once, but for hang-ups: shell and system each send one. What is ignored, as under ``nohup``,
+    stays so.
+    """
 
     def note(number: int, frame: object) -> None:
         received.append(number)
-        signal.signal(number, before[number])
+        signal.signal(number, signal.SIG_IGN if number == SIGHUP else before[number])
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, note)
+        for number in (signal.SIGINT, signal.SIGTERM, SIGHUP)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield
     finally:

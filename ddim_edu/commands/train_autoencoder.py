@@ -18,6 +18,7 @@ import tyro
 
 from ddim_edu.commands.options import carry_out, parse, run
 from ddim_edu.models.small import AUTOENCODER
+from ddim_edu.streams import say
 from ddim_edu.training.small import AutoencoderRecipe, make
 
 PROG = "python -m ddim_edu.commands.train_autoencoder"
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "seed": options.seed,
         }
         recipe = AutoencoderRecipe(options.data, **changed)
-        print(make(recipe, out, recipe.load(options.data_dir, size=options.size)))
+        say(make(recipe, out, recipe.load(options.data_dir, size=options.size)))
 
     return carry_out(work)
 

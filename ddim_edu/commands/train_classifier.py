@@ -18,6 +18,7 @@ import tyro
 
 from ddim_edu.commands.options import carry_out, parse, run
 from ddim_edu.models.small import CLASSIFIER
+from ddim_edu.streams import say
 from ddim_edu.training.small import CLASSIFIERS, make
 
 PROG = "python -m ddim_edu.commands.train_classifier"
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.name not in CLASSIFIERS:
             raise ValueError(f"which classifier? name one of {names}: {PROG} digits")
         out, recipe = CLASSIFIER.place(options.name, options.out), CLASSIFIERS[options.name]
-        print(make(recipe, out, recipe.load(options.data_dir)))
+        say(make(recipe, out, recipe.load(options.data_dir)))
 
     return carry_out(work)
 

@@ -18,6 +18,7 @@ from ddim_edu.commands.options import carry_out, parse
 from ddim_edu.conventions import LIBRARIES, Process, table
 from ddim_edu.ranges import AboveZero, Checked, Positive, Range, closest
 from ddim_edu.schedule import Spacing
+from ddim_edu.streams import say
 
 PROG = "python -m ddim_edu.translate"
 
@@ -70,4 +71,4 @@ def _run(words: Sequence[str]) -> None:
         print(table(), end="")
     else:
         process = Process(o.schedule, o.T, o.steps, o.spacing, o.eta, o.predicts, o.clip)
-        print(json.dumps(LIBRARIES[o.library](process)))
+        say(json.dumps(LIBRARIES[o.library](process)))

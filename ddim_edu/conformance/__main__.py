@@ -12,22 +12,25 @@ from ddim_edu.commands.options import fail, run
 from ddim_edu.conformance.contract import ARRAYS, SIGNATURES, Refused, listen, load
 from ddim_edu.conformance.kit import KINDS, check
 from ddim_edu.files import replacing
+from ddim_edu.streams import say
 
-HELP = """Judge a step, a sampler, an inversion, a sigma, a grid of levels, a schedule or a scheduler object, and name its bug.
+HELP = """Judge a step, a sampler, an inversion, a sigma, a grid of levels, a schedule or a scheduler; name its bug.
 
 The function is imported from a file and called as
 
 {signatures}
 
-x_t, eps, noise are torch tensors (B, ...) in float64; t > s >= 0 are levels, 0 the data; alpha_bar has T + 1 numbers, alpha_bar[0] == 1;
-eps_theta(x, t) takes t as an int tensor (B,) in 1..T. A function with other arguments is bound by two lines in a file of yours:
+x_t, eps, noise are torch tensors (B, ...) in float64; t > s >= 0 are levels, 0 the data; alpha_bar has T + 1
+numbers, alpha_bar[0] == 1; eps_theta(x, t) takes t as an int tensor (B,) in 1..T. A function with other arguments is
+bound by two lines in a file of yours:
 
   from their.module import their_step
-  step = lambda x_t, eps, t, s, eta, noise, alpha_bar: their_step(eps, x_t, alpha_bar[t], alpha_bar[s], eta * eta, noise)
+  step = lambda x_t, eps, t, s, eta, noise, a: their_step(eps, x_t, a[t], a[s], eta * eta, noise)
 
-Levels counted from 0 are t - 1 here, and alphas_cumprod is alpha_bar[1:]. A function that fails with torch tensors is given
-numpy arrays, then jax arrays where jax is installed; --arrays says which at once. eta is the paper's: azula's is eta * eta here, and
-smalldiffusion's (gam, mu) is (1, 0) at eta = 0 and (1, 1/2) at eta = 1, with x_t / sqrt(alpha_bar[t]) for its state.
+Levels counted from 0 are t - 1 here, and alphas_cumprod is alpha_bar[1:]. A function that fails with torch tensors is
+given numpy arrays, then jax arrays where jax is installed; --arrays says which at once. eta is the paper's: azula's is
+eta * eta here, and smalldiffusion's (gam, mu) is (1, 0) at eta = 0 and (1, 1/2) at eta = 1, with
+x_t / sqrt(alpha_bar[t]) for its state.
 
 Exit code: 0 right, or a convention that is named; 1 wrong; 2 called wrongly."""
 
@@ -65,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     file.write_text(text, encoding="utf8")
     except (Refused, OSError) as error:
         return fail(error)
-    print(verdict.text(options.target))
+    say(*verdict.text(options.target).splitlines(), sep="\n")
     return 0 if verdict.ok else 1
 
 

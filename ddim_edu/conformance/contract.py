@@ -27,7 +27,8 @@ SIGNATURES = {
     "sigma": "f(t, s, eta, alpha_bar) -> sigma",
     "tau": "f(T, S) -> levels",
     "schedule": "f(T) -> alpha_bar, T + 1 numbers",
-    "scheduler": "f() -> an object with set_timesteps(S), timesteps and step(model_output, timestep, sample), as diffusers has them",
+    "scheduler": "f() -> an object with set_timesteps(S), timesteps and step(model_output, timestep, sample), "
+    "as diffusers has them",
 }
 
 
@@ -186,7 +187,7 @@ def speaking(f: Callable, arrays: str) -> Callable:
 
 
 def first_of(value: object) -> object:
-    """The first of several results; the state of an output object: adapters for what functions return beside the state."""
+    """The first of several results, the state of an output object: what comes beside the state is dropped."""
     for name in ("prev_sample", "sample"):
         if hasattr(value, name) and isinstance(getattr(value, name), torch.Tensor):
             return getattr(value, name)
@@ -337,6 +338,26 @@ def overhear(draws: list) -> Iterator[None]:
         _listeners.pop()
 
 
+def _fold(run: Run) -> None:
+    """Count a step's calls as one where they are about one state, twice in a batch or one after another, as guidance
+    does.
+    """
+    count = len(run.start)
+    times = {len(x) // count for x in run.states}
+    if len(times) == 1 and (k := times.pop()) > 1 and all(
+        len(x) == k * count and all(np.array_equal(x[:count], part) for part in np.split(x, k)) for x in run.states
+    ):  # fmt: skip
+        run.states, run.answers = [x[:count] for x in run.states], [x[:count] for x in run.answers]
+        run.notes.add(f"every state comes {k} times in a batch")
+    m = len(run.asked) // run.S
+    if m > 1 and len(run.asked) == m * run.S and all(
+        run.asked[i] == run.asked[i - i % m] and np.array_equal(run.states[i], run.states[i - i % m])
+        for i in range(len(run.asked))
+    ):  # fmt: skip
+        run.asked, run.states, run.answers = run.asked[::m], run.states[::m], run.answers[::m]
+        run.notes.add(f"it is called {m} times in every step, about one state at one level")
+
+
 def record(
     f: Callable, network: Network, start: np.ndarray, S: int, eta: float | None, alpha_bar: np.ndarray, seed: int = 0
 ) -> Run:
@@ -356,6 +377,7 @@ def record(
             if got.shape != start.shape:
                 raise ValueError(f"the result has shape {got.shape}, the start {start.shape}")
             run.result, run.error = got, ""
+            _fold(run)
             return run
         except Exception as error:
             first_error = one_line(error) if given is abar else first_error

@@ -53,9 +53,9 @@ def all_ran(verdict: Verdict, runs: Sequence[Run], what: str) -> bool:
         return True
     verdict.saw("runs", False, failed.error)
     beyond = max(failed.asked, default=0) > 1000
-    verdict.wrong("grid-beyond-T" if beyond or failed.error.startswith("IndexError") else None,
-                  f"The {what} failed at S = {failed.S}, eta = {failed.eta:g}: {failed.error}. Until then it had asked at "
-                      f"{listing(failed.asked)}.")  # fmt: skip
+    said = f"The {what} failed at S = {failed.S}, eta = {failed.eta:g}: {failed.error}."
+    known = "grid-beyond-T" if beyond or failed.error.startswith("IndexError") else None
+    verdict.wrong(known, f"{said} Until then it had asked at {listing(failed.asked)}.")
     return False
 
 
@@ -95,21 +95,34 @@ def see_coefficients(
     for move in instead or moves:
         if move.t == move.s or not 0 <= move.s <= len(abar) - 1 or not 0 <= move.t <= len(abar) - 1:
             continue
-        upwards = move.s > move.t
-        found, off = naming.coefficients(move)
-        right = naming.right_coefficients(move, abar, "invert" if upwards or kind == "invert" else "step")
-        if move.eta == 0 or not np.abs(move.noise).max():
-            right = np.where([False, False, True], found, right)
-        gap = float(np.abs(found - right).max()) if np.isfinite(found).all() else np.inf
-        scale = 1 + float(np.abs(right[:2]).max())
-        if not said or gap / scale > worst:
-            worst = gap / scale
-            said = f"t = {move.t}, s = {move.s}: {three(found)}, should be {three(right)}"
+        gap, words = _off_by(move, abar, "invert" if move.s > move.t or kind == "invert" else "step")
+        if not said or gap > worst:
+            worst, said = gap, words
     verdict.saw(
         f"coefficients, {label}" if "steps" not in label else label,
         worst < 2e-4,
         said if worst >= 2e-4 else f"off by at most {worst:.1g}",
     )
+
+
+def _off_by(move: Move, abar: np.ndarray, kind: str) -> tuple[float, str]:
+    """How far a move's coefficients are from the right ones, relative to these, and both in words.
+
+    Where x_t, eps and z are too much alike for coefficients to mean anything, the ends of the move are compared.
+    """
+    if not naming.told_apart(move):
+        right = naming.work_out(move, naming.formulas_of(kind), abar)
+        off = np.nan_to_num(np.abs(move.x_s - right), nan=np.inf)
+        i = np.unravel_index(off.argmax(), off.shape)
+        said = f"t = {move.t}, s = {move.s}: {move.x_s[i]:.4g} from x_t = {move.x[i]:.4g}, should be {right[i]:.4g}"
+        return float(off.max()) / (1 + float(np.abs(right).max())), said
+    found, _ = naming.coefficients(move)
+    right = naming.right_coefficients(move, abar, kind)
+    if move.eta == 0 or not np.abs(move.noise).max():
+        right = np.where([False, False, True], found, right)
+    gap = float(np.abs(found - right).max()) if np.isfinite(found).all() else np.inf
+    said = f"t = {move.t}, s = {move.s}: {three(found)}, should be {three(right)}"
+    return gap / (1 + float(np.abs(right[:2]).max())), said
 
 
 def three(abc: np.ndarray) -> str:
@@ -141,10 +154,13 @@ def blame(verdict: Verdict, guess: Guess | None, moves: Sequence[Move], abar: np
         accuse(verdict, [m.id for m in guess.mistakes])
 
 
-def accuse(verdict: Verdict, ids: Sequence[str]) -> None:
-    """A verdict of wrong, by known mistakes."""
+def accuse(verdict: Verdict, ids: Sequence[str], facts: str = "") -> None:
+    """A verdict of wrong, by known mistakes; ``facts`` are said first."""
     known = [BY_ID[id] for id in ids if id in BY_ID]
-    words = " And: ".join(m.sentence for m in known)
+    # What each does to a picture holds for it alone: of two, only what they are is said.
+    words = " ".join(m.sentence if len(known) == 1 else f"{i}. {m.line}" for i, m in enumerate(known, 1))
+    words = f"{len(known)} mistakes at once. {words}" if len(known) > 1 else words
+    words = f"{facts} {words}".strip()
     if "start-changed" in ids:
         words = "The first state that the network is shown is not the x_T that was given. " + words
     verdict.wrong("+".join(m.id for m in known) or None, words)
@@ -163,19 +179,28 @@ def unnamed(verdict: Verdict, moves: Sequence[Move], abar: np.ndarray, kind: str
         verdict.wrong(None, f"{before} No known mistake fits; the oracle that failed is: {failing}.".strip())
         return
     m = min(bad, key=lambda m: (m.eta, m.t - m.s))
-    found, off = naming.coefficients(m)
-    right = naming.right_coefficients(m, abar, kind_of)
     text = f"{before} No known mistake fits; the oracle that failed first is: {failing}. "
-    text += f"From t = {m.t} to s = {m.s} at eta = {m.eta:g} yours is "
-    text += (
-        f"{three(found)}"
-        + (f" (and is not linear: {off:.2g} remains)" if off > 1e-4 else "")
-        + f", and should be {three(right)} (DDIM eq. 12)."
-    )
+    text += f"{naming.wrong_term(moves, abar, kind_of)} "
+    text += f"From t = {m.t} to s = {m.s} at eta = {m.eta:g} {_yours(m, abar, kind_of)} (DDIM eq. 12)."
+    text = " ".join(text.split())
     i = (0,) * m.x.ndim
     verdict.wrong(None, text.strip() + "\n" + "\n".join([
         "import torch",
         f"t, s, eta = {m.t}, {m.s}, {m.eta:g}  # alpha_bar[t] = {abar[m.t]:.12g}, alpha_bar[s] = {abar[m.s]:.12g}",
-        f"x_t, eps, noise = torch.tensor([{m.x[i]:.12g}, {m.eps[i]:.12g}, {m.noise[i]:.12g}], dtype=torch.float64).reshape(3, 1, 1, 1, 1)",
+        f"x_t, eps, noise = torch.tensor([{m.x[i]:.12g}, {m.eps[i]:.12g}, {m.noise[i]:.12g}], dtype=torch.float64)"
+        ".reshape(3, 1, 1, 1, 1)",
         f"# yours: {m.x_s[i]:.12g}   right: {naming.work_out(m, naming.formulas_of(kind_of), abar, 'clamped')[i]:.12g}",
     ]))  # fmt: skip
+
+
+def _yours(m: Move, abar: np.ndarray, kind: str) -> str:
+    """What a move is and what it should be: its coefficients, where these can be told apart."""
+    right = three(naming.right_coefficients(m, abar, kind))
+    if not np.isfinite(m.x_s).all():
+        return f"yours is not finite, and should be {right}"
+    if not naming.told_apart(m):
+        return f"yours is another number than the right one, which is {right}"
+    found, off = naming.coefficients(m)
+    return f"yours is {three(found)}" + (f" (and is not linear: {off:.2g} remains)" if off > 1e-4 else "") + (
+        f", and should be {right}"
+    )  # fmt: skip

@@ -8,10 +8,12 @@ from collections.abc import Callable
 
 from ddim_edu.conformance.contract import SIGNATURES, Refused, listen, speaking
 from ddim_edu.conformance.oracles_invert import invert
-from ddim_edu.conformance.oracles_levels import schedule_kind, tau
+from ddim_edu.conformance.oracles_levels import tau
 from ddim_edu.conformance.oracles_sampler import sampler
+from ddim_edu.conformance.oracles_schedule import schedule_kind
 from ddim_edu.conformance.oracles_scheduler import scheduler
-from ddim_edu.conformance.oracles_step import sigma, step
+from ddim_edu.conformance.oracles_sigma import sigma
+from ddim_edu.conformance.oracles_step import step
 from ddim_edu.conformance.report import Verdict
 
 KINDS: dict[str, Callable] = {

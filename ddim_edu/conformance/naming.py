@@ -8,7 +8,7 @@ there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -139,7 +139,6 @@ def _is_short(values: np.ndarray) -> bool:
 
 
 # -- what a move says of itself, whatever the formula
-# ------------------------------------------------------------------------------------
 
 
 def coefficients(move: Move) -> tuple[np.ndarray, float]:
@@ -157,15 +156,58 @@ def coefficients(move: Move) -> tuple[np.ndarray, float]:
     return found, float(np.abs(matrix @ solution - move.x_s.ravel()).max())
 
 
+def told_apart(move: Move) -> bool:
+    """Whether a move's state, noise and fresh noise differ enough for its coefficients to mean something."""
+    columns = [a.ravel() / np.linalg.norm(a) for a in (move.x, move.eps, move.noise) if np.abs(a).max() > 0]
+    if not columns or not all(np.isfinite(column).all() for column in columns):
+        return False
+    return bool(np.linalg.svd(np.stack(columns), compute_uv=False)[-1] > 1e-4)
+
+
 def right_coefficients(move: Move, abar: np.ndarray, kind: str = "step") -> np.ndarray:
     """a, b, c of the right formula at the levels of a move."""
-    from dataclasses import replace
-
     one, nought = np.ones((1, 1)), np.zeros((1, 1))
     return np.array([
         work_out(replace(move, x=x, eps=e, noise=z), formulas_of(kind), abar)[0, 0]
         for x, e, z in ((one, nought, nought), (nought, one, nought), (nought, nought, one))
     ])  # fmt: skip
+
+
+TERMS = (
+    "the first, sqrt(abar_s) x_0",
+    "the second, the direction sqrt(1 - abar_s - sigma^2) eps",
+    "the third, the fresh noise sigma z",
+)
+
+
+def wrong_term(moves: Sequence[Move], abar: np.ndarray, kind: str) -> str:
+    """Of linear steps of which one term alone is wrong, or whose eps is scaled: that, in words; else nothing."""
+    found, right, at = [], [], []
+    for m in moves:
+        if not told_apart(m) or not np.abs(m.noise).max() or m.t == m.s:
+            continue
+        abc, off = coefficients(m)
+        if not off < 1e-5 * max(1.0, float(np.abs(m.x_s).max())):
+            return ""
+        r, n = np.sqrt(abar[m.t]), np.sqrt(1 - abar[m.t])
+        for rows, (a, b, c) in ((found, abc), (right, right_coefficients(m, abar, kind))):
+            rows.append((a * r, b + a * n, c, b))
+        at.append(m)
+    if not found:
+        return ""
+    found, right = np.array(found), np.array(right)
+    off = np.abs(found - right) > 2e-4 * (1 + np.abs(right))
+    wrong = np.flatnonzero(off[:, :3].any(0))
+    if len(wrong) != 1:
+        return ""
+    ratio = found[:, 3] / right[:, 3]
+    if wrong[0] == 1 and np.ptp(ratio) < 1e-3 * np.abs(ratio).max():
+        return f"In every step the coefficient of eps is {ratio[0]:.4g} times the right one: is the answer scaled?"
+    k = int(wrong[0])
+    i = int((np.abs(found - right)[:, k]).argmax())
+    where = f"from t = {at[i].t} to s = {at[i].s} at eta = {at[i].eta:g}"
+    said = f"its coefficient is {found[i, k]:.4g} {where}, and should be {right[i, k]:.4g}"
+    return f"Of the three terms of DDIM eq. 12 one alone is wrong, {TERMS[k]}: {said}."
 
 
 def levels_in(move: Move, abar: np.ndarray) -> tuple[int, int] | None:
@@ -183,8 +225,6 @@ def levels_in(move: Move, abar: np.ndarray) -> tuple[int, int] | None:
     gap = np.abs(np.log(np.maximum(1 + left**2, 1e-300) * abar) - 2 * np.log(max(a, 1e-300)))
     for s in np.argsort(gap)[:12]:
         t = int(np.argmin(np.abs(clock - left[s])))
-        from dataclasses import replace
-
         if any(
             fits(replace(move, t=t, s=int(s), eta=0.0), formulas_of("invert"), abar, "nan", p)
             for p in ("float64", "float32")
@@ -194,7 +234,6 @@ def levels_in(move: Move, abar: np.ndarray) -> tuple[int, int] | None:
 
 
 # -- the levels visited
-# ------------------------------------------------------------------------------------------------------------------
 
 
 def grid_fault(levels: Sequence[float], S: int, T: int) -> str | None:
@@ -246,7 +285,6 @@ def grid_convention(levels: Sequence[int], S: int, T: int) -> str | None:
 
 
 # -- the noise drawn
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 def noise_of(run: Run) -> tuple[list[list[np.ndarray]], str | None]:
@@ -255,7 +293,7 @@ def noise_of(run: Run) -> tuple[list[list[np.ndarray]], str | None]:
     """
     shape, n = run.start.shape, len(run.asked)
     drawn, labels = [], []
-    for label, z in run.draws:
+    for label, z in [(label, part) for label, whole in run.draws for part in _parts(whole, shape)]:
         if z.size > 1:
             try:
                 drawn.append(np.broadcast_to(z, shape))
@@ -286,6 +324,14 @@ def noise_of(run: Run) -> tuple[list[list[np.ndarray]], str | None]:
         ways += [[*drawn, *[nought] * (n - len(drawn))], [*[nought] * (n - len(drawn)), *drawn]]
     ways += [[drawn[0]] * n, [drawn[-1]] * n]
     return ways, fault
+
+
+def _parts(z: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """What was drawn, step by step where the noise of all steps was drawn at once."""
+    for axis in range(z.ndim):
+        if z.shape[:axis] + z.shape[axis + 1 :] == shape:
+            return list(np.moveaxis(z, axis, 0))
+    return [z]
 
 
 def moves_of(run: Run, levels: Sequence[int], noises: Sequence[np.ndarray]) -> list[Move]:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ddim_edu.conformance import naming
 from ddim_edu.conformance.catalogue import BY_ID, of_kind
 from ddim_edu.conformance.contract import Move, Network, Run, record
-from ddim_edu.conformance.flow import whole
+from ddim_edu.conformance.flow import by_moments, elsewhere, whole
 from ddim_edu.conformance.judging import (
     ETAS,
     STEPS,
     accuse,
     alike,
     all_ran,
-    blame,
     first_states,
     listing,
     see_coefficients,
@@ -25,9 +24,18 @@ from ddim_edu.conformance.judging import (
     unnamed,
 )
 from ddim_edu.conformance.naming import Guess
-from ddim_edu.conformance.reference import build, schedule
+from ddim_edu.conformance.reference import build, falling, schedule
 from ddim_edu.conformance.report import Verdict
-from ddim_edu.conformance.walks import Seen, chain_of, falling_asked, grid_behind, relation_of, started, usual
+from ddim_edu.conformance.walks import (
+    Seen,
+    falling_asked,
+    grids_behind,
+    read_levels,
+    relation_of,
+    replayed,
+    started,
+    usual,
+)
 
 
 @dataclass
@@ -39,12 +47,14 @@ class Found:
         guess: what its steps are between them; None as long as nothing fits.
         used: how the noise was used, see :meth:`~ddim_edu.conformance.walks.Seen.right`.
         asked_wrong: the mistake by which the network is asked about other levels.
+        short: whether the walk ends above the data.
     """
 
     levels_of: Callable[[Run], Sequence[int] | None]
     guess: Guess | None = None
     used: str = ""
     asked_wrong: str | None = None
+    short: bool = False
 
 
 def sampler(verdict: Verdict, f: Callable) -> None:
@@ -60,7 +70,7 @@ def sampler(verdict: Verdict, f: Callable) -> None:
 
     first = run(10, 0.0)
     if len(first.asked) > 50:
-        fault = naming.grid_fault(first.asked, 10, 1000) or "grid-too-many"
+        fault = _same_grid([first]) or naming.grid_fault(first.asked, 10, 1000) or "grid-too-many"
         verdict.saw("network calls", False, f"{len(first.asked)} at S = 10")
         accuse(verdict, [fault])
         return
@@ -74,30 +84,41 @@ def sampler(verdict: Verdict, f: Callable) -> None:
     seen = Seen(runs, abar, moved)
     begun = started(runs)
     notes = _see_walk(verdict, seen, begun)
+    # Where each step is right between the levels asked about, the walk as a whole can't hide anything.
+    if not seen.right(seen.as_asked)[0] and (mistake := replayed(seen.quiet, network, abar, "sampler")):
+        verdict.saw("network", False, BY_ID[mistake].yours)
+        accuse(verdict, [mistake])
+        return
     found = _search(seen)
     moves = _see_steps(verdict, seen, found)
     blamed = _blamed(seen, found, begun, deterministic)
     if found.guess is None:
         _besides(verdict, seen, moves, blamed)
-        return
-    for id, said in (("noise-reused", "one z for all steps of a run"), ("noise-is-x-T", "x_T again, for z")):
-        if id in blamed:
-            verdict.saw("fresh noise", False, said)
-    if blamed:
-        accuse(verdict, blamed)
-        if "asked-elsewhere" in blamed:
-            verdict.explanation = (f"The network is asked at {listing(runs[0].asked)}, but the states that it is shown stand at "
-                                   f"{listing(found.levels_of(runs[0])[:-1])} (eq. 12; the contract). {verdict.explanation}")  # fmt: skip
-        return
-    if seen.hidden and not _by_moments(verdict, f, network, abar, seen.as_asked):
-        return
-    see_precision(verdict, found.guess)
-    _conventions(verdict, found.guess, runs[0], begun, notes)
-    _elsewhere(verdict, run, found.guess)
-    if all(
-        oracle["passed"] for oracle in verdict.oracles.values()
-    ):  # what clips or is bound to a schedule may fail here, rightly
-        whole(verdict, f)
+    elif blamed:
+        _accuse(verdict, found, blamed, runs[0])
+    elif not seen.hidden or by_moments(verdict, f, network, abar, seen.as_asked):
+        see_precision(verdict, found.guess)
+        _conventions(verdict, found.guess, runs[0], begun, notes)
+        elsewhere(verdict, run, found.guess)
+        # What clips or is bound to a schedule may fail here, rightly.
+        if all(oracle["passed"] for oracle in verdict.oracles.values()):
+            whole(verdict, f)
+
+
+def _accuse(verdict: Verdict, found: Found, blamed: list[str], run: Run) -> None:
+    """The verdict on mistakes that are known, and the oracles that see them."""
+    for id in blamed:
+        if id in BY_ID and "draw" in BY_ID[id].change:
+            verdict.saw("fresh noise", False, BY_ID[id].yours)
+    facts = ""
+    levels = found.levels_of(run)
+    if found.short:
+        verdict.saw("ends at the data", False, f"it ends at level {levels[-1]} at S = {run.S}")
+        facts = f"At S = {run.S} it ends at level {levels[-1]}."
+    if "asked-elsewhere" in blamed:
+        facts = f"The network is asked at {listing(run.asked)}, but the states that it is shown stand at "
+        facts += f"{listing(levels[:-1])} (eq. 12; the contract)."
+    accuse(verdict, blamed, facts)
 
 
 def _see_walk(verdict: Verdict, seen: Seen, begun: str | None) -> list[str]:
@@ -122,22 +143,15 @@ def _search(seen: Seen) -> Found:
     whole_levels = seen.as_asked(seen.runs[0]) is not None
     found.guess, found.used = seen.right(seen.as_asked)
     read: dict[int, list[int] | None] = {}
-    elsewhere = False
     if found.guess is None:
         # 2. each deterministic step is right, between other levels than those that it asks about
-        read = {r.S: chain_of(r, seen.abar) for r in seen.quiet}
-        if all(read.values()) and all(not naming.grid_fault(chain[:-1], S, 1000) for S, chain in read.items()):
-            relation = relation_of(seen.quiet, read)
-            elsewhere = relation is None and any(r.asked != read[r.S][:-1] for r in seen.quiet)
-            if relation is not None and (usual(read) or not seen.named(seen.as_asked)):
-                found.asked_wrong, found.levels_of = relation, lambda r: read[r.S]
-                found.guess, found.used = seen.right(found.levels_of)
-                found.guess = found.guess or seen.named(found.levels_of)
+        read = {r.S: read_levels(r, seen.abar) for r in seen.quiet}
+        _search_read(seen, found, read)
     if found.guess is None and whole_levels:
         # 3. one known mistake in each step, between the levels that it asks about
-        found.levels_of, found.asked_wrong = seen.as_asked, None
+        found.levels_of, found.asked_wrong, found.short = seen.as_asked, None, False
         found.guess = seen.named(seen.as_asked)
-    if found.guess is None and elsewhere:
+    if found.guess is None and _is_elsewhere(seen, read):
         found.asked_wrong, found.levels_of = "asked-elsewhere", lambda r: read[r.S]
         found.guess, found.used = seen.right(found.levels_of)
     if found.guess is None:
@@ -149,15 +163,62 @@ def _search(seen: Seen) -> Found:
     return found
 
 
+Read = dict[int, "list[int] | None"]
+
+
+def _search_read(seen: Seen, found: Found, read: Read) -> None:
+    """The levels read off the steps: they end above the data, or a known mistake makes those asked about of them."""
+    if _is_short(seen, read):
+        found.short, found.levels_of = True, lambda r: read[r.S]
+        found.guess, found.used = seen.right(found.levels_of)
+        found.guess = found.guess or seen.named(found.levels_of)
+    elif _is_a_walk(read) and (relation := relation_of(seen.quiet, read)) is not None:
+        if usual(read) or not seen.named(seen.as_asked):
+            found.asked_wrong, found.levels_of = relation, lambda r: read[r.S]
+            found.guess, found.used = seen.right(found.levels_of)
+            found.guess = found.guess or seen.named(found.levels_of)
+
+
+def _is_a_walk(read: Read) -> bool:
+    """Whether levels read off the steps are those of a sampler, down to the data."""
+    return all(chain and chain[-1] == 0 and not naming.grid_fault(chain[:-1], S, 1000) for S, chain in read.items())
+
+
+def _is_elsewhere(seen: Seen, read: Read) -> bool:
+    """Whether the network is asked about other levels than those walked, by no rule that is known."""
+    if not read or not _is_a_walk(read) or relation_of(seen.quiet, read) is not None:
+        return False
+    return any(r.asked != read[r.S][:-1] for r in seen.quiet)
+
+
+def _is_short(seen: Seen, read: Read) -> bool:
+    """Whether deterministic runs walk right between the levels asked about, and end above the data.
+
+    To end at level 1 after S steps is a mistake of the last step's alpha-bar, which the catalogue has.
+    """
+    return all(read.values()) and all(
+        read[r.S][-1] > (0 if len(r.asked) < r.S else 1) and r.asked == read[r.S][:-1] for r in seen.quiet
+    )
+
+
+def _same_grid(runs: Sequence[Run]) -> str | None:
+    """The mistake of the catalogue whose levels are those asked about."""
+    for m in of_kind("sampler"):
+        if "tau" in m.change and m.id not in ("grid-stops-at-1", "grid-stops-short"):
+            if all(falling(build("tau", m.change)(1000, r.S)) == r.asked for r in runs):
+                return m.id
+    return None
+
+
 def _search_both(seen: Seen, found: Found) -> None:
     """4. One known mistake in the levels and one in the step."""
     for mistake in of_kind("sampler"):
         if "asked" not in mistake.change:
             continue
-        grid = grid_behind(seen.quiet, mistake)
-        if grid is not None and (guess := seen.named(lambda r, grid=grid: grid[r.S])):
-            found.guess, found.asked_wrong, found.levels_of = guess, mistake.id, lambda r, grid=grid: grid[r.S]
-            return
+        for grid in grids_behind(seen.quiet, mistake):
+            if guess := seen.named(lambda r, grid=grid: grid[r.S]):
+                found.guess, found.asked_wrong, found.levels_of = guess, mistake.id, lambda r, grid=grid: grid[r.S]
+                return
 
 
 def _see_steps(verdict: Verdict, seen: Seen, found: Found) -> list[Move]:
@@ -182,7 +243,10 @@ def _blamed(seen: Seen, found: Found, begun: str | None, deterministic: bool) ->
     grid = next(
         (g for r in quiet_runs if (g := naming.grid_fault(falling_asked(levels_of(r) or r.asked), r.S, 1000))), None
     )
-    if found.asked_wrong:
+    if found.short:
+        ends = {levels_of(r)[-1] for r in quiet_runs}
+        blamed.append("grid-stops-at-1" if ends == {1} else "grid-stops-short")
+    elif found.asked_wrong:
         blamed.append(found.asked_wrong)
     elif grid:
         same = (
@@ -199,6 +263,8 @@ def _blamed(seen: Seen, found: Found, begun: str | None, deterministic: bool) ->
         blamed.append(noise_fault)
     elif guess is not None and guess.id is None and not seen.hidden and found.used == "reused":
         blamed.append("noise-reused")
+    elif guess is not None and guess.id is None and found.used == "skipped":
+        blamed.append("noise-skipped")
     elif guess is not None and guess.id is None and found.used == "x_T":
         blamed.append("noise-is-x-T")
     if "last-step-abar-1" in blamed and "grid-too-few" in blamed:
@@ -235,104 +301,3 @@ def _conventions(verdict: Verdict, guess: Guess, run: Run, begun: str | None, no
         verdict.convention("grid-" + reason.split(":")[0].split(" ")[0], f"The levels are {reason}.")
     if notes:
         verdict.convention("form-of-levels", f"The network is called in another form: {'; '.join(notes)}.")
-
-
-def _by_moments(verdict: Verdict, f: Callable, network: Network, abar: np.ndarray, as_asked: Callable) -> bool:
-    """Noise that could not be overheard, judged by its moments: what remains of each step must be standard normal, and
-    of its own.
-    """
-    start = first_states(1500, seed=9)
-    for eta in (0.3, 1.0):
-        run = record(f, network, start, 10, eta, abar)
-        nought = [np.zeros(start.shape)] * len(run.asked)
-        left = []
-        for move in naming.moves_of(run, as_asked(run), nought):
-            formulas = naming.formulas_of("sampler")
-            mean, one = (
-                naming.work_out(move, formulas, abar),
-                naming.work_out(replace(move, noise=np.ones(start.shape)), formulas, abar),
-            )
-            fresh = float((one - mean).flat[0])
-            if fresh > 1e-9:
-                left.append((move.x_s - mean) / fresh)
-            elif not alike(move.x_s, mean, 1e-5):
-                verdict.saw(f"noise at eta = {eta:g}", False, "the last step adds noise")
-                verdict.wrong("noise-at-the-end", BY_ID["noise-at-the-end"].sentence)
-                return False
-        z = np.stack(left)
-        n = z[0].size
-        mean, std = np.abs(z.mean((1, 2, 3, 4))).max(), z.std((1, 2, 3, 4))
-        again = max(abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) for a, b in zip(z, z[1:]))
-        alone = z.std(1).mean()  # across the batch: 0 where all members share their noise
-        said = f"mean {mean:.3f}, deviation {std.min():.3f} to {std.max():.3f}, correlation of two steps {again:.3f}"
-        fine = mean < 6 / np.sqrt(n) and np.abs(std - 1).max() < 6 / np.sqrt(2 * n) and again < 6 / np.sqrt(n)
-        if alone < 0.5:
-            verdict.saw(f"noise at eta = {eta:g}", False, said)
-            verdict.wrong("noise-per-batch", BY_ID["noise-per-batch"].sentence)
-            return False
-        if not verdict.saw(f"noise at eta = {eta:g}", fine, said):
-            if again > 0.5:
-                verdict.wrong("noise-reused", BY_ID["noise-reused"].sentence)
-            else:
-                verdict.wrong(None, f"At eta = {eta:g} what a step adds to the right mean should be sigma z (DDIM eq. 12); "
-                    f"divided by sigma it has "
-                              f"{said}, where mean 0, deviation 1 and correlation 0 are expected.")  # fmt: skip
-            return False
-    return True
-
-
-def _elsewhere(verdict: Verdict, run: Callable, guess: Guess) -> None:
-    """A sampler whose steps are right: data beyond [-1, 1], a batch of one, all T steps, another schedule."""
-    abar = schedule(1000)
-    start = first_states(5)
-    whole, part = run(10, 0.0), run(10, 0.0, x=start[:1])
-    if part.result is None or not alike(whole.result[:1], part.result, 1e-5):
-        verdict.saw("batch of one", False, part.error or "the first picture depends on the others of its batch")
-        verdict.wrong(
-            "batch-matters",
-            "At eta = 0 a picture comes out differently when it is drawn alone: something is computed over the whole batch.",
-        )
-        return
-    verdict.saw("batch of one", True, "a picture does not depend on its batch")
-    wide = run(10, 0.0, net=Network(abar, spread=3.0))
-    if wide.result is not None and len(wide.asked) == 10:
-        moves = naming.moves_of(wide, [*(int(t) for t in wide.asked), 0], [np.zeros(start.shape)] * 10)
-        if not verdict.saw("data beyond [-1, 1]", _still(guess, moves, abar), "x_0 up to 3 in size"):
-            blame(verdict, naming.name(moves, abar, "sampler", most=1), moves, abar, "sampler")
-            if not verdict.ok:
-                return
-    every = run(1000, 0.0, x=start[:1])
-    fault = every.error or ("not finite" if not np.isfinite(every.result).all() else "")
-    if not fault and max(every.asked) > 1000:
-        fault = f"the network is asked at {max(every.asked):g}"
-    if not verdict.saw(
-        "S = T", not fault, fault or f"{len(every.asked)} calls, {len(set(every.asked))} different levels"
-    ):
-        verdict.wrong("grid-beyond-T", f"With S = T = 1000 steps it fails: {fault}. " + BY_ID["grid-beyond-T"].sentence)
-        return
-    if len(set(every.asked)) < len(every.asked):
-        verdict.convention(
-            "repeats-at-T",
-            f"With S = T it visits {len(set(every.asked))} different levels in {len(every.asked)} calls: the others are wasted.",
-        )
-    other = schedule(200, "cosine")[:191]  # without the end, where the clock explodes
-    seen = run(5, 0.0, net=Network(other), x=first_states(3), bar=other)
-    fine = seen.result is not None and len(seen.asked) == 5 and all(t == int(t) and 0 < t <= 190 for t in seen.asked)
-    fine = fine and _still(
-        guess, naming.moves_of(seen, [*(int(t) for t in seen.asked), 0], [np.zeros((3, 1, 2, 2))] * 5), other
-    )
-    said = "a cosine of T = 190" + ("" if fine else f": {seen.error or 'levels ' + listing(seen.asked)}")
-    if not verdict.saw("other schedule", fine, said):
-        verdict.convention(
-            "schedule-bound",
-            "It does not use the alpha_bar that it is given, or not its length: it is right for the linear schedule of T = 1000 only.",
-        )
-
-
-def _still(guess: Guess, moves: Sequence[Move], abar: np.ndarray) -> bool:
-    """Whether what was found of some moves holds for others too."""
-    return any(
-        naming.fit_all(moves, naming.formulas_of("sampler", guess.mistakes), abar, root, p)
-        for p in ("float64", "float32")
-        for root in ("nan", "clamped")
-    )

@@ -30,10 +30,18 @@ STEP: Formulas = {
     "z": lambda v: v.noise,
     "x_s": lambda v: v.signal * v.x0 + v.along * v.eps_hat + v.fresh * v.z,
 }
+# How a loop asks its network: in each step, about the state reached.
+NETWORK: Formulas = {
+    "shown": lambda v: v.x,
+    "answer": lambda v: v.eps_theta(v.shown, torch.full((len(v.x),), v.asked)),
+    "eps": lambda v: v.answer,
+    "noise": lambda v: v.draw,
+}
 # What a sampler adds to the step. `tau` falls from the first level visited to 0, the data.
 LOOP: Formulas = {
     "tau": lambda v: [*np.round(v.T - np.arange(v.S) * (v.T / v.S)).astype(int), 0],
     "asked": lambda v: v.t,
+    **NETWORK,
     "draw": lambda v: torch.randn_like(v.x),
     "start": lambda v: v.x_T,
     "end": lambda v: v.x,
@@ -43,6 +51,7 @@ LOOP: Formulas = {
 INVERT: Formulas = {
     "tau": lambda v: [0, *np.round(v.T - np.arange(v.S)[::-1] * (v.T / v.S)).astype(int)],
     "asked": lambda v: max(v.t, 1),
+    **NETWORK,
     "sigma": lambda v: 0.0,
     "draw": lambda v: torch.zeros_like(v.x),
     "start": lambda v: v.x_T,
@@ -55,14 +64,16 @@ SCHEDULE: Formulas = {
         np.cos((np.arange(v.T + 1) / v.T + 0.008) / 1.008 * np.pi / 2) ** 2
     ),  # Nichol and Dhariwal eq. 17
     "cut": lambda v: np.minimum(1 - v.cosine[1:] / v.cosine[:-1], 0.999),
-    "beta": lambda v: {
+    "ramp": lambda v: {
         "linear": lambda: np.linspace(1e-4, 0.02, v.T),
         "scaled-linear": lambda: np.linspace(*v.root_ends, v.T) ** 2,
         "cosine": lambda: v.cut,
     }[v.family](),
+    "beta": lambda v: v.ramp,
     "alpha": lambda v: 1 - v.beta,
     "kept": lambda v: np.cumprod(v.alpha),
-    "alpha_bar": lambda v: np.concatenate([[1.0], v.kept]),
+    "first": lambda v: 1.0,
+    "alpha_bar": lambda v: v.first * np.concatenate([[1.0], v.kept]),
 }
 FAMILIES = ("linear", "scaled-linear", "cosine")
 ROOTS: Mapping[str, Callable] = {  # what becomes of the root of a negative number, which wrong formulas can have
@@ -127,15 +138,14 @@ def build(kind: str, change: Formulas | None = None, *, root: str = "clamped", f
 
     def sampler(eps_theta, x_T, S, eta, alpha_bar):
         abar = np.asarray(alpha_bar, dtype=np.float64)
-        fixed = dict(given, abar=abar, T=len(abar) - 1, S=S, eta=eta, x_T=x_T, kept={})
+        fixed = dict(given, abar=abar, T=len(abar) - 1, S=S, eta=eta, x_T=x_T, kept={}, eps_theta=eps_theta)
         x = Sheet(formulas, **fixed, x=x_T).start
         levels = tau(len(abar) - 1, S)
         with np.errstate(all="ignore"):
             for i, (t, s) in enumerate(pairwise(levels)):
-                here = dict(fixed, x=x, t=t, s=s, i=i)
-                level = Sheet(formulas, **here).asked
-                eps = eps_theta(x, torch.full((len(x),), level))
-                x = Sheet(formulas, **here, eps=eps, noise=Sheet(formulas, **here).draw).x_s
+                here = Sheet(formulas, **fixed, x=x, t=t, s=s, i=i)
+                _ = here.eps, here.noise  # asked and drawn in this order, whether the step needs them or not
+                x = here.x_s
         return Sheet(formulas, **fixed, x=x, t=levels[-2], s=levels[-1]).end
 
     def invert(eps_theta, x_0, S, alpha_bar):

@@ -83,8 +83,11 @@ class Verdict:
             f"{name or 'function'} ({self.kind}): {self.verdict.upper()}"
             + (f"  [{self.mistake}]" if self.mistake else "")
         ]
-        lines += textwrap.wrap(self.explanation, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False) if (
-            "\n" not in self.explanation) else ["  " + line for line in self.explanation.splitlines()]  # fmt: skip
+        if "\n" in self.explanation:  # code, which keeps its lines
+            lines += textwrap.indent(self.explanation, "  ").splitlines()
+        else:
+            indent = dict(initial_indent="  ", subsequent_indent="  ")
+            lines += textwrap.wrap(self.explanation, 100, **indent, break_on_hyphens=False)
         width = max((len(oracle) for oracle in self.oracles), default=0)
         lines += [
             f"  {'ok  ' if o['passed'] else 'FAIL'}  {oracle:{width}}  {o['said']}"

@@ -8,10 +8,11 @@ import numpy as np
 
 from ddim_edu.conformance import naming
 from ddim_edu.conformance.catalogue import Mistake, of_kind
-from ddim_edu.conformance.contract import Move, Run
+from ddim_edu.conformance.contract import Move, Network, Run, record
 from ddim_edu.conformance.judging import alike, some
 from ddim_edu.conformance.naming import Guess
-from ddim_edu.conformance.reference import Sheet, schedule
+from ddim_edu.conformance.reference import Sheet, build, schedule
+from ddim_edu.schedule import SPACINGS, make_tau
 
 LevelsOf = Callable[[Run], "Sequence[int] | None"]
 
@@ -63,12 +64,16 @@ class Seen:
         return made
 
     def right(self, levels_of: LevelsOf) -> tuple[Guess | None, str]:
-        """Whether every step is right between given levels, and how the noise was used: "fresh", "reused" or "x_T"."""
+        """Whether every step is right between given levels, and how the noise was used: "fresh",
+        "reused", "x_T", or "skipped" in a step before the last.
+        """
         for way in range(max((len(self.noises(r)) for r in self.runs), default=1)):
             made = self.moves(levels_of, way)
             if made and (guess := naming.is_right(made, self.abar, "sampler")):
                 noisy = [self.noises(r) for r in self.runs if r.eta and len(r.asked) > 1]
                 used = [w[min(way, len(w) - 1)] for w in noisy]
+                if any(m.eta and 0 < m.s < m.t and not np.abs(m.noise).max() for m in made):
+                    return guess, "skipped"  # it fits only if the room made for noise stays empty
                 reused = bool(noisy) and all(len(w) > 1 and all(z is u[0] for z in u) for w, u in zip(noisy, used))
                 return guess, "x_T" if reused and used[0][0] is self.runs[0].start else "reused" if reused else "fresh"
         return None, ""
@@ -106,15 +111,38 @@ def falling_asked(levels: Sequence[float]) -> list[float]:
     return levels[:-1] if levels and levels[-1] == 0 else levels
 
 
-def chain_of(run: Run, abar: np.ndarray) -> list[int] | None:
-    """The levels between which a deterministic run really goes, read off its coefficients."""
-    if len(run.asked) > 100:
+def read_levels(run: Run, abar: np.ndarray) -> list[int] | None:
+    """The levels between which a deterministic run really goes, read off its coefficients, up or down."""
+    if run.result is None or not 0 < len(run.asked) <= 100:
         return None
     noises = [np.zeros_like(run.start)] * len(run.asked)
     pairs = [naming.levels_in(m, abar) for m in naming.moves_of(run, [0] * (len(run.asked) + 1), noises)]
-    if not pairs or None in pairs or any(a[1] != b[0] for a, b in zip(pairs, pairs[1:])) or pairs[-1][1] != 0:
+    if None in pairs or any(a[1] != b[0] for a, b in zip(pairs, pairs[1:])):
         return None
     return [pairs[0][0], *(s for _, s in pairs)]
+
+
+def replayed(runs: Sequence[Run], network: Network, abar: np.ndarray, kind: str) -> str | None:
+    """The mistake of the catalogue that shows in no single step, if a walk with it is the walk seen; by its id."""
+    grids = [{r.S: _grid(r.S, spacing, rising=kind == "invert") for r in runs} for spacing in SPACINGS]
+    if kind == "sampler" and all(t == int(t) for r in runs for t in r.asked):
+        grids.append({r.S: [*map(int, r.asked), 0] for r in runs})
+    for mistake in of_kind(kind):
+        if not mistake.change.keys() & {"eps", "shown"}:
+            continue
+        for grid in grids:
+            again = build(kind, {**mistake.change, "tau": lambda v, grid=grid: grid[v.S]})
+            if all(_same_walk(r, record(again, network, r.start, r.S, _eta(kind), abar)) for r in runs):
+                return mistake.id
+    return None
+
+
+def _eta(kind: str) -> float | None:
+    return None if kind == "invert" else 0.0
+
+
+def _same_walk(a: Run, b: Run) -> bool:
+    return a.asked == b.asked and alike(a.result, b.result, 1e-5)
 
 
 def relation_of(runs: Sequence[Run], read: dict[int, list[int]], kind: str = "sampler") -> str | None:
@@ -138,21 +166,17 @@ def _asks(mistake: Mistake, run: Run, grid: Sequence[int]) -> bool:
     return np.allclose(run.asked, made) or np.allclose(run.asked, np.clip(made, 1, 1000))
 
 
-def grid_behind(runs: Sequence[Run], mistake: Mistake, kind: str = "sampler") -> dict[int, list[int]] | None:
-    """A usual grid from which a mistake in asking makes the levels asked, if there is one."""
-    for spacing in ("trailing", "leading", "linspace", "quadratic"):
-        grids = {r.S: _grid(r.S, spacing, rising=kind == "invert") for r in runs}
-        if relation_of(runs, grids, kind) == mistake.id:
-            return grids
-    return None
+def grids_behind(runs: Sequence[Run], mistake: Mistake, kind: str = "sampler") -> list[dict[int, list[int]]]:
+    """The usual grids from which a mistake in asking makes the levels asked, which may be several: an index tells
+    nothing of the levels.
+    """
+    grids = [{r.S: _grid(r.S, spacing, rising=kind == "invert") for r in runs} for spacing in SPACINGS]
+    return [g for g in grids if all(_asks(mistake, r, g[r.S]) for r in runs)]
 
 
 def usual(grids: dict[int, list[int]]) -> bool:
     """Whether levels are one of the usual grids, but for rounding, which does not shift all of them by one."""
-    usual = [
-        {S: _grid(S, spacing, rising=grid[0] < grid[-1]) for S, grid in grids.items()}
-        for spacing in ("trailing", "leading", "linspace", "quadratic")
-    ]
+    usual = [{S: _grid(S, spacing, rising=grid[0] < grid[-1]) for S, grid in grids.items()} for spacing in SPACINGS]
 
     def near(a: list[int], b: list[int]) -> bool:
         return len(a) == len(b) and a[0] == b[0] and a[-1] == b[-1] and abs(np.mean(np.subtract(a, b)[1:-1])) < 0.6
@@ -161,8 +185,6 @@ def usual(grids: dict[int, list[int]]) -> bool:
 
 
 def _grid(S: int, spacing: str, rising: bool = False) -> list[int]:
-    from ddim_edu.schedule import make_tau
-
     tau = make_tau(1000, S, spacing).tolist()
     return tau if rising else tau[::-1]
 

@@ -11,26 +11,44 @@ import math
 import os
 import shutil
 import sys
-import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ddim_edu.files import check_writable, replacing
+from ddim_edu.files import at_home, check_writable, clear_left_over, private_folder, replacing
+from ddim_edu.streams import say
 
+REMEDY = "choose another folder with the environment variable DDIM_EDU_CACHE"
 IN_MEMORY = 2**30  # bytes of pixels that are read whole; more are mapped, and read where they are needed
 
 
 def default_cache_dir() -> Path:
-    """Where pixels are kept: ``$DDIM_EDU_CACHE``, or else the folder ``ddim_edu`` in the user's folder for caches."""
+    """Where pixels are kept: ``$DDIM_EDU_CACHE``, or else the folder ``ddim_edu`` in the user's folder for caches.
+
+    Raises:
+        ValueError: If nobody knows the user's folder.
+    """
     own = os.environ.get("DDIM_EDU_CACHE")
-    return (
-        Path(own).expanduser() if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddim_edu"
-    )
+    if own:
+        return at_home(own)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddim_edu"
+    except RuntimeError:
+        raise ValueError(f"there is no home folder to keep pixels in: {REMEDY}") from None
+
+
+def make_cache_folder(folder: Path) -> None:
+    """Make a folder of the cache. It may come to hold what somebody keeps private elsewhere, so it is its owner's
+    alone; but one that was there already, and that the environment or an option names, is as its owner wants it.
+    """
+    private_folder(folder)
+    if not os.environ.get("DDIM_EDU_CACHE") and default_cache_dir() in (folder, *folder.parents):
+        with suppress(OSError):  # older versions let all read in it
+            default_cache_dir().chmod(0o700)
 
 
 def cores() -> int:
@@ -69,14 +87,14 @@ class PixelCache:
             if shape is None:
                 return None
             if self.pixels.stat().st_size == math.prod(shape):
-                pixels = self.map(shape)
+                pixels = self._map(shape)
                 if zlib.crc32(pixels.reshape(-1)) == about["crc32"]:
                     return pixels, about
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
-        print(f"the cache {self.pixels} is damaged: {again}", file=sys.stderr)
+        say(f"the cache {self.pixels} is damaged: {again}", file=sys.stderr)
         return None
 
     @contextmanager
@@ -109,7 +127,19 @@ class PixelCache:
             temporary.write_text(json.dumps({**about, "crc32": self._crc}) + "\n", encoding="utf8")
 
     def map(self, shape: tuple[int, ...]) -> np.ndarray:
-        """The pixels in a shape; mapped, and then not to be written, if there are more than ``IN_MEMORY``."""
+        """The pixels that were just written, in a shape; mapped, and then not to be written, if there are more than
+        ``IN_MEMORY``.
+
+        Raises:
+            ValueError: If they are not there any more: another process makes others in the same folder.
+        """
+        with suppress(OSError, ValueError):
+            pixels = self._map(shape)
+            if zlib.crc32(pixels.reshape(-1)) == self._crc:
+                return pixels
+        raise ValueError(f"{self.pixels} was replaced by another process meanwhile: start again")
+
+    def _map(self, shape: tuple[int, ...]) -> np.ndarray:
         if not shape[0]:
             return np.empty(shape, np.uint8)
         if math.prod(shape) <= IN_MEMORY:
@@ -118,18 +148,15 @@ class PixelCache:
 
     def _prepare(self, size: int, what: str) -> None:
         """Make the folder, clear away what killed runs have left in it, and see that there is room."""
-        remedy = "choose another folder with the environment variable DDIM_EDU_CACHE"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_cache_folder(self.folder)
             check_writable(self.pixels)
-            for left in self.folder.glob(f".{self.pixels.stem}.*.tmp.*"):
-                if time.time() - left.stat().st_mtime > 86_400:
-                    left.unlink(missing_ok=True)
+            clear_left_over(self.folder)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            raise ValueError(f"can't write the cache folder {self.folder} ({reason}): {remedy}") from None
+            raise ValueError(f"can't write the cache folder {self.folder} ({reason}): {REMEDY}") from None
         free = shutil.disk_usage(self.folder).free
         if size > free:
             raise ValueError(
-                f"{what} need {size / 1e9:.1f} GB in {self.folder}, where {free / 1e9:.1f} are free: {remedy}"
+                f"{what} need {size / 1e9:.1f} GB in {self.folder}, where {free / 1e9:.1f} are free: {REMEDY}"
             )

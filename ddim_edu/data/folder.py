@@ -23,8 +23,9 @@ import numpy as np
 from ddim_edu.data import decoding
 from ddim_edu.data.cache import PixelCache, cores
 from ddim_edu.data.layout import File, Listing, counts, list_images
-from ddim_edu.files import replacing
+from ddim_edu.files import at_home, replacing
 from ddim_edu.processes import progress
+from ddim_edu.streams import printable, say
 
 FORMAT = 1  # of the cache and of the pixels in it: whoever changes what becomes of an image raises it
 
@@ -72,7 +73,7 @@ def read_folder(
             can't be written.
         OSError: If the folder can't be listed.
     """
-    listing = list_images(Path(folder).expanduser())
+    listing = list_images(at_home(folder))
     decoded = _Decoded(listing, size, channels, crop, cache_dir)
     pixels, bad = decoded.read() or decoded.build()
     if bad:
@@ -96,7 +97,7 @@ def _allow(listing: Listing, bad: list[tuple[int, str]], max_bad: float, bad_lis
     if len(bad) > max_bad * n:
         allow = f", or allow max_bad = {_round_up(len(bad) / n)}" if len(bad) < n else ""
         raise ValueError(f"{what}; {bad_list} names them all: repair or remove them{allow}")
-    print(f"{what}; left out, {bad_list} names them all", file=sys.stderr)
+    say(f"{what}; left out, {bad_list} names them all", file=sys.stderr)
 
 
 def _round_up(share: float) -> float:
@@ -141,7 +142,7 @@ class _Decoded:
         folder, files = self.listing.folder, self.listing.files
         bad, colours, threads = [], 0, cores()
         if self.listing.ignored:
-            print(f"{folder} also holds {counts(self.listing.ignored)}; not read as images", file=sys.stderr)
+            say(f"{folder} also holds {counts(self.listing.ignored)}; not read as images", file=sys.stderr)
         with (
             self.cache.writing(len(files) * self.channels * self.size**2, "the decoded images") as add,
             ThreadPoolExecutor(threads) as pool,
@@ -160,7 +161,7 @@ class _Decoded:
                     add(pixels)
                 bar.update(len(part))
         if self.channels == 1 and colours:
-            print(
+            say(
                 f"{colours:,} of {len(files):,} images of {folder} are stored in colour; read as grey (luma)",
                 file=sys.stderr,
             )
@@ -175,7 +176,7 @@ class _Decoded:
             self.bad_list.unlink(missing_ok=True)
             return
         with replacing(self.bad_list) as temporary:
-            lines = [f"{self.listing.files[i].name}\t{reason}\n" for i, reason in bad]
+            lines = [f"{printable(self.listing.files[i].name)}\t{printable(reason)}\n" for i, reason in bad]
             temporary.write_text("".join(lines), encoding="utf8", errors="surrogateescape")
 
     def _shape_of(self, about: dict[str, Any]) -> tuple[int, ...] | None:

@@ -15,6 +15,7 @@ from ddim_edu.data.folder import read_folder
 from ddim_edu.data.named import SOURCES
 from ddim_edu.data.recordings import holds_sounds, read_sounds
 from ddim_edu.data.source import Form, ImageData, Source, default_data_dir
+from ddim_edu.files import at_home
 from ddim_edu.models import Checkpoint
 from ddim_edu.plugins import named
 from ddim_edu.strangers import find
@@ -58,7 +59,7 @@ def source_of(name: Path | str, *, imports: bool = True) -> Source:
     Raises:
         ValueError: One line, if there is nothing of that name.
     """
-    path = Path(name).expanduser()
+    path = at_home(name)
     if imports and name not in SOURCES and str(name) and path.exists():
         return SoundFolder(path) if holds_sounds(path) else ImageFolder(path)
     found = named(str(name), SOURCES, "data set or folder", "ddim_edu.data", imports=imports)
@@ -134,7 +135,7 @@ def load_data(
             f"the {of} of {name} are {_text(source.channels, source.size, source.size)}, and can't be had with "
             f"size = {size}, channels = {channels}"
         )
-    data = source.load(Path(data_dir or default_data_dir()).expanduser(), form)
+    data = source.load(at_home(data_dir or default_data_dir()), form)
     found = tuple(data.train.shape[1:])
     if found != (channels, size, size):
         raise ValueError(f"the images of {name} are {_text(*found)}, and should be {_text(channels, size, size)}")

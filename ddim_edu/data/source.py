@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from ddim_edu.data.decoding import CROPS
+from ddim_edu.files import at_home
 from ddim_edu.models import SavedAutoencoder
 from ddim_edu.ranges import Checked, Positive
 
@@ -231,4 +232,4 @@ class Source:
 
 def default_data_dir() -> Path:
     """Where data sets with a name are looked for and downloaded to: ``$DDIM_EDU_DATA``, or else ``data``."""
-    return Path(os.environ.get("DDIM_EDU_DATA") or "data").expanduser()
+    return at_home(os.environ.get("DDIM_EDU_DATA") or "data")

@@ -18,10 +18,9 @@ Sounds are float tensors ``(B, L)`` in about [-1, 1].
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections import deque
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -30,6 +29,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddim_edu.data.trimming import find_sound
+from ddim_edu.data.wav import read_samples
 from ddim_edu.files import first_line, replacing
 
 RATE = 8000  # samples a second
@@ -41,6 +42,10 @@ LENGTH = (FRAMES - 1) * HOP  # samples of a clip, about a second
 LEAD = 512  # samples of silence at its beginning
 RANGE_DB = 60.0  # of the spectrogram: -1 is so far below its loudest place, which is 1
 SILENCE = 1e-4  # a recording that stays below is silent: three of the 32,768 steps of 16 bits
+LARGEST = 2.0**31  # of a sample: some programs write floats in steps of 16 or 32 bits
+OFFSET, OFFSET_LONG = 0.2, 0.02  # a mean so large beside the peak is an offset, in short and in long recordings
+MOST_DOWN = 10_000  # of a ratio of rates: the filter of a prime one would have millions of numbers, for 1e-8 of pitch
+CANCEL = 0.05  # channels cancel if less of their power is left in their mean
 
 
 class Recording(NamedTuple):
@@ -61,8 +66,8 @@ class Recording(NamedTuple):
 def read_wav(source: Path | str | BinaryIO, rate: int = RATE, name: str = "") -> Recording:
     """A wav file as one channel of a given rate.
 
-    Whole numbers are brought to [-1, 1]; several channels are averaged; another rate is resampled by a polyphase
-    filter, which also removes what the new rate can't hold.
+    Whole numbers are brought to [-1, 1]; several channels are averaged, or where they cancel the loudest is taken;
+    another rate is resampled by a polyphase filter, which also removes what the new rate can't hold.
 
     Args:
         source: The file.
@@ -70,38 +75,41 @@ def read_wav(source: Path | str | BinaryIO, rate: int = RATE, name: str = "") ->
         name: What to call an open file in an error.
 
     Raises:
-        ValueError: In one line, if there is no such file, it is no wav file, or it holds no sound.
+        ValueError: In one line, if there is no such file, it is no wav file within the bounds of
+            :mod:`ddim_edu.data.wav`, or it holds no sound.
     """
-    from scipy.io import wavfile  # half a second of imports
-    from scipy.signal import resample_poly
-
     name = name or str(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of chunks that are not sound
-            own, samples = wavfile.read(source)
+        own, channels = read_samples(source)
     except FileNotFoundError:
         raise ValueError(f"there is no file {name}") from None
-    except Exception as error:  # the reader raises nearly anything on damaged files
-        raise ValueError(f"{name} is not a wav file that can be read ({first_line(error, 100)})") from None
-    notes = []
-    if samples.dtype.kind in "iu":
-        half = 2.0 ** (8 * samples.dtype.itemsize - 1)
-        samples = samples.astype(np.float64) / half - (samples.dtype.kind == "u")  # 8 bits count from 0
-    samples = samples.astype(np.float64)
-    if samples.ndim == 2:
-        if samples.shape[1] > 1:
-            notes.append(f"{samples.shape[1]} channels mixed down to one")
-        samples = samples.mean(1)
-    if not len(samples) or own < 1:
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{name} is not a wav file that can be read ({first_line(error)})") from None
+    if not len(channels):
         raise ValueError(f"{name} holds no sound: it is 0 samples long")
-    if not np.isfinite(samples).all():
+    if not np.isfinite(channels).all():
         raise ValueError(f"{name} holds samples that are not finite numbers")
+    if np.abs(channels).max() > LARGEST:
+        raise ValueError(f"{name} holds samples as large as {np.abs(channels).max():.1g}: they should lie in [-1, 1]")
+    samples, notes = _mixed(channels)
     if own != rate:
+        from scipy.signal import resample_poly  # half a second of imports
+
         notes.append(f"resampled from {own} Hz to {rate} Hz")
-        common = math.gcd(own, rate)
-        samples = resample_poly(samples, rate // common, own // common)
+        ratio = Fraction(rate, own).limit_denominator(MOST_DOWN)
+        samples = resample_poly(samples, ratio.numerator, ratio.denominator)
     return Recording(torch.from_numpy(samples).float(), tuple(notes))
+
+
+def _mixed(channels: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """``(L, channels)`` as ``(L,)``, and a note of what was done if there were several."""
+    n = channels.shape[1]
+    if n == 1:
+        return channels[:, 0], []
+    mean, power = channels.mean(1), channels.var(0)
+    if mean.var() >= CANCEL * power.mean():
+        return mean, [f"{n} channels mixed down to one"]
+    return channels[:, power.argmax()], [f"{n} channels that would cancel each other: the loudest was taken"]
 
 
 def write_wav(path: Path | str, sound: Tensor, rate: int = RATE, peak: float | None = None) -> None:
@@ -130,7 +138,8 @@ def write_wav(path: Path | str, sound: Tensor, rate: int = RATE, peak: float | N
 def pad_or_trim(recording: Recording | Tensor, length: int = LENGTH, lead: int = LEAD) -> Recording:
     """A recording brought to the length of a clip: a little silence, the sound, and silence after it.
 
-    One that is too long loses the silence at its ends, and after that its end.
+    One that is too long loses what is quiet at its ends (:mod:`ddim_edu.data.trimming`), and after that its end. A
+    constant offset goes too, where it is large.
 
     Args:
         recording: From :func:`read_wav`, or ``(L,)``.
@@ -143,16 +152,22 @@ def pad_or_trim(recording: Recording | Tensor, length: int = LENGTH, lead: int =
     if not 0 <= lead < length:
         raise ValueError(f"lead = {lead} of length = {length}: give 0 <= lead < length")
     sound, notes = recording if isinstance(recording, Recording) else (recording, ())
-    loudest = sound.abs().max().item() if len(sound) else 0.0
+    offset = sound.mean() if len(sound) else torch.zeros(())
+    loudest = (sound - offset).abs().max().item() if len(sound) else 0.0
     if not loudest > SILENCE:
         raise ValueError(f"the recording is silent (its largest sample is {loudest:.1g} of 1)")
     room = length - lead
-    if len(sound) > room:
-        loud = torch.nonzero(sound.abs() > 0.02 * loudest)
-        sound = sound[int(loud[0]) : int(loud[-1]) + 1]
-        if len(sound) > room:
-            notes = (*notes, f"{len(sound) / RATE:.2f} s of sound, trimmed to the first {room / RATE:.2f}")
-            sound = sound[:room]
+    long = len(sound) > room
+    # A word's own mean may be a tenth of its peak; over the silence of a long recording little of that is left.
+    if offset.abs() > (OFFSET_LONG if long else OFFSET) * loudest:
+        sound = sound - offset
+    if long:
+        start, stop, alone = find_sound(sound, room)
+        found, sound = sound[start:stop], sound[start : min(stop, start + room)]
+        if len(found) > room:
+            notes = (*notes, f"{len(found) / RATE:.2f} s of sound, trimmed to the first {room / RATE:.2f}")
+        elif not alone:
+            notes = (*notes, f"several sounds, trimmed to the loudest {len(found) / RATE:.2f} s")
     result = torch.zeros(length)
     result[lead : lead + len(sound)] = sound
     return Recording(result, notes)

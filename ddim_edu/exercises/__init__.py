@@ -37,6 +37,7 @@ from ddim_edu.exercises import (
     _chapter_13,
     _chapter_14,
     _chapter_15,
+    _chapter_16,
 )
 from ddim_edu.exercises.core import KINDS, SKILLS, Exercise, Verdict, check, registry
 
@@ -58,4 +59,5 @@ CHAPTERS = (
     _chapter_13,
     _chapter_14,
     _chapter_15,
+    _chapter_16,
 )

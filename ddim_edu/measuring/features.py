@@ -8,8 +8,7 @@ the classifiers that come with the package. Both take images as they are saved, 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
+import io
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ddim_edu.data.pictures import from_uint8
 from ddim_edu.data.registry import known_source
-from ddim_edu.files import first_line, sha256_of
+from ddim_edu.files import at_home, first_line, sha256_of
 from ddim_edu.models import classifier_features, load_classifier
 from ddim_edu.models.pickles import read_pickle
 from ddim_edu.models.weights import checked
@@ -129,7 +128,7 @@ def inception(weights: Path | str, device: torch.device | str = "cpu") -> Featur
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError:
         raise ValueError('FID needs torch-fidelity: pip install "ddim_edu[eval]"') from None
-    path = Path(weights).expanduser()
+    path = at_home(weights)
     if not path.is_file():
         raise ValueError(
             f"there are no Inception weights at {path}: download {DOWNLOAD} once, and name it with --inception-weights"
@@ -204,7 +203,7 @@ def _without_loading(kind: type) -> nn.Module:
         def load_state_dict(self, state, *args, **kwargs):
             return super().load_state_dict(state, *args, **kwargs) if state else None
 
-    with tempfile.TemporaryDirectory() as folder:  # not an open file, which Windows does not open twice
-        empty = os.path.join(folder, "empty.pth")
-        torch.save({}, empty)
-        return Built(INCEPTION, ["2048"], feature_extractor_weights_path=empty)
+    empty = io.BytesIO()  # it takes what torch.load takes
+    torch.save({}, empty)
+    empty.seek(0)
+    return Built(INCEPTION, ["2048"], feature_extractor_weights_path=empty)

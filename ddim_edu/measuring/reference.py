@@ -18,7 +18,7 @@ from torch import Tensor
 from ddim_edu.data.pictures import to_uint8
 from ddim_edu.data.registry import load_data, load_data_for, trained_on
 from ddim_edu.data.source import ImageData
-from ddim_edu.files import first_line, replacing, sha256_of
+from ddim_edu.files import at_home, first_line, private_folder, replacing, sha256_of
 from ddim_edu.measuring.features import Features
 from ddim_edu.models import Checkpoint
 from ddim_edu.processes import gather, process_count, process_index, progress
@@ -45,7 +45,7 @@ def read_statistics(path: Path | str) -> Statistics:
     Raises:
         ValueError: In one line, if there is no such file, or it holds something else.
     """
-    path = Path(path).expanduser()
+    path = at_home(path)
     if not path.is_file():
         raise ValueError(
             f"there are no statistics at {path}: give train, test, or the path of an .npz file with mu and sigma"
@@ -94,7 +94,7 @@ class Parts:
         self.folder = Path(folder)
         about, text = self.folder / "protocol.json", json.dumps(protocol, indent=1, sort_keys=True)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self.folder)
             if not about.exists():
                 with replacing(about) as temporary:
                     temporary.write_text(text, encoding="utf8")

@@ -28,6 +28,7 @@ from ddim_edu.precision import Precision
 from ddim_edu.processes import is_first_process
 from ddim_edu.sampling import Sampler, Sampling
 from ddim_edu.schedule import NoiseSchedule
+from ddim_edu.streams import say
 
 UNET = Kind("unet", "a checkpoint", "", "ddim_edu.train")
 NAME = "checkpoint.safetensors"  # in a run folder
@@ -255,7 +256,7 @@ def _load_foreign(path: Path, device: torch.device | str, image_size: int | None
     except ValueError as error:
         raise CheckpointError(f"{path} can't be used: {first_line(error)}") from None
     if is_first_process():
-        print(found.recognised, file=sys.stderr)
+        say(found.recognised, file=sys.stderr)
     return Checkpoint(network, found.prediction, found.config, found.schedule, recipe, whole_step(found.step), path)
 
 

@@ -1,0 +1,77 @@
+"""Inversion."""
+
+import numpy as np
+import torch
+
+from ddim_edu.conformance.catalogue.mistake import INVERT, row, table
+
+# fmt: off
+INVERSION = (
+    *table(
+        INVERT, "eps_theta(x_t, t) at the level t that is being left, upwards (Euler's method for eq. 14)",
+        "section 4.3",
+        row("invert-asked-at-end", "the network is asked at s, the level being reached, with the x of level t",
+            "Still of first order, but the noise predicted is not that of x_t: pictures come back less exactly.",
+            asked=lambda v: v.s),
+        row("invert-asked-at-index", "the network is asked at the index of the step, not at its level",
+            "The network thinks that everything is nearly clean: x_T is no noise.",
+            asked=lambda v: v.i),
+        row("invert-asked-at-index-1", "the network is asked at the number of the step, not at its level",
+            "The network thinks that everything is nearly clean.",
+            asked=lambda v: v.i + 1),
+        row("invert-asked-zero-based", "the network, which counts levels from 1, is asked at t - 1",
+            "Off by one level.",
+            asked=lambda v: max(v.t - 1, 0)),
+        row("invert-asked-reversed", "the network is asked at T - t: the list runs the wrong way",
+            "Clean data is taken for noise.",
+            asked=lambda v: max(v.T - v.t, 1)),
+    ),
+    *table(
+        INVERT, "steps from level to level, 0 < tau_1 < ... < tau_S: the sampler's, upwards", "section 4.3",
+        row("invert-starts-at-abar-1", "the first step takes x_0 for a state at abar_1",
+            "A trace of noise is assumed in clean data: a small error at once.",
+            abar_t=lambda v: v.abar[max(v.t, 1)]),
+        row("invert-downwards", "the sampler's way, from T down",
+            "The data is denoised as if it were noise: no latent at all.",
+            tau=lambda v: [*np.round(v.T - np.arange(v.S) * (v.T / v.S)).astype(int), 0]),
+        row("invert-stops-short", "the last step, to the first level that the sampler starts from, is missing",
+            "x_T is not at the level from which it will be decoded.",
+            tau=lambda v: [0, *np.round(v.T - np.arange(v.S)[::-1] * (v.T / v.S)).astype(int)][:-1]),
+        row("invert-starts-late",
+            "the first step, from the data to tau_1, is missing: x_0 is taken for a state at tau_1",
+            "Noise is assumed in clean data: details are taken for noise, and x_T does not decode to the picture.",
+            tau=lambda v: [*np.round(v.T - np.arange(v.S)[::-1] * (v.T / v.S)).astype(int)]),
+        row("invert-stride-recomputed", "the level left is taken as s - T//S, beside the list of levels",
+            "Where the list has another stride, x stands at a level that the network is not asked about.",
+            abar_t=lambda v: v.abar[max(v.s - v.T // v.S, 0)]),
+    ),
+    *table(
+        INVERT, "sqrt(1 - abar_s) eps", "eq. 12, second term, with sigma = 0",
+        row("invert-direction-minus", "- sqrt(1 - abar_s) eps",
+            "The noise changes its sign at every step.",
+            along=lambda v: -v.root(1 - v.abar_s)),
+        row("invert-direction-missing", "0 for the direction",
+            "x_T is the data, scaled down.",
+            along=lambda v: 0.0),
+        row("invert-direction-at-t", "sqrt(1 - abar_t) eps: t for s",
+            "Too little noise at every level.",
+            along=lambda v: v.root(1 - v.abar_t)),
+        row("invert-direction-no-root", "(1 - abar_s) eps",
+            "Too little noise at low levels.",
+            along=lambda v: 1 - v.abar_s),
+        row("invert-direction-signal", "sqrt(abar_s) eps",
+            "abar stands for 1 - abar: all of the noise at once, and none at T.",
+            along=lambda v: v.root(v.abar_s)),
+    ),
+    *table(
+        INVERT, "sqrt(abar_s) x_0 + sqrt(1 - abar_s) eps, nothing random and nothing clamped", "eq. 12 with sigma = 0",
+        row("invert-noise", "fresh noise in every step up: noising, not inversion",
+            "x_T does not know the picture: decoding gives another one.",
+            abar_s=lambda v: v.abar[v.s],
+            x_s=lambda v: v.root(v.abar_s / v.abar_t) * v.x + v.root(1 - v.abar_s / v.abar_t) * v.z,
+            draw=lambda v: torch.randn_like(v.x)),
+        row("invert-clip", "x_0 is clamped to [-1, 1] on the way up",
+            "The way up is no longer the way down: where it cuts, pictures don't come back.",
+            x0=lambda v: v.x0_hat.clip(-1, 1)),
+    ),
+)

@@ -1,0 +1,125 @@
+"""The levels that a sampler visits, and how it asks the network."""
+
+import numpy as np
+import torch
+
+from ddim_edu.conformance.catalogue.mistake import GRID, INVERT, LOOP, row, table
+
+# fmt: off
+STRIDE = table(
+    LOOP, "s is the next level of the list", "section 4.2",
+    row("stride-recomputed", "s = t - T//S, computed beside the list of levels",
+        "Where the list has another stride, x_s stands at a level that the network is not asked about: blur or "
+        "grain.",
+        abar_s=lambda v: v.abar[max(v.t - v.T // v.S, 0)]),
+)
+
+GRIDS = table(
+    GRID, "S distinct levels in 1..T, the first of them T", "section 4.2 and appendix D.2",
+    row("grid-every-S-th", "every S-th level: S is taken for the stride, and so there are T/S steps",
+        "Few calls where many are asked for, and many where few are.",
+        tau=lambda v: [*range(v.T, 0, -v.S), 0]),
+    row("grid-too-many", "more levels than S, as when every (T//S)-th is taken and S does not divide T",
+        "More calls than were paid for: tables at the same S lie.",
+        tau=lambda v: [*range(1, v.T + 1, v.T // v.S)][::-1] + [0]),
+    row("grid-too-few", "S points including the data, and so S - 1 steps",
+        "One call fewer than asked.",
+        tau=lambda v: [*np.round(np.linspace(v.T, 0, v.S)).astype(int)]),
+    row("grid-stops-at-1", "the walk ends at level 1",
+        "The last step, to the data, is missing: a trace of noise stays.",
+        kinds=LOOP, tau=lambda v: [*np.round(np.linspace(v.T, 1, v.S)).astype(int)]),
+    row("grid-stops-short", "the walk ends at its last noisy level: the step from there to the data is missing",
+        "The noise of that level stays in every picture.",
+        kinds=LOOP, right="a last step, from tau_1 to 0, the data", where="eq. 12 with alpha_0 = 1",
+        tau=lambda v: [*np.round(v.T - np.arange(v.S) * (v.T / v.S)).astype(int)]),
+    row("grid-zero-based", "levels counted from 0: 0 to T - 1",
+        "Every level is taken for the one below it, and the data is taken for a level of noise.",
+        tau=lambda v: [*(np.round(v.T - np.arange(v.S) * (v.T / v.S)).astype(int) - 1), 0]),
+    row("grid-zero-based-leading", "levels counted from 0, leading: 0, k, 2k, ...",
+        "Every level is taken for the one below it, and the data is taken for a level of noise.",
+        tau=lambda v: [*(np.arange(v.S)[::-1] * (v.T // v.S)), 0]),
+    row("grid-repeats", "a level is visited twice",
+        "A call is wasted: the step between equal levels moves nothing.",
+        tau=lambda v: [*np.round(v.T - np.arange(v.S) * (v.T / v.S)).astype(int)[[0, 0, *range(1, v.S - 1)]], 0]),
+    row("grid-beyond-T", "a level above T",
+        "The network is asked about a level it has never seen, or the index is out of range.",
+        tau=lambda v: [*(np.arange(v.S)[::-1] * (v.T // v.S) + v.T // v.S + 1), 0]),
+    row("grid-starts-at-T-minus-1", "starts at T - 1",
+        "x_T is taken for a state of the level below: off by one.",
+        tau=lambda v: [*np.round(np.linspace(v.T - 1, 1, v.S)).astype(int), 0]),
+    row("grid-starts-below-T", "starts below T though the grid is not a leading one",
+        "x_T, pure noise, is taken for a state that still has signal: grey, blurred pictures.",
+        tau=lambda v: [*np.round(np.linspace(0.8 * v.T, 1, v.S)).astype(int), 0]),
+    row("grid-ignores-S", "all T levels whatever S is",
+        "T calls.",
+        tau=lambda v: [*range(v.T, -1, -1)]),
+    row("grid-rises", "visited from the data upwards",
+        "The levels come in the order of an inversion: noise stays noise.",
+        kinds=LOOP, tau=lambda v: [*np.round(v.T - np.arange(v.S)[::-1] * (v.T / v.S)).astype(int), 0]),
+    row("grid-not-monotone", "levels in no order",
+        "Steps go up and down.",
+        tau=lambda v: [v.T, *np.round(np.arange(1, v.S) * (v.T / v.S)).astype(int), 0]),
+    row("grid-cut-by-int", "levels that bunch at the data: the last ones repeat 1, 2, 3, ... without spacing",
+        "Most calls are spent where nothing changes.",
+        tau=lambda v: [v.T, *range(v.S - 1, -1, -1)]),
+)
+
+ASKED = table(
+    LOOP, "eps_theta(x_t, t) with the level t of x_t", "eq. 12; the contract",
+    row("asked-at-index", "the network is asked at the index of the step, 0..S-1, not at its level",
+        "The network thinks that x_t is nearly clean: noise stays.",
+        asked=lambda v: v.S - 1 - v.i),
+    row("asked-at-index-1", "the network is asked at the number of the step, 1..S, not at its level",
+        "The network thinks that x_t is nearly clean: noise stays.",
+        asked=lambda v: v.S - v.i),
+    row("asked-at-count", "the network is asked at the count of steps done, not at its level",
+        "The network thinks that pure noise is nearly clean.",
+        asked=lambda v: v.i),
+    row("asked-at-s", "the network is asked at s, the level to be reached",
+        "The network underestimates the noise at every step: grain.",
+        asked=lambda v: v.s),
+    row("asked-zero-based", "the network, which counts levels from 1, is asked at t - 1",
+        "Off by one level; the last call is at 0, a level that it does not know.",
+        asked=lambda v: v.t - 1),
+    row("asked-plus-one", "the network is asked at t + 1",
+        "Off by one level; the first call is beyond T.",
+        asked=lambda v: v.t + 1),
+    row("asked-normalised", "the network is asked at t/T, a number in 0..1",
+        "Every state is taken for a nearly clean one.",
+        asked=lambda v: v.t / v.T),
+    row("asked-reversed", "the network is asked at T - t",
+        "Pure noise is taken for clean data.",
+        asked=lambda v: v.T - v.t),
+    row("asked-always-T", "the network is asked at T at every step",
+        "All noise is assumed to the end: blur.",
+        asked=lambda v: v.T),
+)
+
+STARTS = table(
+    LOOP, "the walk starts from the x_T that was given", "section 5.3",
+    row("start-ignored", "x_T is not used: the walk starts from noise drawn inside",
+        "The same x_T gives another picture each time: no interpolation, no reconstruction.",
+        start=lambda v: torch.randn_like(v.x_T)),
+    row("start-scaled", "x_T is multiplied by sqrt(1 - abar_T)",
+        "Next to nothing where abar_T is small.",
+        verdict="convention", right="x_T as it is: standard normal", where="section 4.1",
+        start=lambda v: v.x_T * (1 - v.abar[v.T]) ** 0.5),
+)
+
+# These show in no single step: the walk as a whole is compared with theirs.
+SHOWN = table(
+    LOOP + INVERT, "eps_theta(x_t, t), asked anew in every step with the x_t that it has reached",
+    "eq. 12; section 4.3",
+    row("network-once", "the network is asked once, and its answer used in all steps",
+        "At eta = 0 the same as one long step: blur in sampling, and an x_T that does not decode to the picture.",
+        eps=lambda v: v.kept["eps"] if "eps" in v.kept else v.kept.setdefault("eps", v.answer)),
+    row("network-every-second", "the network is asked in every second step, and its answer used twice",
+        "At eta = 0 the same as half of the steps, each twice as long.",
+        eps=lambda v: v.kept["eps"] if v.i % 2 else v.kept.update(eps=v.answer) or v.kept["eps"]),
+    row("shown-the-start", "the network is shown the state that the walk started from at every step",
+        "It never sees what the steps have made: no step corrects the last one.",
+        shown=lambda v: v.x_T),
+    row("answer-of-the-step-before", "the answer of the step before is used: the network is asked after the update",
+        "Every step takes away the noise of the state before the last: grain, most of all with few steps.",
+        eps=lambda v: (v.kept.get("eps", v.answer), v.kept.update(eps=v.answer))[0]),
+)

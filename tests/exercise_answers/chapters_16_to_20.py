@@ -1,0 +1,121 @@
+"""Right answers and mistakes for the exercises of chapters 16 to 20."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from ddim_edu.exact import Gaussian
+from ddim_edu.flow import as_velocity
+from ddim_edu.sampler import ddim_step
+from ddim_edu.schedule import NoiseSchedule
+from exercise_answers.forms import array_functions, numbers, scalar_functions
+
+
+def velocity(y, r, v, data=-1, at=1.0):
+    return (r + data * (1 - r) * v) / ((1 - r) ** 2 * v + at * r**2) * y
+
+
+def velocity_by_package(y, r, v):
+    exact = Gaussian(torch.zeros(1), v, NoiseSchedule.linear())
+    return as_velocity(exact.eps_at)(y.double()[:, None], r)[:, 0]
+
+
+def turn(x, v, h):
+    h = float(h)
+    return x * math.cos(h) - v * math.sin(h)
+
+
+def turn_by_step(x, v, h):
+    phi = 0.9  # any angle will do
+    s = math.cos(phi - float(h)) ** 2
+    eps = math.sin(phi) * x + math.cos(phi) * v
+    if 0 <= phi - float(h):
+        return ddim_step(x, eps, math.cos(phi) ** 2, s)
+    return turn(x, v, h)
+
+
+def spread(v, nu_T):
+    return v * (1 + math.log((v + nu_T**2) / v))
+
+
+def spread_by_steps(v, nu_T):
+    w = torch.logspace(math.log10(v), math.log10(v + nu_T**2), 200_001, dtype=torch.float64)
+    return v * (1 + torch.trapezoid(1 / w, w))
+
+
+def memory(a, b, v, eta):
+    return ((v + a**2) / (v + b**2)) ** (eta**2 / 2)
+
+
+VARIANCE = 0.3 * 1.02 + 0.7 * 0.41 - 0.12**2
+
+# For each exercise: its right answers, and its wrong ones with the mistake and words of the hint that fits it.
+ANSWERS: dict[str, tuple[list, list[tuple[str, object, str]]]] = {
+    "ex-continuous-velocity": (
+        array_functions(velocity, velocity_by_package),
+        [
+            ("other direction", lambda y, r, v: -velocity(y, r, v), "points from noise to data"),
+            ("standard deviation", lambda y, r, v: velocity(y, r, v**2), "not its standard deviation"),
+            ("times swapped", lambda y, r, v: velocity(y, 1 - r, v), "Are they swapped?"),
+            ("noise alone", lambda y, r, v: velocity(y, r, v, data=0) * 1.0, "This is the expected noise"),
+            ("plus", lambda y, r, v: velocity(y, r, v, data=1), "wrong sign"),
+            ("not divided", lambda y, r, v: (r - (1 - r) * v) * y, "What is it divided by?"),
+        ],
+    ),
+    "ex-continuous-angle": (
+        array_functions(turn, turn_by_step, lambda x, v, h: (x - v * torch.tan(h)) * torch.cos(h)),
+        [
+            ("Euler", lambda x, v, h: x - h * v, "This is Euler's step. Where"),
+            ("upwards", lambda x, v, h: turn(x, -v, h), "upwards, to phi + h"),
+            ("Euler upwards", lambda x, v, h: x + h * v, "Euler's step, upwards"),
+            ("swapped", lambda x, v, h: x * torch.sin(h) - v * torch.cos(h), "in each other's place"),
+            ("state not turned", lambda x, v, h: x - v * torch.sin(h), "The state itself is turned"),
+            ("length", lambda x, v, h: x - v * torch.tan(h), "is the length kept?"),
+        ],
+    ),
+    "ex-continuous-spread": (
+        [
+            spread,
+            spread_by_steps,
+            lambda v, n: v + v * np.log1p(n.numpy() ** 2 / v.numpy()),
+            lambda v, n: [float(v * (1 + torch.log1p(n**2 / v)))],
+            lambda v, n: spread(float(v), float(n)),
+        ],
+        [
+            ("as if right", lambda v, n: v, "what the right drift gives"),
+            ("sign", lambda v, n: 2 * v - spread(v, n), "not smaller"),
+            ("start forgotten", lambda v, n: spread(v, n) - v, "at the start, in units"),
+            ("ratio", lambda v, n: spread(v, n) / v, "how many times it is too large"),
+            ("root", lambda v, n: spread(v, n) ** 0.5, "standard deviation"),
+            ("half the noise", lambda v, n: (v + spread(v, n)) / 2, "Is the 2 there?"),
+        ],
+    ),
+    "ex-continuous-memory": (
+        scalar_functions(
+            memory,
+            lambda a, b, v, eta: math.exp(eta**2 / 2 * (math.log(v + a**2) - math.log(v + b**2))),
+            lambda a, b, v, eta: ((v + a * a) / (v + b * b)).sqrt() ** (eta * eta),
+        ),
+        [
+            ("mean", lambda a, b, v, eta: memory(a, b, v, (1 + eta**2) ** 0.5), "the factor of the mean"),
+            ("square", lambda a, b, v, eta: memory(a, b, v, eta) ** 2, "the square of a correlation"),
+            ("forward", lambda a, b, v, eta: memory(a, b, v, 1.0), "And eta?"),
+            ("eta, not its square", lambda a, b, v, eta: memory(a, b, v, eta**0.5), "power 2 of eta"),
+            ("swapped", lambda a, b, v, eta: memory(b, a, v, eta), "are a and b swapped"),
+            ("data's variance", lambda a, b, v, eta: (a / b) ** (eta**2), "forgets the data's own variance"),
+        ],
+    ),
+    "ex-continuous-reflow": (
+        numbers(0.579, 0.0, names=("first", "second")),
+        [
+            ("swapped", (0.0, 0.579), "independent pairs come first"),
+            ("root", (VARIANCE**0.5, 0.0), "its mean square is asked for"),
+            ("two draws", (2 * VARIANCE, 0.0), "two unrelated draws"),
+            ("velocity", (1.593, 0.0), "mean square of the velocity"),
+            ("no second round", (VARIANCE, VARIANCE), "With these pairs"),
+        ],
+    ),
+}
