@@ -22,7 +22,6 @@
 import json
 import time
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from scipy.interpolate import CubicSpline
 
 from ddim_edu.data.named import digits
 from ddim_edu.exact import GaussianMixture
+from ddim_edu.files import in_repository
 from ddim_edu.forward import q_sample, unmix_x0
 from ddim_edu.losses import eps_error
 from ddim_edu.models import load
@@ -603,7 +603,7 @@ assert below_T.abs().mean() < 1.1
 # each number, in the classifier distance of chapter 11 (smaller is better).
 
 # %%
-measured = json.loads(Path("../results/table1_fashion-mnist.json").read_text())
+measured = json.loads(in_repository("results/table1_fashion-mnist.json").read_text())
 assert measured["protocol"]["clip"] == 1.0
 cells = {}
 for row in measured["rows"]:
@@ -624,7 +624,7 @@ assert np.mean(cells["leading", 5]) > 8 * np.mean(cells["trailing", 5])
 # A network that says $v$ errs less at $T$ ({eq}`eq:error-scale`). The digits' recipe, trained three times with each target ({doc}`chapter 11's </chapters/11_measuring>` distance, $S = 20$; `benchmarks/digits_choices.py`):
 
 # %%
-trained = json.loads(Path("../results/digits_choices.json").read_text())
+trained = json.loads(in_repository("results/digits_choices.json").read_text())
 far = {}
 for row in trained["rows"]:
     for eta in (0, 1):

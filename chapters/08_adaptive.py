@@ -20,7 +20,6 @@
 # %% tags=["hide-input"]
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -40,6 +39,7 @@ from ddim_edu.adaptive import (
 # %% tags=["hide-input"]
 from ddim_edu.data.named import digits
 from ddim_edu.exact import EmpiricalData, GaussianMixture
+from ddim_edu.files import in_repository
 from ddim_edu.forward import q_sample, unmix_eps
 from ddim_edu.losses import draw_t
 from ddim_edu.measuring.statistics import holm, paired, summary
@@ -219,7 +219,7 @@ for found, n, label in zip(share.values(), (64, 3072), labels):
     (line,) = ax.plot(sizes, [100 * s for s in found], "o", ms=5, label=label)
     bounds = [10 / (n * size * mse) ** 0.5 for size in sizes]
     ax.plot(sizes, bounds, "-", lw=1, color=line.get_color())
-path = Path("../results/published_share.json")  # benchmarks/published_share.py
+path = in_repository("results/published_share.json")  # benchmarks/published_share.py
 photos = [list(row.values())[:2] for row in json.loads(path.read_text())["rows"]]
 ax.plot(*zip(*((size, 100 * part) for size, part in photos)), "kx", label="CIFAR-10")
 ax.set(xscale="log", yscale="log", xlabel="batch size", ylabel="term / MSE in %")
@@ -305,7 +305,7 @@ for known in ([0.31, 0.28, 0.33], [0.30, 0.35, 0.29, 0.31, 0.36, 0.28]):
 
 # %%
 def read(name):
-    path = Path("..") / "results" / f"{name}.json"
+    path = in_repository(f"results/{name}.json")
     return json.loads(path.read_text(encoding="utf8"))
 
 

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from ddim_edu.data.named import digits
+from ddim_edu.files import in_repository
 from ddim_edu.losses import draw_t, loss_simple
 from ddim_edu.models import load, training_log
 from ddim_edu.nets.unet import UNet, UNetConfig
@@ -222,7 +223,7 @@ for name, log in logs.items():
 # For `cifar10-tiny` the held-out curve lies 17% *below* the training curve. These logs are of the first 400 held-out images, and CIFAR-10's files are sorted by class: they are 400 airplanes. The same weights on 40 images of each class:
 
 # %%
-sample = json.loads(Path("../results/heldout_sample.json").read_text())
+sample = json.loads(in_repository("results/heldout_sample.json").read_text())
 for name in ("first", "fair"):
     found, error = sample[name]["loss"], sample[name]["standard_error"]
     print(f"{name} 400, of {sample[name]['classes']:2d} classes: {found:.4f} ± {error:.4f}")

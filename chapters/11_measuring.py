@@ -17,7 +17,6 @@
 
 # %% tags=["hide-input"]
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ import torch.nn.functional as F
 
 from ddim_edu.data.named import digits
 from ddim_edu.data.pictures import to_uint8
+from ddim_edu.files import in_repository
 from ddim_edu.measuring.features import small
 from ddim_edu.measuring.metrics import frechet_distance, kid, mean_and_cov, precision_recall
 from ddim_edu.measuring.reconstruction import power_law_exponent
@@ -264,7 +264,7 @@ def line(found, counts=(250, 300, 400, 600, 1000), repeats=10):
 lines = {S: line(found) for S, found in features.items()}
 
 # %% mystnb={"figure": {"caption": "Left: classifier distance of N pictures from the training digits, against 1/N. Dots are means over random choices; the lines through the two samplers' dots are fits, whose left ends are the values for infinitely many pictures; the dashed line is the formula's bias, computed and not fitted. Right: FID of N of CIFAR-10's test images against its 50,000 training images, with the true Inception network and no model.", "name": "fig-measuring-n"}, "image": {"alt": "Two panels. Left, dots that rise with 1/N, from 0 to 0.005: DDIM with 5 steps on top, DDIM with 10 steps below it, each with a line through its dots, and the training digits close to a dashed line that starts at 0. The three lines are nearly parallel; from both solid ones the dots stray in the same way, most at the largest 1/N. Right, a falling line of FID against N on logarithmic axes."}} tags=["hide-input"]
-cifar = json.loads(Path("../results/fid_cifar10_train_test.json").read_text())
+cifar = json.loads(in_repository("results/fid_cifar10_train_test.json").read_text())
 fid_of = {row["n"]: row["fid"] for row in cifar["by_n"]}
 fig, (ax, right) = figure(2, height=3.0)
 for (S, (x, means, end, slope)), colour in zip(reversed(lines.items()), COLOURS):
@@ -344,7 +344,7 @@ for S, found in features.items():
     print(f"{S:2d} steps: {distance(found):.2f} (train), {against:.2f} (test)")
     assert abs(against - distance(found) - (b_mu + b_C) / len(test)) < 0.3
 print(f"the formula's bias for M = {len(test)}: {(b_mu + b_C) / len(test):.2f}")
-quoted = json.loads(Path("../results/quoted.json").read_text())
+quoted = json.loads(in_repository("results/quoted.json").read_text())
 for name, value in list(quoted["ddpm"].items())[1:]:
     print(f"DDPM, {name.replace('fid', 'FID')}: {value}")
 
@@ -587,11 +587,11 @@ assert max(fid_of.values()) - min(fid_of.values()) > adaptive - plain
 
 # %%
 def result(name):
-    return json.loads(Path(f"../results/{name}.json").read_text())
+    return json.loads(in_repository(f"results/{name}.json").read_text())
 
 
 table, cells, ETAS = result("table1_digits"), {}, (0.0, 0.2, 0.5, 1.0, "hat")
-files = sorted(path.stem for path in Path("../results").glob("table1_digits*.json"))
+files = sorted(path.stem for path in in_repository("results").glob("table1_digits*.json"))
 every = [row for name in files for row in result(name)["rows"]]
 for row in sorted(every, key=lambda row: row["seed"]):
     key = row["spacing"], row["eta"], row["steps"]
@@ -723,7 +723,7 @@ assert ours("quadratic", "hat", 50) < floor + 2 * np.std(chance)
 # The Fashion-MNIST model shows the same more strongly. Its network is slow, so its table is smaller: three seeds of 250 pictures a cell.
 
 # %%
-clothes, files = {}, Path("../results").glob("table1_fashion-mnist*.json")
+clothes, files = {}, in_repository("results").glob("table1_fashion-mnist*.json")
 every = [row for path in sorted(files) for row in result(path.stem)["rows"]]
 for row in sorted(every, key=lambda row: row["seed"]):
     key = row["spacing"], row["eta"], row["steps"]

@@ -18,7 +18,6 @@
 # %% tags=["hide-input"]
 import base64
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from torch.special import ndtr, ndtri
 from ddim_edu.apps.interpolate import angle, lerp, slerp, square
 from ddim_edu.data.named import digits
 from ddim_edu.exact import EmpiricalData, Gaussian, GaussianMixture
+from ddim_edu.files import in_repository
 from ddim_edu.measuring.metrics import sharpness
 from ddim_edu.measuring.statistics import holm
 from ddim_edu.models import load, load_classifier
@@ -232,7 +232,7 @@ assert wide < 0.02 and (steep / formula - 1).abs().max() < 0.25
 # In many dimensions there is no such formula, but the pattern is the same. Along arcs between drawn latents, digits change little in most frames and much in a few: those in which they become another digit. (`benchmarks/interpolation.py` measured this and the tables below; ± is half an interval of 95%.)
 
 # %%
-path = Path("..") / "results" / "interpolation.json"
+path = in_repository("results/interpolation.json")
 study = json.loads(path.read_text(encoding="utf8"))["models"]
 
 

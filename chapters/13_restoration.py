@@ -20,7 +20,6 @@
 import base64
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from ddim_edu.apps.operators import AveragePool, Grey, Mask
 from ddim_edu.apps.restore import replace_known, restore
 from ddim_edu.data.named import digits
 from ddim_edu.exact import Gaussian, GaussianMixture
+from ddim_edu.files import in_repository
 from ddim_edu.forward import unmix_eps, unmix_x0
 from ddim_edu.measuring.metrics import psnr
 from ddim_edu.measuring.statistics import paired
@@ -155,7 +155,7 @@ assert (op.forward(x) - y).abs().max() < 1e-4 and (x - x_0).abs().max() > 0.5
 # and, at 16 × 16, of CIFAR-10 {cite}`krizhevsky2009cifar`. They lie in `results/restoration.json`, so that this page needs no download.
 
 # %%
-path = Path("..") / "results" / "restoration.json"
+path = in_repository("results/restoration.json")
 study = json.loads(path.read_text(encoding="utf8"))["tasks"]
 
 

@@ -16,7 +16,6 @@
 
 # %% tags=["hide-input"]
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from scipy.integrate import quad
 
 from ddim_edu.apps.edit import renoise, translate
 from ddim_edu.exact import Gaussian, GaussianMixture
+from ddim_edu.files import in_repository
 from ddim_edu.forward import q_sample
 from ddim_edu.guidance import Tilted, guided, of_class
 from ddim_edu.sampler import decode
@@ -377,7 +377,7 @@ assert shift[200, 1000] > 3 * shift[0, 200] > 3 * shift[0, 100]
 # The row *real* puts other real images in the samples' place. The numbers depend on the number of images, so compare within a model only. Behind ± stands half a 95% interval, from leaving out each tenth of the samples in turn (the jackknife); the reference is taken as given. (The digits of the row *real* are among the training images, so their distance says nothing.)
 
 # %%
-found = json.loads(Path("../results/conditioning.json").read_text())["models"]
+found = json.loads(in_repository("results/conditioning.json").read_text())["models"]
 NAMES = ("accuracy", "precision", "recall", "spread", "distance")
 
 

@@ -17,7 +17,6 @@
 
 # %% tags=["hide-input"]
 import json
-from pathlib import Path
 
 import torch
 from IPython.display import Audio, Markdown, display
@@ -25,6 +24,7 @@ from IPython.display import Audio, Markdown, display
 from ddim_edu.apps.voices import Voices, listen
 from ddim_edu.data import spectrograms
 from ddim_edu.data.recordings import find_recording
+from ddim_edu.files import in_repository
 from ddim_edu.models import load
 from ddim_edu.plotting import COLOURS, figure
 from ddim_edu.randomness import draw, generator_for
@@ -206,7 +206,7 @@ ax.minorticks_off()
 ax.legend(title=r"momentum $\gamma$");
 
 # %%
-path = Path("..") / "results" / "spoken_digits.json"
+path = in_repository("results/spoken_digits.json")
 RESULTS = json.loads(path.read_text(encoding="utf8"))
 for gamma, history in histories.items():
     start, end = history[0].mean(), history[-1].mean()

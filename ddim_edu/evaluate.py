@@ -1,4 +1,4 @@
-"""Measure a model: ``python -m ddim_edu.evaluate``. What it does stands in :mod:`ddim_edu.commands.evaluate`."""
+"""Measure a model: ``python -m ddim_edu.evaluate``. It lives in :mod:`ddim_edu.commands.evaluate`."""
 
 from ddim_edu.commands.evaluate import main
 from ddim_edu.commands.options import run

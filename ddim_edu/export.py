@@ -1,4 +1,7 @@
-"""A model as files that diffusers or a browser opens: ``python -m ddim_edu.export``. What it does stands in :mod:`ddim_edu.commands.export`."""
+"""A model as files that diffusers or a browser opens: ``python -m ddim_edu.export``.
+
+It lives in :mod:`ddim_edu.commands.export`.
+"""
 
 from ddim_edu.commands.export import main
 from ddim_edu.commands.options import run

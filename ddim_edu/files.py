@@ -13,6 +13,7 @@ import hashlib
 import os
 import secrets
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -244,3 +245,18 @@ def check_writable(path: Path | str) -> Path:
     except OSError as error:
         raise ValueError(f"can't write into {real.parent} ({error.strerror}): choose another place") from None
     return path
+
+
+def in_repository(name: str) -> Path:
+    """A file or folder of the book's repository, such as ``results/quoted.json``: found from the working directory,
+    from where the running script lies, or from where this package does.
+
+    Raises:
+        FileNotFoundError: If none of these is in the repository.
+    """
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    for start in (Path.cwd(), Path(script or ".").resolve().parent, Path(__file__).resolve().parent):
+        for folder in (start, *start.parents):
+            if (folder / "chapters").is_dir() and (folder / name).exists():
+                return folder / name
+    raise FileNotFoundError(f"{name} is not found: work in the repository of the book")

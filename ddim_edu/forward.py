@@ -37,15 +37,26 @@ def predict(eps_theta: EpsTheta, x_t: Tensor, t: int | Tensor) -> Tensor:
         t: a level for all, or ``(B,)`` int64, one each.
 
     Raises:
-        ValueError: if the answer has not the shape of ``x_t``. Where it can be broadcast to it, nothing else would
-            notice.
+        ValueError: if the answer is no tensor, or has not the shape of ``x_t``. Where it can be broadcast to it,
+            nothing else would notice.
     """
     if not isinstance(t, Tensor):
         t = torch.full((len(x_t),), t, dtype=torch.int64, device=x_t.device)
     eps = eps_theta(x_t, t)
+    if not isinstance(eps, Tensor):
+        raise ValueError(f"eps_theta returned {_kind(eps)}: it is to return the noise alone, a tensor like x_t")
     if eps.shape != x_t.shape:
         raise ValueError(f"eps_theta returned {tuple(eps.shape)} for x of shape {tuple(x_t.shape)}")
     return eps.to(x_t.dtype)
+
+
+def _kind(value: object) -> str:
+    """What a model returned in place of a tensor, and what may be meant by it."""
+    if isinstance(getattr(value, "sample", None), Tensor):
+        return f"an object of {type(value).__name__}, whose .sample is a tensor"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "None" if value is None else f"an object of {type(value).__name__}"
 
 
 def mix(x_0: Tensor, eps: Tensor, abar: float | Tensor) -> Tensor:
@@ -181,6 +192,8 @@ def said_to_eps(said: Tensor, x_t: Tensor, abar: float | Tensor, prediction: Pre
     Raises:
         ValueError: if the prediction is unknown, or the shapes differ.
     """
+    if not isinstance(said, Tensor):
+        raise ValueError(f"the network returned {_kind(said)}: it is to return one tensor like x_t")
     if said.shape != x_t.shape:
         raise ValueError(f"the network returned {tuple(said.shape)} for x of shape {tuple(x_t.shape)}")
     said = said.to(x_t.dtype)

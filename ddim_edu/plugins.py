@@ -16,7 +16,7 @@ from ddim_edu.files import first_line
 Found = TypeVar("Found")
 
 
-def named(name: str, ours: Mapping[str, Found], kind: str, group: str) -> Found | Callable:
+def named(name: str, ours: Mapping[str, Found], kind: str, group: str, *, imports: bool = True) -> Found | Callable:
     """What a name stands for.
 
     Args:
@@ -25,6 +25,8 @@ def named(name: str, ours: Mapping[str, Found], kind: str, group: str) -> Found 
         ours: What this package has, by name.
         kind: What it is, for messages: ``"solver"``.
         group: The group of entry points: ``"ddim_edu.solvers"``.
+        imports: Whether a module may be imported. Not for a name that a file says; only what the process has imported
+            already, for a name of the command line, is found then.
 
     Raises:
         ValueError: In one line, if there is no such name, or the module can't be imported.
@@ -36,7 +38,9 @@ def named(name: str, ours: Mapping[str, Found], kind: str, group: str) -> Found 
     if not (module and colon and function):
         known = ", ".join([*ours, *theirs])
         raise ValueError(f"there is no {kind} {name!r} (known: {known}; your own: file:function, without .py)")
-    found = getattr(_import(module, kind, name), function, None)
+    if not imports and module not in sys.modules:
+        raise ValueError(f"{kind} = {name}: named by a file, and nothing is imported for that")
+    found = getattr(_import(module, kind, name) if imports else sys.modules[module], function, None)
     if not callable(found):
         raise ValueError(f"{kind} = {name}: {module} has no function {function}")
     return found

@@ -33,6 +33,8 @@ class Range:
         self.least, self.most, self.above, self.below = least, most, above, below
 
     def __contains__(self, value: float) -> bool:
+        if isinstance(value, int) and abs(value) >= 2**63:  # no float, and no integer of torch's, holds such a number
+            return False
         enough = value > self.least if self.above else value >= self.least  # False for nan
         if self.most is None:
             return enough and math.isfinite(value)
@@ -81,9 +83,8 @@ class Checked:
                 if isinstance(number, bool) or not isinstance(number, int | float):
                     continue
                 if not any(number in one for one in ranges):
-                    shown = f"{number:g}" if isinstance(number, float) else str(number)
                     also = f", {self.remedies[name]}" if name in self.remedies else ""
-                    raise ValueError(f"{name} = {shown}: give {ranges[0]}{also}")
+                    raise ValueError(f"{name} = {_shown(number)}: give {ranges[0]}{also}")
         self.check()
 
     def check(self) -> None:
@@ -92,6 +93,12 @@ class Checked:
         Raises:
             ValueError: In one line.
         """
+
+
+def _shown(number: float) -> str:
+    if isinstance(number, float):
+        return f"{number:g}"
+    return str(number) if abs(number) < 10**30 else "a number of more than 30 digits"
 
 
 @cache
@@ -104,6 +111,22 @@ def _ranges(options: type) -> dict[str, tuple[list[Range], list[str | None]]]:
         for name, parts in found.items()
         if any(isinstance(one, Range) for one in parts)
     }
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a field's type; a list may stand for a tuple, and a whole number for another."""
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind is Annotated:
+        return fits(value, inner[0])
+    if kind in (Union, types.UnionType):
+        return any(fits(value, one) for one in inner)
+    if kind is Literal:
+        return any(type(value) is type(one) and value == one for one in inner)
+    if kind is tuple:
+        return isinstance(value, tuple | list) and all(fits(one, inner[0]) for one in value)
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, int | float if hint is float else hint)
 
 
 def _within(hint: Any) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Draw images from a trained model: ``python -m ddim_edu.sample``. What it does stands in :mod:`ddim_edu.commands.sample`."""
+"""Draw images from a trained model: ``python -m ddim_edu.sample``. It lives in :mod:`ddim_edu.commands.sample`."""
 
 from ddim_edu.commands.options import run
 from ddim_edu.commands.sample import main

@@ -198,7 +198,7 @@ class NoiseSchedule:
 
 
 def check_eta(eta: float | str) -> float:
-    """``eta`` itself if it is a finite number of at least 0; ValueError otherwise, as for the words of other functions."""
+    """``eta`` itself if it is a finite number of at least 0; ValueError otherwise."""
     if not isinstance(eta, (int, float, np.number, Tensor)) or not (math.isfinite(eta) and eta >= 0):
         raise ValueError(f"eta = {eta} is not a number >= 0; use 0 for DDIM, 1 for DDPM, or something between")
     return eta

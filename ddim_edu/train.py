@@ -1,4 +1,4 @@
-"""Train a model: ``python -m ddim_edu.train``. What it does stands in :mod:`ddim_edu.commands.train`."""
+"""Train a model: ``python -m ddim_edu.train``. It lives in :mod:`ddim_edu.commands.train`."""
 
 from ddim_edu.commands.options import run
 from ddim_edu.commands.train import main

@@ -418,7 +418,7 @@ def test_a_table_names_all_commands_that_made_its_rows(tmp_path):
         file = ResultFile(tmp_path / "t.json", "table2", command)
         file.begin({"kind": "table2", "format": 1, "model": None, "protocol": {"n": 1}})
         for key in file.missing([{"steps": S} for S in wanted]):
-            file.add({**key, "error": 0.0}, sort_by="steps")
+            file.add({**key, "error": 0.0, "standard_error": None}, sort_by="steps")
         file.write(file.table)
         return read_result(tmp_path / "t.json")["command"]
 

@@ -334,7 +334,7 @@ def test_betas_of_a_scheduler(copied, fields, alpha_bar):
         ("scheduler/scheduler_config.json", {"prediction_type": "flow"}, "prediction_type = 'flow'"),
         ("scheduler/scheduler_config.json", {"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr"),
         ("scheduler/scheduler_config.json", {"trained_betas": [0.1, 1.0]}, "beta_2 = 1"),
-        ("scheduler/scheduler_config.json", {"num_train_timesteps": "x"}, "T = x"),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": "x"}, "num_train_timesteps = x"),
     ],
 )
 def test_what_cannot_be_read_is_said_in_one_line(copied, tmp_path, capsys, file, fields, says):

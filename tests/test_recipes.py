@@ -87,7 +87,7 @@ def test_unknown_fields_of_a_stored_recipe():
         with pytest.raises(ValueError, match="no field 'colour'"):
             recipe_from_dict(changed)
     for value in ("fast", None):
-        with pytest.raises(ValueError, match=f"lr = {value!r}: give a number above 0"):
+        with pytest.raises(ValueError, match=f"lr = '?{value}'?: a value of the wrong type"):
             recipe_from_dict({**stored, "lr": value})
     assert recipe_from_dict({**stored, "lam": None}).lam is None  # may be left open
     with pytest.raises(ValueError, match="wrong type"):

@@ -10,14 +10,17 @@ from torch import Tensor
 
 from ddim_edu.apps.edit import translate
 from ddim_edu.data.recordings import split_classes
+from ddim_edu.files import sha256_of
 from ddim_edu.forward import EpsTheta
 from ddim_edu.guidance import guided
 from ddim_edu.models import Checkpoint, load_autoencoder, load_classifier
+from ddim_edu.models.small import AUTOENCODER
 from ddim_edu.processes import counted
 from ddim_edu.randomness import Generators
 from ddim_edu.ranges import closest
 from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau
+from ddim_edu.strangers import find
 
 HEARD = (10, 6)  # words and speakers that the shipped classifiers know
 # The predicted latent is kept within so many standard deviations when a sound is made from nothing: one number of a
@@ -34,6 +37,7 @@ class Voices:
 
     Args:
         model: The network, from :func:`ddim_edu.models.checkpoint.load`.
+        autoencoder: The file of its autoencoder, where that is not what the model's file leads to.
 
     Attributes:
         words: What it says; empty where it was trained without.
@@ -43,13 +47,17 @@ class Voices:
         ValueError: If it is not one of sounds.
     """
 
-    def __init__(self, model: Checkpoint) -> None:
+    def __init__(self, model: Checkpoint, autoencoder: str = "") -> None:
         name = model.recipe.get("autoencoder")
         if name is None:
             raise ValueError(f"{model.path} makes pictures: name a model of sounds, such as spoken-digits")
         self.model = model
         self.device = next(model.model.parameters()).device
-        self.autoencoder = load_autoencoder(name, self.device)
+        place, remedy = model.places.get("autoencoder"), "put it beside the checkpoint, or name it with --autoencoder"
+        lies = autoencoder or find(name, AUTOENCODER.shipped(), model.path, place, remedy)
+        self.autoencoder = load_autoencoder(lies, self.device)
+        if isinstance(place, dict) and place.get("sha256") != sha256_of(self.autoencoder.path):
+            raise ValueError(f"{model.path} was trained with another autoencoder than {self.autoencoder.path}")
         self.words, self.speakers = split_classes(self.autoencoder.classes)
         if model.config.classes not in (0, len(self.words) * len(self.speakers)):
             raise ValueError(

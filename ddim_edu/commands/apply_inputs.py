@@ -12,6 +12,7 @@ from torch import Tensor
 from ddim_edu.commands.apply_options import Common
 from ddim_edu.data.decoding import open_image, quietly, read_image, reason
 from ddim_edu.data.pictures import from_uint8
+from ddim_edu.data.registry import trained_on
 from ddim_edu.measuring.reference import reference_images
 from ddim_edu.models import Checkpoint
 from ddim_edu.randomness import Stream, generator_for
@@ -31,11 +32,10 @@ def pictures(model: Checkpoint, options: Common) -> Tensor:
     """
     if options.images:
         return read_files(options.images, model.config.image_size, model.config.image_channels)
-    if "data" not in model.recipe:
-        raise ValueError(f"{model.path} does not say what it was trained on: name images with --images")
-    held, wanted = reference_images(model, "test", options.data_dir), options.wanted
+    data = options.data or trained_on(model, "name images with --images, or --data")
+    held, wanted = reference_images(model, "test", options.data_dir, data), options.wanted
     if wanted > len(held):
-        raise ValueError(f"n = {wanted}: {model.recipe['data']} holds out {len(held):,} images")
+        raise ValueError(f"n = {wanted}: {data} holds out {len(held):,} images")
     chosen = torch.randperm(len(held), generator=generator_for(options.seed, Stream.APPLY))[:wanted]
     return from_uint8(held[chosen])
 

@@ -46,6 +46,9 @@ class Common(Checked):
     seed: NotNegative = 0
     # Images in the network at a time.
     batch: Positive = 256
+    # Without --images: what the model was trained on, a folder or file:Class; by default what the checkpoint says, if
+    # that lies where it lay.
+    data: str | None = None
     # Where data sets lie, or are downloaded to; $DDIM_EDU_DATA, or else the folder data, if not given.
     data_dir: Path | None = None
     # What to compute on: auto, cpu, cuda, cuda:1, mps.

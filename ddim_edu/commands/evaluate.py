@@ -74,6 +74,8 @@ class OfModel(Machine):
 
     # A run folder, a checkpoint file, or the name of a shipped model.
     checkpoint: CheckpointName = ""
+    # What it was trained on: a folder, or file:Class; by default what the checkpoint says, if it lies where it lay.
+    data: str | None = None
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def fid(options: FidOptions, file: ResultFile, device: torch.device) -> None:
     """One comparison, written as one result."""
     model = load(options.checkpoint, device).of_pictures()
-    data = str(model.recipe.get("data"))
+    data = options.data or str(model.recipe.get("data"))
     features = features_for(options.features, data, options.inception_weights, device)
     options = options.with_number(class_names(model))
     options.check_with(model)
@@ -247,7 +249,7 @@ def fid(options: FidOptions, file: ResultFile, device: torch.device) -> None:
     label = options.label if model.config.classes else "any"
     sampling = replace(options, n=options.n or features.usual_n, label=label)
     sampler = Sampler(model, options.batch_on(device), options.precision)
-    real = partial(reference_images, model, data_dir=options.data_dir)
+    real = partial(reference_images, model, data_dir=options.data_dir, data=options.data)
     reference = reference_for(options.reference, real, data, features, options.kept)
     with progress(sampling.n, "image", "drawing") as bar:
         result = measure(sampler, sampling, features, reference, file.parts, begin=file.begin, tick=bar.update)
@@ -258,7 +260,7 @@ def fid(options: FidOptions, file: ResultFile, device: torch.device) -> None:
 def table1(options: Table1Options, file: ResultFile, device: torch.device) -> None:
     """Every cell of the grid, written after each; cells that the file already holds are not measured again."""
     model = load(options.checkpoint, device).of_pictures()
-    data = str(model.recipe.get("data"))
+    data = options.data or str(model.recipe.get("data"))
     features = features_for(options.features, data, options.inception_weights, device)
     n, label = options.n or features.usual_n, label_number(options.label, class_names(model))
     cells = [
@@ -273,7 +275,7 @@ def table1(options: Table1Options, file: ResultFile, device: torch.device) -> No
     if not model.config.classes:
         cells = [replace(cell, label="any") for cell in cells]
     sampler = Sampler(model, options.batch_on(device), options.precision)
-    real = partial(reference_images, model, data_dir=options.data_dir)
+    real = partial(reference_images, model, data_dir=options.data_dir, data=options.data)
     reference = reference_for(options.reference, real, data, features, options.kept)
     drawn = {"n": n, "clip": cells[0].bound, "label": cells[0].label, **sampler.about()}
     about = {"distance": features.distance_name, "estimate": n < features.usual_n}
@@ -300,7 +302,7 @@ def round_trips(options: ReconstructionOptions, file: ResultFile, device: torch.
     steps = options.steps
     if steps == RECONSTRUCTION_STEPS:
         steps = tuple(sorted({min(S, top) for S in steps}))
-    images = reference_images(model, "test", options.data_dir)
+    images = reference_images(model, "test", options.data_dir, options.data)
     if options.n > len(images):
         raise ValueError(f"n = {options.n}: {model.recipe['data']} holds out {len(images):,} images")
     images = images[: options.n or len(images)]
@@ -355,7 +357,10 @@ def compare(words: Sequence[str]) -> None:
         if result.get("kind") != "fid":
             raise ValueError(f"{path} is a result of {result.get('kind')}: compare takes those of fid")
     for path, result in zip(words, results):
-        say(f"{path}: " + "; ".join(describe(result)))
+        try:
+            say(f"{path}: " + "; ".join(describe(result)))
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration):
+            raise ValueError(f"{path} is a damaged result: measure again, to another file") from None
     for path, result in zip(words[1:], results[1:]):
         differs = differences(results[0]["protocol"], result["protocol"])
         if differs:

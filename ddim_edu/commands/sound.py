@@ -40,6 +40,8 @@ class SoundOptions(Checked):
 
     # A run folder, a checkpoint file, or the name of a shipped model of sounds.
     checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT")] = "spoken-digits"
+    # The file of its autoencoder; by default what the checkpoint says, if that lies where it lay.
+    autoencoder: str = ""
     # The word to say; by default that of the recording, or all in turn.
     word: str = ""
     # Who is to say it; by default the one in the recording, or all in turn.
@@ -98,7 +100,7 @@ def _run(options: SoundOptions) -> None:
     distinct([options.out, options.picture], [options.input])
     if options.picture is not None:
         check_picture(options.picture)
-    voices = Voices(load(options.checkpoint, pick_device(options.device)))
+    voices = Voices(load(options.checkpoint, pick_device(options.device)), options.autoencoder)
     began = time.perf_counter()
     given, made, said = (speak if options.input is None else change)(voices, options)
     if options.picture is not None:  # low bands at the bottom, as one draws them

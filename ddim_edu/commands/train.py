@@ -10,7 +10,7 @@ import dataclasses
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device = pick_device(options.device)
         folder = options.resume or once(lambda: claim_folder(name, options.out), device)
         with alone_together(folder, device):
-            trainer = begin(folder, options, device)
+            trainer = begin(folder, options, device, named_in(arguments))
             try:
                 train(trainer, stopped, options.threads)
             except KeyboardInterrupt:  # the second one, or one before the first step
@@ -116,8 +116,20 @@ def read_options(arguments: Sequence[str]) -> tuple[str, TrainOptions]:
     return name or DEFAULT, options
 
 
-def begin(folder: Path, options: TrainOptions, device: torch.device) -> Trainer:
+def named_in(arguments: Sequence[str]) -> set[str]:
+    """Which of the data and the autoencoder the command line names: those that a file names are not all followed."""
+    words = {word.split("=")[0] for word in arguments}
+    return {name for name in ("data", "autoencoder") if f"--{name}" in words}
+
+
+def begin(folder: Path, options: TrainOptions, device: torch.device, given: Collection[str] = ()) -> Trainer:
     """Begin or go on in a folder that is ours alone.
+
+    Args:
+        folder: The run folder.
+        options: The options.
+        device: Where to train.
+        given: From :func:`named_in`.
 
     Raises:
         ValueError: If the run can't be begun or gone on with so.
@@ -128,7 +140,7 @@ def begin(folder: Path, options: TrainOptions, device: torch.device) -> Trainer:
         "or train elsewhere"
     ):
         if options.resume is not None:
-            return Trainer.resume(folder, device, options.recipe, **how)
+            return Trainer.resume(folder, device, options.recipe, given=given, **how)
         return Trainer.start(options.recipe, folder, device, **how)
 
 

@@ -11,6 +11,7 @@ import gzip
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ from ddim_edu.models import Checkpoint
 from ddim_edu.processes import progress
 
 FASHION_MNIST_SHAPES = ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,))
+# Whether data sets that are not there are downloaded: not into a folder that a file names.
+DOWNLOADS: ContextVar[bool] = ContextVar("downloads", default=True)
 CIFAR10_COUNTS = (50_000, 10_000, 10)  # to train on, held out, classes
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
@@ -244,6 +247,8 @@ def _resized(images: np.ndarray, form: Form) -> Tensor:
 @contextlib.contextmanager
 def _download(name: str, root: Path, what: str) -> Iterator[None]:
     """What torchvision prints while it downloads goes to stderr; what goes wrong becomes one line."""
+    if not DOWNLOADS.get() and not (root / "cifar-10-batches-py").is_dir():
+        raise ValueError(f"{name} is not in {root}: name the folder that holds it, or is to, with --data-dir")
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield

@@ -16,7 +16,9 @@ from ddim_edu.data.named import SOURCES
 from ddim_edu.data.recordings import holds_sounds, read_sounds
 from ddim_edu.data.source import Form, ImageData, Source, default_data_dir
 from ddim_edu.files import at_home
+from ddim_edu.models import Checkpoint
 from ddim_edu.plugins import named
+from ddim_edu.strangers import find
 
 
 class ImageFolder(Source):
@@ -47,30 +49,54 @@ class SoundFolder(Source):
         return ImageData.split(*read_sounds(self.path, max_bad=form.max_bad))
 
 
-def source_of(name: Path | str) -> Source:
+def source_of(name: Path | str, *, imports: bool = True) -> Source:
     """The source that a name or a path stands for.
 
     Args:
         name: See above. A folder that is called like a data set is named with ``./``.
+        imports: Whether a module may be imported for it; see :func:`ddim_edu.plugins.named`.
 
     Raises:
         ValueError: One line, if there is nothing of that name.
     """
     path = at_home(name)
-    if name not in SOURCES and str(name) and path.exists():
+    if imports and name not in SOURCES and str(name) and path.exists():
         return SoundFolder(path) if holds_sounds(path) else ImageFolder(path)
-    found = named(str(name), SOURCES, "data set or folder", "ddim_edu.data")
+    found = named(str(name), SOURCES, "data set or folder", "ddim_edu.data", imports=imports)
     if not (isinstance(found, type) and issubclass(found, Source)):
         raise ValueError(f"{name} is not a class of data: derive it from ddim_edu.data.source.Source")
     return found()
 
 
 def known_source(name: Path | str | None) -> Source:
-    """The same, for questions that have an answer without the data: a source that knows nothing, if there is none."""
+    """The same, for questions that have an answer without the data: a source that knows nothing, if there is none.
+
+    The name may be one that a file says: no folder is looked into, and nothing imported.
+    """
     try:
-        return source_of(name or "")
-    except ValueError:  # a folder that is elsewhere now
+        return source_of(name or "", imports=False)
+    except ValueError:
         return Source()
+
+
+def trained_on(model: Checkpoint, remedy: str) -> str:
+    """The data that a model's file says it was trained on, where a file may be followed; see
+    :func:`ddim_edu.strangers.find`.
+
+    Args:
+        model: The model.
+        remedy: What to do otherwise, for the message.
+
+    Returns:
+        A name or a path for :func:`load_data`.
+
+    Raises:
+        ValueError: One line, if it does not say so, or it can't be followed.
+    """
+    name = model.recipe.get("data")
+    if name is None:
+        raise ValueError(f"{model.path} does not say what it was trained on: {remedy}")
+    return find(name, SOURCES, model.path, model.places.get("data"), remedy)
 
 
 def load_data(

@@ -172,9 +172,16 @@ def encoded(data: ImageData, autoencoder: SavedAutoencoder) -> LatentData:
         torch.cat([autoencoder.encode(data.floats(part)) for part in x.split(250)]) for x in (data.train, data.heldout)
     )
     return LatentData(
-        train, heldout, data.train_labels, data.heldout_labels, classes=data.classes, train_attributes=data.train_attributes,
-        heldout_attributes=data.heldout_attributes, taken_as=data.taken_as, autoencoder=autoencoder,
-    )  # fmt: skip
+        train,
+        heldout,
+        data.train_labels,
+        data.heldout_labels,
+        classes=data.classes,
+        train_attributes=data.train_attributes,
+        heldout_attributes=data.heldout_attributes,
+        taken_as=data.taken_as,
+        autoencoder=autoencoder,
+    )
 
 
 def _room(device: torch.device) -> int:

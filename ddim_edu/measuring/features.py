@@ -7,9 +7,10 @@ the classifiers that come with the package. Both take images as they are saved, 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,15 @@ from ddim_edu.data.pictures import from_uint8
 from ddim_edu.data.registry import known_source
 from ddim_edu.files import at_home, first_line, sha256_of
 from ddim_edu.models import classifier_features, load_classifier
+from ddim_edu.models.pickles import read_pickle
+from ddim_edu.models.weights import checked
 
 INCEPTION = "inception"
 DOWNLOAD = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+
+PUBLISHED = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # the SHA-256 of that file
+# And of its weights in half precision, see half_hash(): what a smaller file for carrying holds.
+PUBLISHED_HALVES = "ca95ada01c070139d3a8a0e5815e333b537efcd9893282896e1802903b5d9fc2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +44,7 @@ class Features:
         size: Number of features F.
         usual_n: How many samples are customary; fewer make an estimate only.
         compute: ``(B, C, H, W)`` uint8 on any device -> ``(B, F)`` float32 on the CPU.
+        published: False of an Inception network with other weights than the published ones.
     """
 
     name: str
@@ -44,6 +52,7 @@ class Features:
     size: int
     usual_n: int
     compute: Callable[[Tensor], Tensor]
+    published: bool = True
 
     @property
     def distance_name(self) -> str:
@@ -53,7 +62,8 @@ class Features:
     @property
     def about(self) -> dict[str, Any]:
         """The features' part of a protocol."""
-        return {"name": self.name, "sha256": self.sha256, "size": self.size}
+        about = {"name": self.name, "sha256": self.sha256, "size": self.size}
+        return about if self.published else {**about, "published": False}
 
     def in_batches(self, images: Tensor, batch: int = 250) -> Tensor:
         """``(N, C, H, W)`` uint8 -> ``(N, F)``, a batch at a time."""
@@ -124,18 +134,20 @@ def inception(weights: Path | str, device: torch.device | str = "cpu") -> Featur
             f"there are no Inception weights at {path}: download {DOWNLOAD} once, and name it with --inception-weights"
         )
     try:
-        with warnings.catch_warnings():  # about pickles of other kinds; the line below says all
-            warnings.simplefilter("ignore")
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        # In half precision they are for carrying only.
-        state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+        state = read_pickle(path)
+        if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
+            raise ValueError("it is no state dict")
         network = _without_loading(FeatureExtractorInceptionV3)
-        network.load_state_dict(state)
-    except Exception as error:  # unpicklers raise anything
-        reason = first_line(error).split(". ")[0][:100]  # what follows is advice to programmers
+        network.load_state_dict(checked(state, network.state_dict()))  # float32: half precision is for carrying only
+    except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"{path} holds no weights of torch-fidelity's Inception network ({reason}): download {DOWNLOAD}"
+            f"{path} holds no weights of torch-fidelity's Inception network ({first_line(error, 100)}): download "
+            f"{DOWNLOAD}"
         ) from None
+    sha256 = sha256_of(path)
+    published = sha256 == PUBLISHED or half_hash(state) == PUBLISHED_HALVES
+    if not published:
+        warnings.warn(f"{path} holds other weights than the published ones, and the result says so", stacklevel=2)
     network = _fused(network.eval()).to(device, memory_format=torch.channels_last)
 
     @torch.no_grad()
@@ -144,7 +156,16 @@ def inception(weights: Path | str, device: torch.device | str = "cpu") -> Featur
             images = images.expand(-1, 3, -1, -1)
         return network(images.to(device))[0].cpu()
 
-    return Features(INCEPTION, sha256_of(path), 2048, 50_000, compute)
+    return Features(INCEPTION, sha256, 2048, 50_000, compute, published)
+
+
+def half_hash(state: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of weights rounded to half precision, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        if state[name].is_floating_point():
+            digest.update(name.encode() + state[name].half().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def small(name: str, device: torch.device | str = "cpu") -> Features:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ddim_edu.data.pictures import to_uint8
-from ddim_edu.data.registry import load_data, load_data_for
+from ddim_edu.data.registry import load_data, load_data_for, trained_on
 from ddim_edu.data.source import ImageData
 from ddim_edu.files import at_home, first_line, private_folder, replacing, sha256_of
 from ddim_edu.measuring.arrays import read_array
@@ -207,9 +207,17 @@ class Reference:
     features: Tensor | None = None
 
 
-def reference_images(model: Checkpoint, which: Literal["train", "test"], data_dir: Path | str | None = None) -> Tensor:
+def reference_images(
+    model: Checkpoint, which: Literal["train", "test"], data_dir: Path | str | None = None, data: str | None = None
+) -> Tensor:
     """The images that a model was trained on ("train"), or those of its data set that it was not ("test"), as its
     network sees them.
+
+    Args:
+        model: The model.
+        which: Which part.
+        data_dir: Where data sets with a name lie.
+        data: What it was trained on, where its file may not be followed; by default what the file says.
 
     Returns:
         ``(N, C, H, W)`` uint8.
@@ -217,10 +225,9 @@ def reference_images(model: Checkpoint, which: Literal["train", "test"], data_di
     Raises:
         ValueError: If the checkpoint does not say what it was trained on, or the data is not to be had.
     """
-    name, how = model.recipe.get("data"), {"layout": "old"}  # recipes of version 0.1.0 don't say
+    how = {"layout": "old"}  # recipes of version 0.1.0 don't say
     how |= {key: model.recipe[key] for key in ("crop", "max_bad", "layout") if key in model.recipe}
-    if name is None:
-        raise ValueError(f"{model.path} does not say what it was trained on: give the reference as an .npz file")
+    name = data or trained_on(model, "name it with --data")
     return _part(name, load_data_for(model.config, name, data_dir=data_dir, **how), which)
 
 

@@ -21,6 +21,7 @@ from ddim_edu import __version__
 from ddim_edu.files import check_writable, first_line, replacing, sha256_of
 from ddim_edu.models import Checkpoint
 from ddim_edu.processes import alone_together, is_first_process
+from ddim_edu.strangers import read_json
 
 FORMAT = 1  # of the results; raise it when an older reader would misread them
 
@@ -63,7 +64,7 @@ def read_result(path: Path | str) -> dict[str, Any]:
         ValueError: In one line, if it is none, or of another version.
     """
     try:
-        result = json.loads(Path(path).read_text(encoding="utf8"))
+        result = read_json(path, finite=False)
         found = result["format"]
     except OSError as error:
         raise ValueError(f"can't read {path} ({first_line(error)})") from None
@@ -72,8 +73,40 @@ def read_result(path: Path | str) -> dict[str, Any]:
             f"{path} exists and is not a result of python -m ddim_edu.evaluate: choose another file"
         ) from None
     if found != FORMAT:
-        raise ValueError(f"{path} has format {found}, and this ddim_edu reads {FORMAT}: measure again")
+        raise ValueError(f"{path} has format {str(found)[:50]}, and this ddim_edu reads {FORMAT}: measure again")
+    wrong = _wrong_part(result)
+    if wrong:
+        raise ValueError(f"{path} is a damaged result (its {wrong}): measure again, to another file")
     return result
+
+
+# What each row of a table has to hold, and of which kinds; None may stand for a standard error of one image.
+ROWS: dict[str, dict[str, Any]] = {
+    "table1": {"spacing": str, "steps": int, "eta": int | float | str, "seed": int, "value": int | float},
+    "table2": {"steps": int, "error": int | float, "standard_error": int | float | None},
+}
+ROWS["reconstruction"] = ROWS["table2"]
+
+
+def _wrong_part(result: Mapping[str, Any]) -> str | None:
+    """The part of a result that is not what it is in every result, and is used without another look."""
+    kind = result.get("kind")
+    if not isinstance(kind, str):
+        return "kind"
+    parts = {"command": str, "protocol": dict, "model": dict | None}
+    if kind in ROWS:
+        parts |= {"rows": list}
+    for name, of in parts.items():
+        if not _of(result.get(name), of):
+            return name
+    for row in result["rows"] if kind in ROWS else ():
+        if not (isinstance(row, dict) and all(_of(row.get(name, ...), of) for name, of in ROWS[kind].items())):
+            return "rows"
+    return None
+
+
+def _of(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -210,4 +243,4 @@ class ResultFile:
 
 
 def _is(row: Mapping[str, Any], key: Mapping[str, Any]) -> bool:
-    return all(row[name] == value for name, value in key.items())
+    return all(row.get(name) == value for name, value in key.items())

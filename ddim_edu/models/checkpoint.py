@@ -1,8 +1,9 @@
-"""Saved models: one file from which everything is rebuilt.
+"""Saved models: one file from which network and schedule are rebuilt.
 
 A checkpoint is a safetensors file. Its tensors are the averaged (EMA) weights and the schedule's betas; its metadata
 holds the network's configuration, what the network predicts (none said means eps), the recipe it was trained with, the
-step, the names of its classes, and the version that wrote it.
+step, the names of its classes, and the version that wrote it. The data, and the autoencoder of a latent model, are not
+in it: it names them, with their place and hash (:mod:`ddim_edu.strangers`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ddim_edu.files import replacing
+from ddim_edu.files import first_line, replacing
 from ddim_edu.forward import EpsTheta, Prediction, said_to_eps
 from ddim_edu.models import foreign
 from ddim_edu.models.weights import CheckpointError, Kind, build
@@ -67,6 +68,8 @@ class Checkpoint:
         step: Number of training steps behind it.
         path: The file it came from.
         classes: Names of the labels 0, 1, ...; empty if it has none, or the file does not say.
+        places: Where what the recipe names lay, and its hash: ``{"data": ..., "autoencoder": ...}``, from
+            :func:`ddim_edu.strangers.place_of`; those of what comes with the package have a hash alone.
         model: The noise predictor around the network, called as ``model(x_t, t)``; of any class unless it is given
             labels.
     """
@@ -79,6 +82,7 @@ class Checkpoint:
     step: int
     path: Path
     classes: tuple[str, ...] = ()
+    places: dict[str, Any] = field(default_factory=dict)
     model: NoisePredictor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -156,6 +160,7 @@ def save(
     recipe: Mapping[str, Any] | None = None,
     step: int = 0,
     classes: Sequence[str] = (),
+    places: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
     """Write a checkpoint; the file is whole or not there.
@@ -169,12 +174,14 @@ def save(
         recipe: How it was trained, as values that JSON can hold.
         step: Number of training steps behind it.
         classes: Names of the labels; empty if there are none.
+        places: Where what the recipe names lies; see :class:`Checkpoint`.
         dtype: What to store the weights as, such as ``torch.float16`` for half the size; by default as they are.
     """
     tensors = {f"model.{name}": value.to("cpu", dtype) for name, value in weights.items()}
     tensors["schedule.beta"] = schedule.beta[1:]
-    named = {"classes": list(classes)} if classes else {}
-    UNET.write(path, tensors, config, prediction=prediction, recipe=dict(recipe or {}), step=step, **named)
+    more = {"classes": list(classes)} if classes else {}
+    more |= {"places": dict(places)} if places else {}
+    UNET.write(path, tensors, config, prediction=prediction, recipe=dict(recipe or {}), step=step, **more)
 
 
 def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_size: int | None = None) -> Checkpoint:
@@ -208,19 +215,55 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_
             raise ValueError(
                 f"its network predicts {prediction!r}, and this version knows {', '.join(get_args(Prediction))}"
             )
-        schedule = NoiseSchedule.from_betas(tensors.pop("schedule.beta"))
+        recipe, places, step = plain_recipe(about["recipe"]), about.get("places", {}), whole_step(about["step"])
+        if not isinstance(places, dict):
+            raise ValueError("its places are none")
+        beta = tensors.pop("schedule.beta")
+        if not beta.is_floating_point():
+            raise ValueError(f"its betas are of type {beta.dtype}")
+        schedule = NoiseSchedule.from_betas(beta)
         network = _network(config, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
         classes = _class_names(about.get("classes", ()), config)
-        recipe, step = dict(about["recipe"]), int(about["step"])
-        return Checkpoint(network, prediction, config, schedule, recipe, step, path, classes)
+        return Checkpoint(network, prediction, config, schedule, recipe, step, path, classes, places)
+
+
+def plain_recipe(recipe: Any) -> dict[str, Any]:
+    """The recipe in a file, if what is used of it is what it should be; the rest is only shown.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not isinstance(recipe, dict):
+        raise ValueError("its recipe is none")
+    for name in ("data", "autoencoder", "crop"):
+        if not isinstance(recipe.get(name), str | None):
+            raise ValueError(f"its recipe has {name} = {str(recipe[name])[:50]}, which is no text")
+    for name in ("max_bad", "label_dropout"):
+        if isinstance(recipe.get(name, 0.0), bool) or not isinstance(recipe.get(name, 0.0), int | float):
+            raise ValueError(f"its recipe has {name} = {str(recipe[name])[:50]!r}, which is no number")
+    return dict(recipe)
+
+
+def whole_step(step: Any) -> int:
+    """The number of training steps in a file.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < 2**63:
+        raise ValueError(f"its step is {str(step)[:50]!r}")
+    return step
 
 
 def _load_foreign(path: Path, device: torch.device | str, image_size: int | None) -> Checkpoint:
     found = foreign.read(path, image_size)
-    network = _network(found.config, found.weights, device)
+    try:
+        network, recipe = _network(found.config, found.weights, device), plain_recipe(found.recipe)
+    except ValueError as error:
+        raise CheckpointError(f"{path} can't be used: {first_line(error)}") from None
     if is_first_process():
         say(found.recognised, file=sys.stderr)
-    return Checkpoint(network, found.prediction, found.config, found.schedule, found.recipe, found.step, path)
+    return Checkpoint(network, found.prediction, found.config, found.schedule, recipe, whole_step(found.step), path)
 
 
 def _class_names(found: Any, config: UNetConfig) -> tuple[str, ...]:
@@ -274,7 +317,10 @@ def ship(run: Path | str, name: str | None = None) -> Path:
     run = Path(run)
     made = load(run / NAME)
     path = UNET.place(name or run.name)
-    about = {"prediction": made.prediction, "recipe": made.recipe, "step": made.step, "classes": made.classes}
+    about: dict[str, Any] = {"prediction": made.prediction, "recipe": made.recipe, "step": made.step}
+    # A hash says which data it was; where that lay on the machine that trained is nobody's business.
+    places = {name: {"sha256": place["sha256"]} for name, place in made.places.items() if "sha256" in place}
+    about |= {"classes": made.classes, "places": places}
     save(path, made.network.state_dict(), made.config, made.schedule, **about, dtype=torch.float16)
     with replacing(path.with_suffix(".csv")) as temporary:
         shutil.copyfile(run / "log.csv", temporary)
@@ -292,4 +338,7 @@ def training_log(name: str) -> dict[str, list[float]]:
         raise CheckpointError(f"{name} came without a training log")
     with open(path, newline="", encoding="utf8") as file:
         rows = list(csv.DictReader(file))
-    return {column: [float(row[column] or "nan") for row in rows] for column in rows[0]}
+    try:
+        return {column: [float(row[column] or "nan") for row in rows] for column in rows[0]}
+    except (IndexError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is no training log ({first_line(error)})") from None

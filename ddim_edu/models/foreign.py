@@ -11,23 +11,24 @@ through :func:`write_diffusers`.
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ddim_edu.files import first_line, replacing
 from ddim_edu.forward import Prediction
 from ddim_edu.models.convert import from_diffusers, from_official, official_config, shift_levels, to_diffusers
+from ddim_edu.models.pickles import read_pickle
 from ddim_edu.models.weights import KEY, CheckpointError, to_bytes
 from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.schedule import NoiseSchedule
+from ddim_edu.strangers import parse_json, read_json
 
+MOST_LEVELS = 1_000_000  # of noise, as in a recipe
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 OFFICIAL = (".pth", ".pt", ".ckpt")
 PREDICTIONS: dict[str, Prediction] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}  # diffusers' word: ours
@@ -105,7 +106,7 @@ def read(path: Path, image_size: int | None = None) -> Foreign:
         return _read_diffusers(path) if path.name in WEIGHTS else _read_official(path, image_size)
     except CheckpointError:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
         kind = "a model of diffusers" if path.name in WEIGHTS else "a file of the official DDIM code"
         raise CheckpointError(f"{path} can't be read as {kind}: {first_line(error, most=300)}") from None
 
@@ -195,7 +196,7 @@ def _read_diffusers(path: Path) -> Foreign:
         raise CheckpointError(f"{whole} holds no scheduler_config.json, which says what its noise levels are")
     schedule, prediction, betas = _scheduler(_json(found))
     tensors, about = _tensors(path)
-    config, state = from_diffusers(theirs, {name: value.float() for name, value in tensors.items()})
+    config, state = from_diffusers(theirs, _floats(tensors))
     labels = ""
     if config.classes:
         labels = f"labels 0..{config.classes - 1}, with {config.classes}, the last, as any class; "
@@ -204,15 +205,13 @@ def _read_diffusers(path: Path) -> Foreign:
         f"{betas}, t = 0..{schedule.T - 1} there is 1..{schedule.T} here"
     )
     weights = shift_levels(state, -1)
-    return Foreign(
-        config, weights, schedule, prediction, dict(about.get("recipe", {})), int(about.get("step", 0)), recognised
-    )
+    return Foreign(config, weights, schedule, prediction, about.get("recipe", {}), about.get("step", 0), recognised)
 
 
 def _read_official(path: Path, image_size: int | None) -> Foreign:
     saved, _ = _tensors(path)
     config = official_config(saved, image_size)
-    state = {name: value.float() for name, value in from_official(config, saved).items()}
+    state = _floats(from_official(config, saved))
     step = saved[3] if isinstance(saved, list) and len(saved) > 3 else 0
     which = (
         "state dict"
@@ -224,7 +223,14 @@ def _read_official(path: Path, image_size: int | None) -> Foreign:
         f"{path}: recognised as a {which} of the official DDIM code, {_size(config, state)}{size}; taken to predict "
         "eps with T = 1000 linear betas from 0.0001 to 0.02, since the file does not say"
     )
-    return Foreign(config, shift_levels(state, -1), NoiseSchedule.linear(), "eps", {}, int(step), recognised)
+    return Foreign(config, shift_levels(state, -1), NoiseSchedule.linear(), "eps", {}, step, recognised)
+
+
+def _floats(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    for name, value in tensors.items():
+        if not (isinstance(value, Tensor) and value.is_floating_point()):
+            raise ValueError(f"{name} is of type {getattr(value, 'dtype', type(value).__name__)}, and no weight")
+    return {name: value.float() for name, value in tensors.items()}
 
 
 def _size(config: UNetConfig, state: Mapping[str, Tensor]) -> str:
@@ -247,6 +253,8 @@ def _scheduler(c: Mapping[str, Any]) -> tuple[NoiseSchedule, Prediction, str]:
             f"its scheduler has prediction_type = {said!r}: only {', '.join(PREDICTIONS)} can be read"
         )
     T = c.get("num_train_timesteps", 1000)
+    if isinstance(T, bool) or not isinstance(T, int) or not 1 <= T <= MOST_LEVELS:
+        raise CheckpointError(f"its scheduler has num_train_timesteps = {str(T)[:30]}: give 1 to {MOST_LEVELS:,}")
     if c.get("trained_betas") is not None:
         schedule, words = NoiseSchedule.from_betas(c["trained_betas"]), "trained betas"
     else:
@@ -268,7 +276,7 @@ def _scheduler(c: Mapping[str, Any]) -> tuple[NoiseSchedule, Prediction, str]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf8"))
+        value = read_json(path)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} can't be read as JSON ({first_line(error)})") from None
     if not isinstance(value, dict):
@@ -281,12 +289,11 @@ def _tensors(path: Path) -> tuple[Any, dict[str, Any]]:
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {}).get(KEY, "{}"))
+                about = parse_json((file.metadata() or {}).get(KEY, "{}"))
                 return {name: file.get_tensor(name) for name in file.keys()}, about
-        return torch.load(path, map_location="cpu", weights_only=True), {}
-    except pickle.UnpicklingError:
-        raise CheckpointError(
-            f"{path} holds more than tensors, or is damaged: nothing else is read (torch.load, weights_only)"
-        ) from None
-    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} was cut short, or is no file of weights ({first_line(error)})") from None
+    try:
+        return read_pickle(path), {}
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} can't be read: {first_line(error)}") from None

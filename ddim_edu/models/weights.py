@@ -17,9 +17,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ddim_edu import __version__
 from ddim_edu.files import check_writable, first_line, replacing
+from ddim_edu.strangers import parse_json
 
 SHIPPED = Path(__file__).parent.parent / "weights"  # what comes with the package
 FORMAT = 1  # of the files written here; raise it when an older reader would misread them
@@ -110,37 +112,46 @@ class Kind:
             CheckpointError: In one line, if it is damaged, of another kind, or from a newer version, or does not fit
                 together.
         """
-        about, tensors = self._read(path)
+        about, tensors = self.read(path)
         try:
             yield about, tensors
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except CheckpointError:
+            raise
+        except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
             raise CheckpointError(
                 f"{path} does not fit together ({first_line(error)}): it was changed after it was written"
             ) from None
 
-    def _read(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def read(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What a file says about itself, and its tensors as they are.
+
+        Raises:
+            CheckpointError: In one line, if it is damaged, of another kind, or from a newer version.
+        """
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except (SafetensorError, OSError) as error:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # mapped, not read yet
+        except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"{path} is not a safetensors file, or was cut short ({first_line(error)}): copy it again, or make it "
                 f"with python -m {self.maker}"
             ) from None
         try:
-            about = json.loads(metadata[KEY])
+            about = parse_json(metadata[KEY])
             found, version = about["kind"], about["format"]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError):
             raise CheckpointError(
                 f"{path} is a safetensors file, but not {self.what} of ddim_edu: it names no model"
             ) from None
+        except ValueError as error:
+            raise CheckpointError(f"{path} can't be understood ({first_line(error)}): copy it again") from None
         if found != self.name:
-            raise CheckpointError(f"{path} holds a {found!r}, not a {self.name!r}")
+            raise CheckpointError(f"{path} holds a {str(found)[:50]!r}, not a {self.name!r}")
         if version != FORMAT:
             raise CheckpointError(
-                f"{path} has format {version}, and this ddim_edu reads {FORMAT}: "
-                f"use the version that wrote it, {about.get('version')}"
+                f"{path} has format {str(version)[:50]}, and this ddim_edu reads {FORMAT}: "
+                f"use the version that wrote it, {str(about.get('version'))[:50]}"
             )
         return about, tensors
 
@@ -150,6 +161,9 @@ def build(
 ) -> Network:
     """A network ready for use: in evaluation mode, without gradients. Torch's random numbers stay where they were.
 
+    It is built without memory of its own, and its weights are those given: a configuration that asks for more than they
+    are costs nothing.
+
     Args:
         network: Its class.
         config: Its configuration.
@@ -157,14 +171,52 @@ def build(
         device: Where to put it.
 
     Raises:
-        RuntimeError: If the weights are not its own.
+        ValueError: If the weights are not its own, or are not finite numbers.
     """
-    # Not on the meta device: the first embedding that is made there loads torch's compiler, which takes two seconds.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), _Uninitialised():
         made = network(config)
-    full = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
-    made.load_state_dict(full, assign=True)
+    made.load_state_dict(checked(weights, made.state_dict()), assign=True)
     return made.to(device).requires_grad_(False).eval()
+
+
+def checked(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in float32, if they are those of a network and finite.
+
+    Args:
+        weights: Tensors by name.
+        wanted: The network's own, whose values don't matter.
+
+    Raises:
+        ValueError: In one line, if names, shapes or types are others, or a value is not a finite number.
+    """
+    for what, names in (("missing", wanted.keys() - weights.keys()), ("too many", weights.keys() - wanted.keys())):
+        if names:
+            raise ValueError(f"{len(names)} tensors are {what}, such as {min(names)[:100]}")
+    full = {}
+    for name, like in wanted.items():
+        value = weights[name]
+        if value.shape != like.shape:
+            raise ValueError(f"{name} has shape {tuple(value.shape)}, and the network wants {tuple(like.shape)}")
+        if value.is_floating_point() != like.is_floating_point() or value.is_complex():
+            raise ValueError(f"{name} is of type {value.dtype}, and the network wants {like.dtype}")
+        full[name] = value.float() if value.is_floating_point() else value.to(like.dtype)
+        # A sum is a fifth of the work of looking at each; finite numbers may overflow it.
+        if not full[name].sum().isfinite() and not full[name].isfinite().all():
+            raise ValueError(f"{name} holds values that are not finite numbers")
+    return full
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Layers made within have no first weights. On the meta device those of an embedding would load torch's compiler,
+    which takes two seconds."""
+
+    def __torch_function__(
+        self, called: Callable, types: object, arguments: tuple = (), options: dict[str, Any] | None = None
+    ) -> Any:
+        options = options or {}
+        if getattr(called, "__module__", None) == "torch.nn.init":
+            return options.get("tensor", arguments[0] if arguments else None)
+        return called(*arguments, **options)
 
 
 def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ddim_edu.nets.bounds import check_bounds
+
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
@@ -34,14 +36,12 @@ class AutoencoderConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))  # lists come from JSON
-        for name in ("image_size", "image_channels", "latent_channels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: give at least 1")
+        check_bounds(self, BOUNDS)
         if not self.channels or any(c < 1 or c % GROUPS for c in self.channels):
             raise ValueError(f"channels = {self.channels}: give a multiple of {GROUPS} for each level")
         if self.image_size % 2 ** len(self.channels):
             raise ValueError(f"image_size = {self.image_size} is not divisible by 2 to the {len(self.channels)} levels")
-        if not self.noise >= 0:
+        if isinstance(self.noise, bool) or not isinstance(self.noise, int | float) or not 0 <= self.noise < 1e6:
             raise ValueError(f"noise = {self.noise}: give at least 0")
 
     @property
@@ -52,6 +52,7 @@ class AutoencoderConfig:
 
 
 GROUPS = 8  # of every GroupNorm
+BOUNDS = {"image_size": (1, 1024), "image_channels": (1, 256), "channels": (1, 4096), "latent_channels": (1, 4096)}
 
 
 class Autoencoder(nn.Module):

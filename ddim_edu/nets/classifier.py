@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddim_edu.nets.bounds import MOST_CLASSES, check_bounds, check_share
+
 
 @dataclass(frozen=True)
 class ClassifierConfig:
@@ -36,13 +38,16 @@ class ClassifierConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))  # lists come from JSON
-        for name, least in (("image_size", 1), ("image_channels", 1), ("feature_size", 1), ("classes", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} = {getattr(self, name)}: give at least {least}")
-        if not self.channels or min(self.channels) < 1:
+        check_bounds(self, BOUNDS)
+        check_share(self, "dropout")
+        if not self.channels:
             raise ValueError(f"channels = {self.channels}: give one number of channels >= 1 per level")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout = {self.dropout}: give a share in [0, 1)")
+
+
+BOUNDS = {
+    "image_size": (1, 1024), "image_channels": (1, 256), "channels": (1, 4096), "feature_size": (1, 65_536),
+    "classes": (2, MOST_CLASSES),
+}  # fmt: skip
 
 
 class Classifier(nn.Module):

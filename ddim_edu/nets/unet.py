@@ -16,6 +16,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from ddim_edu.nets.bounds import MOST_CLASSES, check_bounds, check_share
+
+MOST_ATTENDED = 128  # pixels a side: attention compares each with all others
+
 
 @dataclass(frozen=True)
 class UNetConfig:
@@ -50,20 +54,12 @@ class UNetConfig:
         # Lists come from JSON; tuples keep the configuration hashable and comparable.
         object.__setattr__(self, "ch_mult", tuple(self.ch_mult))
         object.__setattr__(self, "attn_resolutions", tuple(self.attn_resolutions))
-        for name in ("image_size", "image_channels", "ch", "num_res_blocks", "groups", "classes"):
-            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int):
-                raise ValueError(f"{name} = {getattr(self, name)!r}: give a whole number")
-        for name in ("image_size", "image_channels", "ch", "num_res_blocks", "groups"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: give at least 1")
-        if not self.ch_mult or min(self.ch_mult) < 1:
+        check_bounds(self, BOUNDS)
+        check_share(self, "dropout")
+        if not self.ch_mult:
             raise ValueError(f"ch_mult = {self.ch_mult}: give one multiplier >= 1 per level")
-        if self.classes < 0:
-            raise ValueError(f"classes = {self.classes}: give the number of classes, or 0 for none")
         if self.ch < 4:
             raise ValueError(f"ch = {self.ch}: give at least 4, the time embedding needs sin and cos")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout = {self.dropout}: give a probability in [0, 1)")
         factor = 2 ** (len(self.ch_mult) - 1)
         if self.image_size % factor:
             raise ValueError(
@@ -81,11 +77,24 @@ class UNetConfig:
         for resolution in self.attn_resolutions:
             if resolution not in self.resolutions:
                 raise ValueError(f"attn_resolutions has {resolution}, but the levels work at {self.resolutions}")
+        attended = max([*self.attn_resolutions, self.resolutions[-1]])
+        if attended > MOST_ATTENDED:
+            raise ValueError(
+                f"attention over {attended} x {attended} pixels: give at most {MOST_ATTENDED}, by more levels (the "
+                "middle always has attention) or fewer attn_resolutions"
+            )
 
     @property
     def resolutions(self) -> tuple[int, ...]:
         """Side of the feature maps at each level, finest first, in pixels."""
         return tuple(self.image_size // 2**i for i in range(len(self.ch_mult)))
+
+
+# The least and the most that a field may be: what has been trained anywhere, with room.
+BOUNDS = {
+    "image_size": (1, 1024), "image_channels": (1, 256), "ch": (1, 2048), "ch_mult": (1, 64), "num_res_blocks": (1, 16),
+    "attn_resolutions": (1, 1024), "groups": (1, 2048), "classes": (0, MOST_CLASSES),
+}  # fmt: skip
 
 
 class UNet(nn.Module):
@@ -192,7 +201,8 @@ class UNet(nn.Module):
         cfg = self.config
         if x_t.shape[1:] != (cfg.image_channels, cfg.image_size, cfg.image_size):
             raise ValueError(
-                f"x_t has shape {tuple(x_t.shape)}: this network takes (B, {cfg.image_channels}, {cfg.image_size}, {cfg.image_size})"
+                f"x_t has shape {tuple(x_t.shape)}: this network takes (B, {cfg.image_channels}, {cfg.image_size}, "
+                f"{cfg.image_size})"
             )
         if t.shape != x_t.shape[:1]:
             raise ValueError(f"t has shape {tuple(t.shape)}: give one level per image, shape ({len(x_t)},)")

@@ -15,6 +15,7 @@ from ddim_edu.models import Checkpoint
 from ddim_edu.models.checkpoint import UNET
 from ddim_edu.models.foreign import PREDICTIONS
 from ddim_edu.nets.unet import UNetConfig
+from ddim_edu.strangers import read_json
 from ddim_edu.training.recipes import RECIPES, Recipe, recipe_from_dict
 
 CARD = """\
@@ -224,7 +225,7 @@ def _measured(path: Path, results: Path | None) -> str:
     parts = []
     for file in sorted(results.glob("*.json")) if results is not None and results.is_dir() else ():
         try:
-            found = json.loads(file.read_text(encoding="utf8"))
+            found = read_json(file, finite=False)
             if (found.get("model") or {}).get("sha256") != sha256:
                 continue
             if found["kind"] == "table1":
@@ -235,7 +236,7 @@ def _measured(path: Path, results: Path | None) -> str:
                 parts.append("\n".join([head, "| S | error |", "|---|---|", *rows, ""]))
             elif found["kind"] == "fid":
                 parts.append(f"{_distance(found)}: {found['result']['value']:.4g}\n")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             continue  # another kind of JSON
     parts = [*(_table1(distance, rows) for distance, rows in distances.items()), *parts]
     return "\n".join(parts) if parts else "No measurement of this very file was at hand.\n"

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 from ddim_edu.nets.unet import UNetConfig
-from ddim_edu.ranges import AboveZero, Checked, NotNegative, Positive, Range, Share
+from ddim_edu.ranges import AboveZero, Checked, NotNegative, Positive, Range, Share, fits
 from ddim_edu.schedule import NoiseSchedule
 
 Levels = Annotated[int, Range(1, 1_000_000)]
 """With more, neighbouring levels would be the same to any network."""
+Batch = Annotated[int, Range(1, 65_536)]
 BelowOne = Annotated[float, Range(0, 1, below=True)]
 AtLeastZero = Annotated[float, Range(0)]
 
@@ -55,7 +56,7 @@ class Recipe(Checked):
     # Training steps (batches) in all.
     steps: Positive = 800_000
     # Images per step.
-    batch: Positive = 128
+    batch: Batch = 128
     # The optimiser; adamw shrinks the weights apart from the gradient.
     optimizer: Literal["adam", "adamw"] = "adam"
     # Weight decay of that optimiser.
@@ -147,14 +148,18 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     Raises:
         ValueError: If a field is unknown or out of range.
     """
-    for cls, found in ((Recipe, values), (UNetConfig, values.get("unet", {}))):
-        unknown = sorted(set(found) - {field.name for field in fields(cls)})
+    unet = values.get("unet", {}) if isinstance(values, Mapping) else None
+    if not isinstance(unet, Mapping):
+        raise ValueError("the recipe is none")
+    for cls, found in ((Recipe, values), (UNetConfig, unet)):
+        hints = get_type_hints(cls, include_extras=True)
+        unknown = sorted({str(name)[:50] for name in found} - hints.keys())
         if unknown:
             raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}: it was written by another version")
-    try:
-        return Recipe(**{**values, "unet": UNetConfig(**values.get("unet", {}))})
-    except TypeError as error:
-        raise ValueError(f"a field has a value of the wrong type ({error})") from None
+        for name, value in found.items():
+            if name != "unet" and not fits(value, hints[name]):
+                raise ValueError(f"{name} = {str(value)[:50]!r}: a value of the wrong type")
+    return Recipe(**{**values, "unet": UNetConfig(**unet)})
 
 
 def changes(old: Recipe, new: Recipe) -> list[str]:

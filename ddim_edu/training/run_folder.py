@@ -15,7 +15,6 @@ import csv
 import json
 import os
 import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,8 +30,10 @@ from ddim_edu.data.named import SOURCES
 from ddim_edu.data.pictures import save_grid
 from ddim_edu.files import check_writable, first_line, regular_size, replacing
 from ddim_edu.models import checkpoint
+from ddim_edu.models.pickles import read_pickle
 from ddim_edu.precision import Precision
 from ddim_edu.schedule import NoiseSchedule
+from ddim_edu.strangers import parse_json
 from ddim_edu.training.recipes import Recipe, changes, recipe_from_dict, recipe_to_dict
 
 CONFIG, LOG, STATE = "config.json", "log.csv", "state.pt"
@@ -88,7 +89,7 @@ class RunFolder:
             ValueError: If the folder holds no run, or what no run writes, or the file can't be read.
         """
         try:
-            config = json.loads(self._read_text(CONFIG))
+            config = parse_json(self._read_text(CONFIG))
         except (FileNotFoundError, NotADirectoryError):
             raise ValueError(f"{self.path} is not a run folder: it holds no {CONFIG}") from None
         except (OSError, ValueError, RecursionError) as error:
@@ -225,9 +226,11 @@ class RunFolder:
         schedule: NoiseSchedule,
         step: int,
         classes: Sequence[str] = (),
+        places: Mapping[str, Any] | None = None,
     ) -> None:
         """Write ``checkpoint.safetensors``: the averaged weights, and how to sample with them."""
-        about = {"prediction": recipe.prediction, "recipe": recipe_to_dict(recipe), "step": step, "classes": classes}
+        about: dict[str, Any] = {"prediction": recipe.prediction, "recipe": recipe_to_dict(recipe), "step": step}
+        about |= {"classes": classes, "places": places}
         checkpoint.save(self.path / checkpoint.NAME, weights, recipe.unet, schedule, **about)
 
     def write_state(self, recipe: Recipe, step: int, parts: Mapping[str, Any]) -> None:
@@ -247,12 +250,7 @@ class RunFolder:
         if not path.is_file():
             raise ValueError(f"{self.path} holds no {STATE}: it stopped before its first checkpoint, start anew")
         try:
-            with zipfile.ZipFile(path) as packed:  # what torch writes is stored as it is: it can't unpack to more
-                sizes = [entry.file_size for entry in packed.infolist()]
-                stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in packed.infolist())
-            if not stored or sum(sizes) > regular_size(path):
-                raise ValueError("it is compressed")
-            state = torch.load(path, map_location=device, weights_only=True)
+            state = read_pickle(path, device)
             _check_tensors(state)
             yield state
         except Exception as error:  # a damaged pickle can raise nearly anything

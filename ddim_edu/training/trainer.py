@@ -16,8 +16,8 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,9 @@ from ddim_edu.training.draws import Draws, draws_at
 from ddim_edu.training.heldout import HeldOut
 from ddim_edu.training.machine import alone, batch_share, compiled, join_processes, track
 from ddim_edu.training.parts import check_fit, ema_update, gamma_of_levels, new_network, new_optimizer, training_data
+from ddim_edu.training.places import check_state, check_stored, data_dir_of, located, moves, places_of
 from ddim_edu.training.recipes import Recipe
-from ddim_edu.training.run_folder import COLUMNS, RunFolder
+from ddim_edu.training.run_folder import COLUMNS, CONFIG, RunFolder
 
 GRID_IMAGES = 64  # 16 of images beyond 64 pixels, whose grids cost more than the training between them
 GRID_STEPS = 20  # S of the sample grids, eta = 0
@@ -89,6 +90,8 @@ class Trainer:
             the folder.
         precision: The arithmetic of a run that is resumed; by default what the recipe asks for.
         data: The images, where they are in memory already; by default what the recipe names is loaded.
+        lies: The recipe with the places where its data and its autoencoder lie now, from
+            :func:`ddim_edu.training.places.located`; by default they are where it says.
 
     Attributes:
         folder: The run's files.
@@ -112,6 +115,7 @@ class Trainer:
         tracker: str | None = None,
         precision: Precision | None = None,
         data: ImageData | None = None,
+        lies: Recipe | None = None,
     ) -> None:
         self.recipe, self.data_dir = recipe, data_dir
         model = new_network(recipe)
@@ -122,8 +126,9 @@ class Trainer:
         self.folder = RunFolder(folder, writes=self.accelerator.is_main_process)
         share = batch_share(recipe, self.accelerator.num_processes)
         with self.accelerator.main_process_first():  # it fills the cache that the others then read
-            self.data = training_data(recipe, self.device, data_dir, data)
+            self.data = training_data(lies or recipe, self.device, data_dir, data)
         check_fit(recipe, self.data)
+        self.places = places_of(lies or recipe, self.folder.path, data is None) if self.folder.writes else {}
         self.schedule = recipe.noise_schedule()
         if self.device.type != "mps":  # which has no float64
             self.schedule = self.schedule.to(self.device)
@@ -169,26 +174,35 @@ class Trainer:
         *,
         data_dir: Path | str | None = None,
         tracker: str | None = None,
+        given: Collection[str] = (),
     ) -> Trainer:
         """Go on with a run from its last checkpoint.
 
         Args:
             folder: The run folder.
             device: Where to train.
-            recipe: The run's recipe, changed in fields of ``run_folder.MAY_CHANGE``; None
-                leaves it as it is.
+            recipe: The run's recipe, changed in fields of ``run_folder.MAY_CHANGE``, or in
+                ``data`` and ``autoencoder`` where the same lie elsewhere now; None leaves it as it is.
             data_dir: Where data sets lie; by default where they lay when the run began.
             tracker: As for the class.
+            given: Which of ``data`` and ``autoencoder`` the command line names. What the folder alone says is followed
+                with care, see :mod:`ddim_edu.strangers`.
 
         Raises:
             ValueError: If the folder holds no run, its state can't be read, or the recipe changes what may not change.
         """
-        recipe = RunFolder(folder).recipe_to_go_on(recipe)
-        config, device = RunFolder(folder).config(), torch.device(device)
+        run, device = RunFolder(folder), torch.device(device)
+        config, old = run.config(), run.recipe()
+        moved = {} if recipe is None else moves(old, recipe)
+        like_old = recipe and replace(recipe, **{name: getattr(old, name) for name in moved})
+        recipe = replace(run.recipe_to_go_on(like_old), **moved)
+        lies = located(recipe, run.path / CONFIG, config.get("places"), {*given, *moved})
+        check_stored(run.path, recipe)
         # Runs of older versions did not write it down, and were in float32 on every CPU.
         plain = "float32" if device.type == "cpu" and recipe.precision == "auto" else None
         precision = config.get("precision") or plain
-        trainer = cls(recipe, folder, device, data_dir or config.get("data_dir"), tracker, precision)
+        with data_dir_of(config, data_dir) as data_dir:
+            trainer = cls(recipe, folder, device, data_dir, tracker, precision, lies=lies)
         trainer._read_state()
         before, now = config.get("train_images"), len(trainer.data.train)
         if before != now:
@@ -334,7 +348,7 @@ class Trainer:
                 if not all(bool(w.isfinite().all()) for w in state.values()):
                     raise self._blown_up("a weight is not a finite number")
             classes = self.data.classes if self.recipe.unet.classes else ()
-            self.folder.write_checkpoint(weights, self.recipe, self.schedule, self.step, classes)
+            self.folder.write_checkpoint(weights, self.recipe, self.schedule, self.step, classes, self.places)
             parts = {name: None if part is None else part.state_dict() for name, part in self._parts().items()}
             self.folder.write_state(self.recipe, self.step, parts)  # step and seed are the state of all random streams
         self.saved_step = self.step
@@ -344,7 +358,8 @@ class Trainer:
             for name, part in self._parts().items():
                 if part is not None:
                     part.load_state_dict(state[name])
-            self.step = self.saved_step = int(state["step"])
+            check_state(self.optimizer)
+            self.step = self.saved_step = checkpoint.whole_step(state["step"])
 
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own; the scaler is float16's."""
@@ -358,7 +373,8 @@ class Trainer:
             "train_images": len(self.data.train),
             "heldout_images": len(self.data.heldout),
             "data": {"taken_as": self.data.taken_as, "classes": self.data.counts()},  # in the order of the labels
-            "data_dir": None if self.data_dir is None else str(self.data_dir),
+            "data_dir": None if self.data_dir is None else str(Path(self.data_dir).expanduser().resolve()),
+            "places": self.places,
             "device": str(self.device),
             "precision": self.precision,
             "compiled": self.compiled,
