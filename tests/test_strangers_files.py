@@ -283,7 +283,7 @@ def test_a_log_that_was_cut_short_goes_on(copied, capsys):
 @pytest.mark.parametrize(
     "text, says",
     [
-        ("[" * 100_000, "recursion"),
+        ("[" * 100_000, "nested too deep"),
         ("[]", "no object"),
         ("7", "no object"),
         (" " * (2**20 + 1), "larger than 1 MB"),
