@@ -190,10 +190,10 @@ def find(name: object, known: Collection[str], file: Path | str, place: object, 
         raise ValueError(
             f"{file} names {str(name)[:200]!r}, which does not come along, nor lies where it lay: {remedy}"
         )
-    found = os.path.abspath(found)
+    path = os.path.abspath(found)
     if is_first_process():
-        say(f"reading {found}, which {file} names", file=sys.stderr)
-    return found
+        say(f"reading {path}, which {file} names", file=sys.stderr)
+    return path
 
 
 def _is_there(path: Path) -> bool:

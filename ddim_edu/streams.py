@@ -133,7 +133,7 @@ def run(main: Callable[[], int]) -> NoReturn:
         except SystemExit as stop:  # after --help
             code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
         code = ended(code)
-        lost = [stream for stream in (sys.stdout, sys.stderr) if stream.lost is not None]
+        lost = [stream for stream in (sys.stdout, sys.stderr) if getattr(stream, "lost", None) is not None]
     for stream in lost:  # or the interpreter tries again at its end, and complains
         try:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -77,7 +77,17 @@ def test_the_run_folder(whole):
 def test_what_the_files_hold_stays_what_older_runs_hold(whole):
     """Runs that are under way were begun by other versions: a name that changes here makes them unreadable."""
     folder, _ = whole
-    ran_on = ["parameters", "train_images", "heldout_images", "data", "data_dir", "places", "device", "precision", "compiled"]
+    ran_on = [
+        "parameters",
+        "train_images",
+        "heldout_images",
+        "data",
+        "data_dir",
+        "places",
+        "device",
+        "precision",
+        "compiled",
+    ]
     config = json.loads((folder / "config.json").read_text())
     assert list(config) == ["recipe", *ran_on, "processes", "versions"]
     state = torch.load(folder / STATE, weights_only=True)

@@ -93,7 +93,7 @@ def _wrong_part(result: Mapping[str, Any]) -> str | None:
     kind = result.get("kind")
     if not isinstance(kind, str):
         return "kind"
-    parts = {"command": str, "protocol": dict, "model": dict | None}
+    parts: dict[str, Any] = {"command": str, "protocol": dict, "model": dict | None}
     if kind in ROWS:
         parts |= {"rows": list}
     for name, of in parts.items():

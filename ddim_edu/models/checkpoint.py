@@ -179,7 +179,7 @@ def save(
     """
     tensors = {f"model.{name}": value.to("cpu", dtype) for name, value in weights.items()}
     tensors["schedule.beta"] = schedule.beta[1:]
-    more = {"classes": list(classes)} if classes else {}
+    more: dict[str, Any] = {"classes": list(classes)} if classes else {}
     more |= {"places": dict(places)} if places else {}
     UNET.write(path, tensors, config, prediction=prediction, recipe=dict(recipe or {}), step=step, **more)
 

@@ -193,14 +193,14 @@ class Trainer:
         """
         run, device = RunFolder(folder), torch.device(device)
         config, old = run.config(), run.recipe()
-        moved = {} if recipe is None else moves(old, recipe)
+        moved: dict[str, Any] = {} if recipe is None else moves(old, recipe)
         like_old = recipe and replace(recipe, **{name: getattr(old, name) for name in moved})
         recipe = replace(run.recipe_to_go_on(like_old), **moved)
         lies = located(recipe, run.path / CONFIG, config.get("places"), {*given, *moved})
         check_stored(run.path, recipe)
         # Runs of older versions did not write it down, and were in float32 on every CPU.
         plain = "float32" if device.type == "cpu" and recipe.precision == "auto" else None
-        precision = config.get("precision") or plain
+        precision: Any = config.get("precision") or plain
         with data_dir_of(config, data_dir) as data_dir:
             trainer = cls(recipe, folder, device, data_dir, tracker, precision, lies=lies)
         trainer._read_state()
