@@ -254,7 +254,7 @@ RECIPES: dict[str, Recipe] = {
         unet=replace(_LAPTOP.unet, image_size=16, image_channels=3, ch=32),
         steps=15_000,
     ),
-    # Drawn faces, half an hour on two cores: of low entropy, so that one can watch them come into being.
+    # Drawn faces, three quarters of an hour on two cores: of low entropy, so that one can watch them come into being.
     "faces": _FACES,
     # The same at 64x64, a night on two cores.
     "faces-64": replace(
