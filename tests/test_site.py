@@ -184,7 +184,7 @@ def test_the_meaning_of_a_word_appears_on_focus_and_on_hover(open_page):
 
 def test_the_map_of_a_chapter_marks_what_the_chapter_says_it_opens(open_page):
     page = open_page("chapters/08_adaptive.html").page
-    assert page.locator(".chapter-map .here").all_text_contents() == ["adaptive", "solvers", "lab.compare"]
+    assert page.locator(".chapter-map .here").all_text_contents() == ["adaptive", "solvers", "measuring.statistics"]
     assert "minutes to read" in page.locator(".chapter-facts").text_content()
 
 

@@ -28,12 +28,12 @@ from ddim_edu.streams import run as run  # for the doors
 
 Options = TypeVar("Options")
 
+# The type of the option that names a model, which is the one word that needs no --name.
 CheckpointName = Annotated[
     tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="(required)")
 ]
-"""The type of the option that names a model, which is the one word that needs no ``--name``."""
+# The type of an option n, which has the short form -n too.
 Count = Annotated[Positive, tyro.conf.arg(aliases=["-n"])]
-"""The type of an option n, which has the short form ``-n`` too."""
 
 
 def parse(default: Options, arguments: Sequence[str], *, prog: str, description: str) -> Options:

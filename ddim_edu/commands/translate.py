@@ -21,6 +21,7 @@ from ddim_edu.schedule import Spacing
 from ddim_edu.streams import say
 
 PROG = "python -m ddim_edu.translate"
+KNOWN = "{" + ",".join([*LIBRARIES, "table"]) + "}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class TranslateOptions(Checked):
     # Whose words; table prints that of the book's page on notation.
     library: Annotated[
         tyro.conf.Positional[str],
-        tyro.conf.arg(metavar="{" + ",".join([*LIBRARIES, "table"]) + "}", help_behavior_hint="(required)"),
+        tyro.conf.arg(metavar=KNOWN, help_behavior_hint="(required)"),
     ] = ""
     # The noise schedule.
     schedule: Literal["linear", "scaled-linear", "cosine"] = "linear"

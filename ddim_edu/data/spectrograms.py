@@ -238,8 +238,8 @@ def griffin_lim_path(
     r"""Sounds whose magnitudes come nearer and nearer to given ones (Griffin and Lim 1984; fast: Perraudin, Balazs,
     Søndergaard 2013).
 
-    Two demands are met in turns: to be the transform of some sound (:math:`C_n = \text{stft}(\text{istft}(\cdot))`),
-    and to have the magnitudes A (keep the phases of :math:`T_n`, replace its magnitudes by A), where
+    Two demands are met in turns: to be the transform of some sound (:math:`C_n`, the :func:`stft` of an
+    :func:`istft`), and to have the magnitudes A (keep the phases of :math:`T_n`, replace its magnitudes by A), where
 
     .. math:: T_n = C_n + \gamma\, (C_n - C_{n-1}) .
 
