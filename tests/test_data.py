@@ -987,8 +987,7 @@ def test_what_is_known_of_a_data_set_is_so(tmp_path):
     assert SOURCES["fashion-mnist"].classes == tuple(FashionMNIST.classes)
     assert source_of("digits").judge == "digits" and source_of("faces").judge is None
     write(tmp_path / "0.png")
-    assert known_source(tmp_path).about == "" and known_source(tmp_path).crops
-    for gone in (tmp_path / "gone", None, "", "no_such_module:Data"):
+    for gone in (tmp_path, tmp_path / "gone", None, "", "no_such_module:Data"):
         assert type(known_source(gone)) is Source
 
 
@@ -1028,7 +1027,9 @@ def test_a_source_outside_of_the_package(own_file, tmp_path, capsys):
     assert train.main(["digits", "--data", "my_stripes:Stripes", *small, "--out", "run"]) == 0, capsys.readouterr().err
     model = load("run")
     assert model.recipe["data"] == "my_stripes:Stripes"
-    held = reference_images(model, "test")
+    with pytest.raises(ValueError, match="name it with --data"):  # a file of somebody's imports nothing
+        reference_images(model, "test")
+    held = reference_images(model, "test", data="my_stripes:Stripes")
     assert held.shape == (100, 1, 8, 8) and (held[1::2] == held[1::2, :, :1]).all()
     assert load_data("my_stripes:Stripes", size=8).classes == ("across", "down")
     for name, words in (
