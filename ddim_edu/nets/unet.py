@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ddim_edu.nets.bounds import MOST_CLASSES, check_bounds, check_share
 
-MOST_ATTENDED = 128  # pixels a side: attention compares each with all others
+MOST_ATTENDED = 192  # pixels a side: attention compares each with all others
 
 
 @dataclass(frozen=True)
