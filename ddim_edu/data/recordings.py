@@ -283,8 +283,8 @@ def _held_out(
 def set_aside(speaker: str, share: float = 20.0) -> bool:
     """Whether Speech Commands' rule sets a speaker aside for validation or test: 10% each, by the SHA-1 of the name.
 
-    Source: P. Warden, *Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition*, 2018, arXiv:1804.03209,
-        and the README of the data set.
+    Source: P. Warden, *Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition*, 2018, arXiv 1804.03209,
+    and the README of the data set.
     """
     most = 2**27 - 1
     number = int(hashlib.sha1(speaker.encode(errors="surrogateescape"), usedforsecurity=False).hexdigest(), 16)
