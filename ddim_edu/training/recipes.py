@@ -14,8 +14,7 @@ from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.ranges import AboveZero, Checked, NotNegative, Positive, Range, Share, fits
 from ddim_edu.schedule import NoiseSchedule
 
-Levels = Annotated[int, Range(1, 1_000_000)]
-"""With more, neighbouring levels would be the same to any network."""
+Levels = Annotated[int, Range(1, 1_000_000)]  # with more, neighbouring levels would be the same to any network
 Batch = Annotated[int, Range(1, 65_536)]
 BelowOne = Annotated[float, Range(0, 1, below=True)]
 AtLeastZero = Annotated[float, Range(0)]
