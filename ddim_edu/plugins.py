@@ -35,9 +35,10 @@ def named(name: str, ours: Mapping[str, Found], kind: str, group: str, *, import
         return ours[name]
     theirs = {point.name: point.value for point in entry_points(group=group)}
     module, colon, function = theirs.get(name, name).partition(":")
+    module = module.removesuffix(".py")  # the file, as the conformance kit takes it
     if not (module and colon and function):
         known = ", ".join([*ours, *theirs])
-        raise ValueError(f"there is no {kind} {name!r} (known: {known}; your own: file:function, without .py)")
+        raise ValueError(f"there is no {kind} {name!r} (known: {known}; your own: file:function)")
     if not imports and module not in sys.modules:
         raise ValueError(f"{kind} = {name}: named by a file, and nothing is imported for that")
     found = getattr(_import(module, kind, name) if imports else sys.modules[module], function, None)

@@ -174,6 +174,7 @@ def test_a_solver_in_a_file_of_ones_own(here, path, model, capsys):
     """Euler in the clock is DDIM (chapter 7), and clipping around it is the sampler's."""
     for clip in (1.0, "off"):
         same(model.sample(N, steps=8, clip=clip, solver="scratch:euler"), model.sample(N, steps=8, clip=clip), 1e-4)
+    same(model.sample(2, steps=3, solver="scratch.py:euler"), model.sample(2, steps=3, solver="scratch:euler"))
     words = [str(path), "-n", "4", "--steps", "8", "--label", "2", "--solver", "scratch:euler", "--scale", "2"]
     assert command.main(words) == 0
     said = capsys.readouterr().out

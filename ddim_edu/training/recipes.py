@@ -31,7 +31,7 @@ class Recipe(Checked):
     remedies: ClassVar[dict[str, str]] = {"ema": "such as 0.999"}
 
     # What to train on: digits, fashion-mnist, cifar10, faces, spoken-digits; a folder of images or of wav files; or a
-    # source of your own, file:Class without .py.
+    # source of your own, file:Class.
     data: str = "digits"
     # Train on what this autoencoder makes of the data: the name of one that comes along, or a file. None trains on the
     # data themselves.
