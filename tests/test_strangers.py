@@ -340,8 +340,8 @@ def pictures(folder, n=6, grey=100):
 def private(tmp_path, monkeypatch):
     """A folder of pictures that nobody is to look into; the working directory is another."""
     monkeypatch.setenv("DDIM_EDU_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
     return pictures(tmp_path / "private", grey=200)
 
 
@@ -349,7 +349,7 @@ def private(tmp_path, monkeypatch):
 def test_a_checkpoint_that_names_a_private_folder(private, tmp_path, capsys, words):
     evil = {"absolute": str(private), "relative": "../private", "sha256": "0" * 64}
     for data in (str(private), "../private", "~/Pictures", "//host/share", "my_module:Class", "os:system", "."):
-        path = tiny(tmp_path / "work" / "a.safetensors", recipe={"data": data}, places={"data": evil})
+        path = tiny(tmp_path / "there" / "a.safetensors", recipe={"data": data}, places={"data": evil})
         made = [path, "--out", "a.png", "--steps", "1", *words]
         refused(capsys, apply.main, ["reconstruct", *made], "does not come along", "--images")
         measured = ["reconstruction", path, "--out", "a.json", "--steps", "1", *words]
@@ -360,14 +360,14 @@ def test_a_checkpoint_that_names_a_private_folder(private, tmp_path, capsys, wor
 
 def test_nothing_is_imported_for_a_file(private, tmp_path, capsys):
     Path("evil.py").write_text("open('ran', 'w')\n")
-    path = tiny(tmp_path / "work" / "a.safetensors", recipe={"data": "evil:Class"})
+    path = tiny(tmp_path / "there" / "a.safetensors", recipe={"data": "evil:Class"})
     refused(capsys, evaluate.main, ["fid", path, "--out", "a.json", "--steps", "1", "-n", "2"])
     refused(capsys, apply.main, ["reconstruct", path, "--out", "a.png", "--steps", "1"])
     assert not Path("ran").exists() and "evil" not in sys.modules
 
 
 def test_the_command_line_may_name_it(private, tmp_path, capsys):
-    path = tiny(tmp_path / "work" / "a.safetensors", recipe={"data": "elsewhere"})
+    path = tiny(tmp_path / "there" / "a.safetensors", recipe={"data": "elsewhere"})
     words = ["reconstruct", path, "--out", "a.png", "--steps", "1", "-n", "1", "--data", private]
     assert apply.main([str(word) for word in words]) == 0 and Path("a.png").exists()
 
@@ -386,14 +386,14 @@ def test_what_lies_beside_a_checkpoint_is_read_and_said(private, tmp_path, capsy
 @pytest.mark.parametrize("name", ["/etc/passwd", "../secret.safetensors", "//host/share/a", "file:Class"])
 def test_a_checkpoint_that_names_an_autoencoder(private, tmp_path, capsys, name):
     (tmp_path / "secret.safetensors").write_bytes(b"x")
-    path = tiny(tmp_path / "work" / "a.safetensors", recipe={"data": "spoken-digits", "autoencoder": name})
+    path = tiny(tmp_path / "there" / "a.safetensors", recipe={"data": "spoken-digits", "autoencoder": name})
     refused(capsys, sound.main, [path, "--out", "a.wav"], "does not come along", "--autoencoder")
 
 
 def test_another_autoencoder_of_that_name(private, tmp_path, capsys):
     place = {"autoencoder": {"sha256": "0" * 64}}
     recipe = {"data": "spoken-digits", "autoencoder": "spoken-digits"}
-    path = tiny(tmp_path / "work" / "a.safetensors", recipe=recipe, places=place)
+    path = tiny(tmp_path / "there" / "a.safetensors", recipe=recipe, places=place)
     refused(capsys, sound.main, [path, "--out", "a.wav"], "another autoencoder")
 
 
@@ -415,7 +415,7 @@ def change_config(run, **fields):
 
 def test_a_run_that_names_a_private_folder(private, tmp_path, capsys):
     pictures(Path("mine"))
-    run = start(tmp_path / "work" / "run", "mine")
+    run = start(tmp_path / "there" / "run", "mine")
     for data in (str(private), "../../private", "//host/share", "evil:Class"):
         change_config(run, data=data, places={"data": {"absolute": str(private), "sha256": fingerprint("mine")}})
         refused(capsys, train.main, ["--resume", run], "does not come along", "--data")
@@ -426,11 +426,11 @@ def test_a_run_that_names_a_private_folder(private, tmp_path, capsys):
 
 def test_a_run_is_found_again_from_elsewhere(private, tmp_path, monkeypatch, capsys):
     pictures(Path("imgs"))
-    start(tmp_path / "work" / "run", "imgs")
+    start(tmp_path / "there" / "run", "imgs")
     monkeypatch.chdir(tmp_path)
-    assert train.main(["--resume", "work/run"]) == 0
-    assert f"reading {tmp_path}/work/imgs" in capsys.readouterr().err
-    os.rename("work", "moved")  # with all that lies about it
+    assert train.main(["--resume", "there/run"]) == 0
+    assert f"reading {tmp_path}/there/imgs" in capsys.readouterr().err
+    os.rename("there", "moved")  # with all that lies about it
     assert train.main(["--resume", "moved/run", "--steps", "3"]) == 0
     assert load("moved/run").recipe["data"] == "imgs"
     assert load("moved/run").places["data"]["sha256"] == fingerprint("moved/imgs")
@@ -443,18 +443,18 @@ def test_a_run_is_found_again_from_elsewhere(private, tmp_path, monkeypatch, cap
 
 def test_another_folder_of_the_same_count(private, tmp_path, monkeypatch, capsys):
     pictures(Path("imgs"))
-    start(tmp_path / "work" / "run", "imgs")
+    start(tmp_path / "there" / "run", "imgs")
     pictures(tmp_path / "other" / "imgs", grey=10)
     monkeypatch.chdir(tmp_path / "other")
-    refused(capsys, train.main, ["--resume", tmp_path / "work" / "run", "--data", "imgs"], "not the data")
-    os.rename(tmp_path / "work" / "imgs", tmp_path / "work" / "gone")
-    os.rename(tmp_path / "other" / "imgs", tmp_path / "work" / "imgs")
-    refused(capsys, train.main, ["--resume", tmp_path / "work" / "run"], "nor lies where it lay")
-    refused(capsys, train.main, ["--resume", tmp_path / "work" / "run", "--data", "digits"], "may change")
+    refused(capsys, train.main, ["--resume", tmp_path / "there" / "run", "--data", "imgs"], "not the data")
+    os.rename(tmp_path / "there" / "imgs", tmp_path / "there" / "gone")
+    os.rename(tmp_path / "other" / "imgs", tmp_path / "there" / "imgs")
+    refused(capsys, train.main, ["--resume", tmp_path / "there" / "run"], "nor lies where it lay")
+    refused(capsys, train.main, ["--resume", tmp_path / "there" / "run", "--data", "digits"], "may change")
 
 
 def test_a_data_dir_in_a_file_makes_nothing(private, tmp_path, monkeypatch, capsys):
-    run = start(tmp_path / "work" / "run", "digits", data_dir=tmp_path)
+    run = start(tmp_path / "there" / "run", "digits", data_dir=tmp_path)
     for there in (str(tmp_path / "new"), "//host/share"):
         change_config(run, data_dir=there)
         refused(capsys, train.main, ["--resume", run], "not there", "--data-dir")
@@ -468,7 +468,7 @@ def test_a_data_dir_in_a_file_makes_nothing(private, tmp_path, monkeypatch, caps
 
 
 def test_a_run_whose_network_is_a_bomb(private, tmp_path, capsys):
-    run = start(tmp_path / "work" / "run", "digits")
+    run = start(tmp_path / "there" / "run", "digits")
     stored = RunFolder(run).config()["recipe"]
     change_config(run, unet={**stored["unet"], "ch": 2048})
     refused(capsys, train.main, ["--resume", run], "another network")
@@ -477,7 +477,7 @@ def test_a_run_whose_network_is_a_bomb(private, tmp_path, capsys):
 
 
 def test_an_optimiser_state_that_does_not_fit(private, tmp_path, capsys):
-    run = start(tmp_path / "work" / "run", "digits")
+    run = start(tmp_path / "there" / "run", "digits")
     state = torch.load(run / "state.pt", weights_only=True)
     state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
     torch.save(state, run / "state.pt")
