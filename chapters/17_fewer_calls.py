@@ -1,0 +1,431 @@
+# %% [markdown]
+# (ch-fewer-calls)=
+# # Fewer calls
+#
+# **Question.** A trained network is given, and each call of it costs the same. Chapter 6 went from a thousand calls to twenty by leaving levels out. What can be had from five, without training the network again?
+#
+# At the end of this chapter you will have checked, by running it,
+#
+# - which part of the ODE a DDIM step solves exactly, and how a method of order 2 grows out of the rest;
+# - that the best amount of fresh noise is neither $\eta = 0$ nor $\eta = 1$, and can be measured;
+# - that the best list of levels can be found by dynamic programming, from one call for each level;
+# - what a solver is when all of it is fitted: five calls then do about what twenty did;
+# - why a method of order 2 can fail where DDIM does not.
+#
+# You need chapters 5 to 7. The chapter opens {py:mod}`ddim_edu.solvers`, {py:mod}`ddim_edu.variance` and {py:mod}`ddim_edu.steps`.
+
+# %% tags=["hide-input"]
+import json
+import math
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from ddim_edu.exact import Gaussian, GaussianMixture
+from ddim_edu.files import in_repository
+from ddim_edu.forward import unmix_x0
+from ddim_edu.line import output_cdf, w1
+from ddim_edu.measuring.statistics import paired, summary
+from ddim_edu.models import load
+from ddim_edu.plotting import COLOURS, figure, image_row
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import ddim_path, ddim_step, decode
+from ddim_edu.sampling import clipped
+from ddim_edu.schedule import NoiseSchedule, make_tau
+from ddim_edu.solvers import dpm_solver_2m, dpm_solver_2m_path, heun, heun_path
+from ddim_edu.steps import cheapest, fit_weights, states_at, step_errors, weighted
+from ddim_edu.variance import best_sigma, unknown_variance
+
+# %%
+generator = torch.Generator().manual_seed(0)
+linear = NoiseSchedule.linear()
+nsr, alpha_bar = linear.nsr, linear.alpha_bar
+measured = json.loads(in_repository("results/fewer_calls.json").read_text())["models"]
+
+# %% mystnb={"figure": {"caption": "Ten digits from the same ten starts by one network: DDIM in five calls, a fitted solver in five, DDIM in twenty. The fitted solver was made from twenty other starts.", "name": "fig-calls-digits"}, "image": {"alt": "Three rows of ten small grey digits. The first row is soft, with grey between the strokes. The second and third rows are crisp and nearly the same as each other."}} tags=["hide-input"]
+trained = load("digits")
+starts = draw(torch.empty(10, 1, 8, 8), torch.Generator().manual_seed(17))
+net = clipped(trained.eps_theta(torch.arange(10)), 1.0, trained.schedule)
+fitted = measured["digits"]["learned"]["weights 5"]
+with torch.no_grad():
+    five, twenty = (decode(net, starts, trained.schedule, make_tau(1000, S)) for S in (5, 20))
+    ours = weighted(net, starts, trained.schedule, fitted["tau"], fitted["weights"])
+fig, axes = figure(1, 3, height=2.6)
+for ax, x, name in zip(axes, (five, ours, twenty), ("DDIM, 5", "fitted, 5", "DDIM, 20")):
+    ax.imshow(torch.cat(list(x[:, 0]), 1), cmap="gray", vmin=-1, vmax=1)
+    ax.set(xticks=[], yticks=[], ylabel=name)
+    ax.grid(False)
+fig.align_ylabels();
+
+# %%
+apart = {name: (x - twenty).square().mean().sqrt().item() for name, x in (("DDIM", five), ("fitted", ours))}
+print("from DDIM's twenty calls:", ", ".join(f"{name} {a:.2f}" for name, a in apart.items()))
+assert apart["fitted"] < apart["DDIM"]
+
+# %% [markdown]
+# ## What a DDIM step solves exactly
+#
+# Chapter 7's units: $\bar x = x/\sqrt{\bar\alpha} = \hat x_0 + \nu\,\hat\epsilon$ and $d\bar x = \hat\epsilon\, d\nu$. Divide by $\nu$ and see how $\bar x/\nu$ moves:
+#
+# $$
+# d\Bigl(\frac{\bar x}{\nu}\Bigr) = \frac{\hat\epsilon\, d\nu}{\nu} - \frac{\hat x_0 + \nu\,\hat\epsilon}{\nu^2}\, d\nu = \hat x_0\; d\Bigl(\frac 1\nu\Bigr) .
+# $$
+#
+# The noise has cancelled. Write $\lambda = -\ln \nu$, half the logarithm of the SNR, so that $1/\nu = e^\lambda$. From level $t$ down to $s$, exactly,
+#
+# $$
+# \frac{\bar x_s}{\nu_s} = \frac{\bar x_t}{\nu_t} + \int_{\lambda_t}^{\lambda_s} e^{\lambda}\; \hat x_0(\lambda)\, d\lambda .
+# $$ (eq:exact-step)
+#
+# Nothing is approximated yet: all that is linear in the state has been solved, and only the prediction stands under the integral. Methods that do this are called **exponential integrators** {cite}`zhang2023deis,lu2022dpm`. The simplest takes $\hat x_0$ for constant:
+#
+# $$
+# \frac{\bar x_s}{\nu_s} = \frac{\bar x_t}{\nu_t} + \bigl(e^{\lambda_s} - e^{\lambda_t}\bigr)\; \hat x_0 .
+# $$ (eq:exponential-step)
+#
+# This is DDIM's step. Keep $\hat\epsilon$ constant in $d\bar x = \hat\epsilon\, d\nu$ instead and DDIM's step comes out too: the two views part only at higher order.
+
+# %%
+# checks eq:exact-step
+m, v, t, s = 0.5, 0.3, 600, 200
+gaussian = Gaussian([m], v, linear)
+nu = torch.linspace(nsr[t], nsr[s], 20_001, dtype=torch.float64)
+xbar = m + (2.0 - m) * ((v + nu**2) / (v + nu[0] ** 2)).sqrt()  # the exact path
+abar = 1 / (1 + nu**2)
+eps = gaussian.eps_at((xbar * abar.sqrt())[:, None], abar)[:, 0]
+gained = torch.trapezoid(xbar - nu * eps, 1 / nu)
+assert torch.isclose(xbar[-1] / nu[-1], xbar[0] / nu[0] + gained, atol=1e-6)
+
+# checks eq:exponential-step
+x_t, eps = torch.randn(2, 50, 3, generator=generator, dtype=torch.float64)
+x0_hat = unmix_x0(x_t, eps, alpha_bar[t])
+ratio = x_t / alpha_bar[t].sqrt() / nsr[t] + (1 / nsr[s] - 1 / nsr[t]) * x0_hat
+by_hand = ratio * nsr[s] * alpha_bar[s].sqrt()
+assert torch.allclose(by_hand, ddim_step(x_t, eps, alpha_bar[t], alpha_bar[s]), atol=1e-12)
+print(f"{t} to {s}: lambda gains {(nsr[t] / nsr[s]).log():.2f}")
+
+# %% [markdown]
+# Where does this help? Where $\hat x_0$ is nearly constant, as it is once the network knows what the picture will be. For a single point one step is exact. Where the data is smooth, $\hat x_0$ follows the state all the way and little is won: for $\mathcal N(0, I)$ nothing moves in the units of $x$, Euler in $t$ is exact, and DDIM loses 31% of the variance in ten steps ({ref}`ex-ode-lost-variance`). That is what chapter 7 found without a reason.
+#
+# ### The next order
+#
+# During the step, let $\hat x_0$ go on as it went from the last level to this one. With $h = \lambda_s - \lambda_t$ and $h_{\text{last}}$ the length of the last step,
+#
+# $$
+# \hat x_0(\lambda) \approx \hat x_0 + (\lambda - \lambda_t)\; \frac{\hat x_0 - \hat x_0^{\text{last}}}{h_{\text{last}}} .
+# $$
+#
+# Take its value in the middle of the step for the whole step. To the order in question that is the integral of the line ({ref}`ex-calls-middle` finds the exact one). So a step is DDIM's, with
+#
+# $$
+# \hat x_0 + \frac{h}{2\, h_{\text{last}}}\; \bigl(\hat x_0 - \hat x_0^{\text{last}}\bigr)
+# $$ (eq:two-m)
+#
+# in the place of $\hat x_0$: **DPM-Solver++(2M)** of {cite:t}`lu2022dpmpp`. The last prediction was paid for already, so the better order costs no call. A step of **Heun's method**, which {cite:t}`karras2022edm` use, asks at both ends and takes the mean of the two noises; the noise at the end can be used again for the next step (`heun-reuse`), so that this costs one call a step, too.
+
+# %%
+# checks eq:two-m
+plane = GaussianMixture([0.5, 0.3, 0.2], [[-1.0, -0.6], [1.0, -0.4], [0.2, 1.1]], 0.03, linear)
+x_T, tau = draw(torch.empty(400, 2).double(), generator), make_tau(1000, 12).tolist()
+x, last, h_last = x_T, None, None
+for t, s in pairwise(tau[::-1]):
+    x0_hat = now = unmix_x0(x, plane.eps(x, t), alpha_bar[t])
+    if s > 0:
+        h = (nsr[t] / nsr[s]).log()
+        if last is not None:
+            x0_hat = now + h / (2 * h_last) * (now - last)
+        last, h_last = now, h
+    eps = (x - alpha_bar[t].sqrt() * x0_hat) / (1 - alpha_bar[t]).sqrt()
+    x = alpha_bar[s].sqrt() * x0_hat + (1 - alpha_bar[s]).sqrt() * eps
+assert torch.allclose(x, dpm_solver_2m(plane.eps, x_T, linear, tau), atol=1e-12)
+
+# %% [markdown]
+# An order is a claim about slopes. The cell halves the steps on Gaussian data, where {eq}`eq:gaussian-flow` knows the answer, between two levels of a schedule so fine that rounding to levels does not count. (Tests hold DPM-Solver++(2M) against `diffusers`' own on the mixture, to 1e-5.)
+
+# %%
+fine = NoiseSchedule.linear(T=16000, beta_start=1e-4 / 16, beta_end=0.02 / 16)
+exact, angle = Gaussian([m], v, fine), torch.atan(fine.nsr)
+start = draw(torch.empty(64, 1).double(), generator)
+PATHS = {
+    "DDIM": ddim_path,
+    "Heun": heun_path,
+    "Heun, reused": lambda *a: heun_path(*a, reuse=True),
+    "2M": dpm_solver_2m_path,
+}
+halved = {name: [] for name in PATHS}
+for S in (20, 40, 80, 160):
+    levels = torch.searchsorted(angle, torch.linspace(0.1, 1.5, S + 1).double()).tolist()
+    low, high = levels[0], levels[-1]
+    grown = ((v + fine.nsr[low] ** 2) / (v + fine.nsr[high] ** 2)).sqrt()
+    truth = (m + (start / fine.alpha_bar[high].sqrt() - m) * grown) * fine.alpha_bar[low].sqrt()
+    for name, path in PATHS.items():
+        end = states_at(path(exact.eps, start, fine, [0, *levels]), [low])[low]
+        halved[name].append((end - truth).square().mean().sqrt().item())
+
+# %%
+for name, errors in halved.items():
+    orders = np.log2(np.divide(errors[:-1], errors[1:]))
+    print(f"{name:12s} error {errors[0]:.1e} to {errors[-1]:.1e}, orders", *orders.round(2))
+    assert abs(orders[-1] - (1 if name == "DDIM" else 2)) < 0.15
+
+# %% [markdown]
+# Now the mixture in the plane at equal *calls*, on two lists of levels. The error is the distance from 1,000 steps of Heun's method; bars are 95% intervals {eq}`eq:t-interval` over four hundreds of starts.
+
+# %%
+hundreds = x_T.split(100)
+ends = [heun(plane.eps, x, linear, range(0, 1001), reuse=True) for x in hundreds]
+SOLVERS = {
+    "DDIM": decode,
+    "2M": dpm_solver_2m,
+    "Heun, reused": lambda *a: heun(*a, reuse=True),
+}
+
+
+def errors_of(solve, tau):
+    """Mean distance from the true ends, a number for each hundred."""
+    found = [solve(plane.eps, x, linear, tau) for x in hundreds]
+    return [(x - end).norm(dim=1).mean().item() for x, end in zip(found, ends)]
+
+
+counts, at_equal = (5, 10, 20, 40), {}
+for spacing in ("trailing", "quadratic-full"):
+    for name, solve in SOLVERS.items():
+        row = [summary(errors_of(solve, make_tau(1000, S, spacing))) for S in counts]
+        at_equal[spacing, name] = row
+
+# %% mystnb={"figure": {"caption": "Error against calls. Left: Gaussian data against its closed form; the dotted lines have slopes −1 and −2. Middle and right: the mixture in the plane on two lists of levels, with 95% intervals.", "name": "fig-calls-order"}, "image": {"alt": "Three log-log plots. Left: the line of DDIM falls with slope one, those of three other methods with slope two. Middle, trailing levels: the three lines lie close together. Right, quadratic levels: they part, and at 40 calls DDIM lies far above the two methods of order two."}} tags=["hide-input"]
+fig, axes = figure(3, height=2.8)
+for (name, errors), marker in zip(halved.items(), "osv^"):
+    axes[0].plot((20, 40, 80, 160), errors, marker + "-", markersize=4, label=name)
+for order, scale in ((1, 2.0), (2, 2.5)):
+    axes[0].plot((20, 160), [scale * halved["DDIM" if order == 1 else "2M"][0] * (20 / S) ** order for S in (20, 160)], ":", color="gray")
+axes[0].set(title="Gaussian", xlabel="steps", ylabel="error")
+axes[0].legend(fontsize=7)
+colours = dict(zip(("DDIM", "Heun", "Heun, reused", "2M"), COLOURS))
+for ax, spacing in zip(axes[1:], ("trailing", "quadratic-full")):
+    for name in SOLVERS:
+        row = at_equal[spacing, name]
+        ax.errorbar(counts, [r.mean for r in row], [r.half for r in row], fmt="o-", markersize=4, color=colours[name])
+    ax.set(title=f"plane, {spacing}", xlabel="calls")
+for ax in axes:
+    ax.set(xscale="log", yscale="log")
+    ax.minorticks_off()
+axes[0].set_xticks((20, 40, 80, 160), (20, 40, 80, 160))
+for ax in axes[1:]:
+    ax.set_xticks(counts, counts);
+
+# %%
+for (spacing, name), row in at_equal.items():
+    print(f"{spacing:14s} {name:12s}", "  ".join(f"{r.mean:.3f} ± {r.half:.3f}" for r in row))
+good = {name: at_equal["quadratic-full", name][2].mean for name in SOLVERS}
+assert good["2M"] < 0.5 * good["DDIM"] and good["Heun, reused"] < 0.5 * good["DDIM"]
+even = {name: at_equal["trailing", name][2].mean for name in SOLVERS}
+assert even["2M"] > 0.7 * even["DDIM"]
+
+# %% [markdown]
+# With levels that suit the data, order 2 more than halves the error at 20 calls. With levels that step over the bend, order 2 gains nothing: where a step is too long for the line through two predictions, the line is no better than a constant. **Order is a promise about short steps.** First come the levels.
+#
+# ## The best variance
+#
+# Before the levels, the noise. A step replaces $x_0$ by $\hat x_0$ and so loses the variance $k^2 \operatorname{Var}(x_0 \mid x_t)$, {eq}`eq:lost-variance`. Chapter 3 drew the conclusion: for the mean of the step as it is, the best variance is the one that gives back what is lost on average. For the mean of any $\eta$,
+#
+# $$
+# \sigma_*^2 = \sigma_{t \to s}(\eta)^2 + k^2\; E\, \operatorname{Var}(x_0 \mid x_t) .
+# $$ (eq:best-variance)
+#
+# {cite:t}`bao2022analytic` made a sampler of it (Analytic-DPM). Compare $\hat\sigma$ of chapter 5: it adds $k^2(1 - \bar\alpha_t)$, which is right for standard normal data only. On chapter 5's peaks $E \operatorname{Var}(x_0 \mid x_t)$ is a sum over a grid, and the distance of the samples from the data is computed without samples, as there. As in every sampler here, the last step adds no noise.
+
+# %%
+peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], linear)
+line = torch.linspace(-8, 8, 4001, dtype=torch.float64)[:, None]
+square = 0.3 * 1.02 + 0.7 * 0.41  # E x_0^2
+
+
+def unknown(t):
+    """E Var(x_0 | x_t) = E x_0^2 - E x0_hat^2."""
+    density, eps = peaks.log_prob(line, t).exp(), peaks.eps(line, torch.full((4001,), t))
+    x0_hat = unmix_x0(line, eps, alpha_bar[t])[:, 0]
+    return (square - (density * x0_hat**2).sum() / density.sum()).item()
+
+
+def with_best(S, eta, spacing):
+    """Distance of what the best variance makes of the peaks."""
+    tau = make_tau(1000, S, spacing).tolist()
+    sigma = best_sigma(linear, tau, [0] + [unknown(t) for t in tau[1:]], eta)
+    of = {t: sigma[i].item() * (i > 0) for i, t in enumerate(tau[1:])}
+    return w1(peaks, *output_cdf(peaks.eps, linear, tau, eta, noise=lambda t, s: of[t]))
+
+
+# %%
+# checks eq:best-variance
+x_0, noise = peaks.sample(100_000, generator), torch.Generator().manual_seed(1)
+_, found = unknown_variance(peaks.eps, x_0, linear, [0, 300], noise)
+assert abs(found - unknown(300)) < 0.003
+t, s = 300, 200
+x_t = alpha_bar[t].sqrt() * x_0 + (1 - alpha_bar[t]).sqrt() * draw(x_0, noise)
+for eta in (0.0, 1.0):
+    sigma, eps = linear.sigma(t, s, eta), peaks.eps(x_t, t)
+    k = alpha_bar[s].sqrt() - ((1 - alpha_bar[s] - sigma**2) * alpha_bar[t] / (1 - alpha_bar[t])).sqrt()
+    best = (sigma**2 + k**2 * unknown(t)).sqrt()
+    ours = best_sigma(linear, [0, s, t], [0, unknown(s), unknown(t)], eta)[1]
+    mean = ddim_step(x_t, eps, alpha_bar[t], alpha_bar[s], sigma, 0 * x_t)
+    wanted = alpha_bar[s] * x_0.var() + 1 - alpha_bar[s]
+    print(f"eta {eta:g}: sigma {sigma:.3f}, best {best:.3f}")
+    assert torch.isclose(best, ours) and abs((mean.var() + best**2) / wanted - 1) < 0.02
+
+# %%
+sizes, table = (10, 20, 50, 100), {}
+for spacing in ("leading", "trailing"):
+    for name in (0.0, 1.0):
+        walks = [output_cdf(peaks.eps, linear, make_tau(1000, S, spacing), name, centre=-0.5) for S in sizes]
+        table[spacing, f"eta {name:g}"] = [w1(peaks, *walk) for walk in walks]
+    for eta in (0.0, 1.0):
+        table[spacing, f"best, mean of eta {eta:g}"] = [with_best(S, eta, spacing) for S in sizes]
+for (spacing, name), row in table.items():
+    print(f"{spacing:9s}{name:20s}", " ".join(f"{d:.3f}" for d in row))
+
+# %%
+for spacing in ("leading", "trailing"):
+    ddim, ddpm = table[spacing, "eta 0"], table[spacing, "eta 1"]
+    for eta in (0, 1):
+        best = table[spacing, f"best, mean of eta {eta}"]
+        assert all(b < 0.8 * a < c for a, b, c in list(zip(ddim, best, ddpm))[1:])
+
+# %% [markdown]
+# Columns: $S = 10$ to 100. From 20 steps on the best variance is well ahead of both ends of the family, and on the `trailing` levels at ten as well. So **few steps ask for $\eta = 0$ inside the $\eta$ family only**, where less noise is the only way to lose less. A step whose loss is paid back can afford noise. (Even DDIM's mean gains by it.)
+#
+# For a network no density is needed. $\hat x_0 - x_0$ is $\nu$ times the error of the noise, so $E\operatorname{Var}(x_0 \mid x_t)$ is $\nu_t^2$ times *the training loss at that level*: one pass over some data. A network's own error is counted in, as it should be, because around a mean that is off the best variance is larger. (Bao and colleagues use $\nu_t^2\,(1 - E\,\epsilon_\theta^2)$, which is the same for an exact predictor, and can turn negative for a network.)
+
+# %%
+level, n = 300, 100_000
+eps = draw(x_0[:n], noise)
+x_t = alpha_bar[level].sqrt() * x_0 + (1 - alpha_bar[level]).sqrt() * eps
+predicted = peaks.eps(x_t, level)
+by_loss = nsr[level] ** 2 * (predicted - eps).square().mean()
+by_norm = nsr[level] ** 2 * (1 - predicted.square().mean())
+print(f"by the loss {by_loss:.3f}, by the norm {by_norm:.3f}, exact {unknown(level):.3f}")
+assert max(abs(by_loss - unknown(level)), abs(by_norm - unknown(level))) < 0.01
+
+# %% [markdown]
+# ## Levels by dynamic programming
+#
+# Which $S$ levels? Follow a few paths in many short steps, and at each level ask the network once. That answer tells what a single DDIM step would make of the state, *to any lower level*, and the path tells what it should have made. So $N$ calls fill a table of errors $c(s, t)$ of all $N^2/2$ steps. Take their sum for the cost of a list. The cheapest list is found exactly: the cheapest way of $j$ steps from $t$ to 0 costs
+#
+# $$
+# V_j(t) = \min_{s < t}\, \bigl(c(s, t) + V_{j-1}(s)\bigr) .
+# $$ (eq:cheapest)
+#
+# That is **dynamic programming**. {cite:t}`watson2021steps` fed it terms of the bound, {cite:t}`chen2024gits` errors of steps. (A sum of single errors is a stand-in: it does not know how an early error grows or shrinks.)
+
+# %%
+candidates = make_tau(1000, 50).tolist()
+x = draw(torch.empty(200, 2).double(), generator)  # other starts than those that judge
+right = states_at(dpm_solver_2m_path(plane.eps, x, linear, make_tau(1000, 500).tolist()), candidates)
+cost = step_errors(plane.eps, right, linear)
+
+# %%
+# checks eq:cheapest
+V = {0: {0: 0.0}}
+for j in range(1, 6):
+    V[j] = {}
+    for t in range(1, 51):
+        ways = [cost[s, t].item() + V[j - 1][s] for s in range(t) if s in V[j - 1]]
+        if ways:
+            V[j][t] = min(ways)
+way = cheapest(cost, 5)
+assert math.isclose(sum(cost[s, t].item() for s, t in pairwise(way)), V[5][50])
+chosen = [candidates[i] for i in way]
+print("five calls at", chosen[:0:-1])
+
+# %% mystnb={"figure": {"caption": "The error of a single DDIM step from one level to another, on the mixture in the plane. The steps of the cheapest list are marked, and those of `trailing`: its last step, from 200 to 0, is by far its dearest.", "name": "fig-calls-levels"}, "image": {"alt": "A triangle of colours: level left along the bottom, level reached upwards. Steps that cross the levels below about 200 are bright, short steps dark. Circles of the chosen list are dense at low levels and lie in darker places than the squares of the even list."}} tags=["hide-input"]
+fig, ax = figure(height=3.2)
+shown = cost.clone()
+shown[shown.isinf()] = torch.nan
+mesh = ax.pcolormesh(candidates, candidates, shown, cmap="viridis", shading="nearest")
+fig.colorbar(mesh, label="error of the step")
+for name, levels, marker in (("trailing", make_tau(1000, 5).tolist(), "s"), ("cheapest", chosen, "o")):
+    ax.plot(levels[1:], levels[:-1], marker, markersize=7, markerfacecolor="none", markeredgewidth=1.8, label=name, color={"trailing": "#ff9f80", "cheapest": "white"}[name])
+ax.set(xlabel="level left, t", ylabel="level reached, s")
+ax.grid(False)
+ax.legend(facecolor="#444444", labelcolor="white", loc="upper left");
+
+# %% [markdown]
+# ## All that a solver can be
+#
+# With one call a step, a solver can choose where to ask and how to add up what it was told:
+#
+# $$
+# x_{s_k} = w_{k0}\; x_T + \sum_{j=1}^{k} w_{kj}\; \hat x_0^{(j)} ,
+# $$ (eq:any-solver)
+#
+# where $s_k$ is the level that the $k$-th step reaches and $\hat x_0^{(j)}$ the $j$-th prediction. DDIM, 2M and Heun with reused noise are rows of such numbers: at $S = 5$ twenty in all. So fit them. Go down step by step, and choose each row by least squares so that its state comes nearest to the right one; the next prediction is then asked at *that* state. The network is only called, never differentiated, and twenty numbers cannot learn twenty pictures by heart: each row is fitted to all their pixels at once.
+
+# %%
+# checks eq:any-solver
+tau = make_tau(1000, 5, "quadratic-full").tolist()
+known, row, by_hand = [x_T], torch.eye(6, dtype=torch.float64)[0], []
+for k, (t, s) in enumerate(pairwise(tau[::-1])):  # DDIM as rows of weights
+    r = ((1 - alpha_bar[s]) / (1 - alpha_bar[t])).sqrt()
+    row = r * row
+    row[k + 1] = alpha_bar[s].sqrt() - r * alpha_bar[t].sqrt()
+    by_hand.append(row)
+found = weighted(plane.eps, x_T, linear, tau, torch.stack(by_hand))
+assert torch.allclose(found, decode(plane.eps, x_T, linear, tau), atol=1e-12)
+
+# %%
+def fitted_to(levels):
+    """Weights for these levels, from the 200 starts."""
+    every = sorted({*make_tau(1000, 500).tolist(), *levels})
+    right = states_at(dpm_solver_2m_path(plane.eps, x, linear, every), levels)
+    return fit_weights(plane.eps, x, linear, levels, right)
+
+
+lists = {"trailing": make_tau(1000, 5).tolist(), "quadratic-full": tau, "cheapest": chosen}
+five_calls = {}
+for name, levels in lists.items():
+    weights = fitted_to(levels)
+    five_calls[name] = {
+        "DDIM": summary(errors_of(decode, levels)),
+        "2M": summary(errors_of(dpm_solver_2m, levels)),
+        "fitted": summary(errors_of(lambda *a: weighted(*a, weights), levels)),
+    }
+    print(f"{name:14s}", "  ".join(f"{k} {r.mean:.3f} ± {r.half:.3f}" for k, r in five_calls[name].items()))
+
+# %%
+assert five_calls["cheapest"]["DDIM"].mean < 0.8 * five_calls["quadratic-full"]["DDIM"].mean
+for row in five_calls.values():
+    assert row["fitted"].mean < min(row["DDIM"].mean, row["2M"].mean)
+
+# %% [markdown]
+# Five calls each, on starts that nothing was fitted to. The list is worth more than the order, and the two add up.
+#
+# ## On the shipped networks
+#
+# The same for pictures ({py:func}`~ddim_edu.steps.fit_weights` on twenty paths of 40 steps). The measure is chapter 11's classifier distance, for pictures from other starts, a value a seed; `benchmarks/fewer_calls.py` makes the table again. "Best" is {eq}`eq:best-variance` with the mean of $\eta = 1$, measured on 200 training pictures.
+
+# %%
+NAMES = {"ddim": "DDIM", "eta 1": "eta 1", "best": "best variance", "dpm-solver-2m": "2M"}
+NAMES |= {"levels": "cheapest levels", "weights": "fitted", "levels, weights": "fitted, cheapest levels"}
+values = {name: {row["way"]: row["value"] for row in found["rows"]} for name, found in measured.items()}
+for name, rows in values.items():
+    about = measured[name]["protocol"]
+    print(f"{name}, {about['n']} pictures a seed, {len(rows['ddim 5'])} seeds")
+    for solver, title in NAMES.items():
+        cells = {way.rpartition(" ")[2]: summary(v) for way, v in rows.items() if way.rpartition(" ")[0] == solver}
+        if cells:
+            print(f"  {title:24s}", "   ".join(f"{S}: {c.mean:.2f} ± {c.half:.2f}" for S, c in cells.items()))
+
+# %% mystnb={"figure": {"caption": "Classifier distance against calls, with 95% intervals over seeds. The fitted solver keeps the levels of `trailing`.", "name": "fig-calls-models"}, "image": {"alt": "Two panels, digits and Fashion-MNIST, of distance against 5, 10 and 20 calls. The line of DDIM falls from the upper left; the fitted solver's point at 5 calls lies near the height of DDIM at 20."}} tags=["hide-input"]
+fig, axes = figure(2, height=2.9)
+for ax, (name, rows) in zip(axes, values.items()):
+    for (solver, title), marker, colour in zip(NAMES.items(), "os^vDP*", COLOURS + COLOURS):
+        cells = {int(way.rpartition(" ")[2]): summary(v) for way, v in rows.items() if way.rpartition(" ")[0] == solver}
+        if cells and solver not in ("levels", "levels, weights"):
+            x = np.array(list(cells)) * 1.02 ** (list(NAMES).index(solver) - 2)
+            ax.errorbar(x, [c.mean for c in cells.values()], [c.half for c in cells.values()], fmt=marker + "-", ms=5, color=colour, label=title)
+    ax.set(title=name, xlabel="calls", xscale="log", yscale="log")
+    ax.minorticks_off()
+    ax.set_xticks((3, 5, 10, 20), (3, 5, 10, 20))
+axes[0].set(ylabel="classifier distance")
+axes[0].legend(fontsize=7);
