@@ -56,8 +56,7 @@ for ax, x, name in zip(axes, (five, ours, twenty), ("DDIM, 5", "fitted, 5", "DDI
     ax.imshow(torch.cat(list(x[:, 0]), 1), cmap="gray", vmin=-1, vmax=1)
     ax.set(xticks=[], yticks=[], ylabel=name)
     ax.grid(False)
-fig.align_ylabels();
-
+fig.align_ylabels()
 # %%
 apart = {name: (x - twenty).square().mean().sqrt().item() for name, x in (("DDIM", five), ("fitted", ours))}
 print("from DDIM's twenty calls:", ", ".join(f"{name} {a:.2f}" for name, a in apart.items()))
@@ -147,6 +146,8 @@ assert torch.allclose(x, dpm_solver_2m(plane.eps, x_T, linear, tau), atol=1e-12)
 fine = NoiseSchedule.linear(T=16000, beta_start=1e-4 / 16, beta_end=0.02 / 16)
 exact, angle = Gaussian([m], v, fine), torch.atan(fine.nsr)
 start = draw(torch.empty(64, 1).double(), generator)
+
+# %%
 PATHS = {
     "DDIM": ddim_path,
     "Heun": heun_path,
@@ -188,6 +189,7 @@ def errors_of(solve, tau):
     return [(x - end).norm(dim=1).mean().item() for x, end in zip(found, ends)]
 
 
+# %%
 counts, at_equal = (5, 10, 20, 40), {}
 for spacing in ("trailing", "quadratic-full"):
     for name, solve in SOLVERS.items():
@@ -199,7 +201,12 @@ fig, axes = figure(3, height=2.8)
 for (name, errors), marker in zip(halved.items(), "osv^"):
     axes[0].plot((20, 40, 80, 160), errors, marker + "-", markersize=4, label=name)
 for order, scale in ((1, 2.0), (2, 2.5)):
-    axes[0].plot((20, 160), [scale * halved["DDIM" if order == 1 else "2M"][0] * (20 / S) ** order for S in (20, 160)], ":", color="gray")
+    axes[0].plot(
+        (20, 160),
+        [scale * halved["DDIM" if order == 1 else "2M"][0] * (20 / S) ** order for S in (20, 160)],
+        ":",
+        color="gray",
+    )
 axes[0].set(title="Gaussian", xlabel="steps", ylabel="error")
 axes[0].legend(fontsize=7)
 colours = dict(zip(("DDIM", "Heun", "Heun, reused", "2M"), COLOURS))
@@ -213,7 +220,7 @@ for ax in axes:
     ax.minorticks_off()
 axes[0].set_xticks((20, 40, 80, 160), (20, 40, 80, 160))
 for ax in axes[1:]:
-    ax.set_xticks(counts, counts);
+    ax.set_xticks(counts, counts)
 
 # %%
 for (spacing, name), row in at_equal.items():
@@ -345,11 +352,19 @@ shown[shown.isinf()] = torch.nan
 mesh = ax.pcolormesh(candidates, candidates, shown, cmap="viridis", shading="nearest")
 fig.colorbar(mesh, label="error of the step")
 for name, levels, marker in (("trailing", make_tau(1000, 5).tolist(), "s"), ("cheapest", chosen, "o")):
-    ax.plot(levels[1:], levels[:-1], marker, markersize=7, markerfacecolor="none", markeredgewidth=1.8, label=name, color={"trailing": "#ff9f80", "cheapest": "white"}[name])
+    ax.plot(
+        levels[1:],
+        levels[:-1],
+        marker,
+        markersize=7,
+        markerfacecolor="none",
+        markeredgewidth=1.8,
+        label=name,
+        color={"trailing": "#ff9f80", "cheapest": "white"}[name],
+    )
 ax.set(xlabel="level left, t", ylabel="level reached, s")
 ax.grid(False)
-ax.legend(facecolor="#444444", labelcolor="white", loc="upper left");
-
+ax.legend(facecolor="#444444", labelcolor="white", loc="upper left")
 # %% [markdown]
 # ## All that a solver can be
 #
@@ -372,6 +387,7 @@ for k, (t, s) in enumerate(pairwise(tau[::-1])):  # DDIM as rows of weights
     by_hand.append(row)
 found = weighted(plane.eps, x_T, linear, tau, torch.stack(by_hand))
 assert torch.allclose(found, decode(plane.eps, x_T, linear, tau), atol=1e-12)
+
 
 # %%
 def fitted_to(levels):
@@ -423,13 +439,20 @@ for ax, (name, rows) in zip(axes, values.items()):
         cells = {int(way.rpartition(" ")[2]): summary(v) for way, v in rows.items() if way.rpartition(" ")[0] == solver}
         if cells and solver not in ("levels", "levels, weights"):
             x = np.array(list(cells)) * 1.02 ** (list(NAMES).index(solver) - 2)
-            ax.errorbar(x, [c.mean for c in cells.values()], [c.half for c in cells.values()], fmt=marker + "-", ms=5, color=colour, label=title)
+            ax.errorbar(
+                x,
+                [c.mean for c in cells.values()],
+                [c.half for c in cells.values()],
+                fmt=marker + "-",
+                ms=5,
+                color=colour,
+                label=title,
+            )
     ax.set(title=name, xlabel="calls", xscale="log", yscale="log")
     ax.minorticks_off()
     ax.set_xticks((3, 5, 10, 20), (3, 5, 10, 20))
 axes[0].set(ylabel="classifier distance")
-axes[0].legend(fontsize=7);
-
+axes[0].legend(fontsize=7)
 # %% [markdown]
 # RESULTS_TEXT
 #
@@ -447,6 +470,8 @@ ROWS = {
     "2M": ("dpm-solver++(2m)", "trailing", 10),
     "Heun, reused": ("heun, noise reused", "trailing", 10),
 }
+
+# %%
 for name in ("digits", "fashion-mnist"):
     rows = adaptive[name]["error_against_calls"]["rows"]
     rows = {(r["method"], r["variant"], r["setting"]): r for r in rows}

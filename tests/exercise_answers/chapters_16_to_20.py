@@ -55,7 +55,6 @@ def memory(a, b, v, eta):
 VARIANCE = 0.3 * 1.02 + 0.7 * 0.41 - 0.12**2
 
 
-
 def place(h):
     return h / (1 - math.exp(-h)) - 1
 
