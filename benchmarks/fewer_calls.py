@@ -1,13 +1,14 @@
 """How few calls will do, and for which solver? Chapter 17 shows the results.
 
-    python benchmarks/fewer_calls.py [digits] [fashion-mnist] [--ways "ddim 20" "weights 5"] [--seeds 4] [--n 500]
+    python benchmarks/fewer_calls.py [digits] [fashion-mnist] [--ways "ddim 20" "weights 5"] [--seeds 3] [--n 400]
 
 Each model draws n pictures a seed, classes in turn, from level T, predicted data clipped to [-1, 1]; picture i of a
 seed has the same start for every way of sampling. "value" is the distance of the n pictures to all training pictures in
 the features of the shipped classifier, a number a seed; "error" the root mean square distance of each of 20 pictures,
 of a seed that serves nothing else, to the end of a path in 100 steps (DPM-Solver++(2M)) from the same start. What is
 learned (levels, weights) is fitted to 20 paths of another seed, in 40 steps. E Var(x_0 | x_t) is measured on 200
-training pictures. What the file holds for the same model and protocol is not measured again.
+training pictures. What the file holds for the same model and protocol is not measured again, nor what
+results/table1_MODEL.json holds.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
 from ddim_edu.measuring.features import small
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov
+from ddim_edu.measuring.reference import real_images
 from ddim_edu.measuring.result import model_about, versions
 from ddim_edu.models import load
 from ddim_edu.randomness import draw, generator_for, image_generators
@@ -54,7 +56,8 @@ CALLS = {
 WAYS = [f"{way} {S}" for way, counts in CALLS.items() for S in counts]
 FEW = ["ddim 5", "ddim 10", "ddim 20", "weights 5", "dpm-solver-2m 5", "dpm-solver-2m 10", "eta 1 5", "eta 1 10"]
 FEW += ["eta 1 20", "best 5", "best 10"]  # for larger pictures
-N, SEEDS, USUAL = {"digits": 500, "fashion-mnist": 250}, {"digits": 4, "fashion-mnist": 3}, {"fashion-mnist": FEW}
+MORE = ["best 20", "weights 3", "weights 10", "levels 5", "levels, weights 5", "best, eta 0 10"]
+N, SEEDS, USUAL = {"digits": 400, "fashion-mnist": 250}, 3, {"digits": FEW + MORE, "fashion-mnist": FEW}
 
 
 @dataclass
@@ -70,8 +73,7 @@ class Lab:
 
     @cached_property
     def data(self) -> tuple[Tensor, Tensor]:
-        found = load_data(self.name)
-        return found.train, found.train_labels
+        return real_images(self.name, "train"), load_data(self.name).train_labels
 
     @cached_property
     def reference(self) -> tuple[Tensor, Tensor]:
@@ -165,6 +167,20 @@ def split(name: str) -> tuple[str, int]:
     return way, int(S)
 
 
+def from_table(name: str, head: dict[str, Any], way: str, seed: int) -> float | None:
+    """The number, if ``evaluate table1`` has measured the same pictures: they are a function of seed and number."""
+    path, (solver, S) = Path(f"results/table1_{name}.json"), split(way)
+    if not path.exists() or solver not in ("ddim", "eta 1"):
+        return None
+    table = json.loads(path.read_text(encoding="utf8"))
+    shared = ("n", "clip", "label", "features")
+    if table["model"] != head["model"] or any(table["protocol"].get(k) != head["protocol"][k] for k in shared):
+        return None
+    key = {"spacing": SPACING, "steps": S, "eta": float(solver == "eta 1"), "seed": seed}
+    found = [row["value"] for row in table["rows"] if all(row[k] == v for k, v in key.items())]
+    return found[0] if found else None
+
+
 def measure(name: str, ways: list[str], seeds: int, n: int, out: Path) -> None:
     """What is missing of a model's rows; the file is written after each number."""
     lab = Lab(name)
@@ -190,7 +206,8 @@ def measure(name: str, ways: list[str], seeds: int, n: int, out: Path) -> None:
                 row = {"way": way, "solver": split(way)[0], "calls": split(way)[1], "value": []}
                 rows.append(row)
             if len(row["value"]) <= seed:
-                row["value"].append(round(lab.value(*split(way), seed, n), 5))
+                value = from_table(name, head, way, seed)
+                row["value"].append(round(lab.value(*split(way), seed, n) if value is None else value, 5))
                 print(f"{name} {way}, seed {seed}: {row['value'][-1]:.3f}", flush=True)
                 write()
     for row in rows:
@@ -211,7 +228,7 @@ def main() -> None:
     out = check_writable(options.out)
     for name in options.models:
         ways = options.ways or USUAL.get(name, WAYS)
-        measure(name, ways, options.seeds or SEEDS.get(name, 3), options.n or N.get(name, 250), out)
+        measure(name, ways, options.seeds or SEEDS, options.n or N.get(name, 250), out)
 
 
 if __name__ == "__main__":
