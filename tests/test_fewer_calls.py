@@ -1,14 +1,18 @@
 """The best variance, levels by dynamic programming, and fitted weights, against closed forms and brute force."""
 
 import math
+import re
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import pytest
 import torch
 
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.line import output_cdf, w1
+from ddim_edu.models import load
 from ddim_edu.sampler import ddim_path, decode
+from ddim_edu.sampling import Sampler, Sampling
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.solvers import dpm_solver_2m, dpm_solver_2m_path, heun
 from ddim_edu.steps import cheapest, fit_weights, states_at, step_errors, weighted
@@ -248,3 +252,23 @@ def test_bad_input_is_named_in_one_line(call, words):
     with pytest.raises(ValueError) as error:
         call()
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+# --- from a file, as the command line takes it
+
+
+def test_the_chapters_file_of_solvers_draws(tmp_path, monkeypatch):
+    """The file that chapter 17 shows: fitted weights, and the best variance, by --solver."""
+    chapter = (Path(__file__).parents[1] / "chapters" / "17_fewer_calls.py").read_text(encoding="utf8")
+    block = re.search(r"```\{code-block\} python\n# :caption: mine\.py\n#\n(.*?)# ```", chapter, re.DOTALL)[1]
+    code = re.sub(r"^# ?", "", block, flags=re.MULTILINE)
+    (tmp_path / "mine_of_17.py").write_text(code, encoding="utf8")
+    monkeypatch.chdir(tmp_path)
+    sampler = Sampler(load("digits"), batch=10)
+    for name, eta in (("fitted", 0.0), ("best", 1.0)):
+        asked = Sampling(n=10, steps=5, solver=f"mine_of_17:{name}", eta=eta)
+        asked.check_with(sampler.model)
+        images = sampler.draw(asked)
+        assert images.shape == (10, 1, 8, 8) and images.abs().max() < 1.5 and images.std() > 0.4
+        assert torch.allclose(images[3:4], sampler.draw(asked, 3, 4), atol=1e-3)
+        assert sampler.calls_per_image(asked) == 5
