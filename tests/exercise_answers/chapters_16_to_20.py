@@ -13,7 +13,7 @@ from ddim_edu.flow import as_velocity
 from ddim_edu.sampler import ddim_step
 from ddim_edu.schedule import NoiseSchedule
 from ddim_edu.steps import cheapest
-from exercise_answers.forms import array_functions, numbers, scalar_functions
+from exercise_answers.forms import array_functions, giving, numbers, scalar_functions
 
 
 def velocity(y, r, v, data=-1, at=1.0):
@@ -162,7 +162,7 @@ ANSWERS: dict[str, tuple[list, list[tuple[str, object, str]]]] = {
         ],
     ),
     "ex-calls-cheapest": (
-        array_functions(least_way, cheapest, lambda cost, S: tuple(least_way(cost.tolist(), S))),
+        [least_way, cheapest, lambda cost, S: tuple(least_way(cost.tolist(), S)), giving(torch.tensor, least_way)],
         [
             ("falling", lambda cost, S: least_way(cost, S)[::-1], "Return it rising"),
             ("dearest", lambda cost, S: least_way(cost, S, max), "dearest"),
