@@ -489,7 +489,7 @@ assert error["levels, weights 5"] < error["ddim 20"] < error["ddim 5"]
 # %% [markdown]
 # **On the digits five fitted calls are ahead of DDIM's twenty** in every seed, on the cheapest levels with an interval that leaves 0 out; they are nearer to the end of the true path, too. Three fitted calls do about what DDIM does with ten. 2M with ten calls is at DDIM's twenty, or a hair ahead. The best variance is the best of the three noises at twenty calls, in each seed, though three seeds are too few for the interval to say so; at five calls it is behind $\eta = 0$.
 #
-# FASHION_TEXT
+# (For Fashion-MNIST, `python benchmarks/fewer_calls.py fashion-mnist` makes the table; it takes a good while on two cores.)
 #
 # To draw with either from the command line, write them into a file (a solver is any function of this form) and name it: `python -m ddim_edu.sample digits --solver mine:fitted --steps 5`, or `--solver mine:best --eta 1 --steps 10`.
 #
@@ -687,7 +687,7 @@ assert off["Heun, reused"] > 10 > 50 * off["2M"]
 # 1. A DDIM step solves the linear part of the ODE exactly and takes the predicted data for constant. Let it follow a line through the last two predictions, and the order is 2 at one call a step: DPM-Solver++(2M).
 # 2. Order is a promise about short steps. At five to twenty calls the levels decide first, and the order pays on levels that suit the data.
 # 3. The best variance gives back what a step loses, and is the training loss in other units. With it a stochastic sampler is ahead of DDIM from 20 steps on where the predictor is exact: "few steps ask for $\eta = 0$" holds inside the $\eta$ family.
-# 4. Dynamic programming finds the best levels for a sum of single errors from one call a level; least squares finds the best sums. SUMMARY_TEXT
+# 4. Dynamic programming finds the best levels for a sum of single errors from one call a level; least squares finds the best sums. On the shipped digits five fitted calls are ahead of DDIM's twenty.
 # 5. Heun's method in $\nu$ multiplies an error of the noise by the length of its step: from the top of the cosine schedule it fails, and the data's form does not.
 #
 # **Next.** Read {py:func}`~ddim_edu.steps.fit_weights` and {py:func}`~ddim_edu.variance.best_path`; then train a network for few calls, which chapter 20 does.
