@@ -487,7 +487,7 @@ assert all(noisy[S] > 1.2 * errors["linear", "trailing", S] for S in (10, 20, 50
 
 # %% [markdown]
 # At $\eta = 0$ the error falls as predicted. At $\eta = 1$ the error is larger at the same number of calls: a Gaussian of preset width is a poor stand-in for what lies behind a long jump (chapter 1), and the
-# more fresh noise a step takes, the more variance it loses (chapter 5; inside this family: {ref}`ch-fewer-calls`).
+# more fresh noise a step takes, the more variance it loses (chapter 5; {ref}`ch-fewer-calls`).
 #
 # ### A promise of chapter 1
 #
