@@ -470,6 +470,8 @@ for ax, (name, rows) in zip(np.atleast_1d(axes), values.items()):
     ax.set_xticks((3, 5, 10, 20), (3, 5, 10, 20))
     ax.legend(fontsize=7, loc="upper right")
 np.atleast_1d(axes)[0].set_yticks((0.2, 0.3, 0.5, 0.8), (0.2, 0.3, 0.5, 0.8))
+if len(values) > 1:
+    axes[1].set_yticks((3, 4, 5, 6), (3, 4, 5, 6))
 np.atleast_1d(axes)[0].set(ylabel="classifier distance")
 # %% [markdown]
 # Pictures of one seed have the same starts for every way of sampling, so differences are taken seed by seed. Less DDIM with twenty calls:
