@@ -332,7 +332,7 @@ for name, w in weights.items():
 # $$ (eq:lost-variance)
 #
 # For DDPM's $\sigma$ this is {eq}`eq:reverse-variance`. The sampler puts the number $\hat x_0 = E[x_0 \mid x_t]$ in the place of $x_0$ and produces only $\sigma^2$. **Each step loses** $k^2 \operatorname{Var}(x_0 \mid x_t)$. And $k$ grows with $\sigma$, because
-# a step that uses less of the found noise must lean more on $x_0$ itself ({ref}`ex-sigma-loss`). So inside the $\eta$ family DDIM loses least in a step, DDPM more; long steps, with their larger $k$, lose more than short ones.
+# a step that uses less of the found noise must lean more on $x_0$ itself ({ref}`ex-sigma-loss`). So inside the $\eta$ family DDIM loses least in a step, DDPM more; long steps, with their larger $k$, lose more than short ones. (What is lost can also be given back as noise, and that leaves the family: {ref}`ch-fewer-calls`.)
 # The check uses the law of total variance: the lost variance, averaged over $x_t$, is what is missing from $1 - \bar\alpha_s + \bar\alpha_s \operatorname{Var}(x_0)$ after the step.
 # (Up to chance, for which the assert allows 0.002.)
 

@@ -453,7 +453,7 @@ assert outcome["recomputed"] < outcome["listed"]
 # %% [markdown]
 # Nine of ten targets are off by 11 levels: a state made for level 899 (counted from 0) is handed to the network as level 888. The state holds more noise than its label says. We expected damage. On this problem the error is
 # *smaller* than with the right list. The printed standard deviations ("spread") suggest why: few steps leave the cloud too narrow (the data has 0.76), and the surplus noise gives some width back. So this is
-# not evidence that the fault is harmless. It is evidence that an end result can hide a fault, and that a step should be tested by itself.
+# no evidence that the fault is harmless, but that an end result can hide a fault, and that a step should be tested by itself.
 #
 # ## Cost against quality
 #
@@ -487,7 +487,7 @@ assert all(noisy[S] > 1.2 * errors["linear", "trailing", S] for S in (10, 20, 50
 
 # %% [markdown]
 # At $\eta = 0$ the error falls as predicted. At $\eta = 1$ the error is larger at the same number of calls: a Gaussian of preset width is a poor stand-in for what lies behind a long jump (chapter 1), and the
-# more fresh noise a step takes, the more variance it loses (chapter 5).
+# more fresh noise a step takes, the more variance it loses (chapter 5; {ref}`ch-fewer-calls`).
 #
 # ### A promise of chapter 1
 #

@@ -35,6 +35,7 @@ def output_cdf(
     *,
     start: float = 0.0,
     centre: float = 0.0,
+    noise: Callable[[int, int], float] | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""The distribution function of a sampler's output.
 
@@ -47,6 +48,8 @@ def output_cdf(
         start: the mean of the starts, which are drawn from :math:`\mathcal N(\text{start}, 1)`.
         centre: where the starts are closest together if no noise is ever added. Points then stay points, and where a
             deterministic sampler parts its starts it takes many to see how much mass goes either way.
+        noise: ``noise(t, s)`` is the standard deviation of the fresh noise of a step in place of eta's, whose mean
+            the step keeps; 0 adds none.
 
     Returns:
         Rising points ``(N,)`` and the share of the output to the left of each ``(N,)``, float64. On Gaussian data,
@@ -59,7 +62,7 @@ def output_cdf(
     eta_at = eta if callable(eta) else lambda t: eta
     grid = torch.linspace(-REACH, REACH, POINTS + 1, dtype=torch.float64)[:-1]
     x = centre + 0.05 * torch.sinh(torch.linspace(-5.4, 5.4, 4001, dtype=torch.float64))
-    if any(eta_at(t) != 0 for t in levels[1:]):
+    if noise is not None or any(eta_at(t) != 0 for t in levels[1:]):
         x = grid
     cdf = _ndtr(x - start)
     for s, t in reversed(list(zip(levels, levels[1:], strict=False))):
@@ -71,8 +74,9 @@ def output_cdf(
         x = ddim_step(x, eps_hat[:, 0], abar[t].item(), abar[s].item(), sigma, 0 * x)
         if not bool((x.diff() > 0).all()):
             raise ValueError(f"the step from level {t} to {s} changes the order of the points: take more steps")
-        if sigma > 0:
-            x, cdf = grid, _convolved(grid, x, cdf, schedule.sigma_hat(t, s).item() if larger else sigma)
+        fresh = noise(t, s) if noise is not None else schedule.sigma_hat(t, s).item() if larger and sigma > 0 else sigma
+        if fresh > 0:
+            x, cdf = grid, _convolved(grid, x, cdf, fresh)
     return x, cdf
 
 

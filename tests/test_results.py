@@ -71,6 +71,7 @@ MEASURED = {
     "accuracy_fashion-mnist": "test_the_first_clothes_of_a_row_of_accuracies",
     "adaptive_steps": "test_rows_of_adaptive_steps_on_the_mixture",
     "conditioning": "test_edits_of_conditioning",
+    "fewer_calls": "test_fitted_weights_of_fewer_calls",
     "floor_fashion-mnist": "test_a_cell_of_table1_fashion_mnist_and_its_floor",
     "interpolation": "test_latents_of_interpolation",
     "quoted": "test_quoted_is_what_the_page_of_sources_quotes",
@@ -255,6 +256,23 @@ def test_answers_and_guesses_of_restoration():
         for method, x in b.baselines(task, data):
             each = b.psnr(x.clamp(-1, 1), data.x_0).tolist()
             assert each == pytest.approx(rows[method]["psnr"]["each"], abs=0.005), method
+
+
+def test_fitted_weights_of_fewer_calls():
+    """Digits: the weights of five calls, fitted anew, and how far they and DDIM lead 20 pictures from the true ends."""
+    b, found = benchmark("fewer_calls"), stored("fewer_calls")["models"]["digits"]
+    lab = b.Lab("digits")
+    assert found["model"] == model_about(lab.model), "measure it again: " + stored("fewer_calls")["command"]
+    protocol = lab.protocol(found["protocol"]["n"])
+    assert found["protocol"] == json.loads(json.dumps(protocol))
+    anew, kept = lab.learn("weights", 5), found["learned"]["weights 5"]
+    assert anew["tau"] == kept["tau"]
+    assert torch.allclose(torch.tensor(anew["weights"]), torch.tensor(kept["weights"]), atol=5e-3)
+    rows = {row["way"]: row for row in found["rows"]}
+    for way in ("weights 5", "ddim 5"):
+        assert lab.error(*b.split(way)) == pytest.approx(rows[way]["error"], abs=2e-3), way
+    assert sum(rows["weights 5"]["error"]) < 0.7 * sum(rows["ddim 5"]["error"])
+    assert lab.unknown(5) == pytest.approx(found["learned"]["best 5"]["unknown"], rel=1e-3)
 
 
 def test_a_row_of_spoken_digits():

@@ -162,6 +162,30 @@ def test_dpm_solver_2m_equals_diffusers():
     assert step.s == 0
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("S", [5, 20])
+def test_dpm_solver_2m_equals_diffusers_on_the_mixture(S):
+    """The exact predictor and the same levels: the ends agree to 1e-5. Their float32 numbers are made anew in
+    float64.
+    """
+    diffusers = pytest.importorskip("diffusers")
+    their = diffusers.DPMSolverMultistepScheduler(
+        1000, 1e-4, 0.02, "linear", solver_order=2, algorithm_type="dpmsolver++", solver_type="midpoint",
+        final_sigmas_type="zero", timestep_spacing="trailing", lower_order_final=False,
+    )  # fmt: skip
+    their.set_timesteps(S)
+    levels = [int(t) + 1 for t in their.timesteps]
+    assert len(set(levels)) == S and levels == sorted(levels, reverse=True)
+    abar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
+    sigmas = ((1 - abar) / abar).sqrt()[torch.tensor(levels) - 1]
+    their.sigmas = torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)])
+    x = their_x = normal(50, 2, seed=16)
+    for t, level in zip(their.timesteps, levels, strict=True):
+        their_x = their.step(PLANE.eps(their_x, level), t, their_x).prev_sample.double()
+    ours = dpm_solver_2m(PLANE.eps, x, LINEAR, [0, *levels[::-1]])
+    assert torch.allclose(ours, their_x, rtol=0, atol=1e-5)
+
+
 # --- error-controlled steps
 # ------------------------------------------------------------------------------------------------------
 

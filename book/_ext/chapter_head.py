@@ -21,6 +21,8 @@ BESIDE = (
     "losses",
     "adaptive",
     "solvers",
+    "variance",
+    "steps",
     "guidance",
     "flow",
     "nets",

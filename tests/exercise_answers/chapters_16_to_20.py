@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -11,7 +12,8 @@ from ddim_edu.exact import Gaussian
 from ddim_edu.flow import as_velocity
 from ddim_edu.sampler import ddim_step
 from ddim_edu.schedule import NoiseSchedule
-from exercise_answers.forms import array_functions, numbers, scalar_functions
+from ddim_edu.steps import cheapest
+from exercise_answers.forms import array_functions, giving, numbers, scalar_functions
 
 
 def velocity(y, r, v, data=-1, at=1.0):
@@ -51,6 +53,28 @@ def memory(a, b, v, eta):
 
 
 VARIANCE = 0.3 * 1.02 + 0.7 * 0.41 - 0.12**2
+
+
+def place(h):
+    return h / (1 - math.exp(-h)) - 1
+
+
+def best_of_gaussian(v, abar_t, abar_s):
+    V_t, V_s = (a * v + 1 - a for a in (abar_t, abar_s))
+    return (V_s - abar_t / abar_s * V_s**2 / V_t) ** 0.5
+
+
+def best_by_hand(v, abar_t, abar_s):
+    fresh = (1 - abar_s) / (1 - abar_t) * (1 - abar_t / abar_s)
+    k = abar_s**0.5 * (1 - abar_t / abar_s) / (1 - abar_t)
+    return (fresh + k**2 * v * (1 - abar_t) / (abar_t * v + 1 - abar_t)) ** 0.5
+
+
+def least_way(cost, S, best=min):
+    last = len(cost) - 1
+    ways = [(0, *inner, last) for inner in itertools.combinations(range(1, last), S - 1)]
+    return list(best(ways, key=lambda way: sum(float(cost[i][j]) for i, j in itertools.pairwise(way))))
+
 
 # For each exercise: its right answers, and its wrong ones with the mistake and words of the hint that fits it.
 ANSWERS: dict[str, tuple[list, list[tuple[str, object, str]]]] = {
@@ -116,6 +140,33 @@ ANSWERS: dict[str, tuple[list, list[tuple[str, object, str]]]] = {
             ("two draws", (2 * VARIANCE, 0.0), "two unrelated draws"),
             ("velocity", (1.593, 0.0), "mean square of the velocity"),
             ("no second round", (VARIANCE, VARIANCE), "With these pairs"),
+        ],
+    ),
+    "ex-calls-middle": (
+        scalar_functions(place, lambda h: (h * h.exp() - h.exp() + 1) / (h.exp() - 1)),
+        [
+            ("middle", lambda h: h / 2, "2M's choice"),
+            ("share", lambda h: place(h) / h, "as a share of the step"),
+            ("from the end", lambda h: h - place(h), "from the end of the step"),
+            ("not divided", lambda h: h * h.exp() - h.exp() + 1, "A mean divides"),
+            ("two terms", lambda h: h / 2 + h**2 / 12, "first two terms"),
+        ],
+    ),
+    "ex-calls-gaussian": (
+        scalar_functions(best_of_gaussian, best_by_hand),
+        [
+            ("variance", lambda v, t, s: best_of_gaussian(v, t, s) ** 2, "Its root is asked for"),
+            ("eta 1", lambda v, t, s: ((1 - s) / (1 - t) * (1 - t / s)) ** 0.5, "right for a single point"),
+            ("hat", lambda v, t, s: (1 - t / s) ** 0.5, "right for v = 1"),
+            ("data", lambda v, t, s: (v * (1 - t) / (t * v + 1 - t)) ** 0.5, "arrives at level s"),
+        ],
+    ),
+    "ex-calls-cheapest": (
+        [least_way, cheapest, lambda cost, S: tuple(least_way(cost.tolist(), S)), giving(torch.tensor, least_way)],
+        [
+            ("falling", lambda cost, S: least_way(cost, S)[::-1], "Return it rising"),
+            ("dearest", lambda cost, S: least_way(cost, S, max), "dearest"),
+            ("turned", lambda cost, S: least_way(cost.T, S), "from a column to a row"),
         ],
     ),
 }
