@@ -101,7 +101,7 @@ def fixed_point_invert(
 
 @torch.no_grad()
 def edict_encode(
-    eps_theta: EpsTheta, x_0: Tensor | Pair, schedule: NoiseSchedule, tau: Tau, mixing: float = 0.93
+    eps_theta: EpsTheta, x_0: Tensor | Pair, schedule: NoiseSchedule, tau: Tau, mixing: float | None = None
 ) -> Pair:
     r"""Encode data as EDICT's pair: :func:`edict_decode` line by line backwards.
 
@@ -117,7 +117,7 @@ def edict_encode(
         x_0: ``(B, ...)`` data, which both states start from; or a pair.
         schedule: the noise schedule.
         tau: levels to visit. A step costs two calls.
-        mixing: p, in (0, 1].
+        mixing: p, in (0, 1]; :func:`balanced_mixing` if None. The paper takes 0.93.
 
     Returns:
         The pair at level ``tau[-1]``.
@@ -127,7 +127,7 @@ def edict_encode(
 
     Equations: eq:edict-inverse
     """
-    p, (x, y) = _check_mixing(mixing), x_0 if isinstance(x_0, Pair) else Pair(x_0, x_0)
+    p, (x, y) = _mixing(mixing, schedule, tau), x_0 if isinstance(x_0, Pair) else Pair(x_0, x_0)
     abar = schedule.alpha_bar.tolist()
     for s, t in pairwise(check_tau(tau, schedule.T)):
         y = (y - (1 - p) * x) / p
@@ -139,7 +139,7 @@ def edict_encode(
 
 @torch.no_grad()
 def edict_decode(
-    eps_theta: EpsTheta, x_T: Tensor | Pair, schedule: NoiseSchedule, tau: Tau, mixing: float = 0.93
+    eps_theta: EpsTheta, x_T: Tensor | Pair, schedule: NoiseSchedule, tau: Tau, mixing: float | None = None
 ) -> Pair:
     r"""EDICT: two coupled states walk down, and each predicts the noise for the other.
 
@@ -165,7 +165,7 @@ def edict_decode(
 
     Equations: eq:edict
     """
-    p, (x, y) = _check_mixing(mixing), x_T if isinstance(x_T, Pair) else Pair(x_T, x_T)
+    p, (x, y) = _mixing(mixing, schedule, tau), x_T if isinstance(x_T, Pair) else Pair(x_T, x_T)
     abar = schedule.alpha_bar.tolist()
     for t, s in pairwise(check_tau(tau, schedule.T)[::-1]):
         x = ddim_step(x, predict(eps_theta, y, t), abar[t], abar[s])
@@ -349,7 +349,25 @@ def _mean(eps_theta: EpsTheta, x_t: Tensor, abar: list[float], t: int, s: int, s
     return ddim_step(x_t, predict(eps_theta, x_t, t), abar[t], abar[s], sigma, torch.zeros_like(x_t))
 
 
-def _check_mixing(p: float) -> float:
+def balanced_mixing(schedule: NoiseSchedule, tau: Tau) -> float:
+    r"""The p for which a walk of EDICT neither swells nor shrinks the volume of its pairs.
+
+    .. math:: p = \bar\alpha_T^{\,1/(2S)}, \qquad T = \tau_S
+
+    A larger p magnifies rounding on the way down, a smaller one on the way up (chapter 18).
+
+    Args:
+        schedule: the noise schedule.
+        tau: levels to visit, of which the highest and the number of steps S count.
+
+    Equations: eq:edict-balance
+    """
+    return float(schedule.alpha_bar[int(tau[-1])]) ** (0.5 / (len(tau) - 1))
+
+
+def _mixing(p: float | None, schedule: NoiseSchedule, tau: Tau) -> float:
+    if p is None:
+        return balanced_mixing(schedule, tau)
     if not 0 < p <= 1:
         raise ValueError(f"mixing = {p}: give a number above 0 and up to 1, which mixes nothing")
     return p

@@ -23,6 +23,7 @@ BESIDE = (
     "solvers",
     "guidance",
     "flow",
+    "inversion",
     "nets",
     "models",
     "data",
