@@ -38,9 +38,7 @@ class Pair(NamedTuple):
     y: Tensor
 
 
-def fixed_point_iterates(
-    eps_theta: EpsTheta, x_s: Tensor, schedule: NoiseSchedule, t: int, s: int
-) -> Iterator[Tensor]:
+def fixed_point_iterates(eps_theta: EpsTheta, x_s: Tensor, schedule: NoiseSchedule, t: int, s: int) -> Iterator[Tensor]:
     r"""Ever better guesses of the x_t that one step down, from t to s, leads to ``x_s``; without end.
 
     .. math:: x_t^{(0)} = \mathrm{step}_{s \to t}\bigl(x_s, \epsilon_\theta(x_s, s)\bigr), \qquad
@@ -306,13 +304,11 @@ def record(
 
 
 @torch.no_grad()
-def replay(
-    eps_theta: EpsTheta, recorded: Record, schedule: NoiseSchedule, tau: Tau, *, eta: float = 1.0
-) -> Tensor:
+def replay(eps_theta: EpsTheta, recorded: Record, schedule: NoiseSchedule, tau: Tau, *, eta: float = 1.0) -> Tensor:
     r"""Walk down and add to each step what was written down: :math:`x_s = \mu_\theta(x_t) + m_s`.
 
-    By the predictor that :func:`record` had this passes through its states, up to rounding. By another, of another class
-    say, it is an edit.
+    By the predictor that :func:`record` had this passes through its states, up to rounding. By another, of another
+    class say, it is an edit.
 
     Args:
         eps_theta: the noise predictor.
