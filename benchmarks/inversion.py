@@ -5,8 +5,9 @@
 Rows that are in the file already are left alone, so that a run that was stopped goes on; rows of other weights are
 measured anew. Every way costs CALLS calls of the network for a picture: a step down under guidance costs two, a step
 up, under the picture's own class without guidance, one; EDICT costs twice that, and the fixed point three calls a step
-up. So the ways differ in their number of steps. (BDIA saves one step down, and has 58 calls.) Nothing is clipped on the way. ``top`` is the level that a way goes up
-to. Held-out picture i goes from its class to (its class + 1 + i mod (classes - 1)).
+up. So the ways differ in their number of steps. (BDIA saves one step down, and has 58 calls.)
+Nothing is clipped on the way. ``top`` is the level that a way goes up to. Held-out picture i goes from its class to
+(its class + 1 + i mod (classes - 1)).
 
 ``success``: the shipped classifier sees the target. ``identity``: cosine between the features of the classifier before
 and after, each less the mean of its class over training pictures (features alone say the class). ``outside``: PSNR in

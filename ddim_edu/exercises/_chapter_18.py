@@ -44,7 +44,7 @@ def gap(answer: Any) -> None:
         answer,
         "growth(p, S)",
         truth,
-        [(0.93, 10.0), (0.9, 3.0), (0.5, 2.0), (0.99, 50.0)],
+        [(0.93, 10.0), (0.9, 3.0), (0.6, 2.0), (0.99, 50.0)],
         "Put x = y + d into the two lines of mixing and follow d. How often is it done?",
         (lambda p, S: p ** (2 * S), "This is the way down. Upwards the lines are undone."),
         (lambda p, S: p ** (-S), "There are two lines of mixing a step. What does the second do to the gap?"),
@@ -68,7 +68,7 @@ def bits(answer: Any) -> None:
         answer,
         "step(before, down, up, grid)",
         truth,
-        [(before, down, up, grid), (before.flip(0), up, down, 0.125 + 0 * grid), (before, -up, down, grid)],
+        [(before, down, up, grid), (before.flip(0), up, down, grid / 2), (before, -up, down, grid)],
         "The inverse has to take off the same number. It knows the middle state, and so down and up, but not yet what "
         "they were added to.",
         (lambda b, d, u, g: b + d - u, "This is the recurrence. On which grid does the sum lie?"),
