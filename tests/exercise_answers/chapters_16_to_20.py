@@ -151,7 +151,11 @@ ANSWERS |= {
         ],
     ),
     "ex-inversion-bits": (
-        [bits, lambda b, d, u, g: g * torch.round(b / g) + g * torch.round((d - u) / g)],
+        [
+            bits,
+            lambda b, d, u, g: g * torch.round(b / g) + g * torch.round((d - u) / g),
+            lambda b, d, u, g: g * (b / g + ((d - u) / g).round()),
+        ],
         [
             ("no grid", lambda b, d, u, g: b + d - u, "On which grid"),
             ("up", lambda b, d, u, g: b - g * torch.round((d - u) / g), "This is the way up"),
