@@ -262,8 +262,8 @@ for i, (s, t) in enumerate(pairwise(levels)):
     if i:
         e = ask(now, s)
         before, now = now, move(now, e, s, t) + (before - move(now, e, s, levels[i - 1])) / gamma
-ours = *edict_encode(f, x_0, schedule, tau, p), *bdia_encode(f, x_0, schedule, tau, gamma)
-for ours, theirs in zip(ours, (x, y, now, before)):
+both = *edict_encode(f, x_0, schedule, tau, p), *bdia_encode(f, x_0, schedule, tau, gamma)
+for ours, theirs in zip(both, (x, y, now, before)):
     assert torch.allclose(ours, theirs, rtol=1e-10, atol=1e-10)
 
 # %%

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -80,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(name: str, words: Sequence[str]) -> None:
     default, application = COMMANDS[name]
     options = parse(default, words, prog=f"{PROG} {name}", description=type(default).__doc__ or "")
+    if isinstance(options, EditOptions) and options.by == "exact" and not any(w.startswith("--steps") for w in words):
+        options = replace(options, steps=20)  # exact at any number: so few that an answer takes seconds
     if not options.checkpoint:
         raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} {name} digits")
     check_picture(options.out)
