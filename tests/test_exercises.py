@@ -427,6 +427,9 @@ WRONG = [
     ("ex-continuous-memory", lambda a, b, v, eta: ((v + a**2) / (v + b**2)) ** eta**2, "square of a correlation"),
     ("ex-continuous-reflow", (0.0, 0.579), "independent pairs come first"),
     ("ex-continuous-reflow", (0.579, 0.579), "With these pairs"),
+    ("ex-inversion-contraction", lambda v, a, b: (a - b) / a, "without the data's variance"),
+    ("ex-inversion-gap", lambda p, S: p**-S, "two lines of mixing"),
+    ("ex-inversion-bits", lambda b, d, u, g: b + d - u, "On which grid"),
 ]
 
 

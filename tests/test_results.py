@@ -73,6 +73,7 @@ MEASURED = {
     "conditioning": "test_edits_of_conditioning",
     "fewer_calls": "test_fitted_weights_of_fewer_calls",
     "floor_fashion-mnist": "test_a_cell_of_table1_fashion_mnist_and_its_floor",
+    "inversion": "test_edits_of_inversion",
     "interpolation": "test_latents_of_interpolation",
     "quoted": "test_quoted_is_what_the_page_of_sources_quotes",
     "restoration": "test_answers_and_guesses_of_restoration",
@@ -216,6 +217,17 @@ def test_edits_of_conditioning(by):
     assert sum(a != c for a, c in zip(found["successes"], row["successes"], strict=True)) <= 2
     for key in ("change", "ink", "slant", "width"):
         assert found[key] == pytest.approx(row[key], abs=5e-3)
+
+
+def test_edits_of_inversion():
+    """All 200 digits by BDIA: each picture's class and quality."""
+    b, file = benchmark("inversion"), stored("inversion")["models"]["digits"]
+    p, row = b.Problem("digits"), cell(file, way="BDIA", top=500)
+    assert b.protocol(p) == file["protocol"]
+    found = b.edit(p, "BDIA", 500)
+    assert sum(a != c for a, c in zip(found["success"], row["success"], strict=True)) <= 2
+    for key, off in (("identity", 0.02), ("outside", 0.1)):
+        assert sum(abs(a - c) > off for a, c in zip(found[key], row[key], strict=True)) <= 4
 
 
 def test_latents_of_interpolation():

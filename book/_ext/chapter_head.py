@@ -25,6 +25,7 @@ BESIDE = (
     "steps",
     "guidance",
     "flow",
+    "inversion",
     "nets",
     "models",
     "data",

@@ -1,8 +1,9 @@
-"""Editing real images: by noise and back, by inversion and back, and from one model to another (chapter 14).
+"""Editing real images: by noise and back, by inversion and back, and from one model to another (chapters 14 and 18).
 
-Both functions walk part of the way up and come down by another predictor. :func:`renoise` goes up by noise (Meng et al.
+All functions walk part of the way up and come down by another predictor. :func:`renoise` goes up by noise (Meng et al.
 2022, SDEdit): no two runs agree, and what the noise has drowned is invented anew. :func:`translate` goes up by the
 deterministic sampler run backwards: the latent keeps what the image was, as far as the predictor explains it.
+:func:`translate_exactly` goes up and down by a map that has an inverse, so that only the change of predictor shows.
 ``strength`` says how far up: the share of the steps, from 0 (nothing changes) to 1 (all the way).
 """
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ddim_edu.forward import EpsTheta, q_sample
+from ddim_edu.inversion import bdia_decode, bdia_encode
 from ddim_edu.randomness import Generators, draw
 from ddim_edu.sampler import decode, invert
 from ddim_edu.schedule import NoiseSchedule, check_eta, check_tau
@@ -119,3 +121,50 @@ def translate(
         return x_0.clone()
     latent = invert(encoder, x_0, schedule, part)
     return decode(decoder, latent, schedule if decoder_schedule is None else decoder_schedule, part, clip=clip)
+
+
+@torch.no_grad()
+def translate_exactly(
+    encoder: EpsTheta,
+    decoder: EpsTheta,
+    x_0: Tensor,
+    schedule: NoiseSchedule,
+    tau: Tensor | Sequence[int],
+    strength: float = 1.0,
+    *,
+    decoder_schedule: NoiseSchedule | None = None,
+    gamma: float = 1.0,
+) -> Tensor:
+    """As :func:`translate`, by BDIA's recurrence, which has an inverse: with the encoder as decoder the images return
+    up to rounding, under guidance too.
+
+    There is no clipping: a clipped step has no inverse.
+
+    Args:
+        encoder: the noise predictor of what the images are.
+        decoder: the noise predictor of what they are to become.
+        x_0: ``(B, ...)`` images in [-1, 1].
+        schedule: the noise schedule of the encoder.
+        tau: levels to visit, on both ways.
+        strength: how far up, as a share of the steps.
+        decoder_schedule: of the decoder, if it was trained with another one of the same T.
+        gamma: as for :func:`ddim_edu.inversion.bdia_encode`.
+
+    Returns:
+        ``(B, ...)``.
+
+    Raises:
+        ValueError: if an image is out of range, the strength is outside 0..1 or leaves a single step, or as
+            :func:`ddim_edu.inversion.bdia_encode`.
+    """
+    check_tau(tau, schedule.T)
+    low, high = (f(x_0).item() if x_0.numel() else 0.0 for f in (torch.min, torch.max))
+    if not -1.001 <= low <= high <= 1.001:  # written so that nan is outside too; 0.001 for rounding
+        raise ValueError(f"images between {low:.4g} and {high:.4g}: give them in [-1, 1]")
+    part = first_steps(tau, strength)
+    if len(part) == 1:
+        return x_0.clone()
+    if len(part) == 2:
+        raise ValueError("an exact edit of one step changes nothing: give more steps, or more strength")
+    pair = bdia_encode(encoder, x_0, schedule, part, gamma)
+    return bdia_decode(decoder, pair, schedule if decoder_schedule is None else decoder_schedule, part, gamma)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ddim_edu.apps.edit import first_steps, renoise, translate
+from ddim_edu.apps.edit import first_steps, renoise, translate, translate_exactly
 from ddim_edu.apps.interpolate import lerp, slerp, square, triangle
 from ddim_edu.apps.operators import AveragePool, Grey, Mask, Operator
 from ddim_edu.apps.restore import replace_known, restore
@@ -80,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(name: str, words: Sequence[str]) -> None:
     default, application = COMMANDS[name]
     options = parse(default, words, prog=f"{PROG} {name}", description=type(default).__doc__ or "")
+    if isinstance(options, EditOptions) and options.by == "exact" and not any(w.startswith("--steps") for w in words):
+        options = replace(options, steps=20)  # exact at any number: so few that an answer takes seconds
     if not options.checkpoint:
         raise ValueError(f"which model? name a run folder or a checkpoint: {PROG} {name} digits")
     check_picture(options.out)
@@ -251,14 +254,16 @@ def edit(model: Checkpoint, options: EditOptions) -> str:
     down = in_batches(other, None, options.batch)
     if labels is not None:
         down = guided(in_batches(other, labels, options.batch), down, options.scale)
-    with progress((1 + options.encodes) * (len(first_steps(tau, options.share)) - 1), "step") as bar:
+    steps = (1 + options.encodes) * (len(first_steps(tau, options.share)) - 1)
+    with progress(steps - (options.by == "exact" and steps > 0), "step") as bar:
         down, walk, clip = counted(down, bar.update), (tau, options.share), options.bound
         if options.by == "noise":
             noise = [g for _ in range(rows) for g in generators(options.seed, n)]  # the same for each class
             found = renoise(down, x_0, other.schedule, *walk, generator=noise, clip=clip)
         else:
             up = counted(in_batches(model, source, options.batch), bar.update)
-            found = translate(up, down, x_0, model.schedule, *walk, decoder_schedule=other.schedule, clip=clip)
+            way = translate_exactly if options.by == "exact" else partial(translate, clip=clip)
+            found = way(up, down, x_0, model.schedule, *walk, decoder_schedule=other.schedule)
     save_grid(torch.cat([images, found.cpu()]), options.out, columns=n)
     what = f"class {', '.join(map(str, targets))}" if targets else "any class" if labels is None else "classes in turn"
     return f"rows: {n} images, then {what}; by {options.by}, strength {options.share:g}, scale {options.scale:g}"

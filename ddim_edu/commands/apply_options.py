@@ -180,12 +180,13 @@ class EditOptions(Common):
     # the first image, and so on.
     target: tuple[int | str, ...] = ()
     # noise: noise the image part of the way and denoise it. invert: part of the way by the deterministic sampler, and
-    # back.
-    by: Literal["noise", "invert"] = "invert"
+    # back. exact: the same by a map that has an inverse (BDIA), so that what changes is the class's doing alone; clip
+    # is not applied then, and 20 steps are taken if --steps is not given.
+    by: Literal["noise", "invert", "exact"] = "invert"
     # How far up, from 0 (nothing changes) to 1 (all the way); auto is 0.6 by noise, and 1 by inversion, whose latents
     # keep much.
     strength: Share | Literal["auto"] = "auto"
-    # The class that the images are of, or any; for --by invert.
+    # The class that the images are of, or any; for --by invert and --by exact.
     source: int | str = "any"
     # Classifier-free guidance on the way down: 0 ignores the class, 1 takes it as trained, more presses it.
     scale: float = 2.0
@@ -200,4 +201,9 @@ class EditOptions(Common):
     @property
     def encodes(self) -> bool:
         """As in :class:`Common`."""
-        return self.by == "invert"
+        return self.by != "noise"
+
+    def check(self) -> None:
+        """What exactness does not go with."""
+        if self.by == "exact" and self.clip not in ("off", 1.0):
+            raise ValueError(f"clip = {self.clip}: a clipped step has no inverse; with --by exact leave out --clip")

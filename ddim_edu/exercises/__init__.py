@@ -39,6 +39,7 @@ from ddim_edu.exercises import (
     _chapter_15,
     _chapter_16,
     _chapter_17,
+    _chapter_18,
 )
 from ddim_edu.exercises.core import KINDS, SKILLS, Exercise, Verdict, check, registry
 
@@ -62,4 +63,5 @@ CHAPTERS = (
     _chapter_15,
     _chapter_16,
     _chapter_17,
+    _chapter_18,
 )

@@ -170,3 +170,49 @@ ANSWERS: dict[str, tuple[list, list[tuple[str, object, str]]]] = {
         ],
     ),
 }
+
+
+def contraction(v, nu_t, nu_s):
+    return (nu_t - nu_s) * nu_t / (v + nu_t**2)
+
+
+def bits(before, down, up, grid):
+    return before + grid * torch.round((down - up) / grid)
+
+
+ANSWERS |= {
+    "ex-inversion-contraction": (
+        scalar_functions(contraction, lambda v, a, b: (1 - b / a) / (1 + v / (a * a))),
+        [
+            ("sign", lambda v, a, b: -contraction(v, a, b), "the gap turns over"),
+            ("no data", lambda v, a, b: 1 - b / a, "without the data's variance"),
+            ("level s", lambda v, a, b: (a - b) * b / (v + b**2), "not at s"),
+            ("standard deviation", lambda v, a, b: contraction(v**2, a, b), "not its standard deviation"),
+            ("no step", lambda v, a, b: a / (v + a**2), "the length of the step"),
+            ("step", lambda v, a, b: 1 - contraction(v, a, b), "of the step itself"),
+        ],
+    ),
+    "ex-inversion-gap": (
+        scalar_functions(lambda p, S: p ** (-2 * S), lambda p, S: math.exp(-2 * S * math.log(p))),
+        [
+            ("down", lambda p, S: p ** (2 * S), "the way down"),
+            ("one line", lambda p, S: p ** (-S), "two lines of mixing"),
+            ("one step", lambda p, S: p**-2.0, "This is one step"),
+            ("unmixed x", lambda p, S: (2 * p - 1) ** (-S), "mixed already"),
+        ],
+    ),
+    "ex-inversion-bits": (
+        [
+            bits,
+            lambda b, d, u, g: g * torch.round(b / g) + g * torch.round((d - u) / g),
+            lambda b, d, u, g: g * (b / g + ((d - u) / g).round()),
+        ],
+        [
+            ("no grid", lambda b, d, u, g: b + d - u, "On which grid"),
+            ("up", lambda b, d, u, g: b - g * torch.round((d - u) / g), "This is the way up"),
+            ("steps", lambda b, d, u, g: b + torch.round((d - u) / g), "how long is one"),
+            ("floor", lambda b, d, u, g: b + g * torch.floor((d - u) / g), "nearest multiple"),
+            ("change alone", lambda b, d, u, g: g * torch.round((d - u) / g), "What is it added to"),
+        ],
+    ),
+}
