@@ -12,7 +12,7 @@ LAYERS = [
     ["ranges", "files", "streams", "processes", "plugins", "strangers"],
     MATHEMATICS,
     ["nets"],
-    ["sampling", "precision"],
+    ["guides", "sampling", "precision"],
     ["models"],
     ["data"],
     ["training"],
