@@ -427,6 +427,10 @@ WRONG = [
     ("ex-continuous-memory", lambda a, b, v, eta: ((v + a**2) / (v + b**2)) ** eta**2, "square of a correlation"),
     ("ex-continuous-reflow", (0.0, 0.579), "independent pairs come first"),
     ("ex-continuous-reflow", (0.579, 0.579), "With these pairs"),
+    ("ex-guidance-blur", lambda v, v_1, v_2: (v_2 - v) / (v_2 - v_1), "in a straight line"),
+    ("ex-guidance-ratio", lambda s, a, b, S: s / (1 - (b / a) ** (1 / S)), "Solved for the other"),
+    ("ex-guidance-calls", lambda tau, low, high: 2 * (len(tau) - 1), "at all levels"),
+    ("ex-guidance-infinite", 2.0, "from another zero"),
 ]
 
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from ddim_edu.conventions import SCALES, interval_of_sigma, interval_of_steps
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.guidance import (
     Tilted,
@@ -19,6 +20,7 @@ from ddim_edu.guidance import (
 )
 from ddim_edu.guides import check_guide, guide_named, guide_of_walk
 from ddim_edu.models import load
+from ddim_edu.randomness import draw, image_generators
 from ddim_edu.sampler import ddim_step, decode
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
@@ -222,6 +224,36 @@ def test_weights_of_two_gaussians():
     torch.testing.assert_close(log_w - log_w.min(), x[:, 0] ** 2, rtol=0.03, atol=1e-3)
 
 
+# ---------------------------------------------------------------- other programs' numbers
+
+
+@pytest.mark.parametrize("original", [False, True])
+def test_scales_and_steps_of_diffusers(original):
+    """Of which steps are guided, and by how much, its guider is asked itself."""
+    guiders = pytest.importorskip("diffusers.guiders")
+    theirs = guiders.ClassifierFreeGuidance(2.5, 0.0, original, start=0.25, stop=0.8)
+    tau = make_tau(1000, 10)
+    low, high = interval_of_steps(tau.tolist(), 0.25, 0.8)
+    s = SCALES["diffusers-original" if original else "diffusers"](2.5)
+    ours = guided_between(ONE.eps, LINE.eps, s, (low, high), SCHEDULE)
+    for i, t in enumerate(reversed(tau[1:].tolist())):
+        levels = torch.full((9,), t)
+        theirs.set_state(i, 10, levels)
+        said = theirs.forward(ONE.eps(starts(), levels), LINE.eps(starts(), levels)).pred
+        torch.testing.assert_close(ours(starts(), levels), said)
+
+
+def test_intervals_elsewhere():
+    low, high = interval_of_sigma(SCHEDULE, 0.3, 3.0)
+    assert SCHEDULE.nsr[low - 1] < 0.3 <= SCHEDULE.nsr[low] and SCHEDULE.nsr[high] <= 3.0 < SCHEDULE.nsr[high + 1]
+    with pytest.raises(ValueError, match="no level"):
+        interval_of_sigma(SCHEDULE, 1e6, 1e7)
+    with pytest.raises(ValueError, match="start = 1"):
+        interval_of_steps(range(11), 1.0, 1.0)
+    with pytest.raises(ValueError, match="none of 10 steps"):
+        interval_of_steps(range(11), 0.5, 0.5)
+
+
 # ---------------------------------------------------------------- words
 
 
@@ -275,9 +307,7 @@ def test_what_a_model_can_not_draw(options, says):
 def test_samples_of_a_model_are_those_of_the_functions():
     model = load("digits")
     told, every = model.eps_theta(torch.arange(4)), model.eps_theta()
-    tau, x_T = make_tau(1000, 5), None
-    from ddim_edu.randomness import draw, image_generators
-
+    tau = make_tau(1000, 5)
     x_T = draw(torch.empty(4, 1, 8, 8), image_generators(0, 0, 4))
     how = {"steps": 5, "clip": "off", "precision": "float32"}
     interval = decode(guided_between(told, every, 2.0, (200, 700), model.schedule), x_T, model.schedule, tau)
