@@ -56,27 +56,28 @@ def ratio(answer: Any) -> None:
 @exercise("ex-guidance-calls", "code", stars=1, minutes=10, skill="samplers")
 def calls(answer: Any) -> None:
     """A guided step costs two calls and another one: an interval buys steps."""
-    if not callable(answer):
-        raise Wrong("hand in the function calls(tau, low, high) itself.")
-    cases = (([0, 100, 200, 300], 200, 300), ([0, 1, 2, 3, 4], 1, 2), ([0, 250, 500, 750, 1000], 300, 700))
-    for tau, low, high in cases:
-        found = answer(list(tau), low, high)
-        said = f"calls({tau}, {low}, {high}) = {found}: "
-        within = [t for t in tau[1:] if low <= t <= high]
-        right = len(tau) - 1 + len(within)
-        if found == right:
-            continue
-        if found == right + 1:
-            raise Wrong(said + "one too many. Is the network asked at level 0?")
-        if found == len(within):
-            raise Wrong(said + "these are the guided steps. The others cost a call, too.")
-        if found == 2 * (len(tau) - 1):
-            raise Wrong(said + "this is guidance at all levels.")
-        if found == len(tau) - 1 + sum(low < t < high for t in tau[1:]):
-            raise Wrong(said + "the ends of the interval belong to it.")
-        if found == len(tau) - 1 + sum(low <= t <= high for t in tau[:-1]):
-            raise Wrong(said + "a step is guided by the level that it leaves, not by the one it reaches.")
-        raise Wrong(said + "a step from a level within costs two calls, another one.")
+
+    def within(tau: Any, low: Any, high: Any) -> int:
+        return sum(bool(low <= t <= high) for t in tau[1:])
+
+    agree(
+        answer,
+        "calls(tau, low, high)",
+        lambda tau, low, high: len(tau) - 1 + within(tau, low, high),
+        [([0, 100, 200, 300], 200, 300), ([0, 1, 2, 3, 4], 1, 2), ([0, 250, 500, 750, 1000], 500, 750)],
+        "A step from a level within the interval costs two calls, another one.",
+        (lambda tau, low, high: len(tau) + within(tau, low, high), "One too many. Is the network asked at level 0?"),
+        (within, "These are the guided steps. The others cost a call, too."),
+        (lambda tau, low, high: 2 * (len(tau) - 1), "This is guidance at all levels."),
+        (
+            lambda tau, low, high: len(tau) - 1 + within(tau, low + 1, high - 1),
+            "The ends of the interval belong to it.",
+        ),
+        (
+            lambda tau, low, high: len(tau) - 1 + sum(bool(low <= t <= high) for t in tau[:-1]),
+            "A step is guided by the level that it leaves, not by the one it reaches.",
+        ),
+    )
 
 
 @exercise("ex-guidance-infinite", "break", stars=2, minutes=20, skill="ode")

@@ -56,7 +56,7 @@ ANSWERS = {
             ("level 0", lambda tau, low, high: calls(tau, low, high) + 1, "level 0"),
             ("guided only", lambda tau, low, high: sum(low <= t <= high for t in tau), "The others cost"),
             ("all levels", lambda tau, low, high: 2 * (len(tau) - 1), "at all levels"),
-            ("ends left out", lambda tau, low, high: calls(tau, low + 1, high - 1), "the ends of the interval"),
+            ("ends left out", lambda tau, low, high: calls(tau, low + 1, high - 1), "ends of the interval"),
         ],
     ),
     "ex-guidance-infinite": (
