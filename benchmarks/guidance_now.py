@@ -10,8 +10,8 @@ no clipping; saved as 8-bit images, as everything is that a classifier sees.
 
 ``accuracy``: share that the package's classifier takes for the class asked for. ``precision``, ``recall``: k = 3, in
 its features, against as many real held-out images. ``spread``: variance of the pixels within a class over that of the
-training images. ``distance``: Frechet distance of the features to those of the training images (not FID). ``beyond``:
-share of pixel values outside [-1.1, 1.1] before saving. ``value`` is of all seeds together, ``pseudo`` has the
+training images. ``beyond``: share of pixel values outside [-1.1, 1.1] before saving. No Frechet distance: so few
+pictures don't give one. ``value`` is of all seeds together, ``pseudo`` has the
 pseudo-values of a jackknife over the seeds (Tukey 1958), whose mean and interval are those of the value.
 
 The weaker models of autoguidance are not shipped: they are trained first, by the command that the file names, into
@@ -36,7 +36,7 @@ from ddim_edu.data.registry import load_data
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.guidance import decode_cfgpp
 from ddim_edu.guides import guide_named
-from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov, precision_recall
+from ddim_edu.measuring.metrics import precision_recall
 from ddim_edu.measuring.result import model_about, versions
 from ddim_edu.models import Checkpoint, load, load_classifier
 from ddim_edu.randomness import draw, generator_for, image_generators
@@ -61,7 +61,7 @@ WAYS = {
     "auto": (1.5, 3),
     "rescale:0.7": (5,),
 }
-NAMES = ("accuracy", "precision", "recall", "spread", "distance")
+NAMES = ("accuracy", "precision", "recall", "spread")
 
 
 def weaker(name: str) -> Checkpoint:
@@ -118,7 +118,6 @@ class Judge:
         self.net, data = load_classifier(name), load_data(name)
         training, self.labels = data.floats(data.train[:10_000]), data.train_labels[:10_000]
         self.classes = classes
-        self.reference = mean_and_cov(self.seen(to_uint8(training))[0])
         self.spread = within(to_uint8(training), self.labels)
         order = torch.randperm(len(data.heldout), generator=generator_for(0, 14))
         self.real = self.seen(to_uint8(data.floats(data.heldout[order[: IMAGES[name] * SEEDS]])))[0]
@@ -138,7 +137,6 @@ class Judge:
             "precision": precision,
             "recall": recall,
             "spread": (within(images, labels) / self.spread).item(),
-            "distance": frechet_distance(*mean_and_cov(features), *self.reference),
         }
 
 

@@ -191,6 +191,8 @@ LIBRARIES: Mapping[str, Callable[[Process], dict]] = {
 }
 
 
+# Scales of guidance elsewhere, turned into this book's s; chapters 14 and 19 have the formulas. The pipelines of
+# diffusers don't guide at 1 and below. That of CFG++ depends on the step: ddim_edu.guidance.cfgpp_scale.
 SCALES: Mapping[str, Callable[[float], float]] = {
     "book": lambda s: s,
     "ho-salimans": lambda w: 1 + w,
@@ -200,9 +202,6 @@ SCALES: Mapping[str, Callable[[float], float]] = {
     "diffusers-original": lambda g: 1 + g,
     "karras-autoguidance": lambda w: w,
 }
-"""Scales of guidance elsewhere, turned into this book's s; chapters 14 and 19 have the formulas. The pipelines of
-diffusers don't guide at 1 and below. The scale of CFG++ depends on the step: :func:`ddim_edu.guidance.cfgpp_scale`.
-"""
 
 
 def interval_of_sigma(schedule: NoiseSchedule, low: float, high: float) -> tuple[int, int]:
