@@ -36,9 +36,8 @@ from ddim_edu.guidance import (
     tilting_weights,
 )
 from ddim_edu.measuring.statistics import holm, paired, summary
-from ddim_edu.models import load
 from ddim_edu.plotting import COLOURS, figure
-from ddim_edu.randomness import draw, image_generators
+from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_step, decode
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
@@ -53,7 +52,7 @@ tau = make_tau(1000, 100, "trailing")
 noise = draw(torch.empty(1500, 2, dtype=torch.float64), generator)
 cloud = {s: decode(guided(inside.eps, plane.eps, s), noise, schedule, tau) for s in (1.0, 2.0)}
 
-# %% mystnb={"figure": {"caption": "On the plane, the class is the cloud at the origin; three others lie left, right and above. Lines: the tilted density that guidance is derived from, at half and at a tenth of its greatest value. Dots: what the guided sampler reaches. Left at scale 1, right at scale 2.", "name": "fig-guidance-plane"}, "image": {"alt": "Two square plots. Left: dots fill the two round contour lines around the origin. Right: the contour lines have become a little smaller, and the dots have shrunk to a much smaller spot within the inner line, somewhat below the origin."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "On the plane, the class is the cloud at the origin; three others lie left, right and above. Lines: the tilted density that guidance is derived from, at half and at a tenth of its greatest value. Dots: what the guided sampler reaches. Left at scale 1, right at scale 2.", "name": "fig-guidance-plane"}, "image": {"alt": "Two square plots. Left: dots fill the two round contour lines around the origin. Right: the contour lines have become a little smaller and flat at the top, and the dots have shrunk to a narrow drop, half as wide as the outer line, that reaches down to it."}} tags=["hide-input"]
 side = torch.linspace(-1.3, 1.3, 101, dtype=torch.float64)
 grid = torch.cartesian_prod(side, side)
 fig, axes = figure(2, height=3.3, sharey=True)
@@ -304,7 +303,7 @@ for model, of in found.items():
         cells = "".join(f"{cell(row, name):>14s}" for name in NAMES)
         print(f"{way:18s}{cells}{row['beyond']:8.0%}")
 
-# %% mystnb={"figure": {"caption": "Fidelity against diversity at 16 calls: precision over spread, with 95% intervals, clothes (left) and faces (right). Further up and further right is better. Each line is one way of guidance at its scales, and begins at the class alone.", "name": "fig-guidance-trade"}, "image": {"alt": "Two plots of precision against spread. From a common point, the class alone, five lines lead to the left, to less spread. The crosses of the intervals overlap widely."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Fidelity against diversity at 16 calls: precision over spread, with 95% intervals, clothes (left) and faces (right). Further up is better, further right only up to 1, the spread of the data. Each line is one way of guidance at its scales, and begins at the class alone.", "name": "fig-guidance-trade"}, "image": {"alt": "Two plots of precision against spread. From a common point, the class alone, plain guidance and rescaling lead to the left, to less spread, the interval stays near, and autoguidance runs far to the right; on faces its last point falls to a precision of 0.3. The intervals overlap widely otherwise."}} tags=["hide-input"]
 fig, axes = figure(2, height=3.3)
 for ax, (model, of) in zip(axes, found.items()):
     rows = of["pieces"]
