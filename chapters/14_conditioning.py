@@ -878,4 +878,4 @@ assert cycle.mean > 100 * error["same 1"].mean
 # 4. Measured, guidance buys accuracy where the label alone leaves doubt (clothes more than digits), and pays with recall and spread. At scale 10 samples leave the range of pixels.
 # 5. Editing by noise invents anew what the noise drowned. Up by one flow and down by another carries the place of a picture among its kind over to the other kind: on the line the optimal transport, elsewhere not; under guidance not even the way back is exact.
 #
-# **Next.** {ref}`Chapter 15 <ch-sound>` puts guidance and inversion to work on sound. In the package, read {py:func}`ddim_edu.guidance.guided` and {py:func}`ddim_edu.apps.edit.translate`: together they are a page.
+# **Next.** {ref}`Chapter 15 <ch-sound>` puts guidance and inversion to work on sound; {ref}`chapter 19 <ch-guidance-now>` goes on with guidance. In the package, read {py:func}`ddim_edu.guidance.guided` and {py:func}`ddim_edu.apps.edit.translate`: together they are a page.

@@ -8,7 +8,7 @@ network predicts, and what happens to the predicted x_0. Each function below wri
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -189,6 +189,53 @@ LIBRARIES: Mapping[str, Callable[[Process], dict]] = {
     "flow": to_flow,
     "log-snr": to_logsnr,
 }
+
+
+# Scales of guidance elsewhere, turned into this book's s; chapters 14 and 19 have the formulas. The pipelines of
+# diffusers don't guide at 1 and below. That of CFG++ depends on the step: ddim_edu.guidance.cfgpp_scale.
+SCALES: Mapping[str, Callable[[float], float]] = {
+    "book": lambda s: s,
+    "ho-salimans": lambda w: 1 + w,
+    "imagen": lambda w: w,
+    "stable-diffusion": lambda g: g,
+    "diffusers": lambda g: g,
+    "diffusers-original": lambda g: 1 + g,
+    "karras-autoguidance": lambda w: w,
+}
+
+
+def interval_of_sigma(schedule: NoiseSchedule, low: float, high: float) -> tuple[int, int]:
+    """The levels t whose noise level sigma = ``schedule.nsr[t]`` lies between two, as intervals of guidance are given
+    for EDM's models.
+
+    Raises:
+        ValueError: if no level lies there.
+    """
+    inside = [t for t, sigma in enumerate(schedule.nsr.tolist()) if t > 0 and low <= sigma <= high]
+    if not inside:
+        raise ValueError(f"sigma {low:g} to {high:g}: no level of 1..{schedule.T} lies there")
+    return inside[0], inside[-1]
+
+
+def interval_of_steps(tau: Sequence[int], start: float, stop: float) -> tuple[int, int]:
+    """The lowest and the highest level that guiders of diffusers guide with ``start`` and ``stop``, shares of the steps
+    counted from the top.
+
+    Args:
+        tau: levels to visit, rising from 0.
+        start: the first int(start S) steps are not guided.
+        stop: nor are those from int(stop S) on.
+
+    Raises:
+        ValueError: if not ``0 <= start < 1``, ``start <= stop <= 1``, or no step is guided.
+    """
+    if not (0 <= start < 1 and start <= stop <= 1):
+        raise ValueError(f"start = {start}, stop = {stop}: give 0 <= start <= stop <= 1, and start below 1")
+    left = [int(t) for t in tau[1:]][::-1]
+    guided = left[int(start * len(left)) : int(stop * len(left))]
+    if not guided:
+        raise ValueError(f"start = {start}, stop = {stop}: none of {len(left)} steps is guided")
+    return guided[-1], guided[0]
 
 
 def from_diffusers(

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from ddim_edu.forward import EpsTheta, unmix_eps, unmix_x0
-from ddim_edu.guidance import guided
+from ddim_edu.guidance import decode_cfgpp, guided
+from ddim_edu.guides import PLAIN, Guide, check_guide, guide_named
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.plugins import named
 from ddim_edu.precision import Precision, choose, in_precision
@@ -113,6 +114,9 @@ class Sampling(Checked):
     scale: float = 1.0
     # What walks the levels: ddim, heun, heun-reuse, dpm-solver-2m; or file:function, your own.
     solver: str = "ddim"
+    # How the scale is used: plain; interval:200-700, at these levels only; cfg++, whose scales are of 0 to 1;
+    # rescale:0.7, with its size put back; auto:CHECKPOINT, away from a weaker model of the same class.
+    guidance: str = "plain"
 
     @property
     def bound(self) -> float | None:
@@ -124,11 +128,13 @@ class Sampling(Checked):
         return replace(self, label=label_number(self.label, classes))
 
     def about(self) -> dict[str, Any]:
-        """What a protocol says of the sampling. The two youngest fields stand there only where they are not as ever, so
+        """What a protocol says of the sampling. The youngest fields stand there only where they are not as ever, so
         that results without them compare.
         """
         values = {field.name: getattr(self, field.name) for field in fields(Sampling)} | {"clip": self.bound}
-        young = {field.name: field.default for field in fields(Sampling) if field.name in ("scale", "solver")}
+        young = {
+            field.name: field.default for field in fields(Sampling) if field.name in ("scale", "solver", "guidance")
+        }
         return {name: value for name, value in values.items() if name not in young or value != young[name]}
 
     def check_with(self, model: Model) -> None:
@@ -139,7 +145,11 @@ class Sampling(Checked):
         """
         check_label(model, self.label)
         guided(model.eps_theta(), model.eps_theta(), self.scale)  # checks the scale
-        if self.scale != 1:
+        guide = guide_named(self.guidance)
+        check_guide(guide, self.scale, model.schedule.T)
+        if guide.kind == "cfg++" and (self.solver != "ddim" or self.eta != 0):
+            raise ValueError("guidance cfg++ is a step of ddim with eta = 0: leave out --solver and --eta")
+        if guide.kind != "auto" and (self.scale != 1 or guide.kind == "cfg++"):
             if not model.config.classes or self.label == "any":
                 raise ValueError(f"scale = {self.scale:g}: guidance is towards a class, and there is none")
             if model.recipe.get("label_dropout") == 0:
@@ -217,9 +227,11 @@ class Sampler:
         batch: Images at a time; halved when the device's memory turns out too small.
         precision: "float32" or "bf16"; for "auto" see :func:`ddim_edu.precision.choose`.
         compile: Whether to compile the network; None compiles on CUDA.
+        weaker: The weaker model of guidance ``auto``; its words in a sampling name a file, and this is what was loaded.
 
     Raises:
-        ValueError: If the batch is not positive, or the device can't compute in this precision.
+        ValueError: If the batch is not positive, the device can't compute in this precision, or the weaker model is
+            not of the same pictures, classes and schedule.
     """
 
     def __init__(
@@ -228,10 +240,13 @@ class Sampler:
         batch: int = 256,
         precision: Precision | Literal["auto"] = "auto",
         compile: bool | None = None,
+        weaker: Model | None = None,
     ) -> None:
         if batch < 1:
             raise ValueError(f"batch = {batch}: give at least 1")
-        self.model, self.batch = model, batch
+        if weaker is not None:
+            check_weaker(model, weaker)
+        self.model, self.batch, self.weaker = model, batch, weaker
         self.device = next(model.network.parameters()).device
         self.precision = choose(precision, self.device, model.network)
         self.compiled = self.device.type == "cuda" if compile is None else compile
@@ -240,9 +255,14 @@ class Sampler:
         self._calls = 0  # of the network, for one image each: a batch of 8 counts 8
         self._cost: dict[Sampling, tuple[int, int]] = {}  # calls, and images that they made
 
-    def eps_theta(self, labels: Tensor | int | None = None, scale: float = 1.0) -> EpsTheta:
+    def eps_theta(self, labels: Tensor | int | None = None, scale: float = 1.0, guide: Guide = PLAIN) -> EpsTheta:
         """The network in this precision, with guidance; labels as for :class:`Model`, where None is any class."""
-        return guided(self._counted(labels), self._counted(None), 1.0 if labels is None else scale)
+        weaker = guide.kind == "auto"
+        if weaker and self.weaker is None:
+            raise ValueError("guidance auto needs the weaker model itself: Sampler(model, weaker=load(...))")
+        other = self._counted(labels, self.weaker) if weaker else self._counted(None)
+        scale = 1.0 if labels is None and not weaker else scale
+        return guide.predictor(self._counted(labels), other, scale, self.model.schedule)
 
     def draw(self, sampling: Sampling, start: int = 0, stop: int | None = None) -> Tensor:
         """Samples ``start`` to ``stop - 1`` of a sampling; by default all.
@@ -293,8 +313,8 @@ class Sampler:
         """What a protocol says of the computing."""
         return {"precision": self.precision, "noise": "generators on cpu, one for each image"}
 
-    def _counted(self, labels: Tensor | int | None) -> EpsTheta:
-        eps_theta = in_precision(self.model.eps_theta(labels), self.precision)
+    def _counted(self, labels: Tensor | int | None, model: Model | None = None) -> EpsTheta:
+        eps_theta = in_precision((self.model if model is None else model).eps_theta(labels), self.precision)
 
         def count(x_t: Tensor, t: Tensor) -> Tensor:
             self._calls += len(x_t)
@@ -311,16 +331,36 @@ class Sampler:
         labels: Any = None if sampling.label == "any" or not model.config.classes else sampling.label
         if labels == "turn":
             labels = torch.arange(start, stop, device=self.device) % model.config.classes
-        eps_theta = self.eps_theta(labels, sampling.scale)
+        guide, tau = guide_named(sampling.guidance), make_tau(model.schedule.T, sampling.steps, sampling.spacing)
+        x_T = draw(torch.empty(stop - start, *model.image_shape, device=self.device), generators)
+        if guide.kind == "cfg++":
+            two = self._counted(labels), self._counted(None)
+            return decode_cfgpp(*two, x_T, model.schedule, tau, scale=sampling.scale, clip=clip)
+        eps_theta = self.eps_theta(labels, sampling.scale, guide)
         if clip is not None and "clip" not in given:
             eps_theta = clipped(eps_theta, clip, model.schedule)
-        tau = make_tau(model.schedule.T, sampling.steps, sampling.spacing)
-        x_T = draw(torch.empty(stop - start, *model.image_shape, device=self.device), generators)
         x_0 = solver(eps_theta, x_T, model.schedule, tau, **given)
         if not isinstance(x_0, Tensor) or x_0.shape != x_T.shape:
             made = tuple(x_0.shape) if isinstance(x_0, Tensor) else type(x_0).__name__
             raise ValueError(f"solver {sampling.solver} returned {made} for x_T of shape {tuple(x_T.shape)}")
         return x_0
+
+
+def check_weaker(model: Model, weaker: Model) -> None:
+    """A check that a weaker model can guide another: they have to speak of the same pictures, classes and levels.
+
+    Raises:
+        ValueError: In one line, if they don't.
+    """
+    for what, ours, theirs in (
+        ("pictures (channels, height, width)", model.image_shape, weaker.image_shape),
+        ("classes", model.config.classes, weaker.config.classes),
+        ("levels T", model.schedule.T, weaker.schedule.T),
+    ):
+        if ours != theirs:
+            raise ValueError(f"guidance auto: the weaker model has other {what}, {theirs} and not {ours}")
+    if not torch.allclose(model.schedule.alpha_bar, weaker.schedule.alpha_bar.to(model.schedule.alpha_bar.device)):
+        raise ValueError("guidance auto: the weaker model was trained on another noise schedule")
 
 
 def clipped(eps_theta: EpsTheta, clip: float, schedule: NoiseSchedule) -> EpsTheta:

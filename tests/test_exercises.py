@@ -430,6 +430,10 @@ WRONG = [
     ("ex-inversion-contraction", lambda v, a, b: (a - b) / a, "without the data's variance"),
     ("ex-inversion-gap", lambda p, S: p**-S, "two lines of mixing"),
     ("ex-inversion-bits", lambda b, d, u, g: b + d - u, "On which grid"),
+    ("ex-guidance-blur", lambda v, v_1, v_2: (v_2 - v) / (v_2 - v_1), "in a straight line"),
+    ("ex-guidance-ratio", lambda s, a, b, S: s / (1 - (b / a) ** (1 / S)), "Solved for the other"),
+    ("ex-guidance-calls", lambda tau, low, high: 2 * (len(tau) - 1), "at all levels"),
+    ("ex-guidance-infinite", 2.0, "from another zero"),
 ]
 
 

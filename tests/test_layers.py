@@ -13,7 +13,7 @@ LAYERS = [
     ["ranges", "files", "streams", "processes", "plugins", "strangers"],
     MATHEMATICS,
     ["nets"],
-    ["sampling", "precision"],
+    ["guides", "sampling", "precision"],
     ["models"],
     ["data"],
     ["training"],

@@ -72,6 +72,7 @@ MEASURED = {
     "adaptive_steps": "test_rows_of_adaptive_steps_on_the_mixture",
     "conditioning": "test_edits_of_conditioning",
     "fewer_calls": "test_fitted_weights_of_fewer_calls",
+    "guidance_now": "test_the_first_seed_of_guidance_now",
     "floor_fashion-mnist": "test_a_cell_of_table1_fashion_mnist_and_its_floor",
     "inversion": "test_edits_of_inversion",
     "interpolation": "test_latents_of_interpolation",
@@ -336,3 +337,14 @@ def test_the_choices_of_digits_are_complete():
         for eta in ("eta 0", "eta 1"):
             right = row[eta]["read_as_asked"] * b.N
             assert right == pytest.approx(round(right)) and 0 <= right <= b.N and row[eta]["distance"] > 0
+
+
+def test_the_first_seed_of_guidance_now():
+    """Of plain guidance at 2, the mean of the pixels of seed 0's clothes, and how many go beyond their range."""
+    now, of = benchmark("guidance_now"), stored("guidance_now")["models"]["fashion-mnist"]
+    model = load("fashion-mnist")
+    assert of["protocol"]["model"] == model_about(model), "measure it again: " + stored("guidance_now")["command"]
+    images = now.drawn(model, None, "plain", 2.0, 0, of["protocol"]["n"])
+    assert images.mean().item() == pytest.approx(of["pieces"]["plain 2"]["means"][0], abs=0.02)
+    steps = {way: len(now.tau_of(way, model.schedule.T)) - 1 for way in now.WAYS}
+    assert steps == of["protocol"]["steps"]

@@ -12,7 +12,7 @@ from ddim_edu.apps.edit import translate
 from ddim_edu.data.recordings import split_classes
 from ddim_edu.files import sha256_of
 from ddim_edu.forward import EpsTheta
-from ddim_edu.guidance import guided
+from ddim_edu.guides import PLAIN, Guide
 from ddim_edu.models import Checkpoint, load_autoencoder, load_classifier
 from ddim_edu.models.small import AUTOENCODER
 from ddim_edu.processes import counted
@@ -77,11 +77,13 @@ class Voices:
                 raise ValueError(f"there is no {what} {name!r}{closest(name, known)} (known: {', '.join(known)})")
         return self.words.index(word) * len(self.speakers) + self.speakers.index(speaker)
 
-    def eps_theta(self, labels: Tensor | int | None, scale: float = 1.0, tick: Tick = None) -> EpsTheta:
+    def eps_theta(
+        self, labels: Tensor | int | None, scale: float = 1.0, tick: Tick = None, guide: Guide = PLAIN
+    ) -> EpsTheta:
         """The noise predictor for some classes, with guidance; None is any class."""
         predictor = self.model.eps_theta()
         if labels is not None and self.model.config.classes:
-            predictor = guided(self.model.eps_theta(labels), predictor, scale)
+            predictor = guide.predictor(self.model.eps_theta(labels), predictor, scale, self.model.schedule)
         return predictor if tick is None else counted(predictor, tick)
 
     def speak(
@@ -94,6 +96,7 @@ class Voices:
         eta: float = 0.0,
         generator: Generators = None,
         tick: Tick = None,
+        guide: Guide = PLAIN,
     ) -> Tensor:
         """New spectrograms.
 
@@ -105,13 +108,14 @@ class Voices:
             eta: 0 is DDIM.
             generator: As for :func:`ddim_edu.sampler.sample`.
             tick: Called at each of the S steps.
+            guide: How the scale is used.
 
         Returns:
             ``(n, 1, 64, 64)`` in [-1, 1].
         """
         tau = make_tau(self.top(0.99), steps, "trailing")
         shape, schedule = (n, *self.model.image_shape), self.model.schedule
-        eps_theta = self.eps_theta(labels, scale, tick)
+        eps_theta = self.eps_theta(labels, scale, tick, guide)
         latents = sample(eps_theta, shape, schedule, tau, eta=eta, generator=generator, device=self.device, clip=CLIP)
         return self.autoencoder.decode(latents)
 
@@ -125,6 +129,7 @@ class Voices:
         strength: float = 1.0,
         scale: float = 1.0,
         tick: Tick = None,
+        guide: Guide = PLAIN,
     ) -> Tensor:
         """Spectrograms as another class says them: up by inversion under one class, down under another.
 
@@ -136,12 +141,13 @@ class Voices:
             strength: How far up, as a share of the steps.
             scale: Of guidance, on the way down.
             tick: Called at each of the steps, S up and S down.
+            guide: How the scale is used.
         """
         # Where a latent is to come back, the top is lower, as everywhere in apps: the cosine schedule's last steps
         # multiply errors.
         tau = make_tau(self.top(0.9), steps, "trailing")
         latents = self.autoencoder.encode(pictures)
-        up, down = self.eps_theta(source, tick=tick), self.eps_theta(target, scale, tick)
+        up, down = self.eps_theta(source, tick=tick), self.eps_theta(target, scale, tick, guide)
         return self.autoencoder.decode(translate(up, down, latents, self.model.schedule, tau, strength))
 
     def top(self, share: float) -> int:

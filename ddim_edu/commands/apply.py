@@ -40,7 +40,7 @@ from ddim_edu.data.named import class_names
 from ddim_edu.data.pictures import check_picture, save_grid, to_uint8
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.forward import EpsTheta
-from ddim_edu.guidance import guided
+from ddim_edu.guides import check_guide, guide_of_walk
 from ddim_edu.measuring.metrics import psnr, reconstruction_error
 from ddim_edu.models import Checkpoint, load
 from ddim_edu.processes import counted, pick_device, progress
@@ -242,7 +242,7 @@ def _restore(
 
 def edit(model: Checkpoint, options: EditOptions) -> str:
     """Images made into those of another class or model; arguments and errors as for :func:`interpolate`."""
-    tau, device = levels(model, options), device_of(model)
+    tau, device, guide = levels(model, options), device_of(model), guide_of_walk(options.guidance)
     other, source = _decoder(model, options), class_of(model, options.source, "source")
     targets = [class_of(other, label, "target") for label in options.target]
     images, labels = pictures(model, options), None
@@ -253,7 +253,10 @@ def edit(model: Checkpoint, options: EditOptions) -> str:
     x_0 = images.to(device).repeat(rows, 1, 1, 1)
     down = in_batches(other, None, options.batch)
     if labels is not None:
-        down = guided(in_batches(other, labels, options.batch), down, options.scale)
+        check_guide(guide, options.scale, other.schedule.T)
+        down = guide.predictor(in_batches(other, labels, options.batch), down, options.scale, other.schedule)
+    elif guide.kind != "plain":
+        raise ValueError(f"guidance = {options.guidance}: {other.path} knows no classes to guide towards")
     steps = (1 + options.encodes) * (len(first_steps(tau, options.share)) - 1)
     with progress(steps - (options.by == "exact" and steps > 0), "step") as bar:
         down, walk, clip = counted(down, bar.update), (tau, options.share), options.bound

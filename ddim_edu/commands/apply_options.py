@@ -190,6 +190,8 @@ class EditOptions(Common):
     source: int | str = "any"
     # Classifier-free guidance on the way down: 0 ignores the class, 1 takes it as trained, more presses it.
     scale: float = 2.0
+    # How the scale is used: plain; interval:200-700, at these levels only; rescale:0.7, with its size put back.
+    guidance: str = "plain"
     # Another model, for images of the same shape, that decodes: style transfer.
     decoder: str = ""
 

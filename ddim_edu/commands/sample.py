@@ -16,6 +16,7 @@ from ddim_edu.commands.options import CheckpointName, Count, carry_out, parse
 from ddim_edu.data.named import class_names
 from ddim_edu.data.pictures import check_picture, save_grid
 from ddim_edu.models import load
+from ddim_edu.models.checkpoint import weaker_of
 from ddim_edu.processes import is_first_process, pick_device
 from ddim_edu.ranges import Positive
 from ddim_edu.sampling import Sampler, Sampling
@@ -78,7 +79,9 @@ def sample(arguments: Sequence[str]) -> None:
     model = load(options.checkpoint, device, image_size=options.image_size).of_pictures()
     options = options.with_number(class_names(model))
     options.check_with(model)
-    sampler = Sampler(model, options.batch, options.precision, compile=False)  # compiling takes longer than a grid
+    weaker = weaker_of(options.guidance, device)
+    # Compiling takes longer than a grid.
+    sampler = Sampler(model, options.batch, options.precision, compile=False, weaker=weaker)
     started = time.perf_counter()
     images = sampler.draw_together(options)
     seconds = time.perf_counter() - started
@@ -90,6 +93,7 @@ def sample(arguments: Sequence[str]) -> None:
         raise ValueError(f"can't write {options.out} ({error.strerror or error})") from None
     walk = f"eta = {options.eta:{'' if options.eta == 'hat' else 'g'}}, {options.spacing} spacing"
     walk += "" if options.scale == 1 else f", scale = {options.scale:g}"
+    walk += "" if options.guidance == "plain" else f", guidance {options.guidance}"
     walk += "" if options.solver == "ddim" else f", solver {options.solver}"
     say(
         f"{options.out}: {options.n} images in {seconds:.2f} s ({options.n / seconds:,.0f} images/s), "

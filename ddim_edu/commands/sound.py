@@ -24,6 +24,7 @@ from ddim_edu.data.pictures import check_picture, save_grid
 from ddim_edu.data.recordings import NAMED, find_recording
 from ddim_edu.data.spectrograms import log_mel, pad_or_trim, read_wav, to_sound, write_wav
 from ddim_edu.files import check_writable
+from ddim_edu.guides import check_guide, guide_of_walk
 from ddim_edu.models import load
 from ddim_edu.processes import pick_device, progress
 from ddim_edu.randomness import Stream, generator_for
@@ -65,6 +66,8 @@ class SoundOptions(Checked):
     strength: Share = 1.0
     # Classifier-free guidance on the way down: 0 ignores the class, 1 takes it as trained, more presses it.
     scale: float = 2.0
+    # How the scale is used: plain; interval:200-700, at these levels only; rescale:0.7, with its size put back.
+    guidance: str = "plain"
     # 0 is DDIM, 1 is DDPM; for speaking.
     eta: Share = 0.0
     # Noise is a function of the seed and of the sound's number.
@@ -100,7 +103,11 @@ def _run(options: SoundOptions) -> None:
     distinct([options.out, options.picture], [options.input])
     if options.picture is not None:
         check_picture(options.picture)
+    guide = guide_of_walk(options.guidance)
     voices = Voices(load(options.checkpoint, pick_device(options.device)), options.autoencoder)
+    check_guide(guide, options.scale, voices.model.schedule.T)
+    if guide.kind != "plain" and not voices.model.config.classes:
+        raise ValueError(f"guidance = {options.guidance}: {options.checkpoint} knows no classes to guide towards")
     began = time.perf_counter()
     given, made, said = (speak if options.input is None else change)(voices, options)
     if options.picture is not None:  # low bands at the bottom, as one draws them
@@ -132,8 +139,8 @@ def speak(voices: Voices, options: SoundOptions) -> tuple[Tensor, Tensor, str]:
         voices.label(options.word, options.speaker)  # says what is wrong
     noise = [generator_for(options.seed, Stream.SOUND, 0, i) for i in range(n)]
     with progress(options.steps, "step") as bar:
-        how = partial(voices.speak, scale=options.scale, eta=options.eta, generator=noise, tick=bar.update)
-        made = how(labels, n, options.steps).cpu()
+        how = partial(voices.speak, scale=options.scale, guide=guide_of_walk(options.guidance), eta=options.eta)
+        made = how(labels, n, options.steps, generator=noise, tick=bar.update).cpu()
     return made[:0], made, f"{_in_short(names)} ({n} sound{'s' if n > 1 else ''})"
 
 
@@ -158,7 +165,7 @@ def change(voices: Voices, options: SoundOptions) -> tuple[Tensor, Tensor, str]:
         voices.label(options.word, options.speaker)  # as above
     for note in clip.notes:
         say(f"{path}: {note}", file=sys.stderr)
-    how = {"strength": options.strength, "scale": options.scale}
+    how = {"strength": options.strength, "scale": options.scale, "guide": guide_of_walk(options.guidance)}
     with progress(2 * round(options.strength * options.steps), "step") as bar:
         made = voices.change(given.to(voices.device), source, target, options.steps, **how, tick=bar.update).cpu()
     return given, made, what

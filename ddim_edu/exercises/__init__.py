@@ -40,6 +40,7 @@ from ddim_edu.exercises import (
     _chapter_16,
     _chapter_17,
     _chapter_18,
+    _chapter_19,
 )
 from ddim_edu.exercises.core import KINDS, SKILLS, Exercise, Verdict, check, registry
 
@@ -64,4 +65,5 @@ CHAPTERS = (
     _chapter_16,
     _chapter_17,
     _chapter_18,
+    _chapter_19,
 )

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ddim_edu.files import first_line, replacing
 from ddim_edu.forward import EpsTheta, Prediction, said_to_eps
+from ddim_edu.guides import guide_named
 from ddim_edu.models import foreign
 from ddim_edu.models.weights import CheckpointError, Kind, build
 from ddim_edu.nets.unet import UNet, UNetConfig
@@ -115,7 +116,8 @@ class Checkpoint:
             batch: Pictures in memory at a time.
             precision: Arithmetic of the network; "auto" as for :func:`ddim_edu.precision.choose`.
             options: The other fields of :class:`ddim_edu.sampling.Sampling`: steps, eta, spacing, clip, seed, label,
-                scale, solver, as ``python -m ddim_edu.sample`` has them.
+                scale, solver, guidance, as ``python -m ddim_edu.sample`` has them; guidance ``auto:CHECKPOINT`` loads
+                the weaker model.
 
         Returns:
             ``(n, C, H, W)`` float32 in [-1, 1], on the model's device.
@@ -126,7 +128,8 @@ class Checkpoint:
         """
         sampling = Sampling(n, **options).with_number(self.classes)
         sampling.check_with(self.of_pictures())
-        return Sampler(self, batch, precision, compile=False).draw(sampling).clamp(-1, 1)
+        weaker = weaker_of(sampling.guidance, next(self.model.parameters()).device)
+        return Sampler(self, batch, precision, compile=False, weaker=weaker).draw(sampling).clamp(-1, 1)
 
     def eps_theta(self, labels: Tensor | int | None = None) -> EpsTheta:
         """The model as a function of (x_t, t) alone, as samplers call it.
@@ -182,6 +185,17 @@ def save(
     more: dict[str, Any] = {"classes": list(classes)} if classes else {}
     more |= {"places": dict(places)} if places else {}
     UNET.write(path, tensors, config, prediction=prediction, recipe=dict(recipe or {}), step=step, **more)
+
+
+def weaker_of(guidance: str, device: torch.device | str = "cpu") -> Checkpoint | None:
+    """The weaker model that guidance ``auto:CHECKPOINT`` names, loaded; None for other guidance.
+
+    Raises:
+        ValueError: If the words name no guidance.
+        CheckpointError: As :func:`load`.
+    """
+    guide = guide_named(guidance)
+    return load(guide.weaker, device).of_pictures() if guide.kind == "auto" else None
 
 
 def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_size: int | None = None) -> Checkpoint:
