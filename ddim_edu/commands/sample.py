@@ -77,6 +77,8 @@ def sample(arguments: Sequence[str]) -> None:
     device = pick_device(options.device)
     model = load(options.checkpoint, device, image_size=options.image_size).of_pictures()
     options = options.with_number(class_names(model))
+    if model.student is not None and not any(word.split("=")[0] == "--steps" for word in arguments):
+        options = dataclasses.replace(options, steps=model.student.steps)
     options.check_with(model)
     sampler = Sampler(model, options.batch, options.precision, compile=False)  # compiling takes longer than a grid
     started = time.perf_counter()

@@ -79,9 +79,9 @@ class Recipe(Checked):
     # How levels are weighed in the loss: the squared error of what the network predicts, all alike (uniform); that of
     # the noise, whatever it predicts (eps); or min-SNR (Hang et al. 2023) with a cap of 5.
     weighting: Literal["uniform", "eps", "min-snr"] = "uniform"
-    # What is minimised: the squared error of the noise, or with chapter 8's adaptive step, as published or as mended; or
-    # for students, see teacher: two of the teacher's steps in one (progressive), or one answer along a whole path
-    # (consistency).
+    # What is minimised: the squared error of the noise, or with chapter 8's adaptive step, as published or as mended. Or,
+    # for students, the distance from what a teacher makes: two of its steps in one (progressive), or one answer along
+    # each of its paths (consistency).
     loss: Literal["mse", "published", "mended", "progressive", "consistency"] = "mse"
     # The model that a student learns from: a shipped one's name, a run folder or a checkpoint file.
     teacher: str | None = None
@@ -116,7 +116,8 @@ class Recipe(Checked):
             self._check_student()
         elif self.teacher is not None:
             raise ValueError(
-                f"teacher = {self.teacher} has no meaning for loss = {self.loss}: choose --loss progressive or consistency"
+                f"teacher = {self.teacher} has no meaning for loss = {self.loss}: choose --loss progressive or "
+                "consistency"
             )
         if self.lam is not None and self.loss not in ("published", "mended"):
             raise ValueError(
@@ -138,7 +139,7 @@ class Recipe(Checked):
             raise ValueError(f"loss = {self.loss} is of a student: name its --teacher")
         if self.prediction == "eps":
             raise ValueError(
-                "prediction = eps: a student's first step begins in pure noise, where a predicted noise says nothing of "
+                "prediction = eps: a student's first step begins in pure noise, where predicted noise says nothing of "
                 "the data; choose v or x0, and a teacher that predicts it"
             )
         if self.teacher_steps > self.T:

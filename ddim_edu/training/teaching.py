@@ -28,6 +28,7 @@ from ddim_edu.models import load
 from ddim_edu.models.checkpoint import UNET
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.strangers import place_of
+from ddim_edu.training.heldout import HeldOut
 from ddim_edu.training.recipes import TAUGHT, Recipe
 
 
@@ -52,23 +53,24 @@ class Teaching:
 
     Attributes:
         network: The teacher at the present stage, without gradients.
-        place: Where the file of the first teacher lies, and its hash; None until :meth:`read_teacher`.
     """
 
     def __init__(self, recipe: Recipe, schedule: NoiseSchedule, like: nn.Module) -> None:
         self.recipe, self.schedule, self.stages = recipe, schedule, stages(recipe)
         self.network = copy.deepcopy(like).requires_grad_(False).eval()
-        self.place: dict[str, str] | None = None
         self.clip = 1.0 if recipe.autoencoder is None else None
         abar = schedule.alpha_bar
         # The squared error of what the network says, as one of x_0.
         self.gamma = torch.ones_like(abar) if recipe.prediction == "x0" else 1 / (1 - abar).clamp(min=1e-12)
 
-    def read_teacher(self, near: Path) -> None:
+    def read_teacher(self, near: Path) -> dict[str, str]:
         """Take the weights of the teacher that the recipe names.
 
         Args:
             near: The run folder, whose files will say where the teacher lay.
+
+        Returns:
+            Where it lies, and its hash; see :mod:`ddim_edu.strangers`.
 
         Raises:
             ValueError: In one line, if there is none, or it doesn't fit the student.
@@ -77,7 +79,7 @@ class Teaching:
         check_teacher(self.recipe, found.recipe, found)
         self.network.load_state_dict(found.network.state_dict())
         shipped = found.path.parent == UNET.folder
-        self.place = {"sha256": sha256_of(found.path)} if shipped else place_of(found.path, near)
+        return {"sha256": sha256_of(found.path)} if shipped else place_of(found.path, near)
 
     def stage(self, step: int) -> int:
         """Which stage a training step belongs to."""
@@ -89,7 +91,11 @@ class Teaching:
 
     def about(self, step: int) -> dict[str, Any]:
         """What the checkpoint says of the student."""
-        return {"taught": self.recipe.loss, "steps": self.student_steps(step), "teacher": Path(str(self.recipe.teacher)).name}
+        return {
+            "taught": self.recipe.loss,
+            "steps": self.student_steps(step),
+            "teacher": Path(str(self.recipe.teacher)).name,
+        }
 
     def begin(self, step: int, model: nn.Module, averaged: AveragedModel) -> None:
         """Before a training step: at the start of a run the student takes the teacher's weights; at that of a later
@@ -110,38 +116,54 @@ class Teaching:
         return replace(self.recipe, steps=length).lr_at(step - first)
 
     def loss(
-        self, student: DataPredictor, averaged: DataPredictor, teacher: DataPredictor,
-        x_0: Tensor, t: Tensor, eps: Tensor, step: int,
-    ) -> Tensor:  # fmt: skip
+        self,
+        networks: tuple[nn.Module, nn.Module],
+        x_0: Tensor,
+        t: Tensor,
+        eps: Tensor,
+        labels: Tensor | None,
+        step: int,
+    ) -> Tensor:
         """The loss of a batch, 0-d: the weighted squared error of the data that the student predicts.
 
         Args:
-            student: What is trained, as a predictor of data; :meth:`data` makes one.
-            averaged: Its average, likewise.
-            teacher: :attr:`network`, likewise.
+            networks: What is trained, and its average.
             x_0: ``(B, ...)`` data.
             t: ``(B,)`` int64, uniform in 1..T; each moves up to the next level that the student knows.
             eps: The noise, like ``x_0``.
+            labels: ``(B,)`` int64, or None for networks without classes.
             step: The training step.
         """
-        S = self.stages[self.stage(step)][1]
-        fine = self.recipe.teacher_steps if self.recipe.loss == "consistency" else 2 * S
-        tau = make_tau(self.schedule.T, fine).to(t.device)
-        known = tau if self.recipe.loss == "consistency" else tau[::2]
+        student, averaged, teacher = (self._data(network, labels) for network in (*networks, self.network))
+        alone = self.recipe.loss == "consistency"  # all levels of the teacher are its student's
+        tau = make_tau(self.schedule.T, self.recipe.teacher_steps if alone else 2 * self.stages[self.stage(step)][1])
+        tau = tau.to(t.device)
+        known = tau if alone else tau[::2]
         i = torch.searchsorted(known, t)  # known[i - 1] < t <= known[i]
         t, s = known[i], known[i - 1]
         x_t = q_sample(x_0, t, self.schedule, eps)
         with torch.no_grad():
-            if self.recipe.loss == "consistency":
+            if alone:
                 target = consistency_target(teacher, averaged, x_t, t, s, self.schedule, clip=self.clip)
             else:
                 target = progressive_target(teacher, x_t, t, tau[2 * i - 1], s, self.schedule, clip=self.clip)
         error = (student(x_t, t) - target).square().flatten(1).mean(1)
         return (weight_at(self.gamma, t, error) * error).mean()
 
-    def data(self, network: nn.Module, labels: Tensor | None) -> DataPredictor:
+    @torch.no_grad()
+    def heldout_loss(self, averaged: nn.Module, heldout: HeldOut, step: int) -> float:
+        """The loss of the average on held-out images, after ``step`` training steps."""
+        total, step = 0.0, max(step - 1, 0)
+        for i in range(0, len(heldout.x_0), 512):
+            part = slice(i, i + 512)
+            labels = heldout.labels[part] if self.recipe.unet.classes else None
+            pair, batch = (averaged, averaged), (heldout.x_0[part], heldout.t[part], heldout.eps[part])
+            total += float(self.loss(pair, *batch, labels, step)) * len(batch[0])
+        return total / len(heldout.x_0)
+
+    def _data(self, network: nn.Module, labels: Tensor | None) -> DataPredictor:
         """A network of this run as a predictor of data, for images of these classes if it has classes."""
-        more = () if labels is None or not self.recipe.unet.classes else (labels,)
+        more = () if labels is None else (labels,)
         prediction, schedule = self.recipe.prediction, self.schedule
         return lambda x_t, t: said_to_x0(network(x_t, t, *more), x_t, schedule.abar(t), prediction)
 
@@ -174,7 +196,9 @@ def check_teacher(recipe: Recipe, taught_by: dict[str, Any], teacher: Any) -> No
         )
     own = recipe.noise_schedule()
     if own.T != teacher.schedule.T or not torch.allclose(own.beta, teacher.schedule.beta, rtol=1e-6, atol=0):
-        raise ValueError(f"teacher {name} was trained with another noise schedule than {recipe.schedule}, T = {recipe.T}")
+        raise ValueError(
+            f"teacher {name} was trained with another noise schedule than {recipe.schedule}, T = {recipe.T}"
+        )
     for field in ("data", "autoencoder"):
         if taught_by.get(field) != getattr(recipe, field):
             raise ValueError(
