@@ -79,9 +79,9 @@ class Recipe(Checked):
     # How levels are weighed in the loss: the squared error of what the network predicts, all alike (uniform); that of
     # the noise, whatever it predicts (eps); or min-SNR (Hang et al. 2023) with a cap of 5.
     weighting: Literal["uniform", "eps", "min-snr"] = "uniform"
-    # What is minimised: the squared error of the noise, or with chapter 8's adaptive step, as published or as mended. Or,
-    # for students, the distance from what a teacher makes: two of its steps in one (progressive), or one answer along
-    # each of its paths (consistency).
+    # What is minimised: the squared error of the noise, or with chapter 8's adaptive step, as published or as mended.
+    # Or, for students, the distance from what a teacher makes: two of its steps in one (progressive), or one answer
+    # along each of its paths (consistency).
     loss: Literal["mse", "published", "mended", "progressive", "consistency"] = "mse"
     # The model that a student learns from: a shipped one's name, a run folder or a checkpoint file.
     teacher: str | None = None
