@@ -427,6 +427,9 @@ WRONG = [
     ("ex-continuous-memory", lambda a, b, v, eta: ((v + a**2) / (v + b**2)) ** eta**2, "square of a correlation"),
     ("ex-continuous-reflow", (0.0, 0.579), "independent pairs come first"),
     ("ex-continuous-reflow", (0.579, 0.579), "With these pairs"),
+    ("ex-one-step-chord", lambda x, n, m, v: x * n / (v + n**2), "what the teacher says"),
+    ("ex-one-step-alone", lambda v, nu: v / (v + nu[-1] ** 2), "right for one step. And more?"),
+    ("ex-one-step-renewed", lambda v, a: a**0.5, "Which variance has the state"),
 ]
 
 

@@ -291,7 +291,8 @@ def test_the_ablation_is_complete(data):
     assert [(row["loss"], row["seed"]) for row in rows] == [(loss, seed) for loss in b.LOSSES for seed in b.SEEDS]
     for row in rows:
         recipe = json.loads(json.dumps(b.recipe_to_dict(b.recipe_of(data, row["loss"], row["seed"]))))
-        older = {"prediction": "eps", "autoencoder": None, "layout": "auto"}  # the rows are older than these fields
+        older = {"prediction": "eps", "autoencoder": None, "layout": "auto"}
+        older |= {"teacher": None, "teacher_steps": 16, "student_steps": 1}  # the rows are older than these fields
         assert recipe == older | row["recipe"]
         assert len(row["heldout_mse_bins"]) == b.BINS
         assert row["heldout_mse"] == pytest.approx(sum(row["heldout_mse_bins"]) / b.BINS)

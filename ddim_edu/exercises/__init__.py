@@ -38,6 +38,7 @@ from ddim_edu.exercises import (
     _chapter_14,
     _chapter_15,
     _chapter_16,
+    _chapter_20,
 )
 from ddim_edu.exercises.core import KINDS, SKILLS, Exercise, Verdict, check, registry
 
@@ -60,4 +61,5 @@ CHAPTERS = (
     _chapter_14,
     _chapter_15,
     _chapter_16,
+    _chapter_20,
 )
