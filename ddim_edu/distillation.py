@@ -89,7 +89,7 @@ def jump_target(x_t: Tensor, x_s: Tensor, abar_t: float | Tensor, abar_s: float 
     The noise that belongs to it is the slope of the chord, :math:`(\bar x_t - \bar x_s)/(\nu_t - \nu_s)`, where the
     teacher's is the slope of the tangent.
 
-    Source: Salimans and Ho 2022, section 3, where the data are found in the same way.
+    Source: Salimans and Ho 2022, where the data are found in the same way.
 
     Args:
         x_t: ``(B, ...)`` where the jump begins.
@@ -184,7 +184,7 @@ def consistency_path(
     It is the step of :func:`ddim_edu.sampler.ddim_step` at its largest noise, :math:`\sigma^2 = 1 - \bar\alpha_s`:
     nothing of the predicted noise is used again. One step is the same as one of DDIM.
 
-    Source: Song et al. 2023, Algorithm 1.
+    Source: Song et al. 2023, where it is called multistep consistency sampling.
 
     Args:
         eps_theta: the noise predictor.
