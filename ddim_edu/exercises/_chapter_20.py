@@ -31,7 +31,10 @@ def chord(answer: Any) -> None:
             lambda x, n, m, v: x * (1 - (v + m**2) / (v + n**2)) / (n - m),
             "The variance grows from v + nu_s^2 to v + nu_t^2. By which factor does a state grow?",
         ),
-        (lambda x, n, m, v: truth(x, n, m, v) * (n - m), "This is how far the state moves. A slope is divided by the time."),
+        (
+            lambda x, n, m, v: truth(x, n, m, v) * (n - m),
+            "This is how far the state moves. A slope is divided by the time.",
+        ),
         (
             lambda x, n, m, v: x * (((v + n**2) / (v + m**2)).sqrt() - 1) / (n - m),
             "This is the chord of the path that is at x at nu_s. Here x is the state at nu_t.",
@@ -60,8 +63,14 @@ def alone(answer: Any) -> None:
         [(0.5, levels(2.0)), (0.3, levels(0.5, 1.0, 3.0)), (1.0, levels(1.0, 10.0)), (2.0, levels(0.1, 0.4, 1.5, 6.0))],
         "The answer at a level is a multiple of the state. By which factor does the expected state one level down differ "
         "from the state?",
-        (lambda v, nu: (v / (v + nu[-1] ** 2)).sqrt(), "This is the true map. What does the student learn with so few levels?"),
-        (lambda v, nu: v / (v + nu[-1] ** 2), "This is the expected data at the top level (or factors that multiply to it): right for one step. And more?"),
+        (
+            lambda v, nu: (v / (v + nu[-1] ** 2)).sqrt(),
+            "This is the true map. What does the student learn with so few levels?",
+        ),
+        (
+            lambda v, nu: v / (v + nu[-1] ** 2),
+            "This is the expected data at the top level (or factors that multiply to it): right for one step. And more?",
+        ),
         (lambda v, nu: 1 / truth(v, nu), "Upside down: from noise to data the state shrinks."),
         (lambda v, nu: truth(v**2, nu), "v is the variance of the data, not its standard deviation."),
         (lambda v, nu: (v + nu[-2] * nu[-1]) / (v + nu[-1] ** 2), "This is the first step only. What follows it?"),

@@ -200,6 +200,10 @@ class Trainer:
         moved: dict[str, Any] = {} if recipe is None else moves(old, recipe)
         like_old = recipe and replace(recipe, **{name: getattr(old, name) for name in moved})
         recipe = replace(run.recipe_to_go_on(like_old), **moved)
+        if is_taught(recipe) and recipe.steps != old.steps:
+            raise ValueError(
+                f"steps {old.steps} -> {recipe.steps}: the stages of a student would move; start a new run"
+            )
         lies = located(recipe, run.path / CONFIG, config.get("places"), {*given, *moved})
         check_stored(run.path, recipe)
         # Runs of older versions did not write it down, and were in float32 on every CPU.

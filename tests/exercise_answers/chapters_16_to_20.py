@@ -164,7 +164,9 @@ ANSWERS: dict[str, tuple[list, list[tuple[str, object, str]]]] = {
         ],
     ),
     "ex-one-step-renewed": (
-        scalar_functions(renewed, lambda v, a: 1 / math.sqrt(1 + (1 - a) / (a * v)), lambda v, a: (1 + (1 / a - 1) / v) ** -0.5),
+        scalar_functions(
+            renewed, lambda v, a: 1 / math.sqrt(1 + (1 - a) / (a * v)), lambda v, a: (1 + (1 / a - 1) / v) ** -0.5
+        ),
         [
             ("square", lambda v, a: renewed(v, a) ** 2, "the square of a correlation"),
             ("v = 1", lambda v, a: a**0.5, "Which variance has the state"),
