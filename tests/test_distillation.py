@@ -1,4 +1,4 @@
-"""Students' targets: against steps of the teacher written out in numpy, closed forms on Gaussian data, and the sampler."""
+"""Students' targets: against the teacher's steps written out in numpy, closed forms for Gaussians, and the sampler."""
 
 import numpy as np
 import pytest

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -102,7 +103,7 @@ def test_the_loss_is_the_distance_from_two_of_the_samplers_steps(teacher, tmp_pa
             middle = int(tau[2 * k - 1])
             a = schedule.alpha_bar
             x = a[top].sqrt().float() * x_0[i : i + 1] + (1 - a[top]).sqrt().float() * eps[i : i + 1]
-            said = as_eps(lambda z, s: teaching.network(z, s, labels[i : i + 1]), "v", schedule)
+            said = as_eps(partial(teaching.network, labels=labels[i : i + 1]), "v", schedule)
             # ddim_path goes to 0: its first step is to the middle, then from there to the end
             one = next(ddim_path(said, x, schedule, [0, *([middle] if middle else []), top], clip=1.0)).x_s
             two = next(ddim_path(said, one, schedule, [0, *([end] if end else []), middle], clip=1.0)).x_s

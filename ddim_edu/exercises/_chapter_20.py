@@ -24,7 +24,7 @@ def chord(answer: Any) -> None:
         "chord(x, nu_t, nu_s, v)",
         truth,
         [(x, 2.0, 0.5, 0.3), (x, 10.0, 0.0, 1.0), (-x, 0.7, 0.6, 2.0), (x, 3.0, 1.0, 0.05)],
-        "Along a path the rescaled state keeps its rank, so it grows as the standard deviation does. Which is that at nu?",
+        "Along a path the rescaled state keeps its rank, so it grows as the standard deviation does. Which is it?",
         (lambda x, n, m, v: x * n / (v + n**2), "This is the tangent at nu_t, what the teacher says."),
         (lambda x, n, m, v: -truth(x, n, m, v), "The sign: a step down goes from nu_t to nu_s, which is smaller."),
         (
@@ -61,15 +61,15 @@ def alone(answer: Any) -> None:
         "factor(v, nu)",
         truth,
         [(0.5, levels(2.0)), (0.3, levels(0.5, 1.0, 3.0)), (1.0, levels(1.0, 10.0)), (2.0, levels(0.1, 0.4, 1.5, 6.0))],
-        "The answer at a level is a multiple of the state. By which factor does the expected state one level down differ "
-        "from the state?",
+        "The answer at a level is a multiple of the state. By which factor is the expected state one level down other "
+        "than the state?",
         (
             lambda v, nu: (v / (v + nu[-1] ** 2)).sqrt(),
             "This is the true map. What does the student learn with so few levels?",
         ),
         (
             lambda v, nu: v / (v + nu[-1] ** 2),
-            "This is the expected data at the top level (or factors that multiply to it): right for one step. And more?",
+            "This is the expected data at the top level (or factors that give it): right for one step. And more?",
         ),
         (lambda v, nu: 1 / truth(v, nu), "Upside down: from noise to data the state shrinks."),
         (lambda v, nu: truth(v**2, nu), "v is the variance of the data, not its standard deviation."),
