@@ -73,6 +73,7 @@ MEASURED = {
     "conditioning": "test_edits_of_conditioning",
     "floor_fashion-mnist": "test_a_cell_of_table1_fashion_mnist_and_its_floor",
     "interpolation": "test_latents_of_interpolation",
+    "one_step": "test_a_row_of_one_step",
     "quoted": "test_quoted_is_what_the_page_of_sources_quotes",
     "restoration": "test_answers_and_guesses_of_restoration",
     "spoken_digits": "test_a_row_of_spoken_digits",
@@ -275,6 +276,18 @@ def test_a_row_of_spoken_digits():
     within = [torch.pdist(pictures[bench.labels == c].flatten(1).double()).mean() for c in range(60)]
     spread = (torch.stack(within) / pictures[0].numel() ** 0.5).tolist()
     assert spread == pytest.approx(row["spread"]["each"], abs=2e-3)  # stored with four decimals
+
+
+def test_a_row_of_one_step():
+    """The first seed of the student's one call: 1,000 digits. And every row is of a model that is shipped."""
+    b, rows = benchmark("one_step"), stored("one_step")["tables"]["digits"]
+    for row in rows:
+        assert row["sha256"] == model_about(load(row["model"]))["sha256"], "python benchmarks/one_step.py digits"
+    row = cell({"rows": rows}, model="digits-distill", solver="ddim", steps=1)
+    found = b.Bench("digits").row("digits-distill", "ddim", 1, seeds=1)
+    assert found["calls"] == 1 and len(row["distance"]["each"]) == b.SEEDS
+    assert found["distance"]["each"][0] == pytest.approx(row["distance"]["each"][0], rel=5e-3)
+    assert found["recall"]["each"][0] == pytest.approx(row["recall"]["each"][0], abs=5e-3)
 
 
 def test_quoted_is_what_the_page_of_sources_quotes():

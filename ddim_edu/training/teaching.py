@@ -138,7 +138,7 @@ class Teaching:
         alone = self.recipe.loss == "consistency"  # all levels of the teacher are its student's
         tau = make_tau(self.schedule.T, self.recipe.teacher_steps if alone else 2 * self.stages[self.stage(step)][1])
         tau = tau.to(t.device)
-        known = tau if alone else tau[::2]
+        known = tau if alone else tau[::2].contiguous()
         i = torch.searchsorted(known, t)  # known[i - 1] < t <= known[i]
         t, s = known[i], known[i - 1]
         x_t = q_sample(x_0, t, self.schedule, eps)
