@@ -243,7 +243,6 @@ assert said_to_x0(anything, starts, 1.0, "v").equal(starts)
 # With $N$ levels each gap is of order $1/N^2$, and $N$ of them add up to $1/N$. Where $f$ is a straight line there is none ({ref}`ex-one-step-alone`). On the mixture the mean over $x_0$ given $x_t$ can be computed:
 
 # %%
-# checks eq:training-gap
 nodes, weights = np.polynomial.hermite_e.hermegauss(24)
 nodes, weights = torch.from_numpy(nodes), torch.from_numpy(weights / weights.sum())
 means, variances = peaks.means[:, 0], peaks.covs[:, 0, 0]
@@ -258,6 +257,18 @@ def mean_answer(f, nu_t, nu_s, bar):
     found = f((1 - nu_s / nu_t) * x_0 + nu_s / nu_t * bar[:, None, None])
     return ((found @ weights) * share).sum(1)
 
+
+# %%
+# checks eq:training-gap
+nu_t, bar = nsr[400], torch.linspace(-2, 2, 9).double()
+mean, square = (mean_answer(g, nu_t, 0 * nu_t, bar) for g in (torch.clone, torch.square))
+for share in (0.1, 0.01):  # for f = sin, and levels 10% and 1% apart
+    nu_s = (1 - share) * nu_t
+    centre = mean_answer(torch.clone, nu_t, nu_s, bar)
+    gap = mean_answer(torch.sin, nu_t, nu_s, bar) - centre.sin()
+    by_taylor = -centre.sin() / 2 * share**2 * (square - mean**2)
+    print(f"gap {gap.abs().max():.1e}, and Taylor misses {(gap - by_taylor).abs().max():.0e} of it")
+assert (gap - by_taylor).abs().max() < 0.05 * gap.abs().max()
 
 # %%
 def between(at, values):
@@ -297,7 +308,6 @@ assert off[16].median() > 4 * off[64].median() > 16 * off[256].median()
 # The integral is gone: on the right stand the network's own derivatives and the velocity *here*. And the right side is **linear in $\epsilon^*$**. Put a drawn $\epsilon$ in its place, hold the derivatives fixed, and the mean is right without any gap like {eq}`eq:training-gap`: so a flow map can be trained from nothing but data. We check both on Gaussian data of variance $v$, where $\bar x_s = \bar x_t \sqrt{(v + \nu_s^2)/(v + \nu_t^2)}$, with the derivatives by torch.
 
 # %%
-# checks eq:meanflow, eq:mean-velocity
 v, nu_s = 0.3, torch.tensor(0.4).double()
 
 
@@ -310,6 +320,8 @@ def right_side(bar, nu, eps):
     return eps - (nu - nu_s) * slope
 
 
+# %%
+# checks eq:meanflow, eq:mean-velocity
 nu, bar = torch.tensor(2.5).double(), torch.linspace(-4, 4, 9).double()
 tangent = bar * nu / (v + nu**2)
 assert torch.allclose(right_side(bar, nu, tangent), u(bar, nu), rtol=0, atol=1e-12)
