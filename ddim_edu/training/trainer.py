@@ -305,7 +305,7 @@ class Trainer:
             networks = self.network, self.averaged
             return self.teaching.loss(networks, x_0, draws.t[part], draws.eps[part], labels, self.step)
         eps_theta, t, eps = self.eps_theta(self.network, labels), draws.t[part], draws.eps[part]
-        if recipe.loss != "mse":
+        if recipe.loss == "published" or recipe.loss == "mended":
             return loss_adaptive(eps_theta, x_0, t, eps, self.schedule, recipe.loss, recipe.lam)
         return loss_gamma(eps_theta, x_0, t, eps, self.schedule, self.gamma)
 
