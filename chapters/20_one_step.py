@@ -60,7 +60,7 @@ def show(rows):
     fig, axes = figure(1, len(rows), height=0.65 * len(rows))
     for ax, (name, images) in zip(np.atleast_1d(axes), rows.items()):
         ax.imshow(torch.cat([*images[:, 0]], 1), cmap="gray", vmin=-1, vmax=1)
-        ax.set_ylabel(name, rotation=0, ha="right", va="center")
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         ax.set(xticks=[], yticks=[])
         ax.grid(False)
 
@@ -369,8 +369,8 @@ except ValueError as refused:
 # Whoever insists can call the sampler itself. And without a path, how does one find the latent of a picture? Inversion by the teacher, then the student's one call, still brings back something of it; with the student alone nothing comes back.
 
 # %%
-real, real_labels = (part[:10] for part in digits("test"))
-up = make_tau(990, 40)
+data, up = digits(), make_tau(990, 40)
+real, real_labels = data.floats(data.heldout[:10]), data.heldout_labels[:10]
 x_up = {m: invert(m.eps_theta(real_labels), real, cosine, up) for m in (teacher, student)}
 back = {"up 40, down 40, teacher": decode(teacher.eps_theta(real_labels), x_up[teacher], cosine, up, clip=1.0)}
 back["up by teacher, student"] = draw_by(student, x_up[teacher], 1, real_labels)
