@@ -12,7 +12,9 @@
 # - how far one comes without a teacher, and why MeanFlow comes further;
 # - how good one call of a shipped student is, and which of the tricks of chapters 7 and 12 to 14 are lost with the path.
 #
-# You need chapter 7, and $v$ from chapter 3. The chapter opens {py:mod}`ddim_edu.distillation`.
+# You need chapter 7, and $v$ from chapter 3.
+#
+# The chapter opens {py:mod}`ddim_edu.distillation`.
 
 # %% tags=["hide-input"]
 import copy

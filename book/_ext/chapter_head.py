@@ -23,6 +23,7 @@ BESIDE = (
     "solvers",
     "guidance",
     "flow",
+    "distillation",
     "nets",
     "models",
     "data",
