@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 import torch
 from torch import Tensor
 
+from ddim_edu.distillation import consistency
 from ddim_edu.forward import EpsTheta, unmix_eps, unmix_x0
 from ddim_edu.guidance import decode_cfgpp, guided
 from ddim_edu.guides import PLAIN, Guide, check_guide, guide_named
@@ -41,6 +42,7 @@ SOLVERS: dict[str, Solver] = {
     "heun": heun,
     "heun-reuse": partial(heun, reuse=True),
     "dpm-solver-2m": dpm_solver_2m,
+    "consistency": consistency,
 }
 """The solvers that have a short name; for others see :func:`solver_named`."""
 
@@ -112,7 +114,8 @@ class Sampling(Checked):
     # Classifier-free guidance: 1 draws the class as trained, more presses towards it, 0 is any class. Other than 0 and
     # 1 it calls the network twice.
     scale: float = 1.0
-    # What walks the levels: ddim, heun, heun-reuse, dpm-solver-2m; or file:function, your own.
+    # What walks the levels: ddim, heun, heun-reuse, dpm-solver-2m; consistency, for students; or file:function, your
+    # own.
     solver: str = "ddim"
     # How the scale is used: plain; interval:200-700, at these levels only; cfg++, whose scales are of 0 to 1;
     # rescale:0.7, with its size put back; auto:CHECKPOINT, away from a weaker model of the same class.
@@ -143,6 +146,7 @@ class Sampling(Checked):
         Raises:
             ValueError: In one line, if it can't.
         """
+        self._check_student(model)
         check_label(model, self.label)
         guided(model.eps_theta(), model.eps_theta(), self.scale)  # checks the scale
         guide = guide_named(self.guidance)
@@ -164,6 +168,22 @@ class Sampling(Checked):
             raise ValueError(f"eta = {self.eta}: solver {self.solver} adds no noise, give 0")
         tau = make_tau(model.schedule.T, self.steps, self.spacing)
         ddim_path(model.eps_theta(), torch.empty(0), model.schedule, tau, eta=self.eta)  # eta fits; takes no step
+
+    def _check_student(self, model: Model) -> None:
+        """A student knows the steps that it was taught, and no others."""
+        student = getattr(model, "student", None)
+        if student is None:
+            return
+        anywhere = self.solver == "consistency" and (
+            student.taught == "consistency" or self.steps == student.steps == 1
+        )
+        own = self.steps == student.steps and self.solver == "ddim"
+        if not (anywhere or own) or self.spacing != "trailing" or self.eta != 0:
+            more = " or --solver consistency" if student.taught == "consistency" else ""
+            raise ValueError(
+                f"the model is {student}, and no noise predictor at other levels: give --steps {student.steps}{more}, "
+                "with --eta 0 and --spacing trailing"
+            )
 
 
 def label_number(label: int | str, classes: Sequence[str], words: Sequence[str] = ("turn", "any")) -> int | str:

@@ -434,6 +434,9 @@ WRONG = [
     ("ex-guidance-ratio", lambda s, a, b, S: s / (1 - (b / a) ** (1 / S)), "Solved for the other"),
     ("ex-guidance-calls", lambda tau, low, high: 2 * (len(tau) - 1), "at all levels"),
     ("ex-guidance-infinite", 2.0, "from another zero"),
+    ("ex-one-step-chord", lambda x, n, m, v: x * n / (v + n**2), "what the teacher says"),
+    ("ex-one-step-alone", lambda v, nu: v / (v + nu[-1] ** 2), "right for one step. And more?"),
+    ("ex-one-step-renewed", lambda v, a: a**0.5, "Which variance has the state"),
 ]
 
 

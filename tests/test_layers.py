@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "ddim_edu"
 MATHEMATICS = "schedule randomness forward posterior sampler solvers variance steps losses adaptive".split()
-MATHEMATICS += "exact line guidance flow inversion".split()
+MATHEMATICS += "exact line guidance flow inversion distillation".split()
 # From the ground up. A module imports from its own layer, where there are no cycles, and from those below.
 LAYERS = [
     ["ranges", "files", "streams", "processes", "plugins", "strangers"],

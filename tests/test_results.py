@@ -76,6 +76,7 @@ MEASURED = {
     "floor_fashion-mnist": "test_a_cell_of_table1_fashion_mnist_and_its_floor",
     "inversion": "test_edits_of_inversion",
     "interpolation": "test_latents_of_interpolation",
+    "one_step": "test_a_row_of_one_step",
     "quoted": "test_quoted_is_what_the_page_of_sources_quotes",
     "restoration": "test_answers_and_guesses_of_restoration",
     "spoken_digits": "test_a_row_of_spoken_digits",
@@ -308,6 +309,18 @@ def test_a_row_of_spoken_digits():
     assert spread == pytest.approx(row["spread"]["each"], abs=2e-3)  # stored with four decimals
 
 
+def test_a_row_of_one_step():
+    """The first seed of the student's one call: 1,000 digits. And every row is of a model that is shipped."""
+    b, rows = benchmark("one_step"), stored("one_step")["tables"]["digits"]
+    for row in rows:
+        assert row["sha256"] == model_about(load(row["model"]))["sha256"], "python benchmarks/one_step.py digits"
+    row = cell({"rows": rows}, model="digits-distill", solver="ddim", steps=1)
+    found = b.Bench("digits").row("digits-distill", "ddim", 1, seeds=1)
+    assert found["calls"] == 1 and len(row["distance"]["each"]) == b.SEEDS
+    assert found["distance"]["each"][0] == pytest.approx(row["distance"]["each"][0], rel=5e-3)
+    assert found["recall"]["each"][0] == pytest.approx(row["recall"]["each"][0], abs=5e-3)
+
+
 def test_quoted_is_what_the_page_of_sources_quotes():
     pytest.importorskip("yaml")
     assert benchmark("quoted").quoted() == stored("quoted")
@@ -322,7 +335,8 @@ def test_the_ablation_is_complete(data):
     assert [(row["loss"], row["seed"]) for row in rows] == [(loss, seed) for loss in b.LOSSES for seed in b.SEEDS]
     for row in rows:
         recipe = json.loads(json.dumps(b.recipe_to_dict(b.recipe_of(data, row["loss"], row["seed"]))))
-        older = {"prediction": "eps", "autoencoder": None, "layout": "auto"}  # the rows are older than these fields
+        older = {"prediction": "eps", "autoencoder": None, "layout": "auto"}
+        older |= {"teacher": None, "teacher_steps": 16, "student_steps": 1}  # the rows are older than these fields
         assert recipe == older | row["recipe"]
         assert len(row["heldout_mse_bins"]) == b.BINS
         assert row["heldout_mse"] == pytest.approx(sum(row["heldout_mse_bins"]) / b.BINS)

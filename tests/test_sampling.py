@@ -201,7 +201,9 @@ def test_a_solver_of_an_installed_package(here, model, monkeypatch):
     (about / "entry_points.txt").write_text("[ddim_edu.solvers]\nmine = scratch:euler\n")
     monkeypatch.syspath_prepend(here)
     same(model.sample(N, steps=8, solver="mine"), model.sample(N, steps=8), 1e-4)
-    with pytest.raises(ValueError, match="no solver 'mien' .known: ddim, heun, heun-reuse, dpm-solver-2m, mine;"):
+    with pytest.raises(
+        ValueError, match="no solver 'mien' .known: ddim, heun, heun-reuse, dpm-solver-2m, consistency, mine;"
+    ):
         named("mien", SOLVERS, "solver", "ddim_edu.solvers")
 
 

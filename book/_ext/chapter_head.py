@@ -26,6 +26,7 @@ BESIDE = (
     "guidance",
     "flow",
     "inversion",
+    "distillation",
     "nets",
     "models",
     "data",

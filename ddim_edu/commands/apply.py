@@ -90,7 +90,7 @@ def _run(name: str, words: Sequence[str]) -> None:
     if film is not None:
         check_writable(film)
     distinct([options.out, film], [*options.images, Path(mask) if mask else None])
-    model = load(options.checkpoint, pick_device(options.device)).of_pictures()
+    model = load(options.checkpoint, pick_device(options.device)).of_pictures().with_paths()
     began = time.perf_counter()
     said = application(model, options)
     say(f"{options.out}: {said}; S = {options.steps}, {time.perf_counter() - began:.1f} s")
@@ -284,7 +284,7 @@ def _decoder(model: Checkpoint, options: EditOptions) -> Checkpoint:
                 f"{options.checkpoint} knows no classes: an edit needs a class to go to, or another model to --decoder"
             )
         return model
-    other = load(options.decoder, device_of(model))
+    other = load(options.decoder, device_of(model)).with_paths()
     if options.target and not other.config.classes:
         raise ValueError(f"{options.decoder} knows no classes: leave out --target")
     if other.image_shape != model.image_shape:

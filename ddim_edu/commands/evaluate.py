@@ -297,7 +297,7 @@ def table1(options: Table1Options, file: ResultFile, device: torch.device) -> No
 
 def round_trips(options: ReconstructionOptions, file: ResultFile, device: torch.device) -> None:
     """Rows of S, written after each, but for those that the file holds; ``table2`` has the paper's numbers beside."""
-    model = load(options.checkpoint, device).of_pictures()
+    model = load(options.checkpoint, device).of_pictures().with_paths()
     top = options.top or model.schedule.T
     steps = options.steps
     if steps == RECONSTRUCTION_STEPS:

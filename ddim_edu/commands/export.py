@@ -113,7 +113,7 @@ def write_folder(model: Checkpoint, options: ExportOptions) -> str:
     Raises:
         ValueError: If the model is none of pictures, knows no such class, or has what diffusers lacks.
     """
-    config, weights = model.of_pictures().config, model.network.state_dict()
+    config, weights = model.of_pictures().with_paths().config, model.network.state_dict()
     label = None
     if options.label != "all":
         if not config.classes:

@@ -78,6 +78,8 @@ def sample(arguments: Sequence[str]) -> None:
     device = pick_device(options.device)
     model = load(options.checkpoint, device, image_size=options.image_size).of_pictures()
     options = options.with_number(class_names(model))
+    if model.student is not None and not any(word.split("=")[0] == "--steps" for word in arguments):
+        options = dataclasses.replace(options, steps=model.student.steps)
     options.check_with(model)
     weaker = weaker_of(options.guidance, device)
     # Compiling takes longer than a grid.

@@ -241,7 +241,8 @@ def say_what_next(trainer: Trainer) -> None:
     say(f"samples     {folder / 'samples.png'}")
     say(f"checkpoint  {folder / checkpoint.NAME}")
     if recipe.autoencoder is None:
-        how = f"--steps {min(20, recipe.T)} --eta 0 -n 64 --out grid.png"
+        S = trainer.teaching.student_steps(trainer.step) if trainer.teaching else min(20, recipe.T)
+        how = f"--steps {S} --eta 0 -n 64 --out grid.png"
         say(f"next        python -m ddim_edu.sample {quote(str(folder))} {how}")
     else:
         say(f"next        python -m ddim_edu.apps sound {quote(str(folder))} -n 10 --out result.wav")

@@ -41,6 +41,7 @@ from ddim_edu.exercises import (
     _chapter_17,
     _chapter_18,
     _chapter_19,
+    _chapter_20,
 )
 from ddim_edu.exercises.core import KINDS, SKILLS, Exercise, Verdict, check, registry
 
@@ -66,4 +67,5 @@ CHAPTERS = (
     _chapter_17,
     _chapter_18,
     _chapter_19,
+    _chapter_20,
 )

@@ -2,7 +2,8 @@
 
 A checkpoint is a safetensors file. Its tensors are the averaged (EMA) weights and the schedule's betas; its metadata
 holds the network's configuration, what the network predicts (none said means eps), the recipe it was trained with, the
-step, the names of its classes, and the version that wrote it. The data, and the autoencoder of a latent model, are not
+step, the names of its classes, of a student by whom and for how many steps it was taught (none said means that it is
+none), and the version that wrote it. The data, and the autoencoder of a latent model, are not
 in it: it names them, with their place and hash (:mod:`ddim_edu.strangers`).
 """
 
@@ -12,7 +13,7 @@ import csv
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -33,6 +34,25 @@ from ddim_edu.streams import say
 
 UNET = Kind("unet", "a checkpoint", "", "ddim_edu.train")
 NAME = "checkpoint.safetensors"  # in a run folder
+
+
+@dataclass(frozen=True)
+class Student:
+    """What a model is that makes several steps of a teacher in one (chapter 20): it is no noise predictor at any level.
+
+    Attributes:
+        taught: How: progressive or consistency.
+        steps: The sampling steps it was taught to take, with the spacing trailing; of a consistency model 1, and more
+            with the solver consistency.
+        teacher: The name of the model that it was taught by.
+    """
+
+    taught: str
+    steps: int
+    teacher: str
+
+    def __str__(self) -> str:
+        return f"a student of {self.teacher} for {self.steps} step{'s' if self.steps > 1 else ''}"
 
 
 class NoisePredictor(nn.Module):
@@ -71,6 +91,7 @@ class Checkpoint:
         classes: Names of the labels 0, 1, ...; empty if it has none, or the file does not say.
         places: Where what the recipe names lay, and its hash: ``{"data": ..., "autoencoder": ...}``, from
             :func:`ddim_edu.strangers.place_of`; those of what comes with the package have a hash alone.
+        student: What it was taught, if it is a student; None for all others.
         model: The noise predictor around the network, called as ``model(x_t, t)``; of any class unless it is given
             labels.
     """
@@ -84,6 +105,7 @@ class Checkpoint:
     path: Path
     classes: tuple[str, ...] = ()
     places: dict[str, Any] = field(default_factory=dict)
+    student: Student | None = None
     model: NoisePredictor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,6 +128,19 @@ class Checkpoint:
             )
         return self
 
+    def with_paths(self) -> Checkpoint:
+        """This model, for whom only a noise predictor at every level will do: to invert, to edit, to restore.
+
+        Raises:
+            CheckpointError: If it is a student.
+        """
+        if self.student is not None:
+            raise CheckpointError(
+                f"{self.path} is {self.student}, and no noise predictor at the levels between: there is no path to "
+                f"follow; take its teacher"
+            )
+        return self
+
     def sample(
         self, n: int = 16, *, batch: int = 256, precision: Precision | Literal["auto"] = "auto", **options: Any
     ) -> Tensor:
@@ -117,7 +152,7 @@ class Checkpoint:
             precision: Arithmetic of the network; "auto" as for :func:`ddim_edu.precision.choose`.
             options: The other fields of :class:`ddim_edu.sampling.Sampling`: steps, eta, spacing, clip, seed, label,
                 scale, solver, guidance, as ``python -m ddim_edu.sample`` has them; guidance ``auto:CHECKPOINT`` loads
-                the weaker model.
+                the weaker model. A student takes its own steps by default.
 
         Returns:
             ``(n, C, H, W)`` float32 in [-1, 1], on the model's device.
@@ -126,6 +161,8 @@ class Checkpoint:
             CheckpointError: If the model makes latents, not pictures.
             ValueError: If it can't be sampled so.
         """
+        if self.student is not None:
+            options = {"steps": self.student.steps} | options
         sampling = Sampling(n, **options).with_number(self.classes)
         sampling.check_with(self.of_pictures())
         weaker = weaker_of(sampling.guidance, next(self.model.parameters()).device)
@@ -164,6 +201,7 @@ def save(
     step: int = 0,
     classes: Sequence[str] = (),
     places: Mapping[str, Any] | None = None,
+    student: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
     """Write a checkpoint; the file is whole or not there.
@@ -178,12 +216,14 @@ def save(
         step: Number of training steps behind it.
         classes: Names of the labels; empty if there are none.
         places: Where what the recipe names lies; see :class:`Checkpoint`.
+        student: The fields of :class:`Student`, if it is one.
         dtype: What to store the weights as, such as ``torch.float16`` for half the size; by default as they are.
     """
     tensors = {f"model.{name}": value.to("cpu", dtype) for name, value in weights.items()}
     tensors["schedule.beta"] = schedule.beta[1:]
     more: dict[str, Any] = {"classes": list(classes)} if classes else {}
     more |= {"places": dict(places)} if places else {}
+    more |= {"student": dict(student)} if student else {}
     UNET.write(path, tensors, config, prediction=prediction, recipe=dict(recipe or {}), step=step, **more)
 
 
@@ -238,7 +278,8 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_
         schedule = NoiseSchedule.from_betas(beta)
         network = _network(config, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
         classes = _class_names(about.get("classes", ()), config)
-        return Checkpoint(network, prediction, config, schedule, recipe, step, path, classes, places)
+        student = _student(about.get("student"), schedule.T)
+        return Checkpoint(network, prediction, config, schedule, recipe, step, path, classes, places, student)
 
 
 def plain_recipe(recipe: Any) -> dict[str, Any]:
@@ -278,6 +319,18 @@ def _load_foreign(path: Path, device: torch.device | str, image_size: int | None
     if is_first_process():
         say(found.recognised, file=sys.stderr)
     return Checkpoint(network, found.prediction, found.config, found.schedule, recipe, whole_step(found.step), path)
+
+
+def _student(found: Any, T: int) -> Student | None:
+    """What a file says of a student."""
+    if found is None:
+        return None
+    made = Student(**found)
+    if isinstance(made.steps, bool) or not isinstance(made.steps, int) or not 1 <= made.steps <= T:
+        raise ValueError(f"it is a student of {str(made.steps)[:50]!r} steps")
+    if made.taught not in ("progressive", "consistency") or not isinstance(made.teacher, str):
+        raise ValueError(f"it is a student taught by {str(made.taught)[:50]!r}")
+    return made
 
 
 def _class_names(found: Any, config: UNetConfig) -> tuple[str, ...]:
@@ -334,7 +387,7 @@ def ship(run: Path | str, name: str | None = None) -> Path:
     about: dict[str, Any] = {"prediction": made.prediction, "recipe": made.recipe, "step": made.step}
     # A hash says which data it was; where that lay on the machine that trained is nobody's business.
     places = {name: {"sha256": place["sha256"]} for name, place in made.places.items() if "sha256" in place}
-    about |= {"classes": made.classes, "places": places}
+    about |= {"classes": made.classes, "places": places, "student": made.student and asdict(made.student)}
     save(path, made.network.state_dict(), made.config, made.schedule, **about, dtype=torch.float16)
     with replacing(path.with_suffix(".csv")) as temporary:
         shutil.copyfile(run / "log.csv", temporary)

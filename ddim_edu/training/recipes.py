@@ -18,6 +18,7 @@ Levels = Annotated[int, Range(1, 1_000_000)]  # with more, neighbouring levels w
 Batch = Annotated[int, Range(1, 65_536)]
 BelowOne = Annotated[float, Range(0, 1, below=True)]
 AtLeastZero = Annotated[float, Range(0)]
+TAUGHT = ("progressive", "consistency")  # the losses that need a teacher
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,15 @@ class Recipe(Checked):
     # the noise, whatever it predicts (eps); or min-SNR (Hang et al. 2023) with a cap of 5.
     weighting: Literal["uniform", "eps", "min-snr"] = "uniform"
     # What is minimised: the squared error of the noise, or with chapter 8's adaptive step, as published or as mended.
-    loss: Literal["mse", "published", "mended"] = "mse"
+    # Or, for students, the distance from what a teacher makes: two of its steps in one (progressive), or one answer
+    # along each of its paths (consistency).
+    loss: Literal["mse", "published", "mended", "progressive", "consistency"] = "mse"
+    # The model that a student learns from: a shipped one's name, a run folder or a checkpoint file.
+    teacher: str | None = None
+    # Sampling steps of the teacher, for students.
+    teacher_steps: Positive = 16
+    # Sampling steps that a student of progressive is left with: teacher_steps halved, once or more.
+    student_steps: Positive = 1
     # Lambda of the adaptive step: how much complexity counts. By default the source's 0.1 for published, 1 for mended.
     lam: AtLeastZero | None = None
     # Arithmetic of the network: float32, or mixed with bf16 or with fp16 (whose loss is scaled). auto: bf16 on GPUs
@@ -103,11 +112,18 @@ class Recipe(Checked):
 
     def check(self) -> None:
         """Which losses go with which predictions, weightings and lambda."""
-        if self.lam is not None and self.loss == "mse":
+        if self.loss in TAUGHT:
+            self._check_student()
+        elif self.teacher is not None:
             raise ValueError(
-                f"lam = {self.lam} has no meaning for loss = mse: choose --loss published or --loss mended"
+                f"teacher = {self.teacher} has no meaning for loss = {self.loss}: choose --loss progressive or "
+                "consistency"
             )
-        if self.prediction != "eps" and self.loss != "mse":
+        if self.lam is not None and self.loss not in ("published", "mended"):
+            raise ValueError(
+                f"lam = {self.lam} has no meaning for loss = {self.loss}: choose --loss published or --loss mended"
+            )
+        if self.prediction != "eps" and self.loss in ("published", "mended"):
             raise ValueError(
                 f"loss = {self.loss} weighs the error of predicted noise, and prediction = {self.prediction} is none: "
                 "choose --prediction eps, or --loss mse"
@@ -116,6 +132,26 @@ class Recipe(Checked):
             raise ValueError(
                 f"weighting = {self.weighting} goes with loss = mse only, not with loss = {self.loss}: choose one"
             )
+
+    def _check_student(self) -> None:
+        """Which teacher, predictions and steps a student goes with."""
+        if self.teacher is None:
+            raise ValueError(f"loss = {self.loss} is of a student: name its --teacher")
+        if self.prediction == "eps":
+            raise ValueError(
+                "prediction = eps: a student's first step begins in pure noise, where predicted noise says nothing of "
+                "the data; choose v or x0, and a teacher that predicts it"
+            )
+        if self.teacher_steps > self.T:
+            raise ValueError(f"teacher_steps = {self.teacher_steps}: give at most T = {self.T}")
+        times, rest = divmod(self.teacher_steps, self.student_steps)
+        if self.loss == "progressive" and (rest or times < 2 or times & (times - 1)):
+            raise ValueError(
+                f"teacher_steps = {self.teacher_steps} can't be halved to student_steps = {self.student_steps}: give "
+                "16 and 1, or the like"
+            )
+        if self.loss == "consistency" and (self.student_steps != 1 or self.teacher_steps < 2):
+            raise ValueError("loss = consistency goes with student_steps = 1, and teacher_steps of 2 or more")
 
     def noise_schedule(self) -> NoiseSchedule:
         """The schedule that the recipe names."""
@@ -322,3 +358,13 @@ RECIPES |= {
     f"{name}-adaptive": replace(RECIPES[name], loss="published", prediction="eps")
     for name in ("digits", "fashion-mnist", "cifar10-64")
 }
+# Students, which make a picture in one call. They begin with the weights of a teacher that predicts v, and train for
+# some minutes (digits), or two hours (fashion-mnist), of two cores.
+_DISTILL: dict[str, Any] = {"loss": "progressive", "teacher_steps": 16, "warmup": 0}
+RECIPES["digits-distill"] = replace(
+    RECIPES["digits"], teacher="digits", **_DISTILL, steps=3000, lr=1e-3, ema=0.99, log_every=20, sample_every=600
+)
+RECIPES["digits-consistency"] = replace(RECIPES["digits-distill"], loss="consistency")
+RECIPES["fashion-mnist-distill"] = replace(
+    RECIPES["fashion-mnist"], teacher="fashion-mnist", prediction="v", **_DISTILL, student_steps=2, steps=3000, lr=5e-4
+)

@@ -227,10 +227,11 @@ class RunFolder:
         step: int,
         classes: Sequence[str] = (),
         places: Mapping[str, Any] | None = None,
+        student: Mapping[str, Any] | None = None,
     ) -> None:
         """Write ``checkpoint.safetensors``: the averaged weights, and how to sample with them."""
         about: dict[str, Any] = {"prediction": recipe.prediction, "recipe": recipe_to_dict(recipe), "step": step}
-        about |= {"classes": classes, "places": places}
+        about |= {"classes": classes, "places": places, "student": student}
         checkpoint.save(self.path / checkpoint.NAME, weights, recipe.unet, schedule, **about)
 
     def write_state(self, recipe: Recipe, step: int, parts: Mapping[str, Any]) -> None:

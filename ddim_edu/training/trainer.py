@@ -43,6 +43,7 @@ from ddim_edu.training.parts import check_fit, ema_update, gamma_of_levels, new_
 from ddim_edu.training.places import check_state, check_stored, data_dir_of, located, moves, places_of
 from ddim_edu.training.recipes import Recipe
 from ddim_edu.training.run_folder import COLUMNS, CONFIG, RunFolder
+from ddim_edu.training.teaching import Teaching, is_taught
 
 GRID_IMAGES = 64  # 16 of images beyond 64 pixels, whose grids cost more than the training between them
 GRID_STEPS = 20  # S of the sample grids, eta = 0
@@ -136,13 +137,14 @@ class Trainer:
         self.model = model.to(self.device).train()
         self.averaged = AveragedModel(self.model, multi_avg_fn=ema_update(recipe.ema)).requires_grad_(False).eval()
         self.optimizer = new_optimizer(recipe, self.model)
+        self.teaching = Teaching(recipe, self.schedule, self.model) if is_taught(recipe) else None
         # What is called in training, perhaps shared between processes; `model` stays the plain network inside of it.
         self.network, self.stepper = self.accelerator.prepare(self.model, self.optimizer)
         self.compiled = compiled(recipe, self.model, self.precision, self.accelerator, share)
         self.train_labels = self.data.train_labels.cpu()  # looked up by the shuffle's indices, which are there
         self.shuffle = Shuffle(len(self.data.train), recipe.batch, recipe.seed)
         self.heldout = HeldOut(self.data, recipe.T, self.device)
-        self.lr_at: Callable[[int], float] = recipe.lr_at
+        self.lr_at: Callable[[int], float] = self.teaching.lr_at if self.teaching else recipe.lr_at
         self.step = 0
         self.step_seconds = 0.0  # how long the latest step took
         self.saved_step: int | None = None
@@ -161,6 +163,8 @@ class Trainer:
     ) -> Trainer:
         """Begin a run in an existing, empty folder, and describe it in ``config.json``; arguments as for the class."""
         trainer = cls(recipe, folder, torch.device(device), data_dir, tracker, data=data)
+        if trainer.teaching:
+            trainer.places["teacher"] = trainer.teaching.read_teacher(trainer.folder.path)
         trainer.folder.write_config(recipe, trainer._ran_on())
         trainer.folder.cut_log(0)
         return trainer
@@ -196,6 +200,10 @@ class Trainer:
         moved: dict[str, Any] = {} if recipe is None else moves(old, recipe)
         like_old = recipe and replace(recipe, **{name: getattr(old, name) for name in moved})
         recipe = replace(run.recipe_to_go_on(like_old), **moved)
+        if is_taught(recipe) and recipe.steps != old.steps:
+            raise ValueError(
+                f"steps {old.steps} -> {recipe.steps}: the stages of a student would move; start a new run"
+            )
         lies = located(recipe, run.path / CONFIG, config.get("places"), {*given, *moved})
         check_stored(run.path, recipe)
         # Runs of older versions did not write it down, and were in float32 on every CPU.
@@ -204,6 +212,8 @@ class Trainer:
         with data_dir_of(config, data_dir) as data_dir:
             trainer = cls(recipe, folder, device, data_dir, tracker, precision, lies=lies)
         trainer._read_state()
+        if trainer.teaching:  # its weights are in the state: a name in a file opens nothing
+            trainer.places |= {k: v for k, v in (config.get("places") or {}).items() if k == "teacher"}
         before, now = config.get("train_images"), len(trainer.data.train)
         if before != now:
             raise ValueError(f"the run trained on {before} images, and {recipe.data} now holds {now}: start a new run")
@@ -260,6 +270,8 @@ class Trainer:
             The learning rate, the loss and the norm of the gradient, both 0-d.
         """
         recipe, accelerator = self.recipe, self.accelerator
+        if self.teaching:
+            self.teaching.begin(self.step, self.model, self.averaged)
         lr = self.lr_at(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -289,8 +301,11 @@ class Trainer:
         x_0 = self.data.floats(images if draws.mirrored is None else mirror(images, draws.mirrored[part]))
         if draws.hidden is not None:
             labels = self.train_labels[chosen].to(self.device).masked_fill(draws.hidden[part], self.model.null_label)
+        if self.teaching:
+            networks = self.network, self.averaged
+            return self.teaching.loss(networks, x_0, draws.t[part], draws.eps[part], labels, self.step)
         eps_theta, t, eps = self.eps_theta(self.network, labels), draws.t[part], draws.eps[part]
-        if recipe.loss != "mse":
+        if recipe.loss == "published" or recipe.loss == "mended":
             return loss_adaptive(eps_theta, x_0, t, eps, self.schedule, recipe.loss, recipe.lam)
         return loss_gamma(eps_theta, x_0, t, eps, self.schedule, self.gamma)
 
@@ -301,10 +316,13 @@ class Trainer:
         return as_eps(said, self.recipe.prediction, self.schedule)
 
     def heldout_loss(self) -> float:
-        """Mean squared error of what the averaged weights predict (eps, v or x0) on held-out images, all levels alike.
+        """Mean squared error of what the averaged weights predict (eps, v or x0) on held-out images, all levels alike;
+        of a student, its loss there.
 
         Images, noise and levels are the same at every call.
         """
+        if self.teaching:
+            return self.teaching.heldout_loss(self.averaged, self.heldout, self.step)
         return self.heldout.loss(lambda y: self.eps_theta(self.averaged, y), self.recipe.prediction, self.schedule)
 
     def samples(self, n: int | None = None, S: int = GRID_STEPS) -> Tensor:
@@ -313,6 +331,7 @@ class Trainer:
         Returns:
             ``(n, C, H, W)`` in [-1, 1].
         """
+        S = self.teaching.student_steps(self.step) if self.teaching else S
         tau = make_tau(self.schedule.T, min(S, self.schedule.T))
         n = n or (GRID_IMAGES if self.recipe.unet.image_size <= 64 else GRID_IMAGES // 4)
         shape = (n, *self.data.train.shape[1:])
@@ -348,7 +367,8 @@ class Trainer:
                 if not all(bool(w.isfinite().all()) for w in state.values()):
                     raise self._blown_up("a weight is not a finite number")
             classes = self.data.classes if self.recipe.unet.classes else ()
-            self.folder.write_checkpoint(weights, self.recipe, self.schedule, self.step, classes, self.places)
+            about = {"student": self.teaching.about(self.step)} if self.teaching else {}
+            self.folder.write_checkpoint(weights, self.recipe, self.schedule, self.step, classes, self.places, **about)
             parts = {name: None if part is None else part.state_dict() for name, part in self._parts().items()}
             self.folder.write_state(self.recipe, self.step, parts)  # step and seed are the state of all random streams
         self.saved_step = self.step
@@ -364,7 +384,8 @@ class Trainer:
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own; the scaler is float16's."""
         scaler = self.accelerator.scaler
-        return {"model": self.model, "averaged": self.averaged, "optimizer": self.optimizer, "scaler": scaler}
+        parts = {"model": self.model, "averaged": self.averaged, "optimizer": self.optimizer, "scaler": scaler}
+        return parts | ({"teacher": self.teaching.network} if self.teaching else {})
 
     def _ran_on(self) -> dict[str, Any]:
         """What config.json says beside the recipe."""

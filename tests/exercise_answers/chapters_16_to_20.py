@@ -48,6 +48,27 @@ def spread_by_steps(v, nu_T):
     return v * (1 + torch.trapezoid(1 / w, w))
 
 
+def chord(x, nu_t, nu_s, v):
+    return x * (1 - math.sqrt((v + nu_s**2) / (v + nu_t**2))) / (nu_t - nu_s)
+
+
+def chord_by_steps(x, nu_t, nu_s, v, n=20_000):
+    nu = np.linspace(float(nu_t), float(nu_s), n + 1)
+    growth = np.prod(1 + np.diff(nu) * (nu[1:] + nu[:-1]) / 2 / (float(v) + ((nu[1:] + nu[:-1]) / 2) ** 2))
+    return x * (1 - growth) / (nu_t - nu_s)
+
+
+def alone(v, nu):
+    found = 1.0
+    for k in range(1, len(nu)):
+        found = found * (v + nu[k - 1] * nu[k]) / (v + nu[k] ** 2)
+    return found
+
+
+def renewed(v, abar):
+    return math.sqrt(v * abar / (v * abar + 1 - abar))
+
+
 def memory(a, b, v, eta):
     return ((v + a**2) / (v + b**2)) ** (eta**2 / 2)
 
@@ -213,6 +234,41 @@ ANSWERS |= {
             ("steps", lambda b, d, u, g: b + torch.round((d - u) / g), "how long is one"),
             ("floor", lambda b, d, u, g: b + g * torch.floor((d - u) / g), "nearest multiple"),
             ("change alone", lambda b, d, u, g: g * torch.round((d - u) / g), "What is it added to"),
+        ],
+    ),
+    "ex-one-step-chord": (
+        array_functions(chord, chord_by_steps),
+        [
+            ("tangent", lambda x, n, m, v: x * n / (v + n**2), "what the teacher says"),
+            ("sign", lambda x, n, m, v: -chord(x, n, m, v), "The sign"),
+            ("no root", lambda x, n, m, v: x * (1 - (v + m**2) / (v + n**2)) / (n - m), "By which factor"),
+            ("not divided", lambda x, n, m, v: chord(x, n, m, v) * (n - m), "divided by the time"),
+            ("v forgotten", lambda x, n, m, v: x / n, "the data's own variance"),
+        ],
+    ),
+    "ex-one-step-alone": (
+        [
+            alone,
+            lambda v, nu: ((v + nu[:-1] * nu[1:]) / (v + nu[1:] ** 2)).prod(),
+            lambda v, nu: np.prod((float(v) + nu[:-1].numpy() * nu[1:].numpy()) / (float(v) + nu[1:].numpy() ** 2)),
+            lambda v, nu: [float(alone(v, nu))],
+        ],
+        [
+            ("true map", lambda v, nu: (v / (v + nu[-1] ** 2)) ** 0.5, "This is the true map"),
+            ("one step", lambda v, nu: v / (v + nu[-1] ** 2), "right for one step. And more?"),
+            ("upside down", lambda v, nu: 1 / alone(v, nu), "Upside down"),
+            ("first step", lambda v, nu: (v + nu[-2] * nu[-1]) / (v + nu[-1] ** 2), "the first step only"),
+        ],
+    ),
+    "ex-one-step-renewed": (
+        scalar_functions(
+            renewed, lambda v, a: 1 / math.sqrt(1 + (1 - a) / (a * v)), lambda v, a: (1 + (1 / a - 1) / v) ** -0.5
+        ),
+        [
+            ("square", lambda v, a: renewed(v, a) ** 2, "the square of a correlation"),
+            ("v = 1", lambda v, a: a**0.5, "Which variance has the state"),
+            ("noise", lambda v, a: ((1 - a) / (v * a + 1 - a)) ** 0.5, "the share of the noise"),
+            ("covariance", lambda v, a: v * a**0.5 / (v * a + 1 - a) ** 0.5, "both standard deviations"),
         ],
     ),
 }
