@@ -103,7 +103,8 @@ document.addEventListener("DOMContentLoaded", () => {
       await sleep();
     }
     last.forEach((step, k) => filled[k].show(step.xs, `The hole filled ${k ? "by DDPM" : "by DDIM"}, ${Live.nameOfClass()}`));
-    const open = mask.reduce((sum, v) => sum + v, 0);
+    const open = mask.reduce((sum, v) => sum + v, 0), detail = { whole: [...known], mask: [...mask], filled: last.map((step) => [...step.xs]) };
+    hole.box.dispatchEvent(new CustomEvent("filled", { detail })); // for whoever listens
     hole.status.textContent = `${open} of ${mask.length} pixels filled in ${FILLING} steps of each, ${seconds(performance.now() - began)}.`;
   }));
 
