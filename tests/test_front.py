@@ -71,7 +71,7 @@ def test_ddims_face_is_what_the_package_draws():
 
 @pytest.mark.slow
 def test_ddpms_face_is_what_the_posterior_draws():
-    """By DDPM's own form: a mean between the predicted picture and the state, and the variance beside it (DDPM, eq. 7)."""
+    """By DDPM's own form: a mean between the predicted picture and the state, and the variance beside it."""
     saved, x, size = load("faces"), start(2), 3 * hero.SIDE**2
     fresh = torch.from_numpy(hero.normals(2 * 2 + 1, size * 9)).view(9, *x.shape)
     eps_theta, abar, tau = saved.eps_theta(2), saved.schedule.alpha_bar, make_tau(1000, hero.CALLS, "trailing").tolist()

@@ -451,7 +451,7 @@ def test_a_missing_file_is_named(visit, address, tmp_path):
 
 
 def test_paths_that_walk_together_are_the_paths_alone(page):
-    """Of different lengths, with and without chance, one with a hole: the same numbers, in as many calls as the longest."""
+    """Of different lengths, with and without chance, one with a hole: the same numbers, in the longest one's calls."""
     off = page.evaluate(
         """async () => {
         const net = await LiveNetwork.load("digits"), xT = DDIM.normals(4)(net.size);
@@ -477,7 +477,8 @@ def test_the_address_holds_the_settings_and_back_works(visit):
     one = visit()
     page = one.page
     page.evaluate(
-        "document.querySelector('[data-live=watch]').addEventListener('sampled', e => (window.samples ??= []).push(e.detail))"
+        "document.querySelector('[data-live=watch]')"
+        ".addEventListener('sampled', e => (window.samples ??= []).push(e.detail))"
     )
     one.start("model=digits&class=7&S=12&eta=0.5&seed=41&length=90")
     values = {"Class": "7", "Steps S": "12", "Noise η": "0.5", "Seed of the noise": "41", "Length of x_T": "90"}

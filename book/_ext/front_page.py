@@ -36,7 +36,8 @@ def tags(page: str, site: str) -> str:
     return (
         f'{address}<meta property="og:image" content="{home}{FOLDER}/{CARD}" />\n'
         '<meta property="og:image:width" content="1200" />\n<meta property="og:image:height" content="630" />\n'
-        f'<meta property="og:image:alt" content="{ABOUT}" />\n<meta name="twitter:card" content="summary_large_image" />\n'
+        f'<meta property="og:image:alt" content="{ABOUT}" />\n'
+        '<meta name="twitter:card" content="summary_large_image" />\n'
     )
 
 

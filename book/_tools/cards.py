@@ -1,4 +1,4 @@
-"""The small pictures on the cards of the first page, book/images/cards/NN.webp: cuttings from the chapters' own figures.
+"""The small pictures on the first page's cards, book/images/cards/NN.webp: cuttings from the chapters' own figures.
 
     python book/_tools/cards.py           # again after `make chapters`; seconds
 
@@ -79,13 +79,12 @@ def live() -> Image.Image:
 def playground() -> Image.Image:
     """Two hundred particles on their way from noise to three clusters, by DDIM with the exact predictor."""
     import torch
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     from ddim_edu.exact import GaussianMixture
     from ddim_edu.sampler import ddim_path
     from ddim_edu.schedule import NoiseSchedule, make_tau
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     means = torch.tensor([[-2.6, -0.5], [0.3, 1.1], [2.5, -0.7]], dtype=torch.float64)
     schedule = NoiseSchedule.cosine(1000)

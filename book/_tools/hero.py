@@ -1,4 +1,4 @@
-"""The runs that the book's first page plays, book/front/: DDIM and DDPM with the ``faces`` network, from the same noise.
+"""The runs that the first page plays, book/front/: DDIM and DDPM with the ``faces`` network, from the same noise.
 
     python book/_tools/hero.py            # a minute or two on two cores
 
