@@ -375,7 +375,7 @@ def test_by_keyboard_alone(visit):
         )
         page.keyboard.press("Tab")
     wanted = ["Class", "Steps S", "Noise η", "Seed of the noise", "New seed"]
-    wanted += ["More: other pictures, spacing, guidance, length", "Step", "▶ Run again", "⤓ Save strip", "⧉ Copy link"]
+    wanted += ["More: other pictures, spacing, guidance, length", "Step", "▶ Run again", "↓ Save strip", "Copy link"]
     wanted += ["Place on the way", "Along", "Second seed"]
     assert reached[: len(wanted)] == wanted
     assert reached[len(wanted)].startswith("Picture to paint a hole in")

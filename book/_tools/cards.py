@@ -22,7 +22,7 @@ SIZE = (352, 198)  # twice what a card is wide, as screens have it
 
 # chapter: the figure's name, and the part of it that is shown: left, top, right, bottom, as shares
 CUTS = {
-    "01": ("fig-photo-chain", (0.33, 0.14, 0.665, 1)),
+    "01": ("fig-photo-chain", (0.335, 0.2, 0.66, 1)),
     "02": ("fig-jump", (0.25, 0.2, 0.5, 1)),
     "03": ("fig-arrows", (0, 0.08, 0.44, 0.95)),
     "04": ("fig-family-digits", (0.05, 0.07, 1, 1)),

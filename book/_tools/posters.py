@@ -17,7 +17,7 @@ from ddim_edu.sampler import ddim_path
 from ddim_edu.schedule import make_tau
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
-SEED, LABEL = 4, 0
+SEED, LABEL = 1, 1
 
 
 def live() -> None:

@@ -7,7 +7,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const hero = document.querySelector(".hero");
   if (!hero) return;
   const CALLS = Number(hero.dataset.calls), SEEDS = Number(hero.dataset.seeds), RUNS = Number(hero.dataset.runs);
-  const SIDE = 32, STEP = 33, COLUMNS = 4, PACE = 330, REST = 2600; // pixels of a tile, and milliseconds
+  const SIDE = 32, STEP = 33, COLUMNS = 4, REST = 2600; // pixels of a tile, and milliseconds
+  const pace = (frame) => (frame === CALLS ? REST : frame === 0 ? 900 : frame < 6 ? 220 : 520); // faces appear in the last calls
   const stills = [...hero.querySelectorAll("img")], count = hero.querySelector(".hero-count");
   const words = ["Pure noise.", ...Array.from({ length: CALLS }, (_, i) => `Call ${i + 1} of ${CALLS}`)];
   const canvases = stills.map((still) => {
@@ -56,7 +57,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function plan() {
     clearTimeout(timer);
-    timer = pause.dataset.playing === "yes" && seen ? setTimeout(next, frame === CALLS ? REST : frame === 0 ? 900 : PACE) : null;
+    timer = pause.dataset.playing === "yes" && seen ? setTimeout(next, pace(frame)) : null;
   }
 
   const pause = Object.assign(document.createElement("button"), { type: "button", className: "hero-pause" });

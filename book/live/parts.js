@@ -89,7 +89,7 @@ const LiveParts = (() => {
 
     show(x, label) {
       const context = this.canvas.getContext("2d");
-      context.imageSmoothingEnabled = !this.sharp && shape.side < 32; // 8 x 8 pixels as squares are hard to read
+      context.imageSmoothingEnabled = !this.sharp; // 8 x 8 pixels as squares are hard to read
       context.imageSmoothingQuality = "high";
       context.drawImage(pixels(x), 0, 0, this.canvas.width, this.canvas.height);
       if (label) this.label(label);
