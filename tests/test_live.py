@@ -418,6 +418,7 @@ def test_on_a_phone_everything_fits_and_has_a_name(visit):
     board = page.locator("[data-live=draw] .live-board")
     board.scroll_into_view_if_needed()
     before = one.done("draw")
+    board.evaluate("e => e.scrollIntoView({ block: 'end' })")  # the settings lie over the upper part of the window
     box = board.bounding_box()
     page.touchscreen.tap(box["x"] + box["width"] * 0.1, box["y"] + box["height"] * 0.9)
     one.done("draw", before)

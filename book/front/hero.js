@@ -74,6 +74,12 @@ document.addEventListener("DOMContentLoaded", () => {
     play(pause.dataset.playing !== "yes");
   });
 
+  addEventListener("beforeprint", () => { // on paper: the ends, and what is folded
+    frame = CALLS;
+    if (canvases[0].isConnected) show();
+    for (const fold of document.querySelectorAll("details")) fold.open = true;
+  });
+
   states.onload = () => {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     count.after(pause);
