@@ -21,8 +21,9 @@ from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
 PAGE = "live"
-OWN = ("ddim.js", "network.js", "page.js", "page.css", "LICENSE-onnxruntime-web.txt")
+OWN = ("ddim.js", "network.js", "parts.js", "page.js", "panels.js", "page.css", "LICENSE-onnxruntime-web.txt")
 CLASSES = {
+    "faces": ["Open Peeps", "Micah", "ToonHead", "Personas"],
     "digits": [str(digit) for digit in range(10)],
     "fashion-mnist": [
         "T-shirt",
@@ -76,6 +77,7 @@ def network_script(book: Path, name: str, kept: Path) -> str:
         assert len(CLASSES[name]) == saved.config.classes
         about = {
             "side": saved.config.image_size,
+            "channels": saved.config.image_channels,
             "classes": CLASSES[name],
             "alphaBar": saved.schedule.alpha_bar.tolist(),
         }

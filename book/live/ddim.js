@@ -66,21 +66,44 @@ const DDIM = (() => {
 
   /**
    * From x_T at level tau[S] down to the data, one step at a time.
-   * `noise()` gives D fresh normal numbers, and is asked at steps with sigma > 0 only. `clip` bounds the predicted picture (null: no bound).
+   * `noise()` gives D fresh normal numbers, and is asked at steps with sigma > 0 only. `clip` bounds the predicted picture (null: no bound),
+   * and `edit(x0, t)` may replace it after that.
    */
-  async function* path(eps, xT, alphaBar, tau, { eta = 0, clip = 1, noise = null } = {}) {
+  async function* path(eps, xT, alphaBar, tau, how = {}) {
     let x = xT;
     for (let i = tau.length - 1; i > 0; i--) {
-      const t = tau[i], s = tau[i - 1];
-      let found = await eps(x, t);
-      let x0 = unmixX0(x, found, alphaBar[t]);
-      if (clip !== null) {
-        x0 = x0.map((v) => Math.min(clip, Math.max(-clip, v)));
-        found = unmixEps(x, x0, alphaBar[t]); // so that the two still agree
-      }
-      const next = arrive(x0, found, alphaBar[s], sigma(alphaBar[t], alphaBar[s], eta), noise);
-      yield { t, s, xt: x, x0, eps: found, xs: next };
-      x = next;
+      const step = down(x, await eps(x, tau[i]), alphaBar, tau[i], tau[i - 1], how);
+      yield step;
+      x = step.xs;
+    }
+  }
+
+  /** One step of a path, from the noise that was predicted. */
+  function down(x, predicted, alphaBar, t, s, { eta = 0, clip = 1, noise = null, edit = null }) {
+    let found = predicted, x0 = unmixX0(x, found, alphaBar[t]);
+    if (clip !== null) x0 = x0.map((v) => Math.min(clip, Math.max(-clip, v)));
+    if (edit) x0 = edit(x0, t);
+    if (clip !== null || edit) found = unmixEps(x, x0, alphaBar[t]); // so that the two still agree
+    return { t, s, xt: x, x0, eps: found, xs: arrive(x0, found, alphaBar[s], sigma(alphaBar[t], alphaBar[s], eta), noise) };
+  }
+
+  /**
+   * Several paths at once, one call of the network for all that still walk: `eps(xs, ts)` takes a list of pictures and the level of each.
+   * A job is {xT, tau, and what path takes}. After each round comes the list of the jobs' last steps (null where none was made yet);
+   * all end in the same round.
+   */
+  async function* together(eps, jobs, alphaBar) {
+    const rounds = Math.max(...jobs.map(({ tau }) => tau.length - 1)), steps = jobs.map(() => null), states = jobs.map(({ xT }) => xT);
+    for (let round = 0; round < rounds; round++) {
+      const left = rounds - round, at = jobs.map(({ tau }) => (left < tau.length ? left : 0)); // 0: it waits
+      const walking = jobs.map((_, k) => k).filter((k) => at[k] > 0);
+      const found = await eps(walking.map((k) => states[k]), walking.map((k) => jobs[k].tau[at[k]]));
+      walking.forEach((k, i) => {
+        const { tau } = jobs[k];
+        steps[k] = down(states[k], found[i], alphaBar, tau[at[k]], tau[at[k] - 1], jobs[k]);
+        states[k] = steps[k].xs;
+      });
+      yield [...steps];
     }
   }
 
@@ -105,16 +128,23 @@ const DDIM = (() => {
   }
 
   /**
-   * The noise predictor of one class with classifier-free guidance: eps(any) + scale (eps(class) - eps(any)).
-   * `network(xs, t, labels)` takes a list of pictures and a label for each; `any` is the label of any class.
+   * The noise predictor of one class with classifier-free guidance, for lists: eps(any) + scale (eps(class) - eps(any)).
+   * `network(xs, ts, labels)` takes a list of pictures, a level and a label for each; `any` is the label of any class.
    */
-  function guided(network, label, any, scale = 1) {
-    if (label === any || scale === 0) return async (x, t) => (await network([x], t, [any]))[0];
-    if (scale === 1) return async (x, t) => (await network([x], t, [label]))[0];
-    return async (x, t) => {
-      const [free, bound] = await network([x, x], t, [any, label]);
-      return combine(1 - scale, free, scale, bound);
+  function guidedAll(network, label, any, scale = 1) {
+    const all = (xs, which) => xs.map(() => which);
+    if (label === any || scale === 0) return (xs, ts) => network(xs, ts, all(xs, any));
+    if (scale === 1) return (xs, ts) => network(xs, ts, all(xs, label));
+    return async (xs, ts) => {
+      const found = await network([...xs, ...xs], [...ts, ...ts], [...all(xs, any), ...all(xs, label)]);
+      return xs.map((_, i) => combine(1 - scale, found[i], scale, found[xs.length + i]));
     };
+  }
+
+  /** The same for one picture. */
+  function guided(network, label, any, scale = 1) {
+    const eps = guidedAll(network, label, any, scale);
+    return async (x, t) => (await eps([x], [t]))[0];
   }
 
   // ---------------------------------------------------------------- noise
@@ -161,7 +191,7 @@ const DDIM = (() => {
     return combine(share(1 - u), a, share(u), b);
   }
 
-  return { SPACINGS, makeTau, sigma, path, invert, endOf, guided, normals, angle, slerp };
+  return { SPACINGS, makeTau, sigma, path, together, invert, endOf, guided, guidedAll, normals, angle, slerp };
 })();
 
 if (typeof module !== "undefined") module.exports = DDIM; // for the tests, outside a page

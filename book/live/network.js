@@ -47,35 +47,35 @@ const LiveNetwork = (() => {
     });
 
   /**
-   * A network by its name: {name, alphaBar, T, side, size, classes, any, eps}.
-   * `eps(xs, t, labels)` takes a list of pictures, all at level t, and a label for each; it gives their predicted noises.
+   * A network by its name: {name, alphaBar, T, side, channels, size, classes, any, eps}.
+   * `eps(xs, ts, labels)` takes a list of pictures, and the level and the label of each; it gives their predicted noises.
    */
   const load = (name) =>
     once(`network ${name}`, async () => {
-      const [ort, { onnx, alphaBar, classes, side }] = await Promise.all([runtime(), file(name)]);
+      const [ort, { onnx, alphaBar, classes, side, channels }] = await Promise.all([runtime(), file(name)]);
       const session = await ort.InferenceSession.create(await unpack(onnx), { executionProviders: ["wasm"] });
       delete window.liveFiles[name].onnx;
-      const size = side * side;
+      const size = channels * side * side;
       let turn = Promise.resolve(); // a session answers one call at a time
 
-      async function run(xs, t, labels) {
+      async function run(xs, ts, labels) {
         const count = xs.length, x = new Float32Array(count * size);
         xs.forEach((one, i) => x.set(one, i * size));
         const feeds = {
-          x: new ort.Tensor("float32", x, [count, 1, side, side]),
-          t: new ort.Tensor("int64", BigInt64Array.from(labels, () => BigInt(t)), [count]),
+          x: new ort.Tensor("float32", x, [count, channels, side, side]),
+          t: new ort.Tensor("int64", BigInt64Array.from(ts, (t) => BigInt(t)), [count]),
           label: new ort.Tensor("int64", BigInt64Array.from(labels, (label) => BigInt(label)), [count]),
         };
         const { eps } = await session.run(feeds);
         return xs.map((_, i) => eps.data.slice(i * size, (i + 1) * size));
       }
 
-      const eps = (xs, t, labels) => {
-        const answer = turn.then(() => run(xs, t, labels));
+      const eps = (xs, ts, labels) => {
+        const answer = turn.then(() => run(xs, ts, labels));
         turn = answer.catch(() => {});
         return answer;
       };
-      return { name, alphaBar, T: alphaBar.length - 1, side, size, classes, any: classes.length, eps };
+      return { name, alphaBar, T: alphaBar.length - 1, side, channels, size, classes, any: classes.length, eps };
     });
 
   return { load };
