@@ -98,7 +98,9 @@ def test_a_network_without_a_weight_or_of_another_kind_is_refused(tmp_path):
 def test_levels_and_frequencies_are_those_of_the_package():
     saved, network = checkpoint.load("digits"), network_file.read(checkpoint.find("digits"))
     assert network.alpha_bar == saved.schedule.alpha_bar.tolist()
-    assert network.config.__dict__ == {name: list(v) if isinstance(v, tuple) else v for name, v in vars(saved.config).items()}
+    assert network.config.__dict__ == {
+        name: list(v) if isinstance(v, tuple) else v for name, v in vars(saved.config).items()
+    }
     for dim in (8, 9, 24, 48, 128):
         half = dim // 2
         exponents = -np.log(10_000).astype(np.float32) * np.arange(half, dtype=np.float32) / np.float32(half - 1)

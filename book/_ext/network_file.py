@@ -166,7 +166,11 @@ class Graph:
     def block(self, name: str, x: str, emb: str, side: int) -> str:
         """A residual block, with attention behind it where the file has weights for it."""
         h = self.res_block(f"{name}.res", x, emb, side)
-        return self.attention(f"{name}.attention", h, side) if f"{name}.attention.qkv.weight" in self.network.tensors else h
+        return (
+            self.attention(f"{name}.attention", h, side)
+            if f"{name}.attention.qkv.weight" in self.network.tensors
+            else h
+        )
 
     def embedding(self) -> str:
         """Of t and the label, activated, as all residual blocks take it."""

@@ -63,7 +63,9 @@ class Empty(metaclass=Standing):
             raise AttributeError(name)
         return Empty()
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __getitem__ = _same
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = (
+        __getitem__
+    ) = _same
 
 
 def _class(module: str, name: str) -> Standing:
