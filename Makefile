@@ -7,8 +7,8 @@ BIN    := $(VENV)/bin
 # one environment that grows: `make book` makes what pages need, `make test` adds torch and the tools
 SITE   := $(VENV)/.site
 STAMP  := $(VENV)/.installed
-# what the book is made of; folders too, which change when a file leaves
-SOURCES := $(shell find book chapters ddim_edu results tests -name __pycache__ -prune -o -name .ipynb_checkpoints -prune \
+# what the book is made of; folders too, which change when a file leaves (not these five: make has targets of such names)
+SOURCES := $(shell find book chapters ddim_edu results tests -mindepth 1 -name __pycache__ -prune -o -name .ipynb_checkpoints -prune \
     -o -path book/chapters -prune -o -print 2>/dev/null)
 
 # what `make quick` tests

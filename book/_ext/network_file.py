@@ -1,8 +1,8 @@
 """A shipped U-Net as an ONNX file, from its safetensors file and with nothing but Python's own library.
 
 The book is built where there is neither torch nor onnx (:mod:`stand_ins`). So the graph of ``ddim_edu.nets.unet.UNet``
-is written down here once more, layer for layer, in the few operations of ONNX that it needs; ``tests/test_network_file.py``
-compares with torch. Inputs, outputs and their names are those of ``ddim_edu.models.onnx_export``, which exports any
+is written down here once more, layer for layer, in the few operations of ONNX that it needs; a test compares
+with torch. Inputs, outputs and their names are those of ``ddim_edu.models.onnx_export``, which exports any
 checkpoint with torch: x, t and, for networks with classes, label; out comes eps, whatever the network says.
 
 Weights are stored as they are in the file: float16 as float16, each with a cast to float32, in which all is computed.
@@ -87,7 +87,7 @@ def frequencies(dim: int) -> list[float]:
 
 
 class Graph:
-    """Nodes and constants of a graph in the making. Methods take names of values, and give the name of what they add."""
+    """Nodes and constants of a graph in the making. Methods take names of values, and give that of what they add."""
 
     def __init__(self, network: Network) -> None:
         self.network, self.nodes, self.constants, self.named = network, [], [], {}

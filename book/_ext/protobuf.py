@@ -1,7 +1,7 @@
 """ONNX files byte by byte: the few messages of the format that a network needs.
 
 A protobuf message is a row of fields, each with its number and the type of what follows: a number of as many bytes as
-it needs (0), four bytes (5), or a length and that many bytes (2). The numbers of the fields are those of ``onnx.proto``.
+it needs (0), four bytes (5), or a length and that many bytes (2). Fields are numbered as in ``onnx.proto``.
 """
 
 from __future__ import annotations
