@@ -110,4 +110,7 @@ def stand_in() -> None:
 
 def setup(app):
     stand_in()
+    from ddim_edu.ranges import Range
+
+    Range.__repr__ = lambda self: f"Range({self})"  # in annotations; an address is another one at every build
     return {"parallel_read_safe": True, "parallel_write_safe": True}

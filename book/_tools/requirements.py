@@ -3,8 +3,8 @@
     python book/_tools/requirements.py UV
 
 The packages are those of the extra ``site`` in pyproject.toml, their versions those of constraints.txt. The extra
-itself can't be installed for this: with it comes the project, and with that torch. npm, for machines that have none, is a file
-of its own.
+itself can't be installed for this: with it comes the project, and with that torch. npm, for machines that have none,
+is a file of its own.
 """
 
 from __future__ import annotations
