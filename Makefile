@@ -84,7 +84,7 @@ chapters: $(STAMP)  ## execute the chapters whose .py was edited; ALL=1: and tho
 	@$(BIN)/python book/_tools/execute.py $(if $(ALL),--all)
 
 lab: $(STAMP)  ## JupyterLab on the chapters
-	@$(BIN)/jupyter lab chapters/
+	@$(BIN)/python book/_tools/lab.py
 
 # keeps the versions that still fit; for the newest of everything: make constraints UV_FLAGS=--upgrade
 constraints: $(STAMP)  ## constraints.txt and book/requirements*.txt anew, after an edit of pyproject.toml

@@ -16,8 +16,8 @@ from bs4 import BeautifulSoup, SoupStrainer
 
 FILE = "search_texts.js"
 NAMES = (
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi varphi chi psi "
-    "omega Delta Sigma Omega Phi Psi Theta Lambda"
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi varphi chi "
+    "psi omega Delta Sigma Omega Phi Psi Theta Lambda"
 )
 GREEK = dict(zip(NAMES.split(), "αβγδεεζηθκλμνξπρστφφχψωΔΣΩΦΨΘΛ"))
 LEFT_OUT = "script, style, nav, button, .headerlink, .cell_output, .toctree-wrapper, .viewcode-link, .cell_input"
@@ -32,7 +32,7 @@ def plain(text: str) -> str:
 
 
 def sections(page: str) -> list[list[str]]:
-    """The sections, exercises, words and functions of a page in their order: [anchor, heading, text that is its own]."""
+    """The sections, exercises, words and functions of a page in order: [anchor, heading, text of its own]."""
     soup = BeautifulSoup(page, "html.parser", parse_only=SoupStrainer("article"))
     for element in soup.select(LEFT_OUT):
         element.decompose()
