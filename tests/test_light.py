@@ -78,7 +78,8 @@ def test_what_pages_need_is_pinned_as_everything_is_and_by_hashes():
 def test_without_torch_the_pages_are_the_same_to_the_byte(tmp_path):
     """Two builds of some pages: here as it is, and where only what book/requirements.txt names can be imported."""
     (tmp_path / "_toc.yml").write_text(
-        "format: jb-book\nroot: live\nchapters:\n- file: glossary\n- file: api/commands\n- file: api/nets\n- file: chapters/03_reverse\n"
+        "format: jb-book\nroot: live\nchapters:\n"
+        "- file: glossary\n- file: api/commands\n- file: api/nets\n- file: chapters/03_reverse\n"
     )
     hidden = """
 import importlib.abc, importlib.metadata, re, sys

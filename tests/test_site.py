@@ -171,7 +171,13 @@ def test_search_finds_a_word(open_page):
 
 @pytest.mark.parametrize(
     ("question", "heading", "excerpt"),
-    [("eta", "", "η"), ("ᾱ", "", "ᾱ"), ("alpha_bar", "", "ᾱ"), ("exercise 3.2", "Exercise 3.2", ""), ("sigma", "", "σ")],
+    [
+        ("eta", "", "η"),
+        ("ᾱ", "", "ᾱ"),
+        ("alpha_bar", "", "ᾱ"),
+        ("exercise 3.2", "Exercise 3.2", ""),
+        ("sigma", "", "σ"),
+    ],
 )
 def test_search_finds_symbols_and_exercises_and_shows_where(open_page, question, heading, excerpt):
     tab = open_page("search.html")
