@@ -4,29 +4,44 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# one environment that grows: `make book` makes what pages need, `make test` adds torch and the tools
+SITE   := $(VENV)/.site
 STAMP  := $(VENV)/.installed
+# what the book is made of; folders too, which change when a file leaves (not these five: make has targets of such names)
+SOURCES := $(shell find book chapters ddim_edu results tests -mindepth 1 -name __pycache__ -prune -o -name .ipynb_checkpoints -prune \
+    -o -path book/chapters -prune -o -print 2>/dev/null)
 
 # what `make quick` tests
 MATHEMATICS := $(addprefix tests/test_,$(addsuffix .py,layers schedule forward posterior sampler solvers losses adaptive \
     exact line))
 
 .DEFAULT_GOAL := help
-.PHONY: help install book test quick lint unit pages browser pdf chapters-test chapters lab constraints clean
+.PHONY: help install book site.zip test quick lint unit pages browser pdf chapters-test chapters lab constraints clean
 .NOTPARALLEL:
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 install: $(STAMP)  ## the environment alone: .venv with the versions of constraints.txt, node_modules with those of the lock
 
-$(STAMP): pyproject.toml constraints.txt package.json package-lock.json
-	@sh book/_tools/install.sh "$(PYTHON)" "$(VENV)"
+$(SITE): book/requirements.txt package.json package-lock.json
+	@sh book/_tools/install.sh "$(PYTHON)" "$(VENV)" site
 	@touch "$@"
 
-book: $(STAMP)  ## the book, in _build/html
+$(STAMP): pyproject.toml constraints.txt $(SITE)
+	@sh book/_tools/install.sh "$(PYTHON)" "$(VENV)" dev
+	@touch "$(SITE)" "$@"
+
+book: _build/.book  ## the book, in _build/html; needs 300 MB and no torch
+	@echo "open _build/html/index.html"
+
+_build/.book: $(SITE) _config.yml $(SOURCES)
 	@echo "== book"
 	@$(BIN)/jupyter-book build book -q
-	@echo "open _build/html/index.html"
+	@touch "$@"
+
+site.zip: book  ## the book as one file to hand on, _build/site.zip
+	@$(BIN)/python book/_tools/pack.py _build/html _build/site.zip
 
 pdf: book  ## the book as one PDF, _build/ddim.pdf, if the machine has Chromium
 	@$(BIN)/python book/_tools/pdf.py _build/html _build/ddim.pdf
@@ -53,6 +68,7 @@ unit: $(STAMP)  ## the tests of the package and of the book's tools
 pages: $(STAMP)  ## the whole book with warnings as errors, then its offline check
 	@echo "== book: every page, warnings are errors"
 	@$(BIN)/jupyter-book build book -q -n -W --keep-going --all </dev/null
+	@touch _build/.book
 	@echo "== book: nothing is loaded from the network"
 	@$(BIN)/python book/_tools/check_offline.py _build/html
 
@@ -68,13 +84,14 @@ chapters: $(STAMP)  ## execute the chapters whose .py was edited; ALL=1: and tho
 	@$(BIN)/python book/_tools/execute.py $(if $(ALL),--all)
 
 lab: $(STAMP)  ## JupyterLab on the chapters
-	@$(BIN)/jupyter lab chapters/
+	@$(BIN)/python book/_tools/lab.py
 
 # keeps the versions that still fit; for the newest of everything: make constraints UV_FLAGS=--upgrade
-constraints: $(STAMP)  ## constraints.txt anew, after an edit of pyproject.toml
+constraints: $(STAMP)  ## constraints.txt and book/requirements*.txt anew, after an edit of pyproject.toml
 	@$(BIN)/python -m pip install -qq --upgrade --target "$(VENV)/uv" uv
 	@"$(VENV)/uv/bin/uv" pip compile --quiet --universal --python-version 3.11 --extra dev --no-emit-index-url \
 	    --no-emit-find-links --no-annotate $(UV_FLAGS) pyproject.toml -o constraints.txt
+	@$(BIN)/python book/_tools/requirements.py "$(VENV)/uv/bin/uv"
 
 clean:  ## what was built; the environment stays (rm -r .venv removes it)
 	@rm -rf _build .pytest_cache .ruff_cache .mypy_cache

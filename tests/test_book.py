@@ -502,6 +502,25 @@ def test_a_package_of_the_pages_that_is_missing_or_old_names_the_remedy(tmp_path
         browser_code.find("katex", tmp_path)
 
 
+def test_of_the_packages_only_what_pages_use_is_kept(tmp_path):
+    shutil.copy(ROOT / "package.json", tmp_path)
+    names = ["katex/dist/katex.js", "onnxruntime-web/package.json", "long/index.js", "@types/node/index.d.ts"]
+    names += [f"onnxruntime-web/dist/{name}" for name in (*browser_code.KEEP["onnxruntime-web"], "ort.js", "ort.map")]
+    for name in names:
+        (tmp_path / "node_modules" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "node_modules" / name).touch()
+    browser_code.trim(tmp_path)
+    modules = tmp_path / "node_modules"
+    left = {path.relative_to(modules).as_posix() for path in modules.rglob("*") if path.is_file()}
+    assert left >= {"katex/dist/katex.js", "onnxruntime-web/package.json"}
+    assert not any("ort.js" in name or "ort.map" in name or name.startswith(("long", "@types")) for name in left)
+
+
+def test_words_are_not_looked_for_in_base64(tmp_path):
+    (tmp_path / "net.js").write_text(f'x = "{"aB3+card/" * 40}"; e.className = "shown"')
+    assert "shown" in css_prune.words(tmp_path) and "card" not in css_prune.words(tmp_path)
+
+
 def test_the_lock_of_the_pages_packages_pins_their_bytes_and_names_no_registry():
     asked = json.loads((ROOT / "package.json").read_text())["dependencies"]
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in asked.values())  # exact, not a range

@@ -268,7 +268,7 @@ def test_licences_are_those_of_the_package():
         )
 
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf8")
+README = (Path(__file__).parent.parent / "book" / "using.md").read_text(encoding="utf8")
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_the_networks_are_those_of_the_readme(name, count):
     with torch.device("meta"):
         model = UNet(RECIPES[name].unet)
     assert sum(p.numel() for p in model.parameters()) == count
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf8")
+    readme = (Path(__file__).parent.parent / "book" / "using.md").read_text(encoding="utf8")
     assert f"`{name}`" in readme and f"{count:,}" in readme
 
 

@@ -174,6 +174,36 @@ def test_search_finds_a_word(open_page):
     assert any("ODE" in hit for hit in hits), hits
 
 
+@pytest.mark.parametrize(
+    ("question", "heading", "excerpt"),
+    [
+        ("eta", "", "η"),
+        ("ᾱ", "", "ᾱ"),
+        ("alpha_bar", "", "ᾱ"),
+        ("exercise 3.2", "Exercise 3.2", ""),
+        ("sigma", "", "σ"),
+    ],
+)
+def test_search_finds_symbols_and_exercises_and_shows_where(open_page, question, heading, excerpt):
+    tab = open_page("search.html")
+    tab.page.goto((ROOT / "search.html").as_uri() + f"?q={question}")
+    tab.page.wait_for_selector(".search-summary:not(:empty)")
+    first = tab.page.locator("#search-results li").first
+    assert heading in first.locator("a").inner_text()
+    assert len(first.locator(".context").inner_text()) > 40
+    assert excerpt in "".join(tab.page.locator("#search-results .context").all_inner_texts())
+    assert not tab.errors
+
+
+def test_search_lists_chapters_in_their_order(open_page):
+    tab = open_page("search.html")
+    tab.page.goto((ROOT / "search.html").as_uri() + "?q=summary")
+    tab.page.wait_for_selector(".search-summary:not(:empty)")
+    found = tab.page.locator("#search-results li a").evaluate_all("links => links.map(a => a.getAttribute('href'))")
+    chapters = [int(link[9:11]) for link in found if link.startswith("chapters/") and link.endswith("#summary")]
+    assert len(chapters) > 10 and chapters == sorted(chapters)
+
+
 def test_the_meaning_of_a_word_appears_on_focus_and_on_hover(open_page):
     page = open_page("chapters/08_adaptive.html").page
     term = page.locator(".term").first

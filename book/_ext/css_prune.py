@@ -17,6 +17,7 @@ LARGE = 20_000  # bytes; smaller sheets are not worth it
 DATA = 1_000_000  # a script above this holds a network
 GROUPS = ("media", "supports", "layer", "container")  # at-rules that hold rules
 WORD = re.compile(r"[A-Za-z_][\w-]*")
+BINARY = re.compile(r"[A-Za-z0-9+/=]{200,}")  # in base64, where every short word turns up by chance
 
 
 def words(site: Path) -> set[str]:
@@ -25,7 +26,8 @@ def words(site: Path) -> set[str]:
         *site.rglob("*.html"),
         *(p for p in site.rglob("*.js") if p.name != "searchindex.js" and p.stat().st_size < DATA),
     ]
-    return {word for path in pages for word in WORD.findall(path.read_text(encoding="utf-8", errors="replace"))}
+    texts = (BINARY.sub(" ", path.read_text(encoding="utf-8", errors="replace")) for path in pages)
+    return {word for text in texts for word in WORD.findall(text)}
 
 
 def _matches(selector: list, known: set[str]) -> bool:

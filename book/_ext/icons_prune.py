@@ -55,7 +55,7 @@ def prune_fonts(site: Path) -> None:
     sheets = {path: path.read_text(encoding="utf-8") for path in site.joinpath("_static").rglob("*.css")}
     keep = set().union(*map(signs, sheets.values()))
     for path in site.joinpath("_static").rglob("webfonts/*.ttf"):
-        font, only = ttLib.TTFont(path), subset.Subsetter()
+        font, only = ttLib.TTFont(path, recalcTimestamp=False), subset.Subsetter()
         only.populate(unicodes=keep)
         only.subset(font)
         font.save(path)

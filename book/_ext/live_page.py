@@ -2,7 +2,7 @@
 
 The page's own scripts are copied. What is large becomes scripts too, since a page from file:// can load nothing else:
 ``runtime.js`` holds ONNX Runtime, and NAME.js a network with its schedule and its classes. The page asks for them on a
-click. Networks are exported anew when their weights or the exporter have changed; ``_build/onnx`` keeps what was made.
+click. Networks are written anew when their weights or the writer have changed; ``_build/onnx`` keeps what was made.
 ONNX Runtime comes from node_modules. Its package holds no licence, so the text of its repository stands here.
 """
 
@@ -17,8 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import browser_code
+import network_file
+import protobuf
 from sphinx.errors import ExtensionError
-from sphinx.util import logging
 
 PAGE = "live"
 OWN = ("ddim.js", "network.js", "parts.js", "page.js", "panels.js", "page.css", "LICENSE-onnxruntime-web.txt")
@@ -38,8 +39,6 @@ CLASSES = {
         "ankle boot",
     ],
 }
-
-log = logging.getLogger(__name__)
 
 
 def text_of(binary: bytes) -> str:
@@ -67,21 +66,19 @@ def once(name: str, sources: list[Path], make: Callable[[], str], kept: Path) ->
 
 def network_script(book: Path, name: str, kept: Path) -> str:
     """The script of one network, from the folder ``kept`` if nothing has changed since."""
-    from ddim_edu.models import checkpoint, onnx_export
-
-    package = Path(checkpoint.__file__).parents[1]
-    sources = [checkpoint.find(name), package / "nets" / "unet.py", Path(onnx_export.__file__), Path(__file__)]
+    weights = book.parent / "ddim_edu" / "weights" / f"{name}.safetensors"
+    sources = [weights, Path(network_file.__file__), Path(protobuf.__file__), Path(__file__)]
 
     def make() -> str:
-        saved = checkpoint.load(name)
-        assert len(CLASSES[name]) == saved.config.classes
+        network = network_file.read(weights)
+        assert len(CLASSES[name]) == network.config.classes
         about = {
-            "side": saved.config.image_size,
-            "channels": saved.config.image_channels,
+            "side": network.config.image_size,
+            "channels": network.config.image_channels,
             "classes": CLASSES[name],
-            "alphaBar": saved.schedule.alpha_bar.tolist(),
+            "alphaBar": network.alpha_bar,
         }
-        return script(name, **about, onnx=text_of(onnx_export.export(saved)))
+        return script(name, **about, onnx=text_of(network_file.onnx(network)))
 
     return once(name, sources, make, kept)
 
@@ -116,8 +113,6 @@ def write(app, exception) -> None:
             files[name] = network_script(book, name, kept)
     except browser_code.Missing as error:
         raise ExtensionError(str(error)) from None
-    except ModuleNotFoundError as error:
-        log.warning(f"the live page gets no networks: {error.name} is not installed; make install brings it")
     for name, text in files.items():
         path = out / f"{name}.js"
         if not path.is_file() or path.read_text(encoding="utf-8") != text:

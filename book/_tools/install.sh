@@ -1,9 +1,11 @@
 #!/bin/sh
-# install.sh PYTHON VENV: make VENV if it is not there, and put the pinned dependencies and this project into it; and
-# node_modules, from where the pages get code of others.
+# install.sh PYTHON VENV [site|dev]: make VENV if it is not there, and put into it what the pages are made with (site) or
+# that, this project and all that it depends on (dev, the default); and node_modules, from where the pages get code of
+# others. What the pages need comes by its hashes. The rest comes by its versions alone: torch has other files for other
+# machines, and one without CUDA may lie beside pip's index.
 # The Makefile calls this when a file that names dependencies is newer than the last install that succeeded.
 set -eu
-python=$1 venv=$2
+python=$1 venv=$2 what=${3:-dev}
 broken=$venv/.unfinished     # there while an install into a venv of our making runs
 ours="made by book/_tools/install.sh"
 
@@ -27,7 +29,7 @@ if [ ! -x "$venv/bin/python" ] || unfinished; then
     mkdir -p "$venv"
     echo "$ours" >"$broken"
     # only what a venv consists of; somebody may have put other files there meanwhile
-    for part in bin etc include lib lib64 share uv pyvenv.cfg .installed .made-here .gitignore; do
+    for part in bin etc include lib lib64 share uv pyvenv.cfg .site .installed .made-here .gitignore; do
         rm -rf "$venv/$part"
     done
     if "$python" -c 'import ensurepip; ensurepip.version()' 2>/dev/null; then
@@ -43,10 +45,18 @@ elif [ -e "$venv/.made-here" ]; then # never rebuild a venv that someone else ma
     echo "$ours" >"$broken"
 fi
 
-echo "== installing the pinned dependencies into $venv (once; 5 GB with CUDA on Linux, some minutes)"
-"$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e ".[dev]" </dev/null ||
+pip() { "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input "$@" </dev/null; }
+
+# meanwhile the other registry is asked
+"$venv/bin/python" book/_ext/browser_code.py </dev/null &
+pages=$!
+echo "== installing what the pages need into $venv (once; 300 MB, a minute)"
+pip --no-deps --require-hashes -r book/requirements.txt ||
     fail "the install failed, see above; run make again once that is mended"
+if [ "$what" = dev ]; then
+    echo "== installing the pinned dependencies into $venv (once; 5 GB with CUDA on Linux, some minutes)"
+    pip -c constraints.txt -e ".[dev]" || fail "the install failed, see above; run make again once that is mended"
+fi
 rm -f "$broken"
 
-"$venv/bin/python" book/_ext/browser_code.py </dev/null ||
-    fail "the pages' packages are not there, see above; run make again once that is mended"
+wait "$pages" || fail "the pages' packages are not there, see above; run make again once that is mended"
