@@ -1,6 +1,6 @@
 """How few calls will do, and for which solver? Chapter 17 shows the results.
 
-    python benchmarks/fewer_calls.py [digits] [fashion-mnist] [--ways "ddim 20" "weights 5"] [--seeds 3] [--n 400]
+    python benchmarks/fewer_calls.py [digits-v] [fashion-mnist-v] [--ways "ddim 20" "weights 5"] [--seeds 3] [--n 400]
 
 Each model draws n pictures a seed, classes in turn, from level T, predicted data clipped to [-1, 1]; picture i of a
 seed has the same start for every way of sampling. "value" is the distance of the n pictures to all training pictures in
@@ -57,7 +57,7 @@ WAYS = [f"{way} {S}" for way, counts in CALLS.items() for S in counts]
 FEW = ["ddim 5", "ddim 10", "ddim 20", "weights 5", "dpm-solver-2m 5", "dpm-solver-2m 10", "eta 1 5", "eta 1 10"]
 FEW += ["eta 1 20", "best 5", "best 10"]  # for larger pictures
 MORE = ["best 20", "weights 3", "weights 10", "levels 5", "levels, weights 5", "best, eta 0 10"]
-N, SEEDS, USUAL = {"digits": 400, "fashion-mnist": 250}, 3, {"digits": FEW + MORE, "fashion-mnist": FEW}
+N, SEEDS, USUAL = {"digits-v": 400, "fashion-mnist-v": 250}, 3, {"digits-v": FEW + MORE, "fashion-mnist-v": FEW}
 
 
 @dataclass
@@ -68,12 +68,17 @@ class Lab:
     learned: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.model, self.features = load(self.name), small(self.name)
+        self.model, self.features = load(self.name), small(self.subject)
         self.schedule, self.T = self.model.schedule, self.model.schedule.T
+
+    @property
+    def subject(self) -> str:
+        """The data that the model draws: its name without what it predicts."""
+        return self.name.removesuffix("-v")
 
     @cached_property
     def data(self) -> tuple[Tensor, Tensor]:
-        return real_images(self.name, "train"), load_data(self.name).train_labels
+        return real_images(self.subject, "train"), load_data(self.subject).train_labels
 
     @cached_property
     def reference(self) -> tuple[Tensor, Tensor]:
@@ -187,7 +192,7 @@ def measure(name: str, ways: list[str], seeds: int, n: int, out: Path) -> None:
     head = {"model": model_about(lab.model), "protocol": lab.protocol(n)}
     head = json.loads(json.dumps(head))
     everything = json.loads(out.read_text(encoding="utf8")) if out.exists() else {"models": {}}
-    everything["command"] = "python benchmarks/fewer_calls.py digits fashion-mnist"
+    everything["command"] = "python benchmarks/fewer_calls.py digits-v fashion-mnist-v"
     before = everything["models"].get(name, {})
     if {key: before.get(key) for key in head} != head:
         before = {"learned": {}, "rows": []}
@@ -219,7 +224,7 @@ def measure(name: str, ways: list[str], seeds: int, n: int, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", default=["digits", "fashion-mnist"])
+    parser.add_argument("models", nargs="*", default=["digits-v", "fashion-mnist-v"])
     parser.add_argument("--ways", nargs="+", choices=WAYS)
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--n", type=int)

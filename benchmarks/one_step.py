@@ -43,15 +43,15 @@ MANIFOLD = 2000  # real pictures that precision and recall compare with, at most
 # Model, solver and steps of each row; the first is the yardstick.
 ROWS = {
     "digits": [
-        ("digits", "ddim", 10),
-        *(("digits", "ddim", S) for S in (1, 2, 4, 20)),
-        *(("digits", "dpm-solver-2m", S) for S in (2, 4, 10)),
+        ("digits-v", "ddim", 10),
+        *(("digits-v", "ddim", S) for S in (1, 2, 4, 20)),
+        *(("digits-v", "dpm-solver-2m", S) for S in (2, 4, 10)),
         ("digits-distill", "ddim", 1),
         *(("digits-consistency", "consistency", S) for S in (1, 2, 4)),
     ],
     "fashion-mnist": [
-        ("fashion-mnist", "ddim", 10),
-        *(("fashion-mnist", "ddim", S) for S in (1, 2, 20)),
+        ("fashion-mnist-v", "ddim", 10),
+        *(("fashion-mnist-v", "ddim", S) for S in (1, 2, 20)),
         ("fashion-mnist-distill", "ddim", 2),
     ],
 }

@@ -46,10 +46,10 @@ nsr, alpha_bar = linear.nsr, linear.alpha_bar
 measured = json.loads(in_repository("results/fewer_calls.json").read_text())["models"]
 
 # %% mystnb={"figure": {"caption": "Top: ten digits, the ends of the exact paths of one network from ten starts. Below: what three ways to sample are off by from the same starts, four times enlarged (grey is right). The fitted solver was made from twenty other starts.", "name": "fig-calls-digits"}, "image": {"alt": "Four rows of ten small pictures. The first shows handwritten digits. The second, DDIM with 5 calls, shows their outlines in strong light and dark. The third, DDIM with 20, shows them faintly, and the fourth, the fitted solver with 5 calls, is the nearest to plain grey."}} tags=["hide-input"]
-trained = load("digits")
+trained = load("digits-v")
 starts = draw(torch.empty(10, 1, 8, 8), torch.Generator().manual_seed(17))
 net = clipped(trained.eps_theta(torch.arange(10)), 1.0, trained.schedule)
-learned = measured["digits"]["learned"]["levels, weights 5"]
+learned = measured["digits-v"]["learned"]["levels, weights 5"]
 with torch.no_grad():
     true = dpm_solver_2m(net, starts, trained.schedule, make_tau(1000, 100))
     off = {f"DDIM, {S}": decode(net, starts, trained.schedule, make_tau(1000, S)) - true for S in (5, 20)}
@@ -484,11 +484,11 @@ for name, rows in values.items():
             n = min(len(rows[way]), len(rows["ddim 20"]))
             found = less[name, way] = paired(rows[way][:n], rows["ddim 20"][:n])
             print(f"{name:13s} {way:17s} {found.mean:+.3f} ± {found.half:.3f}")
-even = less["fashion-mnist", "levels, weights 5"]
+even = less["fashion-mnist-v", "levels, weights 5"]
 assert abs(even.mean) < even.half
-ahead = less["digits", "levels, weights 5"]
-assert ahead.mean + ahead.half < 0 and less["digits", "weights 5"].mean < 0
-digits_rows = {row["way"]: row for row in measured["digits"]["rows"]}
+ahead = less["digits-v", "levels, weights 5"]
+assert ahead.mean + ahead.half < 0 and less["digits-v", "weights 5"].mean < 0
+digits_rows = {row["way"]: row for row in measured["digits-v"]["rows"]}
 error = {way: np.mean(digits_rows[way]["error"]) for way in ("levels, weights 5", "ddim 20", "ddim 5")}
 print("digits, from the true end:", ", ".join(f"{way} {e:.3f}" for way, e in error.items()))
 assert error["levels, weights 5"] < error["ddim 20"] < error["ddim 5"]
@@ -509,7 +509,7 @@ assert error["levels, weights 5"] < error["ddim 20"] < error["ddim 5"]
 # from ddim_edu.variance import best_variance
 #
 # path = in_repository("results/fewer_calls.json")
-# found = json.loads(path.read_text())["models"]["digits"]["learned"]
+# found = json.loads(path.read_text())["models"]["digits-v"]["learned"]
 #
 # def fitted(eps_theta, x_T, schedule, tau):
 #     learned = found[f"weights {len(tau) - 1}"]

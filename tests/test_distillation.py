@@ -63,7 +63,7 @@ def test_one_step_of_the_student_ends_where_two_of_the_teacher_do(t, m, s):
 
 def test_the_shipped_teachers_two_steps():
     """To 1e-6, in float64, clipped as in sampling; each picture at levels of its own."""
-    model = load("digits")
+    model = load("digits-v")
     network, abar = model.network.double(), model.schedule.alpha_bar
     labels, x = torch.arange(4), normal(4, 1, 8, 8)
     t, m, s = torch.tensor([[900, 700, 400], [500, 450, 400], [100, 50, 0], [2, 1, 0]]).T

@@ -362,9 +362,15 @@ RECIPES |= {
 # some minutes (digits), or two hours (fashion-mnist), of two cores.
 _DISTILL: dict[str, Any] = {"loss": "progressive", "teacher_steps": 16, "warmup": 0}
 RECIPES["digits-distill"] = replace(
-    RECIPES["digits"], teacher="digits", **_DISTILL, steps=3000, lr=1e-3, ema=0.99, log_every=20, sample_every=600
+    RECIPES["digits"], teacher="digits-v", **_DISTILL, steps=3000, lr=1e-3, ema=0.99, log_every=20, sample_every=600
 )
 RECIPES["digits-consistency"] = replace(RECIPES["digits-distill"], loss="consistency")
 RECIPES["fashion-mnist-distill"] = replace(
-    RECIPES["fashion-mnist"], teacher="fashion-mnist", prediction="v", **_DISTILL, student_steps=2, steps=3000, lr=5e-4
+    RECIPES["fashion-mnist"],
+    teacher="fashion-mnist-v",
+    prediction="v",
+    **_DISTILL,
+    student_steps=2,
+    steps=3000,
+    lr=5e-4,
 )
