@@ -66,8 +66,10 @@ def guide_named(words: str) -> Guide:
         ValueError: In one line, if they name none, or the interval is empty or the share outside 0..1.
     """
     kind, _, rest = words.partition(":")
-    if kind in ("plain", "cfg++") and words == kind:
-        return Guide(kind)
+    if words == "plain":
+        return Guide("plain")
+    if words == "cfg++":
+        return Guide("cfg++")
     if kind == "interval":
         found = re.fullmatch(r"(\d{1,9})-(\d{1,9})", rest)
         if not found:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -165,7 +165,11 @@ def change(voices: Voices, options: SoundOptions) -> tuple[Tensor, Tensor, str]:
         voices.label(options.word, options.speaker)  # as above
     for note in clip.notes:
         say(f"{path}: {note}", file=sys.stderr)
-    how = {"strength": options.strength, "scale": options.scale, "guide": guide_of_walk(options.guidance)}
+    how: dict[str, Any] = {
+        "strength": options.strength,
+        "scale": options.scale,
+        "guide": guide_of_walk(options.guidance),
+    }
     with progress(2 * round(options.strength * options.steps), "step") as bar:
         made = voices.change(given.to(voices.device), source, target, options.steps, **how, tick=bar.update).cpu()
     return given, made, what
