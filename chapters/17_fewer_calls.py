@@ -370,7 +370,7 @@ for name, levels, marker in (("trailing", make_tau(1000, 5).tolist(), "s"), ("ch
     )
 ax.set(xlabel="level left, t", ylabel="level reached, s")
 ax.grid(False)
-ax.legend(facecolor="#444444", labelcolor="white", loc="upper left")
+_ = ax.legend(facecolor="#444444", labelcolor="white", loc="upper left")
 # %% [markdown]
 # ## All that a solver can be
 #
@@ -472,7 +472,7 @@ for ax, (name, rows) in zip(np.atleast_1d(axes), values.items()):
 np.atleast_1d(axes)[0].set_yticks((0.2, 0.3, 0.5, 0.8), (0.2, 0.3, 0.5, 0.8))
 if len(values) > 1:
     axes[1].set_yticks((3, 4, 5, 6), (3, 4, 5, 6))
-np.atleast_1d(axes)[0].set(ylabel="classifier distance")
+_ = np.atleast_1d(axes)[0].set(ylabel="classifier distance")
 # %% [markdown]
 # Pictures of one seed have the same starts for every way of sampling, so differences are taken seed by seed. Less DDIM with twenty calls:
 

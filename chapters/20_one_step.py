@@ -100,7 +100,7 @@ fig, ax = figure(1, height=2.8)
 for S, x_0 in maps.items():
     ax.plot(starts, x_0, label=f"S = {S}", linewidth=1.2)
 ax.set(xlabel="$x_T$", ylabel="$x_0$")
-ax.legend(fontsize=9)
+_ = ax.legend(fontsize=9)
 # %%
 # checks eq:flow-map
 fine = maps[1000]

@@ -174,7 +174,7 @@ def check_teacher(recipe: Recipe, taught_by: dict[str, Any], teacher: Any) -> No
     Args:
         recipe: The student's.
         taught_by: The teacher's recipe, as its file holds it.
-        teacher: The :class:`~ddim_edu.models.Checkpoint`.
+        teacher: The :class:`~ddim_edu.models.checkpoint.Checkpoint`.
 
     Raises:
         ValueError: In one line, if one of them is no match for the other.
