@@ -217,7 +217,7 @@ def test_a_student_teaches_nobody_and_another_data_set_is_another_subject(taught
     "change, words",
     [
         ({"teacher": None}, "loss = progressive is of a student: name its --teacher"),
-        ({"loss": "mse"}, "teacher = digits has no meaning for loss = mse"),
+        ({"loss": "mse"}, "teacher = digits-v has no meaning for loss = mse"),
         ({"prediction": "eps"}, "prediction = eps: a student's first step"),
         ({"teacher_steps": 12}, "can't be halved"),
         ({"teacher_steps": 1}, "can't be halved"),

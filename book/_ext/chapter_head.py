@@ -24,6 +24,7 @@ BESIDE = (
     "variance",
     "steps",
     "guidance",
+    "guides",
     "flow",
     "inversion",
     "distillation",
