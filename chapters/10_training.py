@@ -2,7 +2,7 @@
 # (ch-training)=
 # # Training the full models
 #
-# **Question.** $L_{\text{simple}}$ is one line, and a training run has 39 settings. What turns that line into a model worth sampling from, and which of the settings
+# **Question.** $L_{\text{simple}}$ is one line, and a training run has 42 settings. What turns that line into a model worth sampling from, and which of the settings
 # matter?
 #
 # Chapter 3 trained a network for points in a loop of a dozen lines. The programs that train the models of papers are long, and it is hard to see what they add. So
@@ -46,7 +46,7 @@ from ddim_edu.training.trainer import Trainer
 
 # %%
 settings = len(fields(Recipe)) - 1 + len(fields(UNetConfig))
-assert settings == 39
+assert settings == 42
 print(f"{settings} settings")
 print("cifar10-128:", changes(Recipe(), RECIPES["cifar10-128"]))
 print("digits:")

@@ -314,7 +314,7 @@ def test_the_page_draws_threes_without_an_error_or_the_network(visit):
     )
     sizes = {url: Path(unquote(urlsplit(url).path)).stat().st_size for url in before}
     shared = ("/_static/", "/searchindex.js")  # every page of the book loads these
-    assert sum(size for url, size in sizes.items() if not any(part in url for part in shared)) < 200_000
+    assert sum(size for url, size in sizes.items() if not any(part in url for part in shared)) < 300_000
 
     page.evaluate(
         "document.querySelector('[data-live=watch]')"
