@@ -292,6 +292,14 @@ for ax, t in zip(axes, levels):
 # whole from the standard normal? Its Kullback–Leibler divergence $\operatorname{KL}(q_t \,\|\, \mathcal N(0, I)) =
 # E_{q_t}[\ln q_t(x) - \ln \varphi(x)]$, where $\varphi$ is the standard normal density, is 0 only if the two are the same. We estimate it by the
 # mean over the points, with its standard error. (The divergence itself is never negative, but an estimate of a divergence near 0 may fall a little below.)
+#
+# The same seven clusters, at all levels. Colours tell where a point began; eight walks leave the one start that is drawn strongly.
+#
+# <div class="plane" data-plane="forward">
+#
+# {doc}`/playground`
+#
+# </div>
 
 # %%
 accuracy, kl = {}, {}

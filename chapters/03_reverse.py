@@ -790,6 +790,12 @@ print("it is larger in three empty corners")
 # If the data is a single point, nothing is unknown and the answer is $\tilde\beta_t$. If it is standard normal, $\operatorname{Var}(x_0 \mid x_t) = 1 - \bar\alpha_t$ by {eq}`eq:best-error`, and the sum is
 # $\beta_t\,(1 - \bar\alpha_{t-1} + \bar\alpha_{t-1}\beta_t)/(1 - \bar\alpha_t) = \beta_t$, DDPM's other choice. For a variance of $x_0$ up to 1 the **average over $x_t$** lies between the two, because the straight-line guess of {ref}`chapter 2 <ch-variance>` alone
 # leaves at most $1 - \bar\alpha_t$. At a single $x_t$ the variance may be larger: where $x_t$ could have come from either of two peaks, much more is unknown. Again everything holds for any $s < t$, and one large step shows it best.
+#
+# <div class="plane" data-plane="reverse">
+#
+# {doc}`/playground`
+#
+# </div>
 
 # %%
 n, t, s = 200_000, 200, 100

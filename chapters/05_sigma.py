@@ -169,6 +169,14 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 #
 # </div>
 #
+# **Try it.** Colours tell where a point ends. Without noise each end has a region of starts; with noise the colours mix.
+#
+# <div class="plane" data-plane="sigma">
+#
+# {doc}`/playground`
+#
+# </div>
+#
 # ## One objective for all
 #
 # Must each $\sigma$ have its own network? The natural objective seems to say so, for it contains $\sigma$. The model $p_\theta$ starts from $\mathcal N(0, I)$ and takes the steps

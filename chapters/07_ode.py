@@ -432,6 +432,12 @@ ax.legend();
 # The fit covers $S \ge 50$; its ± is the standard error of a straight line through the four points and says how straight they lie. All three slopes are within 0.1 of the limit $-1$: the order is 1. The DDIM paper expects its step to differ from equation 15 "in fewer
 # sampling steps", and it does: with ten steps equation 15 is more than ten times worse. Equation 15 takes $\epsilon_\theta/\nu$ for constant, which is wrong even for a single point.
 #
+# <div class="plane" data-plane="race">
+#
+# {doc}`/playground`
+#
+# </div>
+#
 # The lowest curve surprises: Euler in $t$ beats DDIM here (why: {ref}`ch-fewer-calls`). Is that a law? In {eq}`eq:flow-in-t`, the bracket vanishes for data
 # $\mathcal N(0, I)$, where $\epsilon^* = \sqrt{1 - \bar\alpha}\, x$: nothing moves and Euler in $t$ is exact in one step. DDIM is exact for a single point. Our mixture, with the variances printed below, is nearer to $\mathcal N(0, I)$. The 1,597 training digits are isolated points in 64 dimensions, and some of their pixels are nearly constant. The cell takes ten steps on each; the error is the median over 40 starts of the root mean square over coordinates.
 

@@ -392,6 +392,14 @@ assert abs(share["SDE"] - 0.7) < 0.002 and share["ODE"] > 0.77
 # %% [markdown]
 # This is the reason for what chapter 5 saw: early mistakes vanish, late ones have no noise left to vanish in. Forgetting has a price: each step of finite length errs, and more so with noise ({eq}`eq:lost-variance`). Which $\eta$ is best depends on which error is larger.
 #
+# **Try it.** The same in the plane, from a start that is shifted by 0.8. Play, and watch the two gaps; then turn $\eta$ down.
+#
+# <div class="plane" data-plane="continuous">
+#
+# {doc}`/playground`
+#
+# </div>
+#
 # ## One process, many units
 #
 # The state is a mixture of data and noise, and only their ratio $\nu$ matters. Everything else is a choice of units, $x = c\,(x_0 + \nu\,\epsilon)$:

@@ -292,3 +292,12 @@ def test_the_title_stands_once_on_the_first_page(open_page):
         "Denoising Diffusion Implicit Models",
     )
     assert shown == ["H1"]
+
+
+def test_a_chapter_loads_its_piece_of_the_plane_when_one_comes_near(open_page):
+    tab = open_page("chapters/16_continuous.html")
+    assert not any("playground/plane" in url for url in tab.requests)
+    tab.page.locator(".plane[data-plane]").scroll_into_view_if_needed()
+    tab.page.wait_for_function("document.querySelector('.plane').playground?.runs")
+    assert not tab.errors
+    assert tab.page.locator(".plane canvas").is_visible()

@@ -66,26 +66,33 @@
     return { weights: weights.map((w) => w / total), means, variances };
   }
 
-  /** eps*(x, abar) = E[noise | x] for one point x (D numbers). */
+  /** eps*(x, abar) = E[noise | x] for one point x (D numbers), or for many that stand one after another. */
   function eps(mix, x, abar) {
-    const { weights, means, variances } = mix, scale = Math.sqrt(abar), logs = [], width = [];
-    let top = -Infinity;
-    for (let k = 0; k < weights.length; k++) {
-      const v = abar * variances[k] + 1 - abar;
-      let square = 0;
-      for (let d = 0; d < x.length; d++) square += (x[d] - scale * means[k][d]) ** 2;
-      width.push(v);
-      logs.push(Math.log(weights[k]) - 0.5 * (square / v + x.length * Math.log(v)));
-      top = Math.max(top, logs[k]);
+    const { weights, means, variances } = mix, K = weights.length, D = means[0].length, scale = Math.sqrt(abar);
+    const width = variances.map((v) => abar * v + 1 - abar), logs = new Array(K), out = new Array(x.length);
+    const height = weights.map((w, k) => Math.log(w) - 0.5 * D * Math.log(width[k]));
+    for (let i = 0; i < x.length; i += D) {
+      let top = -Infinity, total = 0;
+      for (let k = 0; k < K; k++) {
+        let square = 0;
+        for (let d = 0; d < D; d++) square += (x[i + d] - scale * means[k][d]) ** 2;
+        logs[k] = height[k] - 0.5 * square / width[k];
+        top = Math.max(top, logs[k]);
+      }
+      for (let d = 0; d < D; d++) out[i + d] = 0;
+      for (let k = 0; k < K; k++) {
+        const share = Math.exp(logs[k] - top);
+        total += share;
+        for (let d = 0; d < D; d++) out[i + d] += share * (x[i + d] - scale * means[k][d]) / width[k];
+      }
+      for (let d = 0; d < D; d++) out[i + d] *= Math.sqrt(1 - abar) / total;
     }
-    let total = 0;
-    const out = new Array(x.length).fill(0);
-    for (let k = 0; k < weights.length; k++) {
-      const share = Math.exp(logs[k] - top);
-      total += share;
-      for (let d = 0; d < x.length; d++) out[d] += share * (x[d] - scale * means[k][d]) / width[k];
-    }
-    return out.map((e) => Math.sqrt(1 - abar) * e / total);
+    return out;
+  }
+
+  /** A predictor (x, abar) => eps: a mixture's exact one, or the function itself where one is given. */
+  function predictor(mix) {
+    return typeof mix === "function" ? mix : (x, abar) => eps(mix, x, abar);
   }
 
   /** Density and distribution function of q_t on the line. */
@@ -152,12 +159,13 @@
     return out;
   }
 
-  /** All states of one walk, from x at level tau[S] down to the data. draw() gives one normal number. */
+  /** All states of one walk, from x at level tau[S] down to the data, or of many. draw() gives one normal number; `mix` is a
+      mixture or a predictor. */
   function ddimPath(mix, x, schedule, tau, eta = 0, draw = null) {
-    const path = [x];
+    const path = [x], predict = predictor(mix);
     for (let i = tau.length - 1; i > 0; i--) {
       const abarT = schedule.abar[tau[i]], abarS = schedule.abar[tau[i - 1]], sig = sigma(abarT, abarS, eta);
-      x = ddimStep(x, eps(mix, x, abarT), abarT, abarS, sig, sig > 0 ? x.map(draw) : null);
+      x = ddimStep(x, predict(x, abarT), abarT, abarS, sig, sig > 0 ? x.map(draw) : null);
       path.push(x);
     }
     return path;
@@ -165,13 +173,13 @@
 
   /** Heun's method in the clock of DDIM: two predictions a step, but one in the last. */
   function heunPath(mix, x, schedule, tau) {
-    const path = [x];
+    const path = [x], predict = predictor(mix);
     for (let i = tau.length - 1; i > 0; i--) {
-      const abarT = schedule.abar[tau[i]], abarS = schedule.abar[tau[i - 1]], first = eps(mix, x, abarT);
+      const abarT = schedule.abar[tau[i]], abarS = schedule.abar[tau[i - 1]], first = predict(x, abarT);
       const ahead = ddimStep(x, first, abarT, abarS);
       if (tau[i - 1] === 0) x = ahead;
       else {
-        const second = eps(mix, ahead, abarS);
+        const second = predict(ahead, abarS);
         x = ddimStep(x, first.map((e, d) => (e + second[d]) / 2), abarT, abarS);
       }
       path.push(x);
@@ -192,7 +200,7 @@
   }
 
   const api = {
-    fromBetas, linear, cosine, sigma, SPACINGS, linspace, makeTau, mixture, eps, density, cdf, ndtr, invert, inverseTable,
+    fromBetas, linear, cosine, sigma, SPACINGS, linspace, makeTau, mixture, eps, predictor, density, cdf, ndtr, invert, inverseTable,
     ddimStep, ddimPath, heunPath, normals,
   };
   if (typeof module === "object" && module.exports) module.exports = api;
