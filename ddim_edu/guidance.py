@@ -40,7 +40,7 @@ from torch import Tensor
 
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.forward import EpsTheta, Prediction, add_scaled, eps_to_v, predict, said_to_eps, unmix_x0
-from ddim_edu.sampler import Step, ddim_path, ddim_step, end_of
+from ddim_edu.sampler import Step, check_clip, ddim_path, ddim_step, end_of
 from ddim_edu.schedule import NoiseSchedule, check_tau
 
 
@@ -220,8 +220,7 @@ def cfgpp_path(
     Equations: eq:guide-cfgpp
     """
     _check_scale(scale)
-    if clip is not None and not clip > 0:
-        raise ValueError(f"clip = {clip} is not a number > 0; use None for no clipping, 1.0 for images in [-1, 1]")
+    check_clip(clip)
     levels, abar = check_tau(tau, schedule.T)[::-1], schedule.alpha_bar.tolist()
 
     def walk(x_t: Tensor) -> Iterator[Step]:

@@ -283,14 +283,23 @@ def _plan(
     return list(zip(levels, levels[1:], sigma.tolist())), torch.where(sigma > 0, scale, 0).tolist()
 
 
+def check_clip(clip: float | None) -> None:
+    """Refuse a bound of predicted data that is none.
+
+    Raises:
+        ValueError: unless it is None or a number above 0.
+    """
+    if clip is not None and not clip > 0:  # written so that nan fails too
+        raise ValueError(f"clip = {clip} is not a number > 0; use None for no clipping, 1.0 for images in [-1, 1]")
+
+
 def _clip_then_edit(
     clip: float | None, edit_x0: Callable[[Tensor, int], Tensor] | None
 ) -> Callable[[Tensor, int], Tensor] | None:
     """What :func:`ddim_path` does to the predicted data; None if nothing."""
     if clip is None or clip is False:
         return edit_x0
-    if not clip > 0:
-        raise ValueError(f"clip = {clip} is not a number > 0; use None for no clipping, 1.0 for images in [-1, 1]")
+    check_clip(clip)
     if edit_x0 is None:
         return lambda x0_hat, t: x0_hat.clamp(-clip, clip)
     return lambda x0_hat, t: edit_x0(x0_hat.clamp(-clip, clip), t)

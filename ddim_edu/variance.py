@@ -18,7 +18,7 @@ from torch import Tensor
 from ddim_edu.forward import EpsTheta, predict, q_sample, unmix_eps, unmix_x0
 from ddim_edu.posterior import q_sigma
 from ddim_edu.randomness import Generators, draw
-from ddim_edu.sampler import Step, ddim_step, end_of
+from ddim_edu.sampler import Step, check_clip, ddim_step, end_of
 from ddim_edu.schedule import NoiseSchedule, check_tau
 
 
@@ -126,8 +126,7 @@ def best_path(
     """
     levels, abar = check_tau(tau, schedule.T), schedule.alpha_bar.tolist()
     noise = best_sigma(schedule, levels, unknown, eta).tolist()
-    if clip is not None and not clip > 0:
-        raise ValueError(f"clip = {clip} is not a number > 0; use None for no clipping")
+    check_clip(clip)
 
     def walk(x_t: Tensor) -> Iterator[Step]:
         for (s, t), best in reversed(list(zip(pairwise(levels), noise, strict=True))):

@@ -50,6 +50,7 @@ icons_prune = load(BOOK / "_ext" / "icons_prune.py")
 css_prune = load(BOOK / "_ext" / "css_prune.py")
 link_preview = load(BOOK / "_ext" / "link_preview.py")
 dark_figures = load(BOOK / "_ext" / "dark_figures.py")
+downloads = load(BOOK / "_ext" / "downloads.py")
 pdf = load(BOOK / "_tools" / "pdf.py")
 
 # ---------------------------------------------------------------- the offline check
@@ -514,6 +515,16 @@ def test_of_the_packages_only_what_pages_use_is_kept(tmp_path):
     left = {path.relative_to(modules).as_posix() for path in modules.rglob("*") if path.is_file()}
     assert left >= {"katex/dist/katex.js", "onnxruntime-web/package.json"}
     assert not any("ort.js" in name or "ort.map" in name or name.startswith(("long", "@types")) for name in left)
+
+
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+def test_a_downloaded_notebook_has_all_cells_and_no_outputs(path):
+    path = path.with_suffix(".ipynb")
+    stored = nbformat.read(path, as_version=4)
+    given = nbformat.reads(downloads.without_outputs(path.read_text(encoding="utf-8")), as_version=4)
+    nbformat.validate(given)
+    assert [cell.source for cell in given.cells] == [cell.source for cell in stored.cells]
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in given.cells)
 
 
 def test_words_are_not_looked_for_in_base64(tmp_path):

@@ -30,7 +30,7 @@ def live() -> None:
     steps = list(ddim_path(saved.eps_theta(LABEL), x_T, saved.schedule, make_tau(saved.schedule.T, 10), clip=1.0))
     states = torch.cat([step.x_t for step in steps] + [steps[-1].x_s])
     guesses = torch.cat([step.x0_hat for step in steps] + [steps[-1].x_s])
-    save_grid(torch.cat([states, guesses]), IMAGES / "live.png", columns=11, side=64)
+    save_grid(torch.cat([states, guesses]), IMAGES / "live.png", columns=11, side=32)
 
 
 def plane() -> None:
