@@ -55,8 +55,8 @@ CALLS = {
 }
 WAYS = [f"{way} {S}" for way, counts in CALLS.items() for S in counts]
 FEW = ["ddim 5", "ddim 10", "ddim 20", "weights 5", "dpm-solver-2m 5", "dpm-solver-2m 10", "eta 1 5", "eta 1 10"]
-FEW += ["eta 1 20", "best 5", "best 10"]  # for larger pictures
-MORE = ["best 20", "weights 3", "weights 10", "levels 5", "levels, weights 5", "best, eta 0 10"]
+FEW += ["eta 1 20", "best 5", "best 10", "levels, weights 5"]  # for larger pictures
+MORE = ["best 20", "weights 3", "weights 10", "levels 5", "best, eta 0 10"]
 N, SEEDS, USUAL = {"digits-v": 400, "fashion-mnist-v": 250}, 3, {"digits-v": FEW + MORE, "fashion-mnist-v": FEW}
 
 

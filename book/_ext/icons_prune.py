@@ -9,6 +9,7 @@ site, which the theme's ``html_favicon`` could set as well.)
 from __future__ import annotations
 
 import re
+from logging import WARNING, getLogger
 from pathlib import Path
 
 from fontTools import subset, ttLib
@@ -22,6 +23,7 @@ ICON = re.compile(
 USED = re.compile(r"\bfa-([a-z0-9][a-z0-9-]*)")
 
 log = logging.getLogger(__name__)
+getLogger("fontTools").setLevel(WARNING)  # each of its steps would be a line of the build
 
 
 def shown(site: Path) -> set[str]:
