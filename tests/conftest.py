@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import contextmanager
 
 import pytest
+
+FLAGS = """--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update
+--disable-sync"""
 
 
 def pytest_collection_modifyitems(items):
@@ -29,3 +33,17 @@ def full_disk():
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limit
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium, if there is one. Files that look at the built site start their own."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no browser")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with api.sync_playwright() as playwright:
+        try:
+            running = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
+        except api.Error as error:
+            pytest.skip(f"no Chromium starts here: {str(error).splitlines()[0]}")
+        yield running
+        running.close()

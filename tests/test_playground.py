@@ -9,7 +9,6 @@ import importlib.util
 import json
 import math
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +33,6 @@ PIECES = {
 CLUSTERS = [[-1.1, -0.6, 0.5, 0.17], [1.1, -0.5, 0.3, 0.17], [0.2, 1.1, 0.2, 0.17]]
 CLOSE = {"rtol": 0, "atol": 1e-6}
 TIMEOUT = 120_000  # ms: the machine may be busy
-FLAGS = """--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update
---disable-sync"""
 PAGE = """<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>plane</title>
 <meta name="viewport" content="width=device-width"><style>body {{ margin: 12px; font: 16px sans-serif }}</style>
 <style>{style}</style>{scripts}</head>
@@ -47,19 +44,6 @@ def scripts() -> tuple[str, ...]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.SCRIPTS
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no browser")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with api.sync_playwright() as playwright:
-        try:
-            running = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        except api.Error as error:
-            pytest.skip(f"no Chromium starts here: {str(error).splitlines()[0]}")
-        yield running
-        running.close()
 
 
 @pytest.fixture

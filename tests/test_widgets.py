@@ -327,27 +327,10 @@ def test_heun_divides_by_four_only_where_its_last_step_is_short():
 # ---------------------------------------------------------------- in a browser
 
 TIMEOUT = 120_000  # ms: the machine may be busy
-FLAGS = """--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update
---disable-sync"""
 PAGE = """<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>widgets</title>
 <meta name="viewport" content="width=device-width"><style>body {{ margin: 16px }}</style>
 <link rel="stylesheet" href="{static}/book.css">{scripts}</head>
 <body><main class="bd-article">{boxes}</main></body></html>"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: no browser to try the widgets in"
-    )
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    with api.sync_playwright() as playwright:
-        try:
-            running = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        except api.Error as error:
-            pytest.skip(f"no Chromium starts here: {str(error).splitlines()[0]}")
-        yield running
-        running.close()
 
 
 @pytest.fixture
