@@ -249,7 +249,7 @@ const LiveParts = (() => {
       } catch (error) {
         this.status.textContent = `The run stopped: ${error.message}`;
       }
-      if (mine === this.turn) this.box.dataset.state = "done";
+      if (mine === this.turn) Object.assign(this.box.dataset, { state: "done", turn: mine });
     }
   }
 
