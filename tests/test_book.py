@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import os
 import pkgutil
 import re
 import shutil
@@ -521,10 +522,26 @@ def test_of_the_packages_only_what_pages_use_is_kept(tmp_path):
 def test_a_downloaded_notebook_has_all_cells_and_no_outputs(path):
     path = path.with_suffix(".ipynb")
     stored = nbformat.read(path, as_version=4)
-    given = nbformat.reads(downloads.without_outputs(path.read_text(encoding="utf-8")), as_version=4)
+    given = nbformat.reads(downloads.for_download(path.read_text(encoding="utf-8")), as_version=4)
     nbformat.validate(given)
-    assert [cell.source for cell in given.cells] == [cell.source for cell in stored.cells]
+    first, *others = given.cells
+    assert first.source == downloads.NEEDS.rstrip()
+    assert [cell.source for cell in others] == [cell.source for cell in stored.cells]
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in given.cells)
+
+
+def test_a_downloaded_notebook_says_in_one_line_what_it_needs(tmp_path):
+    def run(**environment):
+        environment = {**os.environ, **environment}
+        command = [sys.executable, "-c", downloads.NEEDS]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    there = run(PYTHONPATH=str(ROOT))
+    assert (there.returncode, there.stderr) == (0, "")
+    (tmp_path / "ddim_edu.py").touch()  # another thing of that name: not a package
+    missing = run(PYTHONPATH=str(tmp_path))
+    assert missing.returncode == 1 and missing.stderr.count("\n") == 1
+    assert missing.stderr.startswith("Missing: ddim_edu.") and "pip install -e" in missing.stderr
 
 
 def test_words_are_not_looked_for_in_base64(tmp_path):

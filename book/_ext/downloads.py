@@ -1,7 +1,8 @@
-"""The notebooks that pages offer for download, without their outputs.
+"""The notebooks that pages offer for download: without outputs, and with a cell in front that says what they need.
 
 Sphinx copies each chapter's notebook as it is. Its outputs stand on the page already, and would be an eighth of the
-site once more; whoever downloads a notebook runs it. (nbstripout does this too, for git; here it is one list.)
+site once more; whoever downloads a notebook runs it. (nbstripout does this too, for git; here it is one list.) Away
+from the repository a chapter would stop at its first import, or much later at a file of results.
 """
 
 from __future__ import annotations
@@ -9,10 +10,23 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+NEEDS = """\
+# This notebook needs the package ddim_edu and the files of the book's repository.
+# In a clone of it: pip install -e '.[book]'
+try:
+    from ddim_edu.files import in_repository
 
-def without_outputs(notebook: str) -> str:
-    """The text of a notebook whose cells have not been run."""
+    in_repository("results")
+except (ImportError, FileNotFoundError):
+    raise SystemExit("Missing: ddim_edu. In a clone of the book's repository run: pip install -e '.[book]'") from None
+"""
+
+
+def for_download(notebook: str) -> str:
+    """The text of a notebook whose cells have not been run, behind a cell that looks for what they need."""
     content = json.loads(notebook)
+    first = {"cell_type": "code", "id": "needs", "metadata": {}, "source": NEEDS.rstrip().splitlines(keepends=True)}
+    content["cells"].insert(0, first)
     for cell in content["cells"]:
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
@@ -23,7 +37,7 @@ def strip(app, error) -> None:
     """After the build."""
     if error is None and app.builder.name == "html":
         for path in sorted(Path(app.outdir, "_sources").rglob("*.ipynb")):
-            path.write_text(without_outputs(path.read_text(encoding="utf-8")), encoding="utf-8")
+            path.write_text(for_download(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def setup(app):
