@@ -7,7 +7,7 @@ step of the teacher further down (consistency, Song, Dhariwal, Chen and Sutskeve
 data, since a step of DDIM to level 0 is a prediction of x_0.
 
 Models are called here as ``x0_theta(x_t, t) -> x_0``, with x_t ``(B, ...)`` and t ``(B,)`` int64 in 1..T: at the last
-levels, where students begin, a prediction of the noise says nothing of the data (:func:`said_to_x0`).
+levels, where students begin, a prediction of the noise says nothing of the data (:func:`ddim_edu.forward.said_to_x0`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ from torch import Tensor
 
 from ddim_edu.forward import (
     EpsTheta,
-    Prediction,
     add_scaled,
     in_float64,
     mix,
     per_sample,
     predict,
-    root_per_sample,
     unmix_eps,
     unmix_x0,
 )
@@ -36,34 +34,6 @@ from ddim_edu.schedule import NoiseSchedule, check_tau
 
 DataPredictor = Callable[[Tensor, Tensor], Tensor]
 """A model that says the data, ``x0_theta(x_t, t) -> x_0``; all shapes as for a noise predictor."""
-
-
-def said_to_x0(said: Tensor, x_t: Tensor, abar: float | Tensor, prediction: Prediction) -> Tensor:
-    r"""The data in x_t that a network's words stand for; beside :func:`ddim_edu.forward.said_to_eps`.
-
-    From v it is :math:`\sqrt{\bar\alpha}\, x_t - \sqrt{1 - \bar\alpha}\, v`. At :math:`\bar\alpha = 1` that is x_t
-    itself, whatever the network says: the boundary condition of a consistency model.
-
-    Args:
-        said: ``(B, ...)`` what the network gave for ``x_t``.
-        x_t: ``(B, ...)``.
-        abar: in [0, 1]; for ``"eps"`` above 0.
-        prediction: what ``said`` is.
-
-    Raises:
-        ValueError: if the prediction is unknown.
-
-    Equations: eq:boundary
-    """
-    said = said.to(x_t.dtype)
-    if prediction == "x0":
-        return said
-    if prediction == "eps":
-        return unmix_x0(x_t, said, abar)
-    if prediction == "v":
-        noise = root_per_sample(1 - in_float64(abar), x_t)
-        return add_scaled(root_per_sample(abar, x_t) * x_t, (-noise, said))
-    raise ValueError(f"prediction = {prediction!r}: a network predicts eps, v or x0")
 
 
 def step_by_x0(x_t: Tensor, x0_hat: Tensor, abar_t: float | Tensor, abar_s: float | Tensor) -> Tensor:

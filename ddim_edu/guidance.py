@@ -39,7 +39,7 @@ import torch
 from torch import Tensor
 
 from ddim_edu.exact import GaussianMixture
-from ddim_edu.forward import EpsTheta, Prediction, add_scaled, eps_to_v, predict, said_to_eps, unmix_x0
+from ddim_edu.forward import EpsTheta, Prediction, add_scaled, eps_to_said, predict, said_to_eps, unmix_x0
 from ddim_edu.sampler import Step, check_clip, ddim_path, ddim_step, end_of
 from ddim_edu.schedule import NoiseSchedule, check_tau
 
@@ -169,20 +169,13 @@ def rescaled(
             raise ValueError("rescaling needs at least two elements a sample: one has no standard deviation")
         abar = schedule.abar(t)
         eps = unconditional(x_t, t)
-        y_c = _said(conditional(x_t, t), x_t, abar, of)
-        y_u = _said(eps, x_t, abar, of)
+        y_c = eps_to_said(conditional(x_t, t), x_t, abar, of)
+        y_u = eps_to_said(eps, x_t, abar, of)
         y_s = add_scaled(y_u, (scale, y_c - y_u))
         sd_c, sd_s = (y.flatten(1).std(1).view(-1, *[1] * (y.ndim - 1)) for y in (y_c, y_s))
         return said_to_eps((share * sd_c / sd_s + 1 - share) * y_s, x_t, abar, of)
 
     return eps_theta
-
-
-def _said(eps: Tensor, x_t: Tensor, abar: Tensor, of: Prediction) -> Tensor:
-    """What a network would have said that predicts ``of``; undoes :func:`ddim_edu.forward.said_to_eps`."""
-    if of == "eps":
-        return eps
-    return eps_to_v(eps, x_t, abar) if of == "v" else unmix_x0(x_t, eps, abar)
 
 
 def cfgpp_path(
