@@ -13,7 +13,6 @@ levels, where students begin, a prediction of the noise says nothing of the data
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -29,7 +28,7 @@ from ddim_edu.forward import (
     unmix_x0,
 )
 from ddim_edu.randomness import Generators, draw
-from ddim_edu.sampler import Step, end_of
+from ddim_edu.sampler import Step, clip_data, end_of, walk
 from ddim_edu.schedule import NoiseSchedule, check_tau
 
 DataPredictor = Callable[[Tensor, Tensor], Tensor]
@@ -102,8 +101,8 @@ def progressive_target(
     Equations: eq:jump-target, eq:two-in-one
     """
     abar_t, abar_m, abar_s = schedule.abar(t), schedule.abar(m), schedule.abar(s, lowest=0)
-    x_m = step_by_x0(x_t, _bounded(teacher(x_t, t), clip), abar_t, abar_m)
-    x_s = step_by_x0(x_m, _bounded(teacher(x_m, m), clip), abar_m, abar_s)
+    x_m = step_by_x0(x_t, clip_data(teacher(x_t, t), clip), abar_t, abar_m)
+    x_s = step_by_x0(x_m, clip_data(teacher(x_m, m), clip), abar_m, abar_s)
     return jump_target(x_t, x_s, abar_t, abar_s)
 
 
@@ -135,7 +134,7 @@ def consistency_target(
 
     Equations: eq:consistency
     """
-    x_s = step_by_x0(x_t, _bounded(teacher(x_t, t), clip), schedule.abar(t), schedule.abar(s, lowest=0))
+    x_s = step_by_x0(x_t, clip_data(teacher(x_t, t), clip), schedule.abar(t), schedule.abar(s, lowest=0))
     ends = s.view(-1, *[1] * (x_t.ndim - 1)) == 0
     return torch.where(ends, x_s, student(x_s, s.clamp(min=1)))
 
@@ -174,14 +173,12 @@ def consistency_path(
     """
     levels, abar = check_tau(tau, schedule.T)[::-1], schedule.alpha_bar.tolist()
 
-    def walk(x_t: Tensor) -> Iterator[Step]:
-        for t, s in pairwise(levels):
-            x0_hat = _bounded(unmix_x0(x_t, predict(eps_theta, x_t, t), abar[t]), clip)
-            x_s = mix(x0_hat, draw(x_t, generator), abar[s]) if s else x0_hat
-            yield Step(t, s, x_t, unmix_eps(x_t, x0_hat, abar[t]), x0_hat, x_s)
-            x_t = x_s
+    def move(x_t: Tensor, t: int, s: int) -> Step:
+        x0_hat = clip_data(unmix_x0(x_t, predict(eps_theta, x_t, t), abar[t]), clip)
+        x_s = mix(x0_hat, draw(x_t, generator), abar[s]) if s else x0_hat
+        return Step(t, s, x_t, unmix_eps(x_t, x0_hat, abar[t]), x0_hat, x_s)
 
-    return walk(x_T)
+    return walk(move, x_T, levels)
 
 
 @torch.no_grad()
@@ -222,7 +219,3 @@ def mean_velocity(x_t: Tensor, x_s: Tensor, nu_t: float | Tensor, nu_s: float | 
     Equations: eq:mean-velocity
     """
     return (x_t - x_s) / per_sample(nu_t - nu_s, x_t)
-
-
-def _bounded(x_0: Tensor, clip: float | None) -> Tensor:
-    return x_0 if clip is None else x_0.clamp(-clip, clip)
