@@ -40,7 +40,8 @@ from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.schedule import NoiseSchedule
 from ddim_edu.training.parts import ema_update
 from ddim_edu.training.recipes import Recipe, changes, recipe_to_dict
-from ddim_edu.training.trainer import NonFiniteLoss, Trainer
+from ddim_edu.training.trainer import Trainer
+from ddim_edu.training.watch import NonFiniteLoss
 
 MARKS = (1 / 8, 1 / 4, 1 / 2, 1)  # shares of the time at which --strip draws a row
 

@@ -32,12 +32,11 @@ from ddim_edu.distillation import (
     jump_target,
     mean_velocity,
     progressive_target,
-    said_to_x0,
     step_by_x0,
 )
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.files import in_repository
-from ddim_edu.forward import unmix_x0
+from ddim_edu.forward import said_to_x0, unmix_x0
 from ddim_edu.models import load
 from ddim_edu.plotting import figure
 from ddim_edu.randomness import draw

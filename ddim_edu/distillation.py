@@ -7,63 +7,32 @@ step of the teacher further down (consistency, Song, Dhariwal, Chen and Sutskeve
 data, since a step of DDIM to level 0 is a prediction of x_0.
 
 Models are called here as ``x0_theta(x_t, t) -> x_0``, with x_t ``(B, ...)`` and t ``(B,)`` int64 in 1..T: at the last
-levels, where students begin, a prediction of the noise says nothing of the data (:func:`said_to_x0`).
+levels, where students begin, a prediction of the noise says nothing of the data (:func:`ddim_edu.forward.said_to_x0`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from ddim_edu.forward import (
     EpsTheta,
-    Prediction,
     add_scaled,
     in_float64,
     mix,
     per_sample,
     predict,
-    root_per_sample,
     unmix_eps,
     unmix_x0,
 )
 from ddim_edu.randomness import Generators, draw
-from ddim_edu.sampler import Step, end_of
+from ddim_edu.sampler import Step, clip_data, end_of, walk
 from ddim_edu.schedule import NoiseSchedule, check_tau
 
 DataPredictor = Callable[[Tensor, Tensor], Tensor]
 """A model that says the data, ``x0_theta(x_t, t) -> x_0``; all shapes as for a noise predictor."""
-
-
-def said_to_x0(said: Tensor, x_t: Tensor, abar: float | Tensor, prediction: Prediction) -> Tensor:
-    r"""The data in x_t that a network's words stand for; beside :func:`ddim_edu.forward.said_to_eps`.
-
-    From v it is :math:`\sqrt{\bar\alpha}\, x_t - \sqrt{1 - \bar\alpha}\, v`. At :math:`\bar\alpha = 1` that is x_t
-    itself, whatever the network says: the boundary condition of a consistency model.
-
-    Args:
-        said: ``(B, ...)`` what the network gave for ``x_t``.
-        x_t: ``(B, ...)``.
-        abar: in [0, 1]; for ``"eps"`` above 0.
-        prediction: what ``said`` is.
-
-    Raises:
-        ValueError: if the prediction is unknown.
-
-    Equations: eq:boundary
-    """
-    said = said.to(x_t.dtype)
-    if prediction == "x0":
-        return said
-    if prediction == "eps":
-        return unmix_x0(x_t, said, abar)
-    if prediction == "v":
-        noise = root_per_sample(1 - in_float64(abar), x_t)
-        return add_scaled(root_per_sample(abar, x_t) * x_t, (-noise, said))
-    raise ValueError(f"prediction = {prediction!r}: a network predicts eps, v or x0")
 
 
 def step_by_x0(x_t: Tensor, x0_hat: Tensor, abar_t: float | Tensor, abar_s: float | Tensor) -> Tensor:
@@ -132,8 +101,8 @@ def progressive_target(
     Equations: eq:jump-target, eq:two-in-one
     """
     abar_t, abar_m, abar_s = schedule.abar(t), schedule.abar(m), schedule.abar(s, lowest=0)
-    x_m = step_by_x0(x_t, _bounded(teacher(x_t, t), clip), abar_t, abar_m)
-    x_s = step_by_x0(x_m, _bounded(teacher(x_m, m), clip), abar_m, abar_s)
+    x_m = step_by_x0(x_t, clip_data(teacher(x_t, t), clip), abar_t, abar_m)
+    x_s = step_by_x0(x_m, clip_data(teacher(x_m, m), clip), abar_m, abar_s)
     return jump_target(x_t, x_s, abar_t, abar_s)
 
 
@@ -165,7 +134,7 @@ def consistency_target(
 
     Equations: eq:consistency
     """
-    x_s = step_by_x0(x_t, _bounded(teacher(x_t, t), clip), schedule.abar(t), schedule.abar(s, lowest=0))
+    x_s = step_by_x0(x_t, clip_data(teacher(x_t, t), clip), schedule.abar(t), schedule.abar(s, lowest=0))
     ends = s.view(-1, *[1] * (x_t.ndim - 1)) == 0
     return torch.where(ends, x_s, student(x_s, s.clamp(min=1)))
 
@@ -204,14 +173,12 @@ def consistency_path(
     """
     levels, abar = check_tau(tau, schedule.T)[::-1], schedule.alpha_bar.tolist()
 
-    def walk(x_t: Tensor) -> Iterator[Step]:
-        for t, s in pairwise(levels):
-            x0_hat = _bounded(unmix_x0(x_t, predict(eps_theta, x_t, t), abar[t]), clip)
-            x_s = mix(x0_hat, draw(x_t, generator), abar[s]) if s else x0_hat
-            yield Step(t, s, x_t, unmix_eps(x_t, x0_hat, abar[t]), x0_hat, x_s)
-            x_t = x_s
+    def move(x_t: Tensor, t: int, s: int) -> Step:
+        x0_hat = clip_data(unmix_x0(x_t, predict(eps_theta, x_t, t), abar[t]), clip)
+        x_s = mix(x0_hat, draw(x_t, generator), abar[s]) if s else x0_hat
+        return Step(t, s, x_t, unmix_eps(x_t, x0_hat, abar[t]), x0_hat, x_s)
 
-    return walk(x_T)
+    return walk(move, x_T, levels)
 
 
 @torch.no_grad()
@@ -252,7 +219,3 @@ def mean_velocity(x_t: Tensor, x_s: Tensor, nu_t: float | Tensor, nu_s: float | 
     Equations: eq:mean-velocity
     """
     return (x_t - x_s) / per_sample(nu_t - nu_s, x_t)
-
-
-def _bounded(x_0: Tensor, clip: float | None) -> Tensor:
-    return x_0 if clip is None else x_0.clamp(-clip, clip)

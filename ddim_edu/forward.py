@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -178,6 +178,12 @@ def v_to_eps(v: Tensor, x_t: Tensor, abar: float | Tensor) -> Tensor:
     return signal * v + noise * x_t
 
 
+def v_to_x0(v: Tensor, x_t: Tensor, abar: float | Tensor) -> Tensor:
+    r"""The data in x_t from its velocity: :math:`\sqrt{\bar\alpha}\, x_t - \sqrt{1 - \bar\alpha}\, v`."""
+    signal, noise = _roots(abar, x_t)
+    return add_scaled(signal * x_t, (-noise, v))
+
+
 def said_to_eps(said: Tensor, x_t: Tensor, abar: float | Tensor, prediction: Prediction) -> Tensor:
     """The noise in x_t that a network's words stand for: the one place where v and x_0 become eps.
 
@@ -192,18 +198,49 @@ def said_to_eps(said: Tensor, x_t: Tensor, abar: float | Tensor, prediction: Pre
     Raises:
         ValueError: if the prediction is unknown, or the shapes differ.
     """
+    said = _checked(said, x_t, prediction)
+    if prediction == "eps":
+        return said
+    return v_to_eps(said, x_t, abar) if prediction == "v" else unmix_eps(x_t, said, abar)
+
+
+def said_to_x0(said: Tensor, x_t: Tensor, abar: float | Tensor, prediction: Prediction) -> Tensor:
+    r"""The data in x_t that a network's words stand for; arguments and errors as for :func:`said_to_eps`.
+
+    At :math:`\bar\alpha = 1` the data from v is x_t itself, whatever the network says: the boundary condition of a
+    consistency model. At 0, where noise says nothing of the data, only v and x_0 do.
+
+    Args:
+        said: ``(B, ...)`` what the network gave for ``x_t``.
+        x_t: ``(B, ...)``.
+        abar: in [0, 1]; for ``"eps"`` above 0.
+        prediction: what ``said`` is.
+
+    Equations: eq:boundary
+    """
+    said = _checked(said, x_t, prediction)
+    if prediction == "x0":
+        return said
+    return v_to_x0(said, x_t, abar) if prediction == "v" else unmix_x0(x_t, said, abar)
+
+
+def eps_to_said(eps: Tensor, x_t: Tensor, abar: float | Tensor, prediction: Prediction) -> Tensor:
+    """What a network would have said that predicts eps, v or x_0; undoes :func:`said_to_eps`."""
+    eps = _checked(eps, x_t, prediction)
+    if prediction == "eps":
+        return eps
+    return eps_to_v(eps, x_t, abar) if prediction == "v" else unmix_x0(x_t, eps, abar)
+
+
+def _checked(said: Tensor, x_t: Tensor, prediction: str) -> Tensor:
+    """A network's words in the type of x_t, after a check that they are words of this kind."""
     if not isinstance(said, Tensor):
         raise ValueError(f"the network returned {_kind(said)}: it is to return one tensor like x_t")
     if said.shape != x_t.shape:
         raise ValueError(f"the network returned {tuple(said.shape)} for x of shape {tuple(x_t.shape)}")
-    said = said.to(x_t.dtype)
-    if prediction == "eps":
-        return said
-    if prediction == "v":
-        return v_to_eps(said, x_t, abar)
-    if prediction == "x0":
-        return unmix_eps(x_t, said, abar)
-    raise ValueError(f"prediction = {prediction!r}: a network predicts eps, v or x0")
+    if prediction not in get_args(Prediction):
+        raise ValueError(f"prediction = {prediction!r}: a network predicts eps, v or x0")
+    return said.to(x_t.dtype)
 
 
 def as_eps(network: EpsTheta, prediction: Prediction, schedule: NoiseSchedule) -> EpsTheta:

@@ -39,8 +39,8 @@ import torch
 from torch import Tensor
 
 from ddim_edu.exact import GaussianMixture
-from ddim_edu.forward import EpsTheta, Prediction, add_scaled, eps_to_v, predict, said_to_eps, unmix_x0
-from ddim_edu.sampler import Step, check_clip, ddim_path, ddim_step, end_of
+from ddim_edu.forward import EpsTheta, Prediction, add_scaled, eps_to_said, predict, said_to_eps, unmix_x0
+from ddim_edu.sampler import Step, check_clip, clip_data, ddim_path, ddim_step, end_of, walk
 from ddim_edu.schedule import NoiseSchedule, check_tau
 
 
@@ -66,9 +66,17 @@ def guided(conditional: EpsTheta, unconditional: EpsTheta, scale: float) -> EpsT
 
     def eps_theta(x_t: Tensor, t: Tensor) -> Tensor:
         eps = unconditional(x_t, t)
-        return add_scaled(eps, (scale, conditional(x_t, t) - eps))
+        return press(eps, conditional(x_t, t), scale)
 
     return eps_theta
+
+
+def press(eps: Tensor, eps_of_class: Tensor, scale: float) -> Tensor:
+    """From a prediction for any class towards, and beyond, that for one class: the formula of guidance.
+
+    Equations: eq:guidance
+    """
+    return add_scaled(eps, (scale, eps_of_class - eps))
 
 
 def check_interval(low: int, high: int, T: int) -> None:
@@ -169,20 +177,13 @@ def rescaled(
             raise ValueError("rescaling needs at least two elements a sample: one has no standard deviation")
         abar = schedule.abar(t)
         eps = unconditional(x_t, t)
-        y_c = _said(conditional(x_t, t), x_t, abar, of)
-        y_u = _said(eps, x_t, abar, of)
-        y_s = add_scaled(y_u, (scale, y_c - y_u))
+        y_c = eps_to_said(conditional(x_t, t), x_t, abar, of)
+        y_u = eps_to_said(eps, x_t, abar, of)
+        y_s = press(y_u, y_c, scale)
         sd_c, sd_s = (y.flatten(1).std(1).view(-1, *[1] * (y.ndim - 1)) for y in (y_c, y_s))
         return said_to_eps((share * sd_c / sd_s + 1 - share) * y_s, x_t, abar, of)
 
     return eps_theta
-
-
-def _said(eps: Tensor, x_t: Tensor, abar: Tensor, of: Prediction) -> Tensor:
-    """What a network would have said that predicts ``of``; undoes :func:`ddim_edu.forward.said_to_eps`."""
-    if of == "eps":
-        return eps
-    return eps_to_v(eps, x_t, abar) if of == "v" else unmix_x0(x_t, eps, abar)
 
 
 def cfgpp_path(
@@ -223,18 +224,13 @@ def cfgpp_path(
     check_clip(clip)
     levels, abar = check_tau(tau, schedule.T)[::-1], schedule.alpha_bar.tolist()
 
-    def walk(x_t: Tensor) -> Iterator[Step]:
-        for t, s in zip(levels, levels[1:]):
-            eps = predict(unconditional, x_t, t)
-            pressed = add_scaled(eps, (scale, predict(conditional, x_t, t) - eps))
-            x0_hat = unmix_x0(x_t, pressed, abar[t])
-            if clip is not None:
-                x0_hat = x0_hat.clamp(-clip, clip)
-            x_s = ddim_step(x_t, eps, abar[t], abar[s], x0_hat=x0_hat)
-            yield Step(t, s, x_t, eps, x0_hat, x_s)
-            x_t = x_s
+    def move(x_t: Tensor, t: int, s: int) -> Step:
+        eps = predict(unconditional, x_t, t)
+        pressed = press(eps, predict(conditional, x_t, t), scale)
+        x0_hat = clip_data(unmix_x0(x_t, pressed, abar[t]), clip)
+        return Step(t, s, x_t, eps, x0_hat, ddim_step(x_t, eps, abar[t], abar[s], x0_hat=x0_hat))
 
-    return walk(x_T)
+    return walk(move, x_T, levels)
 
 
 @torch.no_grad()

@@ -112,22 +112,64 @@ def ddim_path(
     Raises:
         ValueError: if tau, eta or clip is out of range, or ``eps_theta`` returns another shape.
     """
-    steps, noise_scales = _plan(schedule, tau, eta)
-    abar, edit = schedule.alpha_bar.tolist(), _clip_then_edit(clip, edit_x0)
+    levels, sigma, noise_scales = _plan(schedule, tau, eta)
+    abar, edit = schedule.alpha_bar.tolist(), clip_then_edit(clip, edit_x0)
+    noise = _noise_of_steps(x_T, noise_scales, generator)
 
-    def walk(x_t: Tensor) -> Iterator[Step]:
-        noise = _noise_of_steps(x_t, noise_scales, generator)
-        for t, s, sigma in steps:
-            eps_hat = predict(eps_theta, x_t, t)
-            x0_hat = unmix_x0(x_t, eps_hat, abar[t])
-            if edit is not None:
-                x0_hat = edit(x0_hat, t)
-                eps_hat = unmix_eps(x_t, x0_hat, abar[t])
-            x_s = ddim_step(x_t, eps_hat, abar[t], abar[s], sigma, next(noise), x0_hat=x0_hat)
-            yield Step(t, s, x_t, eps_hat, x0_hat, x_s)
-            x_t = x_s
+    def move(x_t: Tensor, t: int, s: int) -> Step:
+        eps_hat, x0_hat = estimate(eps_theta, x_t, t, abar[t], edit)
+        x_s = ddim_step(x_t, eps_hat, abar[t], abar[s], sigma[s], next(noise), x0_hat=x0_hat)
+        return Step(t, s, x_t, eps_hat, x0_hat, x_s)
 
-    return walk(x_T)  # a generator of its own, so that what is wrong with the arguments is said at the call
+    return walk(move, x_T, levels)
+
+
+def estimate(
+    eps_theta: EpsTheta,
+    x_t: Tensor,
+    t: int,
+    abar_t: float | Tensor,
+    edit_x0: Callable[[Tensor, int], Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The noise and the data that a model sees in x_t; together they make up x_t, at each level and after every edit.
+
+    Args:
+        eps_theta: the noise predictor.
+        x_t: ``(B, ...)``.
+        t: its level, 1..T.
+        abar_t: of this level.
+        edit_x0: if given, ``edit_x0(x0_hat, t)`` replaces the predicted data, and the noise is found anew.
+
+    Returns:
+        ``eps_hat`` and ``x0_hat``, of the shape of ``x_t``.
+
+    Raises:
+        ValueError: if ``eps_theta`` returns another shape.
+    """
+    eps_hat = predict(eps_theta, x_t, t)
+    x0_hat = unmix_x0(x_t, eps_hat, abar_t)
+    if edit_x0 is not None:
+        x0_hat = edit_x0(x0_hat, t)
+        eps_hat = unmix_eps(x_t, x0_hat, abar_t)
+    return eps_hat, x0_hat
+
+
+def walk(move: Callable[[Tensor, int, int], Step], x_T: Tensor, levels: Sequence[int]) -> Iterator[Step]:
+    """One step after another, from the first level to the last.
+
+    A generator does nothing before its first step is asked for. So a path checks its arguments, and then returns this:
+    what is wrong with them is said at the call.
+
+    Args:
+        move: ``move(x_t, t, s)`` makes the step from level t to s.
+        x_T: ``(B, ...)`` the state at the first level.
+        levels: in the order in which to visit them.
+    """
+    x_t = x_T
+    for t, s in pairwise(levels):
+        step = move(x_t, t, s)
+        yield step
+        x_t = step.x_s
 
 
 @torch.no_grad()
@@ -263,8 +305,8 @@ def _warn_of_the_last_step(schedule: NoiseSchedule, levels: list[int]) -> None:
 
 def _plan(
     schedule: NoiseSchedule, tau: Tensor | Sequence[int], eta: float | str
-) -> tuple[list[tuple[int, int, float]], list[float]]:
-    """The steps of a walk, (t, s, sigma) each, and what standard normal noise is multiplied by before sigma is.
+) -> tuple[list[int], dict[int, float], list[float]]:
+    """The levels of a walk, falling; sigma of the step to each; and what standard normal noise is multiplied by first.
 
     All are plain numbers: nothing in the loop waits for a device.
     """
@@ -280,7 +322,7 @@ def _plan(
         )
     # The larger noise leaves the mean that eta = 1 has: sigma stays, and the noise grows.
     scale = schedule.sigma_hat(t, s) / sigma if larger else torch.ones_like(sigma)
-    return list(zip(levels, levels[1:], sigma.tolist())), torch.where(sigma > 0, scale, 0).tolist()
+    return levels, dict(zip(levels[1:], sigma.tolist())), torch.where(sigma > 0, scale, 0).tolist()
 
 
 def check_clip(clip: float | None) -> None:
@@ -293,16 +335,25 @@ def check_clip(clip: float | None) -> None:
         raise ValueError(f"clip = {clip} is not a number > 0; use None for no clipping, 1.0 for images in [-1, 1]")
 
 
-def _clip_then_edit(
-    clip: float | None, edit_x0: Callable[[Tensor, int], Tensor] | None
+def clip_data(x0_hat: Tensor, clip: float | None) -> Tensor:
+    """Predicted data within [-clip, clip]; as it is where clip is None."""
+    return x0_hat if clip is None else x0_hat.clamp(-clip, clip)
+
+
+def clip_then_edit(
+    clip: float | None, edit_x0: Callable[[Tensor, int], Tensor] | None = None
 ) -> Callable[[Tensor, int], Tensor] | None:
-    """What :func:`ddim_path` does to the predicted data; None if nothing."""
+    """What a path does to the predicted data, for :func:`estimate`; None if nothing.
+
+    Raises:
+        ValueError: as :func:`check_clip`.
+    """
     if clip is None or clip is False:
         return edit_x0
     check_clip(clip)
     if edit_x0 is None:
-        return lambda x0_hat, t: x0_hat.clamp(-clip, clip)
-    return lambda x0_hat, t: edit_x0(x0_hat.clamp(-clip, clip), t)
+        return lambda x0_hat, t: clip_data(x0_hat, clip)
+    return lambda x0_hat, t: edit_x0(clip_data(x0_hat, clip), t)
 
 
 def _noise_of_steps(x: Tensor, scales: list[float], generator: Generators) -> Iterator[Tensor | None]:

@@ -25,7 +25,7 @@ from ddim_edu.precision import Precision, choose, in_precision
 from ddim_edu.processes import gather, process_count, process_index, progress
 from ddim_edu.randomness import draw, image_generators
 from ddim_edu.ranges import Checked, Clip, Eta, NotNegative, Positive, closest
-from ddim_edu.sampler import ddim_path, decode
+from ddim_edu.sampler import clip_data, ddim_path, decode
 from ddim_edu.schedule import NoiseSchedule, Spacing, make_tau
 from ddim_edu.solvers import dpm_solver_2m, heun
 
@@ -390,7 +390,7 @@ def clipped(eps_theta: EpsTheta, clip: float, schedule: NoiseSchedule) -> EpsThe
 
     def eps(x_t: Tensor, t: Tensor) -> Tensor:
         abar = schedule.abar(t)
-        return unmix_eps(x_t, unmix_x0(x_t, eps_theta(x_t, t), abar).clamp(-clip, clip), abar)
+        return unmix_eps(x_t, clip_data(unmix_x0(x_t, eps_theta(x_t, t), abar), clip), abar)
 
     return eps
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import torch
@@ -189,20 +189,11 @@ def adaptive_ddim(
     shrink: float = 0.2,
     grow: float = 2.0,
 ) -> AdaptiveRun:
-    r"""DDIM with steps as long as an estimate of their error allows.
+    r"""DDIM with steps as long as an estimate of their error allows (:func:`step_and_error`, :func:`next_length`).
 
-    A step from t to s is tried as DDIM's, and the network is asked at its end. Heun's step from the same two
-    predictions is an order better, so the difference of the two, :math:`\tfrac12 \sqrt{\bar\alpha_s}\, (\nu_s -
-    \nu_t)(\epsilon_s - \epsilon_t)`, estimates DDIM's error. It is taken in the units of x_s, where every level has
-    about the same size, and divided by ``atol + rtol * max(|x_t|, |x_s|)``; its root mean square over the elements is
-    the step's ``error``. Up to 1 the step is kept; otherwise a shorter one is tried from the same x_t.
-
-    The next length is the last times ``safety / sqrt(error)``, since a DDIM step errs by the square of its length.
-    Lengths are angles, :math:`\arctan \nu`: there the step's error on standard normal data is the same at every level
-    (half the angle squared), while in :math:`\nu` lengths range over orders of magnitude. The angle reached is rounded
-    to the nearest level, at least one below t. A step of a single level is always kept.
-
-    Each step tried costs one call, whether it is kept or not: the prediction at the end of a kept step begins the next.
+    If the error is at most 1, the step is kept; otherwise a shorter one is tried from the same x_t. The angle reached
+    is rounded to the nearest level, at least one below t; a step of a single level is always kept. Each step tried
+    costs one call, whether it is kept or not: the prediction at the end of a kept step begins the next.
 
     Args:
         eps_theta: the noise predictor. With ``per_image`` it is called with the images that are not finished, each at a
@@ -212,67 +203,143 @@ def adaptive_ddim(
         atol: error allowed in each step, in units of x_t. Positive.
         rtol: error allowed in proportion to x_t, element by element. At least 0.
         order: 1 keeps DDIM's step: with what :meth:`AdaptiveRun.tau` returns, :func:`~ddim_edu.sampler.ddim_path` makes
-            the same x_0. 2 keeps Heun's instead (local extrapolation) as :func:`heun_path` does with ``reuse``; it
-            costs the same.
+            the same x_0. 2 keeps Heun's instead (local extrapolation) as :func:`heun_path` with ``reuse``, at no cost.
         per_image: True chooses steps for each image alone, so that a result does not depend on its batch. False takes
             the root mean square of the error over the batch and the same steps for all.
         t_start: level of ``x_T``; the schedule's T if None.
         first: length of the first step tried, an angle.
-        safety: factor on the length that the estimate allows, below 1.
-        shrink: the smallest factor from one length to the next.
-        grow: the largest.
+        safety, shrink, grow: as for :func:`next_length`.
 
     Raises:
         ValueError: if an argument is out of range, or ``eps_theta`` returns another shape or what is not finite.
-
-    Equations: eq:clock-step, eq:clock-ode, eq:step-estimate
     """
     _check_adaptive(x_T, schedule, atol, rtol, order, t_start, first, safety, shrink, grow)
     schedule = schedule.to("cpu")
     abar, angle = schedule.alpha_bar, torch.atan(schedule.nsr)
+    on = _Images.starting(eps_theta, x_T, schedule.T if t_start is None else t_start, first)
+    x_0, calls = torch.empty_like(x_T), torch.ones_like(on.t)
+    log: list[tuple[Tensor, ...]] = []
+    while True:
+        on = on.put_finished(x_0, abar)
+        if len(on.t) == 0:
+            return _finished(x_0, calls, log)
+        s = on.level_to_try(angle)
+        x_s, eps_s, error = step_and_error(eps_theta, on.x, on.eps, on.t, s, abar, atol, rtol, order)
+        error = _root_mean_square(error, per_image, s)
+        calls[on.image] += 1
+        kept = (error <= 1) | (on.t - s == 1)
+        log.append((on.image, on.t, s, error, kept))
+        length = next_length(angle[on.t] - angle[s], error, safety, shrink, grow)
+        on = on.moved(kept, s, x_s, eps_s, length)
 
-    active = torch.arange(len(x_T))  # what decides lives on the CPU: t, length, nearest and log are (B,) or shorter
-    t = torch.full((len(x_T),), schedule.T if t_start is None else t_start)
-    length = torch.full((len(x_T),), first, dtype=torch.float64)
-    nearest = torch.ones_like(t)  # the lowest level that may be tried
-    x_0, x, eps = torch.empty_like(x_T), x_T, predict(eps_theta, x_T, t.to(x_T.device))
-    calls, log = torch.ones_like(t), []
-    while True:  # x, eps, t, length and nearest hold the active images only
-        done = t == 1
-        x_0[active[done]] = unmix_x0(x[done], eps[done], abar[1])
-        active, x, eps, t, length, nearest = (a[~done] for a in (active, x, eps, t, length, nearest))
-        if len(active) == 0:
-            break
-        s = _nearest_level(angle, angle[t] - length)
-        s = torch.minimum(torch.maximum(s, nearest), t - 1)
-        x_euler = ddim_step(x, eps, abar[t], abar[s])
-        eps_s = predict(eps_theta, x_euler, s.to(x.device))
-        calls[active] += 1
-        x_heun = ddim_step(x, (eps + eps_s) / 2, abar[t], abar[s])
-        allowed = atol + rtol * torch.maximum(x.abs(), x_euler.abs())
-        error = _root_mean_square((x_heun - x_euler) / allowed, per_image)
-        if not bool(error.isfinite().all()):
-            at = int(s[~error.isfinite()][0])
-            raise ValueError(f"eps_theta returned a value that is not finite on the way to level {at}")
-        kept = (error <= 1) | (t - s == 1)
-        log.append((active, t, s, error, kept))
-        factor = (safety * error.clamp(min=1e-12).rsqrt()).clamp(shrink, grow)
-        length = (angle[t] - angle[s]) * factor
+
+def step_and_error(
+    eps_theta: EpsTheta,
+    x_t: Tensor,
+    eps_t: Tensor,
+    t: Tensor,
+    s: Tensor,
+    abar: Tensor,
+    atol: float,
+    rtol: float = 0.0,
+    order: int = 1,
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""A step from t to s, with an estimate of its error in units of what is allowed.
+
+    The step is DDIM's, and the network is asked at its end. Heun's step from the same two predictions is an order
+    better, so the difference of the two, :math:`\tfrac12 \sqrt{\bar\alpha_s}\, (\nu_s - \nu_t)(\epsilon_s -
+    \epsilon_t)`, estimates DDIM's error. It is taken in the units of x_s, where every level has about the same size,
+    and divided by ``atol + rtol * max(|x_t|, |x_s|)``.
+
+    Args:
+        eps_theta: the noise predictor.
+        x_t: ``(B, ...)``.
+        eps_t: the noise predicted in it, same shape.
+        t: ``(B,)`` int64, the level of each.
+        s: ``(B,)`` int64, the level to try for each, at least 1.
+        abar: ``(T+1,)`` of all levels, on the device of t and s.
+        atol, rtol: the error allowed, absolute and in proportion to x.
+        order: which of the two steps to return: 1 for DDIM's, 2 for Heun's.
+
+    Returns:
+        The state at s, the noise predicted at the end of DDIM's step, and the error, each ``(B, ...)``.
+
+    Equations: eq:clock-step, eq:clock-ode, eq:step-estimate
+    """
+    x_euler = ddim_step(x_t, eps_t, abar[t], abar[s])
+    eps_s = predict(eps_theta, x_euler, s.to(x_t.device))
+    x_heun = ddim_step(x_t, (eps_t + eps_s) / 2, abar[t], abar[s])
+    allowed = atol + rtol * torch.maximum(x_t.abs(), x_euler.abs())
+    return x_euler if order == 1 else x_heun, eps_s, (x_heun - x_euler) / allowed
+
+
+def next_length(length: Tensor, error: Tensor, safety: float = 0.8, shrink: float = 0.2, grow: float = 2.0) -> Tensor:
+    r"""How long a step to try next: the last length times ``safety / sqrt(error)``, as a step of DDIM errs by the
+    square of its length.
+
+    Lengths are angles, :math:`\arctan \nu`: there the step's error on standard normal data is the same at every level
+    (half the angle squared), while in :math:`\nu` lengths range over orders of magnitude.
+
+    Args:
+        length: ``(B,)`` of the last step, kept or not.
+        error: ``(B,)`` its error in units of what is allowed, at least 0.
+        safety: factor on the length that the estimate allows, below 1.
+        shrink: the smallest factor from one length to the next.
+        grow: the largest.
+    """
+    return length * (safety * error.clamp(min=1e-12).rsqrt()).clamp(shrink, grow)
+
+
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """The images that are not finished. What decides lives on the CPU: all but x and eps are ``(B,)`` or shorter."""
+
+    image: Tensor
+    x: Tensor
+    eps: Tensor
+    t: Tensor
+    length: Tensor
+    nearest: Tensor  # the lowest level that may be tried
+
+    @classmethod
+    def starting(cls, eps_theta: EpsTheta, x_T: Tensor, t_start: int, first: float) -> _Images:
+        t = torch.full((len(x_T),), t_start)
+        length = torch.full((len(x_T),), first, dtype=torch.float64)
+        return cls(torch.arange(len(t)), x_T, predict(eps_theta, x_T, t.to(x_T.device)), t, length, torch.ones_like(t))
+
+    def put_finished(self, x_0: Tensor, abar: Tensor) -> _Images:
+        """Write the data of those at level 1, where no further call is needed; those that are left."""
+        done = self.t == 1
+        x_0[self.image[done]] = unmix_x0(self.x[done], self.eps[done], abar[1])
+        return _Images(*(getattr(self, field.name)[~done] for field in fields(self)))
+
+    def level_to_try(self, angle: Tensor) -> Tensor:
+        s = _nearest_level(angle, angle[self.t] - self.length)
+        return torch.minimum(torch.maximum(s, self.nearest), self.t - 1)
+
+    def moved(self, kept: Tensor, s: Tensor, x_s: Tensor, eps_s: Tensor, length: Tensor) -> _Images:
+        """Those whose step is kept at its end, the others where they were."""
+        chosen = torch.as_tensor(per_sample(kept, self.x)).bool()
+        x, eps = torch.where(chosen, x_s, self.x), torch.where(chosen, eps_s, self.eps)
         nearest = torch.where(kept, 1, s + 1)  # rounding must not try the same level again
-        t = torch.where(kept, s, t)
-        chosen = torch.as_tensor(per_sample(kept, x)).bool()
-        x = torch.where(chosen, x_euler if order == 1 else x_heun, x)
-        eps = torch.where(chosen, eps_s, eps)
+        return _Images(self.image, x, eps, torch.where(kept, s, self.t), length, nearest)
+
+
+def _finished(x_0: Tensor, calls: Tensor, log: list[tuple[Tensor, ...]]) -> AdaptiveRun:
     if not bool(x_0.isfinite().all()):
         raise ValueError("eps_theta returned a value that is not finite at level 1")
-    found = [torch.cat(column) for column in zip(*log)] if log else [t, t, t, length, done[:0]]
-    return AdaptiveRun(x_0, calls, *found)
+    nothing = calls[:0], calls[:0], calls[:0], torch.empty(0, dtype=torch.float64), torch.empty(0, dtype=torch.bool)
+    return AdaptiveRun(x_0, calls, *(torch.cat(column) for column in zip(*log or [nothing])))
 
 
-def _root_mean_square(x: Tensor, per_image: bool) -> Tensor:
-    """``(B,)`` float64 on the CPU: over the elements of each image, or of all images together."""
-    square = x.flatten(1).to("cpu", torch.float64).square().mean(1)
-    return (square if per_image else square.mean().expand_as(square)).sqrt()
+def _root_mean_square(error: Tensor, per_image: bool, s: Tensor) -> Tensor:
+    """``(B,)`` float64 on the CPU: over the elements of each image, or of all images together; s is for the message."""
+    square = error.flatten(1).to("cpu", torch.float64).square().mean(1)
+    found = (square if per_image else square.mean().expand_as(square)).sqrt()
+    if not bool(found.isfinite().all()):
+        at = int(s[~found.isfinite()][0])
+        raise ValueError(f"eps_theta returned a value that is not finite on the way to level {at}")
+    return found
 
 
 def _nearest_level(angle: Tensor, wanted: Tensor) -> Tensor:

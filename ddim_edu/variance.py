@@ -10,15 +10,14 @@ the same mean and one variance for all, this one is closest to the true step (ch
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from ddim_edu.forward import EpsTheta, predict, q_sample, unmix_eps, unmix_x0
+from ddim_edu.forward import EpsTheta, predict, q_sample, unmix_x0
 from ddim_edu.posterior import q_sigma
 from ddim_edu.randomness import Generators, draw
-from ddim_edu.sampler import Step, check_clip, ddim_step, end_of
+from ddim_edu.sampler import Step, clip_then_edit, ddim_step, end_of, estimate, walk
 from ddim_edu.schedule import NoiseSchedule, check_tau
 
 
@@ -124,25 +123,16 @@ def best_path(
 
     Equations: eq:best-variance
     """
-    levels, abar = check_tau(tau, schedule.T), schedule.alpha_bar.tolist()
-    noise = best_sigma(schedule, levels, unknown, eta).tolist()
-    check_clip(clip)
+    levels, abar, edit = check_tau(tau, schedule.T), schedule.alpha_bar.tolist(), clip_then_edit(clip)
+    best = dict(zip(levels, best_sigma(schedule, levels, unknown, eta).tolist()))  # of the step to each level
 
-    def walk(x_t: Tensor) -> Iterator[Step]:
-        for (s, t), best in reversed(list(zip(pairwise(levels), noise, strict=True))):
-            eps_hat = predict(eps_theta, x_t, t)
-            x0_hat = unmix_x0(x_t, eps_hat, abar[t])
-            if clip is not None:
-                x0_hat = x0_hat.clamp(-clip, clip)
-                eps_hat = unmix_eps(x_t, x0_hat, abar[t])
-            sigma = schedule.sigma(t, s, eta).item()
-            x_s = ddim_step(x_t, eps_hat, abar[t], abar[s], sigma, torch.zeros_like(x_t), x0_hat=x0_hat)
-            if s > 0:
-                x_s = x_s + best * draw(x_s, generator)
-            yield Step(t, s, x_t, eps_hat, x0_hat, x_s)
-            x_t = x_s
+    def move(x_t: Tensor, t: int, s: int) -> Step:
+        eps_hat, x0_hat = estimate(eps_theta, x_t, t, abar[t], edit)
+        sigma = schedule.sigma(t, s, eta).item()
+        mean = ddim_step(x_t, eps_hat, abar[t], abar[s], sigma, torch.zeros_like(x_t), x0_hat=x0_hat)
+        return Step(t, s, x_t, eps_hat, x0_hat, mean + best[s] * draw(mean, generator) if s > 0 else mean)
 
-    return walk(x_T)  # a generator of its own, so that what is wrong with the arguments is said at the call
+    return walk(move, x_T, levels[::-1])
 
 
 @torch.no_grad()

@@ -11,11 +11,10 @@ from ddim_edu.distillation import (
     jump_target,
     mean_velocity,
     progressive_target,
-    said_to_x0,
     step_by_x0,
 )
 from ddim_edu.exact import Gaussian, GaussianMixture
-from ddim_edu.forward import said_to_eps, unmix_x0
+from ddim_edu.forward import said_to_eps, said_to_x0, unmix_x0
 from ddim_edu.models import load
 from ddim_edu.sampler import ddim_step, decode
 from ddim_edu.schedule import NoiseSchedule, make_tau

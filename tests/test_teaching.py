@@ -11,7 +11,7 @@ from ddim_edu.commands import sample as sample_command
 from ddim_edu.commands import train as train_command
 from ddim_edu.forward import as_eps
 from ddim_edu.models import CheckpointError, load, save
-from ddim_edu.models.checkpoint import Student
+from ddim_edu.models.about import Student
 from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.sampler import ddim_path
 from ddim_edu.sampling import Sampling

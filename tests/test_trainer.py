@@ -20,7 +20,8 @@ from ddim_edu.training.parts import ema_update
 from ddim_edu.training.recipes import RECIPES, changes
 from ddim_edu.training.run_folder import COLUMNS, STATE, RunFolder
 from ddim_edu.training.threads import Threads
-from ddim_edu.training.trainer import NonFiniteLoss, Trainer
+from ddim_edu.training.trainer import Trainer
+from ddim_edu.training.watch import NonFiniteLoss
 
 NET = UNetConfig(
     image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), dropout=0.2, groups=4

@@ -128,13 +128,16 @@ def both(answer: Any) -> None:
         )
     *_, last = ddim_path(peaks.eps, 0.3 + x, schedule, tau)
     left = (end < -0.3).double().mean().item()
-    if torch.allclose(end, last.x_s, atol=1e-4):
-        says = "this is pure DDIM. Is there noise above level 500?"
-    elif beside[510].abs().max() < 1e-3:
-        says = "the step that leaves level 510 has no noise. It leads to 500, but it leaves a level above 500."
-    else:
-        says = "is the noise of eta = 1 added above level 500, sigma times a draw, neither more nor less?"
+    says = _what_noise_there_is(end, last.x_s, beside)
     raise Wrong(f"From the wrong start {left:.1%} of the samples end in the left peak: {says}")
+
+
+def _what_noise_there_is(end: Tensor, of_ddim: Tensor, beside: dict[int, Tensor]) -> str:
+    if torch.allclose(end, of_ddim, atol=1e-4):
+        return "this is pure DDIM. Is there noise above level 500?"
+    if beside[510].abs().max() < 1e-3:
+        return "the step that leaves level 510 has no noise. It leads to 500, but it leaves a level above 500."
+    return "is the noise of eta = 1 added above level 500, sigma times a draw, neither more nor less?"
 
 
 def _draws(

@@ -1,6 +1,7 @@
 """Saved models, read and written: ``from ddim_edu.models import load``."""
 
-from ddim_edu.models.checkpoint import Checkpoint, load, save, ship, training_log
+from ddim_edu.models.checkpoint import Checkpoint, load, save
+from ddim_edu.models.shipping import ship, training_log
 from ddim_edu.models.small import (
     SavedAutoencoder,
     SavedClassifier,

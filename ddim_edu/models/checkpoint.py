@@ -9,21 +9,20 @@ in it: it names them, with their place and hash (:mod:`ddim_edu.strangers`).
 
 from __future__ import annotations
 
-import csv
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from ddim_edu.files import first_line, replacing
+from ddim_edu.files import first_line
 from ddim_edu.forward import EpsTheta, Prediction, said_to_eps
 from ddim_edu.guides import guide_named
 from ddim_edu.models import foreign
+from ddim_edu.models.about import Student, class_names_of, plain_recipe, student_of, whole_step
 from ddim_edu.models.weights import CheckpointError, Kind, build
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.precision import Precision
@@ -34,25 +33,6 @@ from ddim_edu.streams import say
 
 UNET = Kind("unet", "a checkpoint", "", "ddim_edu.train")
 NAME = "checkpoint.safetensors"  # in a run folder
-
-
-@dataclass(frozen=True)
-class Student:
-    """What a model is that makes several steps of a teacher in one (chapter 20): it is no noise predictor at any level.
-
-    Attributes:
-        taught: How: progressive or consistency.
-        steps: The sampling steps it was taught to take, with the spacing trailing; of a consistency model 1, and more
-            with the solver consistency.
-        teacher: The name of the model that it was taught by.
-    """
-
-    taught: str
-    steps: int
-    teacher: str
-
-    def __str__(self) -> str:
-        return f"a student of {self.teacher} for {self.steps} step{'s' if self.steps > 1 else ''}"
 
 
 class NoisePredictor(nn.Module):
@@ -277,37 +257,9 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_
             raise ValueError(f"its betas are of type {beta.dtype}")
         schedule = NoiseSchedule.from_betas(beta)
         network = _network(config, {name.removeprefix("model."): value for name, value in tensors.items()}, device)
-        classes = _class_names(about.get("classes", ()), config)
-        student = _student(about.get("student"), schedule.T)
+        classes = class_names_of(about.get("classes", ()), config.classes)
+        student = student_of(about.get("student"), schedule.T)
         return Checkpoint(network, prediction, config, schedule, recipe, step, path, classes, places, student)
-
-
-def plain_recipe(recipe: Any) -> dict[str, Any]:
-    """The recipe in a file, if what is used of it is what it should be; the rest is only shown.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if not isinstance(recipe, dict):
-        raise ValueError("its recipe is none")
-    for name in ("data", "autoencoder", "crop"):
-        if not isinstance(recipe.get(name), str | None):
-            raise ValueError(f"its recipe has {name} = {str(recipe[name])[:50]}, which is no text")
-    for name in ("max_bad", "label_dropout"):
-        if isinstance(recipe.get(name, 0.0), bool) or not isinstance(recipe.get(name, 0.0), int | float):
-            raise ValueError(f"its recipe has {name} = {str(recipe[name])[:50]!r}, which is no number")
-    return dict(recipe)
-
-
-def whole_step(step: Any) -> int:
-    """The number of training steps in a file.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < 2**63:
-        raise ValueError(f"its step is {str(step)[:50]!r}")
-    return step
 
 
 def _load_foreign(path: Path, device: torch.device | str, image_size: int | None) -> Checkpoint:
@@ -319,27 +271,6 @@ def _load_foreign(path: Path, device: torch.device | str, image_size: int | None
     if is_first_process():
         say(found.recognised, file=sys.stderr)
     return Checkpoint(network, found.prediction, found.config, found.schedule, recipe, whole_step(found.step), path)
-
-
-def _student(found: Any, T: int) -> Student | None:
-    """What a file says of a student."""
-    if found is None:
-        return None
-    made = Student(**found)
-    if isinstance(made.steps, bool) or not isinstance(made.steps, int) or not 1 <= made.steps <= T:
-        raise ValueError(f"it is a student of {str(made.steps)[:50]!r} steps")
-    if made.taught not in ("progressive", "consistency") or not isinstance(made.teacher, str):
-        raise ValueError(f"it is a student taught by {str(made.taught)[:50]!r}")
-    return made
-
-
-def _class_names(found: Any, config: UNetConfig) -> tuple[str, ...]:
-    """Class names as a file gives them, after a check that there is one for each class."""
-    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
-        raise ValueError("its class names are no list of names")
-    if found and len(found) != config.classes:
-        raise ValueError(f"it names {len(found)} classes, and its network has {config.classes}")
-    return tuple(found)
 
 
 def _network(config: UNetConfig, weights: Mapping[str, Tensor], device: torch.device | str) -> UNet:
@@ -367,45 +298,3 @@ def find(name_or_path: Path | str) -> Path:
             "name one that a training run has written into"
         )
     return weights
-
-
-def ship(run: Path | str, name: str | None = None) -> Path:
-    """Put a trained model among those that come with the package, so that ``load(name)`` finds it: its averaged weights
-    in float16, and its training log beside them. (Float16 rounds a weight by 0.05% at most: less than the last steps of
-    training moved it.)
-
-    Args:
-        run: The run folder.
-        name: What to call it; by default as the folder.
-
-    Returns:
-        The file of the weights.
-    """
-    run = Path(run)
-    made = load(run / NAME)
-    path = UNET.place(name or run.name)
-    about: dict[str, Any] = {"prediction": made.prediction, "recipe": made.recipe, "step": made.step}
-    # A hash says which data it was; where that lay on the machine that trained is nobody's business.
-    places = {name: {"sha256": place["sha256"]} for name, place in made.places.items() if "sha256" in place}
-    about |= {"classes": made.classes, "places": places, "student": made.student and asdict(made.student)}
-    save(path, made.network.state_dict(), made.config, made.schedule, **about, dtype=torch.float16)
-    with replacing(path.with_suffix(".csv")) as temporary:
-        shutil.copyfile(run / "log.csv", temporary)
-    return path
-
-
-def training_log(name: str) -> dict[str, list[float]]:
-    """The training log of a shipped model: a list for each column of ``log.csv``, with nan where a line holds nothing.
-
-    Raises:
-        CheckpointError: If there is no such model, or it came without a log.
-    """
-    path = find(name).with_suffix(".csv")
-    if not path.is_file():
-        raise CheckpointError(f"{name} came without a training log")
-    with open(path, newline="", encoding="utf8") as file:
-        rows = list(csv.DictReader(file))
-    try:
-        return {column: [float(row[column] or "nan") for row in rows] for column in rows[0]}
-    except (IndexError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is no training log ({first_line(error)})") from None

@@ -19,6 +19,8 @@ from ddim_edu.models import checkpoint
 from ddim_edu.models.small import AUTOENCODER
 from ddim_edu.strangers import find, fingerprint, place_of
 from ddim_edu.training.recipes import Recipe
+from ddim_edu.training.run_folder import CONFIG, RunFolder
+from ddim_edu.training.teaching import is_taught
 
 
 def places_of(recipe: Recipe, near: Path | str, data: bool = True) -> dict[str, Any]:
@@ -80,6 +82,32 @@ def moves(old: Recipe, new: Recipe) -> dict[str, str]:
         for name, (here, there) in pairs.items()
         if here != there and None not in (here, there) and not {here, there} & {*known[name]}
     }
+
+
+def to_go_on(run: RunFolder, recipe: Recipe | None, given: Collection[str]) -> tuple[Recipe, Recipe, dict[str, Any]]:
+    """What a run goes on with, before anything is built or loaded.
+
+    Args:
+        run: The run's folder.
+        recipe: The run's recipe with changes, or None for none; arguments as for
+            :meth:`ddim_edu.training.trainer.Trainer.resume`.
+        given: Which of ``data`` and ``autoencoder`` the command line names.
+
+    Returns:
+        The recipe; the same with the places where data and autoencoder lie now; and what ``config.json`` says.
+
+    Raises:
+        ValueError: In one line, if the folder holds no run, or the recipe changes what may not change.
+    """
+    config, old = run.config(), run.recipe()
+    moved: dict[str, Any] = {} if recipe is None else moves(old, recipe)
+    like_old = recipe and replace(recipe, **{name: getattr(old, name) for name in moved})
+    recipe = replace(run.recipe_to_go_on(like_old), **moved)
+    if is_taught(recipe) and recipe.steps != old.steps:
+        raise ValueError(f"steps {old.steps} -> {recipe.steps}: the stages of a student would move; start a new run")
+    lies = located(recipe, run.path / CONFIG, config.get("places"), {*given, *moved})
+    check_stored(run.path, recipe)
+    return recipe, lies, config
 
 
 @contextmanager

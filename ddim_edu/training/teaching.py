@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from ddim_edu.distillation import DataPredictor, consistency_target, progressive_target, said_to_x0
+from ddim_edu.distillation import DataPredictor, consistency_target, progressive_target
 from ddim_edu.files import sha256_of
-from ddim_edu.forward import q_sample
+from ddim_edu.forward import q_sample, said_to_x0
 from ddim_edu.losses import weight_at
 from ddim_edu.models import load
 from ddim_edu.models.checkpoint import UNET

@@ -17,7 +17,8 @@ import contextlib
 import platform
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,25 +33,18 @@ from ddim_edu.data.source import ImageData
 from ddim_edu.forward import EpsTheta, as_eps
 from ddim_edu.losses import loss_gamma
 from ddim_edu.models import checkpoint
+from ddim_edu.models.about import whole_step
 from ddim_edu.precision import Precision, choose
-from ddim_edu.randomness import Stream, generator_for
-from ddim_edu.sampler import sample
-from ddim_edu.schedule import make_tau
 from ddim_edu.training.draws import Draws, draws_at
+from ddim_edu.training.grid import STEPS, draw_grid
 from ddim_edu.training.heldout import HeldOut
 from ddim_edu.training.machine import alone, batch_share, compiled, join_processes, track
 from ddim_edu.training.parts import check_fit, ema_update, gamma_of_levels, new_network, new_optimizer, training_data
-from ddim_edu.training.places import check_state, check_stored, data_dir_of, located, moves, places_of
+from ddim_edu.training.places import check_state, data_dir_of, places_of, to_go_on
 from ddim_edu.training.recipes import Recipe
-from ddim_edu.training.run_folder import COLUMNS, CONFIG, RunFolder
+from ddim_edu.training.run_folder import COLUMNS, RunFolder
 from ddim_edu.training.teaching import Teaching, is_taught
-
-GRID_IMAGES = 64  # 16 of images beyond 64 pixels, whose grids cost more than the training between them
-GRID_STEPS = 20  # S of the sample grids, eta = 0
-
-
-class NonFiniteLoss(ValueError):
-    """Training blew up: the loss, or a weight, is not a finite number any more."""
+from ddim_edu.training.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -147,8 +141,9 @@ class Trainer:
         self.lr_at: Callable[[int], float] = self.teaching.lr_at if self.teaching else recipe.lr_at
         self.step = 0
         self.step_seconds = 0.0  # how long the latest step took
-        self.saved_step: int | None = None
-        self._window: list[tuple[Tensor, Tensor]] = []  # (loss, gradient norm) since the last line of the log
+        self.watch = Watch(
+            lambda values: self.accelerator.reduce(values, "mean"), self.folder.path / checkpoint.NAME, recipe.lr
+        )
 
     @classmethod
     def start(
@@ -195,17 +190,8 @@ class Trainer:
         Raises:
             ValueError: If the folder holds no run, its state can't be read, or the recipe changes what may not change.
         """
-        run, device = RunFolder(folder), torch.device(device)
-        config, old = run.config(), run.recipe()
-        moved: dict[str, Any] = {} if recipe is None else moves(old, recipe)
-        like_old = recipe and replace(recipe, **{name: getattr(old, name) for name in moved})
-        recipe = replace(run.recipe_to_go_on(like_old), **moved)
-        if is_taught(recipe) and recipe.steps != old.steps:
-            raise ValueError(
-                f"steps {old.steps} -> {recipe.steps}: the stages of a student would move; start a new run"
-            )
-        lies = located(recipe, run.path / CONFIG, config.get("places"), {*given, *moved})
-        check_stored(run.path, recipe)
+        device = torch.device(device)
+        recipe, lies, config = to_go_on(RunFolder(folder), recipe, given)
         # Runs of older versions did not write it down, and were in float32 on every CPU.
         plain = "float32" if device.type == "cpu" and recipe.precision == "auto" else None
         precision: Any = config.get("precision") or plain
@@ -246,13 +232,13 @@ class Trainer:
             self.step_seconds = time.perf_counter() - began
             self.step += 1
             images += recipe.batch
-            self._window.append((loss, norm))
+            self.watch.add(loss, norm)
             record = Progress(self.step, loss, lr)
             last = self.step == recipe.steps
             shows = last or self.step % recipe.sample_every == 0
             if shows or self.step % recipe.log_every == 0:
-                mean_loss, mean_norm = self._check_window()
-                self._window.clear()
+                mean_loss, mean_norm = self.watch.means(self.step)
+                self.watch.begin_line()
                 rate = images / (time.perf_counter() - since)  # the check has waited for the device
                 look = (self.heldout_loss(), self._write_grid()) if shows and self.folder.writes else (None, None)
                 record = Progress(self.step, loss, lr, mean_loss, rate, *look)
@@ -325,23 +311,15 @@ class Trainer:
             return self.teaching.heldout_loss(self.averaged, self.heldout, self.step)
         return self.heldout.loss(lambda y: self.eps_theta(self.averaged, y), self.recipe.prediction, self.schedule)
 
-    def samples(self, n: int | None = None, S: int = GRID_STEPS) -> Tensor:
+    def samples(self, n: int | None = None, S: int = STEPS) -> Tensor:
         """Draw images with the averaged weights, DDIM (eta = 0), from the same noise at every call.
 
         Returns:
             ``(n, C, H, W)`` in [-1, 1].
         """
         S = self.teaching.student_steps(self.step) if self.teaching else S
-        tau = make_tau(self.schedule.T, min(S, self.schedule.T))
-        n = n or (GRID_IMAGES if self.recipe.unet.image_size <= 64 else GRID_IMAGES // 4)
-        shape = (n, *self.data.train.shape[1:])
-        generator = generator_for(self.recipe.seed, Stream.GRID)
-        classes = min(8, self.recipe.unet.classes)  # a row of each, where the grid has eight
-        labels = torch.arange(n, device=self.device) * classes // n if classes else None
-        clip = 1.0 if self.recipe.autoencoder is None else None  # latents have no bounds
-        eps_theta = self.eps_theta(self.averaged, labels)
-        x = sample(eps_theta, shape, self.schedule, tau, generator=generator, device=self.device, clip=clip)
-        return self.data.pictures(x)
+        eps_theta = partial(self.eps_theta, self.averaged)
+        return draw_grid(eps_theta, self.recipe, self.schedule, self.data, self.device, n, S)
 
     def _write_grid(self) -> Path:
         return self.folder.write_grid(self.samples(), f"step_{self.step:0{len(str(self.recipe.steps))}d}.png")
@@ -360,18 +338,16 @@ class Trainer:
         Raises:
             NonFiniteLoss: If a loss or a weight is not finite; nothing is written then.
         """
-        self._check_window()
+        self.watch.means(self.step)
         if self.folder.writes:
             weights = self.averaged.module.state_dict()
-            for state in (weights, self.model.state_dict()):
-                if not all(bool(w.isfinite().all()) for w in state.values()):
-                    raise self._blown_up("a weight is not a finite number")
+            self.watch.check([*weights.values(), *self.model.state_dict().values()], self.step)
             classes = self.data.classes if self.recipe.unet.classes else ()
             about = {"student": self.teaching.about(self.step)} if self.teaching else {}
             self.folder.write_checkpoint(weights, self.recipe, self.schedule, self.step, classes, self.places, **about)
             parts = {name: None if part is None else part.state_dict() for name, part in self._parts().items()}
             self.folder.write_state(self.recipe, self.step, parts)  # step and seed are the state of all random streams
-        self.saved_step = self.step
+        self.watch.saved_step = self.step
 
     def _read_state(self) -> None:
         with self.folder.state(self.device) as state:
@@ -379,7 +355,7 @@ class Trainer:
                 if part is not None:
                     part.load_state_dict(state[name])
             check_state(self.optimizer)
-            self.step = self.saved_step = checkpoint.whole_step(state["step"])
+            self.step = self.watch.saved_step = whole_step(state["step"])
 
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own; the scaler is float16's."""
@@ -402,28 +378,6 @@ class Trainer:
             "processes": self.accelerator.num_processes,
             "versions": {"ddim_edu": __version__, "torch": torch.__version__, "python": platform.python_version()},
         }
-
-    def _check_window(self) -> tuple[float, float]:
-        """Means of loss and gradient norm since the last line of the log; raises if one of them is not finite."""
-        if not self._window:
-            return float("nan"), float("nan")
-        window = torch.stack([torch.stack([v.float() for v in pair]) for pair in self._window])
-        window = self.accelerator.reduce(window, "mean").double().cpu()  # every process decides the same
-        losses, norms = window.T
-        for name, values in (("loss", losses), ("gradient", norms)):
-            if not values.isfinite().all():
-                raise self._blown_up(f"the {name} is {values[~values.isfinite()][0]:g}")
-        return float(losses.mean()), float(norms.mean())
-
-    def _blown_up(self, what: str) -> NonFiniteLoss:
-        if self.saved_step is None:
-            kept = "no checkpoint had been written"
-        else:
-            kept = f"{self.folder.path / checkpoint.NAME} keeps step {self.saved_step}"
-        return NonFiniteLoss(
-            f"{what} near step {self.step}, so training stopped; {kept}. "
-            f"Try a lower learning rate, such as --lr {self.recipe.lr / 4:g}"
-        )
 
     def agree(self, stop: bool) -> bool:
         """Whether any process wants to stop. A process alone knows; several ask each other, every tenth step."""
