@@ -150,7 +150,7 @@ def run(main: Callable[[], int]) -> NoReturn:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Within it Ctrl-C ends the process at once, with 130 and no word: for the seconds in which a command imports torch.
+    """Within it Ctrl-C ends the process at once, with 130 and no word: for the seconds in which a command gets torch.
 
     Raised as an exception there, it would be taken for an import that failed, by libraries that go on without.
     """

@@ -179,8 +179,7 @@ def test_a_hang_up(ignored, tmp_path):
 
 
 def interrupted(words, begun, folder, **environment):
-    """Ctrl-C for a command once ``begun(lines)`` is true of what it has printed; its lines, and its exit code as a shell
-    names it."""
+    """Ctrl-C for a command once ``begun(lines)`` is true of what it has printed: all its lines, and its exit code."""
     process = subprocess.Popen(
         [sys.executable, "-X", "importtime", *words],  # a line for each module, by which one knows how far it is
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -194,7 +193,7 @@ def interrupted(words, begun, folder, **environment):
                 lines.append(next(process.stdout))
             os.killpg(process.pid, signal.SIGINT)
             lines += process.stdout
-            # Python ends itself by the signal if the exception passed through a text that it executed.
+            # If the exception came up through a text that was executed, Python ends by the signal: 130 to a shell.
             return lines, 130 if process.wait(60) == -signal.SIGINT else process.returncode
         finally:
             process.kill()
