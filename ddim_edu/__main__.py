@@ -6,6 +6,7 @@ import importlib
 import sys
 
 from ddim_edu.ranges import closest
+from ddim_edu.streams import importing, run
 
 COMMANDS = {
     "train": ("ddim_edu.commands.train", "train a model"),
@@ -40,9 +41,13 @@ def main() -> int:
         known = f"{closest(name, COMMANDS)} (known: {', '.join(COMMANDS)})"
         print(f"error: there is no command {name!r}{known}", file=sys.stderr)
         return 2
-    from ddim_edu.commands.options import run  # torch, which takes seconds: not for the list of commands
 
-    run(lambda: importlib.import_module(COMMANDS[name][0]).main(words))
+    def command() -> int:
+        with importing():
+            module = importlib.import_module(COMMANDS[name][0])
+        return module.main(words)
+
+    run(command)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,15 @@
 """Draw images from a trained model: ``python -m ddim_edu.sample``. It lives in :mod:`ddim_edu.commands.sample`."""
 
-from ddim_edu.commands.options import run
-from ddim_edu.commands.sample import main
+from ddim_edu.streams import importing, run
+
+
+def main() -> int:
+    """The command, with the words of the process."""
+    with importing():
+        from ddim_edu.commands.sample import main
+
+    return main()
+
 
 if __name__ == "__main__":
     run(main)

@@ -8,11 +8,14 @@ nobody: within :func:`guarded` that is noted, the work goes on, and :func:`ended
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
+STOPPED = 128 + 2  # as if by SIGINT
 NOBODY_READS = 128 + 13  # as if by SIGPIPE
 
 
@@ -124,7 +127,8 @@ def run(main: Callable[[], int]) -> NoReturn:
     """End the process with the exit code of a command, and quietly whatever its streams are.
 
     Args:
-        main: The command. Its prints go through :func:`guarded`.
+        main: The command. Its prints go through :func:`guarded`; Ctrl-C, where it takes none itself, ends it with
+            130.
     """
     _occupy()
     with guarded():
@@ -132,6 +136,8 @@ def run(main: Callable[[], int]) -> NoReturn:
             code = main()
         except SystemExit as stop:  # after --help
             code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
+        except KeyboardInterrupt:
+            code = STOPPED
         code = ended(code)
         lost = [stream for stream in (sys.stdout, sys.stderr) if getattr(stream, "lost", None) is not None]
     for stream in lost:  # or the interpreter tries again at its end, and complains
@@ -140,6 +146,23 @@ def run(main: Callable[[], int]) -> NoReturn:
         except (OSError, ValueError):
             pass
     sys.exit(code)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Within it Ctrl-C ends the process at once, with 130 and no word: for the seconds in which a command gets torch.
+
+    Raised as an exception there, it would be taken for an import that failed, by libraries that go on without.
+    """
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(STOPPED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _occupy() -> None:

@@ -439,6 +439,38 @@ def test_what_the_official_training_saves():
         official_config({"a": torch.zeros(1)})
 
 
+@shapes
+def test_the_configuration_may_be_left_out(shape, tmp_path):
+    """At 7e13358: 'list' object has no attribute 'items'."""
+    config = official(shape)
+    state = randomised(Official(config)).state_dict()
+    path, expected = tmp_path / "ckpt.pth", from_official(config, state)
+    for saved in (state, {f"module.{name}": value for name, value in state.items()}, [state, {"state": {}}, 3, 5000]):
+        torch.save(saved, path)
+        assert_equal_states(from_official(torch.load(path, weights_only=True)), expected)
+    UNet(config).load_state_dict(from_official(torch.load(path, weights_only=True)))
+
+
+def test_what_does_not_say_its_configuration_is_refused_in_one_line():
+    config = official(SHAPES["attention twice, colour"])
+    state = randomised(Official(config)).state_dict()
+    for wrong, words in [
+        ([], "neither a state dict of the official code nor the list"),
+        ([1, 2], "neither a state dict of the official code nor the list"),
+        (UNet(config).state_dict(), "not those of the official code's network: they lack conv_in or"),
+        (
+            {name: value for name, value in state.items() if "mid.attn_1" not in name},
+            "lack 10 tensors .such as mid.attn",
+        ),
+        (config, "lacks the state"),
+    ]:
+        with pytest.raises(ValueError, match=words) as error:
+            from_official(wrong)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="takes a UNetConfig first, or the state alone"):
+        from_official(state, config)
+
+
 @pytest.mark.parametrize(
     "size, mult, level", [(32, (1, 2, 2, 2), 1), (64, (1, 2, 2, 2, 4), 2), (256, (1, 1, 2, 2, 4, 4), 4)]
 )

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -411,24 +412,86 @@ def test_parts_of_older_versions_are_gone_on_with(tiny, classifier, tmp_path):
     }  # fmt: skip
 
 
+TABLE2 = "python -m ddim_edu.evaluate table2"
+
+
+def commands_of_table(path, command, wanted):
+    """What a table of the rows ``wanted`` says of its commands, after one more."""
+    file = ResultFile(path, "table2", command)
+    file.begin({"kind": "table2", "format": 1, "model": None, "protocol": {"n": 1}})
+    for key in file.missing([{"steps": S} for S in wanted]):
+        file.add({**key, "error": 0.0, "standard_error": None}, sort_by="steps")
+    file.write(file.table)
+    return read_result(path)["command"]
+
+
 def test_a_table_names_all_commands_that_made_its_rows(tmp_path):
     """One that makes all rows stands alone; blanks and && in names join nothing."""
-
-    def commands(command, wanted):
-        file = ResultFile(tmp_path / "t.json", "table2", command)
-        file.begin({"kind": "table2", "format": 1, "model": None, "protocol": {"n": 1}})
-        for key in file.missing([{"steps": S} for S in wanted]):
-            file.add({**key, "error": 0.0, "standard_error": None}, sort_by="steps")
-        file.write(file.table)
-        return read_result(tmp_path / "t.json")["command"]
-
-    assert commands("one", [10, 5]) == "one"
-    assert commands("two 'a && b'", [20]) == "one && two 'a && b'"
-    assert commands("two 'a && b'", [20]) == "one && two 'a && b'"
-    assert commands("one", [5, 10]) == "one && two 'a && b'"
-    assert commands("b", [20]) == "one && two 'a && b' && b"
+    commands = partial(commands_of_table, tmp_path / "t.json")
+    one, two, other, all_rows = (f"{TABLE2} {words}" for words in ("one", "two 'a && b'", "b", "all"))
+    assert commands(one, [10, 5]) == one
+    assert commands(two, [20]) == f"{one} && {two}"
+    assert commands(two, [20]) == f"{one} && {two}"
+    assert commands(one, [5, 10]) == f"{one} && {two}"
+    assert commands(other, [20]) == f"{one} && {two} && {other}"
     assert [row["steps"] for row in read_result(tmp_path / "t.json")["rows"]] == [5, 10, 20]
-    assert commands("all", [5, 10, 20]) == "all"
+    assert commands(all_rows, [5, 10, 20]) == all_rows
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "touch pwned",
+        f"{TABLE2} a; touch pwned",
+        f"{TABLE2} a && touch pwned",
+        f"touch pwned && {TABLE2} a",
+        f"{TABLE2} a | sh",
+        f"{TABLE2} a & touch pwned",
+        f"{TABLE2} a\ntouch pwned",
+        f"{TABLE2} a > pwned",
+        f"{TABLE2} $(touch pwned)",
+        f"{TABLE2} 'a",
+        f"{TABLE2} a &&",
+        f"{TABLE2} a 'x\x1b[2J'",
+        "",
+        "python -m ddim_edu.evaluate table1 a",
+        "python -m ddim_edu.conformance pwned.py",
+        "python -m ddim_edu.evaluate_pwned table2 a",
+    ],
+)
+def test_the_command_of_a_stranger_is_not_gone_on_with(before, tmp_path):
+    """It would stand in front of ours, joined by &&, and be run by who pastes both."""
+    path = tmp_path / "t.json"
+    commands_of_table(path, f"{TABLE2} a", [5])
+    path.write_text(json.dumps({**json.loads(path.read_text()), "command": before}))
+    stored = path.read_bytes()
+    with pytest.raises(ValueError, match=r"t.json names a command that is not .* table2 alone: choose another --out"):
+        commands_of_table(path, f"{TABLE2} b", [10])
+    assert path.read_bytes() == stored
+
+
+def test_the_command_of_a_stranger_is_quoted_anew(tmp_path):
+    """What a shell would expand, or run, within a word is a plain word in what is written."""
+    path, names = tmp_path / "t.json", ["`touch", "pwned`", "$HOME", "~", "*", "{a,b}", "!x", "a'b", "#c"]
+    commands_of_table(path, f"{TABLE2} a", [5])
+    before = f"{TABLE2} `touch pwned` $HOME ~ * {{a,b}} !x a\\'b #c"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "command": before}))
+    after = commands_of_table(path, f"{TABLE2} b", [10])
+    assert after == f"{shlex.join([*TABLE2.split(), *names])} && {TABLE2} b"
+    line = after.replace(TABLE2, "printf '%s\\n'")
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [*names, "b"] and [file.name for file in tmp_path.iterdir()] == ["t.json"]
+
+
+def test_a_hostile_command_is_one_line_and_exit_code_2(tiny, tmp_path, capsys):
+    out = tmp_path / "t.json"
+    words = ["table2", tiny, "--out", out, "-n", 3, "--device", "cpu", "--steps"]
+    assert run(*words, 1) == 0
+    out.write_text(json.dumps({**json.loads(out.read_text()), "command": "touch pwned"}))
+    capsys.readouterr()
+    assert run(*words, 2) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {out} names a command that is not ") and said.count("\n") == 1
 
 
 def test_differences():

@@ -10,15 +10,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
+from PIL import Image
 
 from ddim_edu.commands import options, train
 from ddim_edu.data.cache import default_cache_dir
 from ddim_edu.files import at_home
 from ddim_edu.processes import check_environment, pick_device, process_count
-from ddim_edu.streams import Outlet, guarded, nobody_reads, printable, say
+from ddim_edu.streams import Outlet, guarded, importing, nobody_reads, printable, say
 from ddim_edu.training import machine
 from ddim_edu.training.trainer import Trainer
 
@@ -174,6 +176,95 @@ def test_a_hang_up(ignored, tmp_path):
         process.kill()
     last = int(log.read_text().splitlines()[-1].split(",")[0])
     assert step_of(tmp_path / "run") == last > 2
+
+
+def interrupted(words, begun, folder, **environment):
+    """Ctrl-C for a command once ``begun(lines)`` is true of what it has printed: all its lines, and its exit code."""
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", *words],  # a line for each module, by which one knows how far it is
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "OMP_NUM_THREADS": "1", **environment},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    with process:
+        try:
+            lines = [next(process.stdout)]
+            while not begun(lines):
+                lines.append(next(process.stdout))
+            os.killpg(process.pid, signal.SIGINT)
+            lines += process.stdout
+            # If the exception came up through a text that was executed, Python ends by the signal: 130 to a shell.
+            return lines, 130 if process.wait(60) == -signal.SIGINT else process.returncode
+        finally:
+            process.kill()
+
+
+def said(lines):
+    return [line for line in lines if not line.startswith("import time:")]
+
+
+@posix
+@pytest.mark.parametrize(
+    "door, module",
+    [("ddim_edu.evaluate", "torch.version"), ("ddim_edu", "torch.types"), ("ddim_edu.evaluate", "ddim_edu.processes")],
+)
+def test_ctrl_c_while_a_command_imports(door, module, tmp_path):
+    """A traceback at 7e13358, or a library's that took the exception for an import that failed."""
+    words = ["-m", door, "sample" if door == "ddim_edu" else "fid", "digits", "--out", "out.json"]
+    lines, code = interrupted(words, lambda lines: lines[-1].endswith(f" {module}\n"), tmp_path)
+    assert (said(lines), code) == ([], 130) and not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_is_what_it_was_after_the_imports():
+    with importing():
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as for what a shell has put into the background
+    try:
+        with importing():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    thread = Thread(target=lambda: importing().__enter__())
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@posix
+def test_ctrl_c_while_a_folder_is_decoded(tmp_path):
+    """Nothing is left of the pixels, of the run, or of temporary files."""
+    images, cache = tmp_path / "images", tmp_path / "cache"
+    images.mkdir()
+    Image.effect_noise((1500, 1500), 60).save(images / "0.png")
+    for i in range(1, 1000):
+        os.link(images / "0.png", images / f"{i}.png")
+
+    def begun(lines):
+        if not any("ddim_edu.commands.train\n" in line for line in lines):
+            return False
+        for _ in range(6000):
+            if any(path.name.endswith(".pixels") for path in cache.glob("**/.*")):
+                return True
+            time.sleep(0.01)
+        return pytest.fail("nothing is decoded")
+
+    words = [*TRAIN, "--data", "images", "--unet.classes", "0", "--out", "run"]
+    lines, code = interrupted(words, begun, tmp_path, DDIM_EDU_CACHE=str(cache))
+    assert (said(lines), code) == ([], 130)
+    assert not (tmp_path / "run").exists() and not list(cache.glob("**/*"))
+
+
+@posix
+@pytest.mark.parametrize("module", ["torch._dynamo.", "sympy"])
+def test_ctrl_c_while_the_optimiser_is_made(module, tmp_path):
+    """Torch then loads its compiler, for seconds. Nothing is left of the run."""
+
+    def begun(lines):
+        return module in lines[-1] and any("ddim_edu.commands.train\n" in line for line in lines)
+
+    lines, code = interrupted([*TRAIN, "--out", "run"], begun, tmp_path)
+    assert (said(lines), code) == ([], 130) and not (tmp_path / "run").exists()
 
 
 def test_an_outlet_keeps_quiet_after_the_first_error():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -122,6 +123,32 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return [f"{name}: {a.get(name)} against {b.get(name)}" for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
 
 
+def commands_in(line: str) -> list[list[str]]:
+    """The words of each of the commands that ``&&`` joins in a line for a shell.
+
+    Args:
+        line: The line, in which names are quoted as :func:`shlex.join` does it, or otherwise.
+
+    Returns:
+        A list of words for each command; no words for a part, or for the whole, that a shell would read as more than
+        words: with another operator, a quotation without end, or what can't be printed.
+    """
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split, lexer.commenters, lexer.whitespace = True, "", " "
+    commands: list[list[str]] = [[]]
+    try:
+        for word in lexer if line.isprintable() else ():
+            if word == "&&":
+                commands.append([])
+            elif not word or word.strip("();<>|&"):
+                commands[-1].append(word)
+            else:
+                return [[]]
+    except ValueError:
+        return [[]]
+    return commands
+
+
 class ResultFile:
     """The file of one result, from before the work to its end: :meth:`alone`, :meth:`begin`, :meth:`write`.
 
@@ -180,7 +207,8 @@ class ResultFile:
             free: Fields that may be others than in the file, such as ``protocol.sampling.n``.
 
         Raises:
-            ValueError: If it was measured otherwise: it is not replaced.
+            ValueError: If it was measured otherwise: it is not replaced. Or if its command is none that measures this:
+                the next one would be joined to it, and a shell runs both.
         """
         self._head = dict(head)
         if not self.path.exists():
@@ -193,7 +221,17 @@ class ResultFile:
         differs = [line for line in differs if line.split(": ")[0] not in free]
         if differs:
             raise ValueError(f"{self.path} was measured otherwise ({'; '.join(differs)}): choose another --out")
-        self.rows, self._commands_before = before.get("rows", []), before.get("command", "")
+        self.rows, self._commands_before = before.get("rows", []), self._joined(before["command"])
+
+    def _joined(self, stored: str) -> str:
+        """The commands of a file, quoted anew: a stranger may have written what a shell takes for more than words."""
+        parts = commands_in(stored)
+        if any(words[:4] != ["python", "-m", "ddim_edu.evaluate", self.name] for words in parts):
+            raise ValueError(
+                f"{self.path} names a command that is not python -m ddim_edu.evaluate {self.name} alone: "
+                "choose another --out"
+            )
+        return " && ".join(map(shlex.join, parts))
 
     def missing(self, wanted: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The rows of a table that the file does not hold yet.

@@ -90,12 +90,15 @@ SHAPE = {
 }  # fmt: skip
 
 
-def from_official(config: UNetConfig, state: Mapping[str, Tensor] | Sequence[Any]) -> dict[str, Tensor]:
-    """The official code's weights under our names.
+def from_official(
+    config: UNetConfig | Mapping[str, Tensor] | Sequence[Any], state: Mapping[str, Tensor] | Sequence[Any] | None = None
+) -> dict[str, Tensor]:
+    """The official code's weights under our names: ``from_official(torch.load("ckpt.pth", weights_only=True))``.
 
     Args:
-        config: The network's shape, as in the official configuration file; always with 32 groups.
-            :func:`official_config` reads it off the weights.
+        config: The network's shape, as in the official configuration file; always with 32 groups. It may be left out,
+            with the state as the only argument: names and shapes show all of it but the size of the images, which the
+            weights don't depend on. :func:`official_config` is what is read off.
         state: The official model's ``state_dict()``, also one saved from ``DataParallel`` ("module." before each name);
             or all that its training saves, see :func:`official_state`.
 
@@ -103,8 +106,15 @@ def from_official(config: UNetConfig, state: Mapping[str, Tensor] | Sequence[Any
         A state dict for ``UNet(config)``. It takes t in 0..T-1, see :func:`shift_levels`.
 
     Raises:
-        ValueError: In one line, if the weights don't fit the configuration.
+        ValueError: In one line, if the weights don't fit the configuration, or are none of the official code.
     """
+    if state is None:
+        if isinstance(config, UNetConfig):
+            raise ValueError("from_official(config, state) lacks the state: the official model's state dict")
+        state = official_state(config)
+        config = official_config(state, 16 * 2 ** len(_attends(state)))  # any size at which all levels are whole
+    if not isinstance(config, UNetConfig):
+        raise ValueError("from_official(config, state) takes a UNetConfig first, or the state alone")
     return _ours(config, official_state(state), _official(config))
 
 
@@ -144,9 +154,8 @@ def official_config(state: Mapping[str, Tensor] | Sequence[Any], image_size: int
             "the weights are not those of the official code's network: they lack conv_in or down.0.block.0"
         )
     ch, channels = state["conv_in.weight"].shape[:2]
-    levels = len({name.split(".")[1] for name in state if name.startswith("down.")})
-    widths = [len(state.get(f"down.{level}.block.0.conv1.weight", ())) for level in range(levels)]
-    attends = [level for level in range(levels) if f"down.{level}.attn.0.norm.weight" in state]
+    widths = [len(state.get(f"down.{level}.block.0.conv1.weight", ())) for level in range(len(_attends(state)))]
+    attends = [level for level, has in enumerate(_attends(state)) if has]
     if image_size is None and len(attends) != 1:
         raise ValueError(
             f"attention on {len(attends)} levels does not tell the size of the images: give it (--image-size)"
@@ -161,6 +170,12 @@ def official_config(state: Mapping[str, Tensor] | Sequence[Any], image_size: int
         attn_resolutions=tuple(side // 2**level for level in attends),
         dropout=0.0,
     )
+
+
+def _attends(state: Mapping[str, Tensor]) -> list[bool]:
+    """Of each level of an official network, from the finest: whether it has attention."""
+    levels = len({name.split(".")[1] for name in state if name.startswith("down.")})
+    return [f"down.{level}.attn.0.norm.weight" in state for level in range(levels)]
 
 
 def to_official(config: UNetConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
