@@ -114,7 +114,7 @@ def add(app, doctree, docname: str) -> None:
     stem = docname.removeprefix("chapters/")
     facts, core = [f"about {minutes_to_read(doctree)} minutes to read"], round(core_minutes(doctree))
     if any(deeper.CLASS in section["classes"] for section in doctree.findall(nodes.section)):
-        facts[0] += f", {core} without what is deeper"
+        facts[0] += f", the core {core}"
     if core > CORE:
         log.warning(f"{docname}: the core path takes {core} minutes, at most {CORE}: mark sections in {deeper.FILE}")
     if stem in times:

@@ -5,6 +5,7 @@ In a chapter's code cells, the code is folded
 - if it has an assert and prints nothing: "Checked: equations (4.1), (4.2) — 5 asserts";
 - if it has an assert and prints, unless it defines a function or a class, since then it teaches; what it prints stays
   in view: "Computed and checked: equation (4.1) — 2 asserts";
+- if it stands in a section that a first reading may leave out (:mod:`deeper`): "Code — 12 lines";
 - if it has the tag ``hide-input``, as MyST-NB does it, under the same slim line: "Imports", "Code of the figure".
 
 The tag ``open`` keeps a cell open. A fold is a ``<details>``: browsers open it by key, by their search in the page, and
@@ -20,6 +21,7 @@ from __future__ import annotations
 import ast
 import html
 
+import deeper
 from docutils import nodes
 from equation_index import CELL_TAG, LABEL
 from sphinx.util.nodes import make_id
@@ -58,31 +60,42 @@ def teaches(source: str) -> bool:
     return any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.parse(source).body)
 
 
+def prints(cell: nodes.container) -> bool:
+    return any(child.get("nb_element") == OUTPUT for child in cell.children if isinstance(child, nodes.Element))
+
+
+def is_deeper(node: nodes.Node) -> bool:
+    while node is not None and not (isinstance(node, nodes.section) and deeper.CLASS in node["classes"]):
+        node = node.parent
+    return node is not None
+
+
 def is_folded(cell: nodes.container) -> bool:
     """Whether the code of this cell is out of sight until one opens it."""
     if OPEN in cell["classes"]:
         return False
     source = source_of(cell)
-    prints = any(child.get("nb_element") == OUTPUT for child in cell.children if isinstance(child, nodes.Element))
-    return HIDE in cell["classes"] or (asserts(source) > 0 and not (prints and teaches(source)))
+    if HIDE in cell["classes"] or is_deeper(cell):
+        return True
+    return asserts(source) > 0 and not (prints(cell) and teaches(source))
 
 
-def summary(source: str, prints: bool, hidden: bool, numbers: list[str]) -> str:
+def summary(source: str, has_output: bool, hidden: bool, numbers: list[str]) -> str:
     """The line that one sees of a folded cell.
 
     Args:
         source: The cell's code.
-        prints: It has an output, which stays in view.
+        has_output: It prints or draws, and this stays in view.
         hidden: It was folded by its tag.
         numbers: Of the equations that it checks, such as "4.1".
     """
     count = asserts(source)
-    if hidden and not count:
-        body = ast.parse(source).body
-        if all(isinstance(node, ast.Import | ast.ImportFrom) for node in body):
+    if not count:
+        if all(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(source).body):
             return "Imports"
-        return "Code of the figure" if prints else "Code"
-    what = "Computed and checked" if prints else "Checked"
+        lines = len(source.splitlines())
+        return "Code of the figure" if hidden and has_output else f"Code — {lines} line{'s' * (lines > 1)}"
+    what = "Computed and checked" if has_output else "Checked"
     if numbers:
         what += f": equation{'s' * (len(numbers) > 1)} " + ", ".join(f"({number})" for number in numbers)
     return f"{what} — {count} assert{'s' * (count > 1)}"
@@ -125,9 +138,8 @@ def fold(app, doctree, docname: str) -> None:
         source = source_of(cell)
         if not source or not is_folded(cell):
             continue
-        prints = any(child.get("nb_element") == OUTPUT for child in cell.children)
         numbers = [number_of(app.env, label) for label in labels_of(source)]
-        line = summary(source, prints, HIDE in cell["classes"], numbers)
+        line = summary(source, prints(cell), HIDE in cell["classes"], numbers)
         place = next(node for node in cell.findall(nodes.container) if node.get("nb_element") == INPUT)
         outer = place if place.parent is cell else place.parent  # MyST-NB's own fold
         kind = "fold checks" if asserts(source) else "fold"
