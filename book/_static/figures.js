@@ -1,6 +1,6 @@
 // On a phone a figure of several panels is too small to read: it keeps a width at which its letters have ten pixels, and
 // scrolls; and it is a link to the picture itself, which can be zoomed.
-const READABLE = 0.72; // of its own width: letters of 14 px become 10
+const READABLE = 0.73; // of its own width: letters of 13.75 px, 9 points, become 10
 window.addEventListener("load", () => {
   for (const image of document.querySelectorAll(".bd-article .cell_output img, .bd-article figure img")) {
     if (image.closest("a") || !image.alt || image.naturalWidth < 1.3 * image.clientWidth) continue;
