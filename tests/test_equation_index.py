@@ -99,13 +99,13 @@ def test_the_page_names_them(tmp_path):
         "{py:obj}`lab.numbers.Two.go <ddim_edu.lab.numbers.Two.go>`" in page
     )
     assert "Tests: `test_numbers.py::test_one`\n" in page
-    assert "Tests: {doc}`the chapter’s own cell </chapters/01_x>` under “A part with $x$”\n" in page
+    assert "Tests: {ref}`the chapter’s own cell <checks-01_x-two>` under “A part with $x$”\n" in page
 
 
 def test_a_cell_is_code_where_the_package_has_none(tmp_path):
     found = index.scan(book(tmp_path, code=CODE.replace("eq:two, ", "")))
     assert found.problems == []
-    assert "Code and test: {doc}`the chapter’s own cell </chapters/01_x>` under" in index.markdown(found)
+    assert "Code and test: {ref}`the chapter’s own cell <checks-01_x-two>` under" in index.markdown(found)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_another_chapters_cell_tests_but_is_not_the_code(tmp_path):
     (tmp_path / "chapters" / "02_y.ipynb").write_text(nbformat.writes(other), encoding="utf-8")
     found = index.scan(tmp_path)
     assert len(found.problems) == 1 and "eq:two has no code" in found.problems[0]
-    assert "Tests: {doc}`a cell of chapter 2 </chapters/02_y>` under “Later”" in index.markdown(found)
+    assert "Tests: {ref}`a cell of chapter 2 <checks-02_y-two>` under “Later”" in index.markdown(found)
     assert index.scan(tmp_path, ["02_y"]).equations == []
 
 

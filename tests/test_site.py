@@ -308,3 +308,78 @@ def test_a_chapter_loads_its_piece_of_the_plane_when_one_comes_near(open_page):
     tab.page.wait_for_function("document.querySelector('.plane').playground?.runs")
     assert not tab.errors
     assert tab.page.locator(".plane canvas").is_visible()
+
+
+def test_an_equations_link_opens_the_fold_that_it_leads_to(open_page):
+    page = open_page("equations.html").page
+    page.locator('a[href*="04_non_markov.html#checks-"]').first.click()
+    page.wait_for_url("**/04_non_markov.html#checks-*")
+    name = page.url.partition("#")[2]
+    fold = page.locator(f"details.fold:has([id='{name}'])")
+    assert fold.evaluate("e => e.open") and fold.locator("pre").is_visible()
+    assert fold.locator("summary").inner_text().startswith("Checked: equation")
+    assert fold.locator("button.copybtn").count() == 1
+
+
+def test_all_code_opens_and_closes_by_key(open_page):
+    page = open_page("chapters/04_non_markov.html").page
+    fold = page.locator("details.checks").first
+    assert not fold.locator("pre").is_visible()
+    fold.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert fold.locator("pre").is_visible()
+    button = page.get_by_role("button", name="Show all code")
+    button.click()
+    assert page.locator("details.fold:not([open])").count() == 0
+    button.click()
+    assert page.locator("details.fold[open]").count() == 0
+
+
+def test_checks_are_printed_open(open_page):
+    page = open_page("chapters/04_non_markov.html").page
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details.checks:not([open])").count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details.checks[open]").count() == 0
+
+
+@pytest.mark.parametrize("where", ['href^="#equation-"', 'href*=".html#equation-"'], ids=["own page", "another page"])
+def test_the_number_of_a_formula_shows_it_by_touch_and_on_focus(open_page, where):
+    page = open_page("chapters/04_non_markov.html", PHONE, has_touch=True, is_mobile=True).page
+    link, before = page.locator(f".bd-article a.reference[{where}]").first, page.url
+    link.tap()
+    note = page.locator(".formula-note")
+    assert note.is_visible() and note.locator(".katex-html").count() == 1 and page.url == before
+    page.keyboard.press("Escape")
+    assert note.count() == 0
+    link.tap()
+    link.tap()
+    page.wait_for_url("**#equation-*")  # the second tap follows
+
+
+def test_the_meaning_of_a_word_appears_by_touch(open_page):
+    page = open_page("chapters/08_adaptive.html", PHONE, has_touch=True, is_mobile=True).page
+    term, before = page.locator(".term").first, page.url
+    term.locator("a").tap()
+    assert term.locator(".meaning").is_visible() and page.url == before
+    box = term.locator(".meaning").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"]
+    term.locator("a").tap()
+    page.wait_for_url("**/glossary.html#*")
+
+
+def test_wide_code_wraps_on_demand(open_page):
+    page = open_page("chapters/04_non_markov.html", PHONE).page
+    page.get_by_role("button", name="Show all code").click()
+    block = page.locator("div.highlight:has(.wrap-code)").first
+    pre = block.locator("pre")
+    assert pre.evaluate("e => e.scrollWidth > e.clientWidth && e.classList.contains('more-right')")
+    block.locator(".wrap-code").click()
+    assert pre.evaluate("e => e.scrollWidth <= e.clientWidth && !e.classList.contains('more-right')")
+
+
+def test_deeper_sections_say_so_in_the_page_and_in_its_contents(open_page):
+    page = open_page("chapters/04_non_markov.html").page
+    marked = page.locator("section.deeper > :is(h2, h3) .deeper-mark")
+    assert marked.count() == 3 == page.locator(".deeper-link").count()
+    assert "the core 20" in page.locator(".chapter-facts").text_content()

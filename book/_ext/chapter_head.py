@@ -1,7 +1,8 @@
 """Under each chapter's title: how long it takes, and where it stands in the package.
 
 The reading time is an estimate from the page itself: prose at 150 words a minute, half a minute for a displayed formula
-and a quarter of one for a cell of code. The running time was measured: ``python book/_tools/time_chapters.py`` writes
+and a quarter of one for a cell of code that is not folded. The core path leaves out the sections that
+:mod:`deeper` marks, and exercises; it may take at most 20 minutes. The running time was measured: ``python book/_tools/time_chapters.py`` writes
 it to results/chapter_times.json. The files that a chapter opens are read off its sentence "The chapter opens ...", so
 that the map cannot say something else than the text.
 """
@@ -12,6 +13,8 @@ import html
 import json
 from pathlib import Path
 
+import deeper
+import folds
 from docutils import nodes
 from sphinx.util import logging
 
@@ -37,19 +40,30 @@ BESIDE = (
 )  # and these stand beside them
 OPENS = "The chapter opens"
 
+CORE = 20  # minutes at most
+
 log = logging.getLogger(__name__)
 
 
 def minutes_to_read(doctree: nodes.document) -> int:
-    """In steps of five minutes; folded solutions and outputs do not count."""
+    """In steps of five minutes; exercises' solutions, folded code and outputs do not count."""
+    return max(5, 5 * round(_minutes(doctree, "solution") / 5))
+
+
+def core_minutes(doctree: nodes.document) -> float:
+    """The same without the sections that are deeper, and without exercises, which say their own time."""
+    return _minutes(doctree, "solution", "exercise", "exercise_enumerable", deeper.CLASS)
+
+
+def _minutes(doctree: nodes.document, *without: str) -> float:
     words = formulas = cells = 0
     for paragraph in doctree.findall(nodes.paragraph):
-        words += len(paragraph.astext().split()) if not _within(paragraph, "solution", "cell_output") else 0
+        words += len(paragraph.astext().split()) if not _within(paragraph, "cell_output", *without) else 0
     for formula in doctree.findall(nodes.math_block):
-        formulas += not _within(formula, "solution")
-    for block in doctree.findall(nodes.literal_block):
-        cells += _within(block, "cell_input")
-    return max(5, 5 * round((words / 150 + formulas / 2 + cells / 4) / 5))
+        formulas += not _within(formula, *without)
+    for cell in folds.code_cells(doctree):
+        cells += not _within(cell, *without) and not folds.is_folded(cell)
+    return words / 150 + formulas / 2 + cells / 4
 
 
 def _within(node: nodes.Node, *classes: str) -> bool:
@@ -98,7 +112,11 @@ def add(app, doctree, docname: str) -> None:
         "chapters"
     ]
     stem = docname.removeprefix("chapters/")
-    facts = [f"about {minutes_to_read(doctree)} minutes to read"]
+    facts, core = [f"about {minutes_to_read(doctree)} minutes to read"], round(core_minutes(doctree))
+    if any(deeper.CLASS in section["classes"] for section in doctree.findall(nodes.section)):
+        facts[0] += f", the core {core}"
+    if core > CORE:
+        log.warning(f"{docname}: the core path takes {core} minutes, at most {CORE}: mark sections in {deeper.FILE}")
     if stem in times:
         facts.append(f"{duration(times[stem]['cpu_seconds'])} to run")
     else:
@@ -111,7 +129,7 @@ def add(app, doctree, docname: str) -> None:
         f'<p class="chapter-facts">{" · ".join(facts).capitalize()}</p>\n'
         '<nav class="chapter-map" aria-label="The parts of the package; those that this chapter opens are marked">'
         f'<ol class="flow">{"".join(chips[room] for room in MAIN)}</ol>'
-        f'<ul class="beside">{"".join(chips[room] for room in BESIDE)}</ul></nav>'
+        f'<ul class="beside">{"".join(chips[room] for room in BESIDE if "here" in chips[room])}</ul></nav>'
     )
     title = next(iter(doctree.findall(nodes.title)))
     title.parent.insert(title.parent.index(title) + 1, nodes.raw("", text, format="html"))

@@ -149,7 +149,8 @@ def markdown(index: Index) -> str:
         for tag in index.of(label, "cell"):
             stem = Path(tag.file).stem
             whose = "the chapter’s own cell" if stem == chapter else f"a cell of chapter {int(stem[:2])}"
-            (own if stem == chapter else others).append(f"{{doc}}`{whose} </chapters/{stem}>` under “{tag.name}”")
+            place = f"checks-{stem}-{label.removeprefix('eq:')}"  # folds.py gives the cell this label
+            (own if stem == chapter else others).append(f"{{ref}}`{whose} <{place}>` under “{tag.name}”")
         tests = [f"`{tag.file.removeprefix('tests/')}::{tag.name}`" for tag in index.of(label, "test")]
         dotted = [f"{tag.file.removesuffix('.py').replace('/', '.')}.{tag.name}" for tag in index.of(label, "code")]
         code = [f"{{py:obj}}`{name.partition('.')[2]} <{name}>`" for name in dotted]

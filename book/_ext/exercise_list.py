@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
+from docutils import nodes
 from sphinx.util import logging
 
 PAGE = "teaching"
@@ -138,7 +139,7 @@ def markdown(chapters: list[Chapter], registry: dict) -> str:
             lines += ["| exercise | skill | kind | stars | min |", "|---|---|---|---|---:|"]
             for e in here:
                 lines.append(
-                    f"| {link(e)} | {SKILLS[e.skill]} | {e.kind} | {STARS[e.stars - 1].split()[0]} | {e.minutes} |"
+                    f"| {link(e)} | {SKILLS[e.skill]} | {e.kind} | {shown(STARS[e.stars - 1])} | {e.minutes} |"
                 )
             lines.append("")
     lines.append("## By skill\n")
@@ -149,13 +150,31 @@ def markdown(chapters: list[Chapter], registry: dict) -> str:
         if here:
             lines += [f"### {title}\n", "| exercise | chapter | kind | stars | min |", "|---|---:|---|---|---:|"]
             lines += [
-                f"| {link(e)} | {e.chapter} | {e.kind} | {STARS[e.stars - 1].split()[0]} | {e.minutes} |" for e in here
+                f"| {link(e)} | {e.chapter} | {e.kind} | {shown(STARS[e.stars - 1])} | {e.minutes} |" for e in here
             ]
             lines.append("")
     return "\n".join(lines)
 
 
+def shown(stars: str) -> str:
+    """ "two stars" as a reader sees it, and as a screen reader says it."""
+    count = ("one star", "two stars", "three stars").index(stars) + 1
+    return f'<span class="stars" role="img" aria-label="{stars} of three">{"★" * count}{"☆" * (3 - count)}</span>'
+
+
 # ---------------------------------------------------------------- Sphinx
+
+
+def light(app, doctree, docname: str) -> None:
+    """In a chapter, the line below an exercise's title shows its stars."""
+    if app.builder.format != "html" or not docname.startswith("chapters/"):
+        return
+    for emphasis in doctree.findall(nodes.emphasis):
+        found = META.match(f"*{emphasis.astext()}*")
+        if found and found["stars"] in ("one star", "two stars", "three stars"):
+            before, _, after = emphasis.astext().partition(found["stars"])
+            emphasis.children = []
+            emphasis += [nodes.Text(before), nodes.raw("", shown(found["stars"]), format="html"), nodes.Text(after)]
 
 
 def read(app, env, added, changed, removed) -> list[str]:
@@ -181,6 +200,7 @@ def fill(app, docname: str, source: list[str]) -> None:
 def setup(app):
     app.connect("env-get-outdated", read)
     app.connect("source-read", fill)
+    app.connect("doctree-resolved", light)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
