@@ -4,9 +4,38 @@
 #
 # **Question.** Training needs $x_t$ for millions of pictures and random levels $t$. Must we walk $t$ steps for each of them, or can we
 # jump?
+
+# %% tags=["hide-input"]
+import time
+
+import torch
+
+from ddim_edu.data.faces.dataset import shipped
+from ddim_edu.data.named import digits
+from ddim_edu.data.pictures import from_uint8
+from ddim_edu.exact import Gaussian, GaussianMixture
+from ddim_edu.forward import q_sample, q_step, unmix_x0
+from ddim_edu.plotting import Table, figure, picture_rows
+from ddim_edu.randomness import draw
+from ddim_edu.schedule import NoiseSchedule
+
+# %% mystnb={"figure": {"caption": "One face on its way to noise. Above: a thousand small steps, of which six states are shown. Below: each picture made by a single line from the clean face. (Face after Johan Melin, CC BY 4.0; see {doc}`/using`.)", "name": "fig-walk-jump"}, "image": {"alt": "Two rows of six coloured pictures of one drawn face at levels 0, 50, 150, 300, 500 and 1000, from clear to pure noise. Column by column the rows are equally noisy, with other specks."}} tags=["hide-input"]
+linear, steps = NoiseSchedule.linear(), torch.Generator().manual_seed(0)
+columns, face = (0, 50, 150, 300, 500, 1000), from_uint8(torch.from_numpy(shipped().pixels[2:3]))
+walked, x = [face], face
+for t in range(1, 1001):
+    x = q_step(x, t, linear, draw(x, steps))
+    if t in columns:
+        walked.append(x)
+jumped = [face] + [q_sample(face, t, linear, draw(face, steps)) for t in columns[1:]]
+rows = {"t steps": torch.cat(walked), "one jump": torch.cat(jumped)}
+picture_rows({name: row / 1.3 for name, row in rows.items()}, [f"t = {t}" for t in columns], width=7);
+
+# %% [markdown]
+# We can jump. Compare the rows column by column: as much face, as much noise, but not the same specks, because the two rows drew different numbers. The lower row cost five lines of arithmetic, the upper one a thousand.
 #
-# We can jump, and the jump is one line. This chapter derives it without leaving anything out, because every later formula of the book
-# rests on it. At the end you will have derived, and checked by running it,
+# The jump is one line, and this chapter derives it without leaving anything out, because every later formula of the book
+# rests on it. At the end of this chapter you will have derived, and checked by running it,
 #
 # - that two steps collapse into one, and by induction any number do, and where independence is used;
 # - that the jump gives the same distribution as the walk, in one line instead of a loop;
@@ -15,18 +44,6 @@
 # - what the signal-to-noise ratio says about the best possible guess of $x_0$, and why structure in the data makes a better one possible.
 #
 # The chapter opens {py:mod}`ddim_edu.forward`.
-
-# %% tags=["hide-input"]
-import time
-
-import torch
-
-from ddim_edu.data.named import digits
-from ddim_edu.exact import Gaussian, GaussianMixture
-from ddim_edu.forward import q_sample, q_step, unmix_x0
-from ddim_edu.plotting import figure, image_row
-from ddim_edu.randomness import draw
-from ddim_edu.schedule import NoiseSchedule
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -95,7 +112,7 @@ assert abs(independent / 13 - 1) < 4 * error and abs(dependent / 25 - 1) < 4 * e
 # $$ (eq:two-variances)
 #
 # The two $\alpha_2$ cancel, and what is left looks just like a single step whose "$\alpha$" is the product $\alpha_1\alpha_2$. By hand, with two large steps so that
-# one can see something:
+# one can see something. The last two lines measure mean and variance of 400,000 draws, and allow four standard errors:
 
 # %%
 alpha_1, alpha_2 = 0.8, 0.5
@@ -110,8 +127,6 @@ x_1 = alpha_1**0.5 * x_0 + (1 - alpha_1) ** 0.5 * z_1
 x_2 = alpha_2**0.5 * x_1 + (1 - alpha_2) ** 0.5 * z_2
 at_once = (alpha_1 * alpha_2) ** 0.5 * x_0 + weight_1 * z_1 + weight_2 * z_2
 assert torch.allclose(x_2, at_once, atol=1e-12)
-print(f"mean {x_2.mean():.2f}, expected {(alpha_1 * alpha_2) ** 0.5 * x_0:.2f}")
-print(f"variance {x_2.var():.2f}, expected {1 - alpha_1 * alpha_2:.2f}")
 assert abs(x_2.mean() - 0.4**0.5 * x_0) < 4 * (0.6 / n) ** 0.5
 assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
 
@@ -183,18 +198,12 @@ for t in range(1, schedule.T + 1):
     # checks eq:closed-form
     assert torch.isclose(weights[0], abar.sqrt(), rtol=1e-12)
     assert torch.isclose((weights[1:] ** 2).sum(), 1 - abar, rtol=1e-9)
-print(f"at t = {t}: weight of x_0 {weights[0]:.5f}")
-print(f"sum of the squared noise weights {(weights[1:] ** 2).sum():.6f}")
+assert 0.994 < (weights[701:] ** 2).sum() < 0.995
 
-# %% mystnb={"figure": {"caption": "What the noise in $x_{1000}$ is made of: the squared weight of each $z_i$. The early draws have been shrunk away; nearly all of it is younger than 300 steps.", "name": "fig-noise-weights"}, "image": {"alt": "Curve of the squared weight of each noise draw against its index i. Almost 0 up to 700, then rising ever more steeply to 0.02 at i = 1000."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "What the noise in $x_{1000}$ is made of: the squared weight of each $z_i$. The early draws have been shrunk away; 99.4% of it is younger than 300 steps.", "name": "fig-noise-weights"}, "image": {"alt": "Curve of the squared weight of each noise draw against its index i. Almost 0 up to 700, then rising ever more steeply to 0.02 at i = 1000."}} tags=["hide-input"]
 fig, ax = figure(height=2.2)
 ax.plot(range(1, 1001), weights[1:] ** 2)
 ax.set(xlabel="index i of the draw $z_i$", ylabel="squared weight in $x_{1000}$");
-
-# %%
-recent = (weights[701:] ** 2).sum().item()
-print(f"share of the last 300 draws in the noise of x_1000: {recent:.1%}")
-assert recent > 0.99
 
 # %% [markdown]
 # ## The jump
@@ -213,27 +222,31 @@ by_hand = abar.sqrt() * images + (1 - abar).sqrt() * eps
 # checks eq:closed-form
 assert torch.allclose(by_hand, q_sample(images, t, schedule, eps), atol=1e-6)
 
-# %% mystnb={"figure": {"caption": "One handwritten digit at eight levels, each reached in one jump with the same noise.", "name": "fig-jump"}, "image": {"alt": "A row of eight small grey pictures of a handwritten 1 at levels 1, 50, 100, 200, 300, 500, 700 and 1000, from clear to pure noise. Up to about level 200 the digit can be read."}} tags=["hide-input"]
-levels = torch.tensor([1, 50, 100, 200, 300, 500, 700, 1000])
-one = images[:1].expand(8, -1, -1, -1)
-noisy = q_sample(one, levels, schedule, eps[:1].expand(8, -1, -1, -1))
-image_row(noisy, [f"t = {t}" for t in levels.tolist()]);
+# %% mystnb={"figure": {"caption": "Three faces at seven levels, each picture by one jump, and in each row always with the same noise. (Faces after Pablo Stanley, Micah Lanier and Draftbit, the last two CC BY 4.0; see {doc}`/using`.)", "name": "fig-jump"}, "image": {"alt": "Three rows of seven coloured pictures, a drawn face each, at levels 1, 50, 100, 200, 300, 500 and 1000, from clear to pure noise. Hair and face can be made out up to about level 300."}} tags=["hide-input"]
+shown = torch.tensor([1, 50, 100, 200, 300, 500, 1000])
+three = {}
+for k, style in ((4, "open peeps"), (5, "micah"), (7, "personas")):
+    face = from_uint8(torch.from_numpy(shipped().pixels[k : k + 1])).expand(7, -1, -1, -1)
+    noise = torch.randn(face[:1].shape, generator=steps).expand(7, -1, -1, -1)
+    three[style] = q_sample(face, shown, schedule, noise) / 1.3
+picture_rows(three, [f"t = {t}" for t in shown.tolist()], width=7);
 
 # %% [markdown]
-# How much of the picture is left at each level? Let the pixels have variance $v_0$. Then $\operatorname{Cov}(x_t, x_0) = \sqrt{\bar\alpha_t}\, v_0$ and
+# How much of the picture is left at each level? Measure it on the 1,597 digits of 8 × 8 that scikit-learn brings along. Let the pixels have variance $v_0$. Then $\operatorname{Cov}(x_t, x_0) = \sqrt{\bar\alpha_t}\, v_0$ and
 # $\operatorname{Var}(x_t) = \bar\alpha_t v_0 + 1 - \bar\alpha_t$, so the correlation is $\sqrt{\bar\alpha_t v_0 / (\bar\alpha_t v_0 + 1 - \bar\alpha_t)}$: the root of the data's share in
 # the variance.
 
 # %%
-v_0 = images.double().var().item()
-for t in levels.tolist():
+v_0, rows = images.double().var().item(), []
+for t in (1, 50, 100, 200, 300, 500, 700, 1000):
     abar = schedule.alpha_bar[t].item()
     expected = (abar * v_0 / (abar * v_0 + 1 - abar)) ** 0.5
     x_t = q_sample(images, t, schedule, eps)
     pair = torch.stack([x_t.flatten(), images.flatten()])
     measured = torch.corrcoef(pair)[0, 1].item()
-    print(f"t = {t:4d}   correlation with x_0 {measured:5.2f}   expected {expected:.2f}")
     assert abs(measured - expected) < 4 / images.numel() ** 0.5
+    rows.append([t, f"{measured:.2f}", f"{expected:.2f}"])
+Table(["level t", "correlation with x₀", "expected"], rows)
 
 # %% [markdown]
 # The jump must give what the walk gives: not the same numbers, since it uses other noise, but the same distribution. Take one pixel
@@ -269,10 +282,9 @@ walked = torch.searchsorted(walk.sort().values, values)
 jumped = torch.searchsorted(jump.sort().values, values)
 gap = (walked - jumped).abs().max() / n
 assert gap < 1.95 * (2 / n) ** 0.5
-print(f"expected mean {mean:.3f}, walk {walk.mean():.3f}, jump {jump.mean():.3f}")
 
 # %% [markdown]
-# Both roads agree, and the walk takes more than 50 times as long, as the timing cell asserts.
+# Both roads agree: means, variances and distributions, within the limits. And the walk takes more than 50 times as long, as the timing cell asserts. On pictures it is {numref}`fig-walk-jump`.
 #
 # The line can be solved for either of its ingredients. Given $x_t$ and the noise, the data follows:
 #
@@ -319,10 +331,9 @@ largest = max(abs(m - e) for m, e in zip(measured, expected))
 # checks eq:variance-of-xt
 assert largest < 0.02  # four standard errors of 102,208 numbers, about 0.005 each
 near = int((schedule.alpha_bar * (1 - v_0) < 0.05).nonzero()[0])
-print(f"variance of the data {v_0:.2f}, of x_T {measured[-1]:.2f}")
-print(f"within 5% of 1 only from t = {near} on")
+assert near == 461 and round(v_0, 2) == 0.57
 
-# %% mystnb={"figure": {"caption": "Variance of the noisy digits. Dots: measured; line: {eq}`eq:variance-of-xt`. It begins below 1 and is pulled up to 1.", "name": "fig-variance-digits"}, "image": {"alt": "Variance against level t. Dots lie on a smooth line that starts at 0.57, rises, and flattens at 1 from about t = 600 on."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Variance of the noisy digits. Dots: measured; line: {eq}`eq:variance-of-xt`. It begins at 0.57 and is pulled up to 1.", "name": "fig-variance-digits"}, "image": {"alt": "Variance against level t. Dots lie on a smooth line that starts at 0.57, rises, and flattens at 1 from about t = 600 on."}} tags=["hide-input"]
 fig, ax = figure(height=2.2)
 ax.plot(range(0, 1001, 50), measured, "o", label="measured")
 ax.plot(range(0, 1001, 50), expected, label="formula")
@@ -376,23 +387,21 @@ assert torch.allclose(formula, torch.distributions.kl_divergence(noisy, pure), a
 
 shift = abar_T.sqrt() * x_0.flatten(1).norm(dim=1) / (1 - abar_T).sqrt()
 right = torch.special.ndtr(shift / 2)
-assert right.max() < 0.51
-print(f"product {abar_T:.1e}, bound {bound:.1e}")
-print(f"KL per digit {formula.flatten(1).sum(1).mean():.1e} nats")
-print(f"the best test is right {right.mean():.1%} of the time")
+assert right.max() < 0.51 and 0.508 < right.mean() < 0.51
+assert 9.2e-4 < formula.flatten(1).sum(1).mean() < 9.4e-4
 
 # %% [markdown]
-# For 64 pixels, then, $x_T$ is as good as pure noise. But the divergence grows with the number of pixels. In a 256 × 256 colour picture the mean of all 196,608 numbers has a noise
-# of standard deviation $1/\sqrt{196608}$, and a mean brightness of 1 shifts it by $\sqrt{\bar\alpha_T}$. The schedule of latent diffusion models leaves a factor on $x_0$ more than ten times
+# A digit has a divergence of 0.0009 nats on average, and the best test is right 50.9% of the time: for 64 pixels, $x_T$ is as good as pure noise. But the divergence grows with the number of pixels. In a 256 × 256 colour picture the mean of all 196,608 numbers has a noise
+# of standard deviation $1/\sqrt{196608} = 0.0023$, and a mean brightness of 1 shifts it by $\sqrt{\bar\alpha_T}$. The schedule of latent diffusion models leaves a factor on $x_0$ more than ten times
 # DDPM's. (Their $x_0$ is not a picture but a smaller array that stands for one, so the noise of its mean is larger; the shift still exceeds it.) Models trained on it have trouble with very dark or very bright pictures {cite}`lin2024flawed`.
 
 # %%
 ddpm = abar_T.sqrt().item()
 latent = NoiseSchedule.scaled_linear().alpha_bar[-1].sqrt().item()
 noise_of_mean = 196608**-0.5
-print(f"brightness 1 leaves {ddpm:.4f} (DDPM) or {latent:.4f} (latent diffusion)")
-print(f"in the mean of x_T, whose noise has standard deviation {noise_of_mean:.4f}")
 assert ddpm > 2 * noise_of_mean and latent > 10 * ddpm
+rows = ["DDPM", f"{ddpm:.4f}"], ["latent diffusion", f"{latent:.4f}"]
+Table(["schedule", "shift of the mean of x_T by brightness 1"], rows)
 
 # %% [markdown]
 # ## Signal to noise
@@ -407,7 +416,7 @@ assert ddpm > 2 * noise_of_mean and latent > 10 * ddpm
 # noisy pictures. The square root of its inverse, $\sqrt{(1 - \bar\alpha_t)/\bar\alpha_t}$, is `schedule.nsr`; in {ref}`chapter 7 <ch-ode>` it will be the clock of a
 # differential equation.
 
-# %% mystnb={"figure": {"caption": "Signal-to-noise ratio of two schedules. Below the dotted line the noise has more variance than data of variance 1.", "name": "fig-snr"}, "image": {"alt": "Two falling curves of the signal-to-noise ratio on a logarithmic axis against t. The linear schedule crosses 1 at t = 260 and ends near 0.00004; the cosine schedule stays higher until the last few levels, crosses 1 at t = 497, and plunges below 0.00000001 at the end."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Signal-to-noise ratio of two schedules. Below the dotted line the noise has more variance than data of variance 1: from level 260 on with the linear schedule, from 497 on with the cosine.", "name": "fig-snr"}, "image": {"alt": "Two falling curves of the signal-to-noise ratio on a logarithmic axis against t. The linear schedule crosses 1 at t = 260 and ends near 0.00004; the cosine schedule stays higher until the last few levels, crosses 1 at t = 497, and plunges below 0.00000001 at the end."}} tags=["hide-input"]
 fig, ax = figure(height=2.4)
 for name, made in (("linear", schedule), ("cosine", NoiseSchedule.cosine())):
     ax.plot(range(1, 1001), made.snr[1:], label=name)
@@ -416,10 +425,10 @@ ax.set(xlabel="level t", ylabel="SNR", yscale="log")
 ax.legend();
 
 # %%
-for name, made in (("linear", schedule), ("cosine", NoiseSchedule.cosine())):
+for first, made in ((260, schedule), (497, NoiseSchedule.cosine())):
     assert torch.allclose(made.snr[1:], made.nsr[1:] ** -2, rtol=1e-9)
     assert (made.snr.diff() < 0).all()
-    print(f"{name:7s} SNR below 1 from t = {int((made.snr < 1).nonzero()[0])} on")
+    assert int((made.snr < 1).nonzero()[0]) == first
 
 # %% [markdown]
 # ### What the SNR says about the best guess
@@ -442,20 +451,21 @@ for name, made in (("linear", schedule), ("cosine", NoiseSchedule.cosine())):
 # %%
 gaussian = Gaussian(torch.zeros(1), 1.0, schedule)
 peaks = GaussianMixture([0.5, 0.5], [[-0.98], [0.98]], 1 - 0.98**2, schedule)
-n = 100_000
+n, rows = 100_000, []
 for t in (50, 150, 260):
     best = 1 / (1 + schedule.snr[t].item())
-    print(f"t = {t:3d}   1/(1 + SNR) {best:.3f}")
+    rows.append([t, f"{best:.3f}"])
     for name, source in (("Gaussian", gaussian), ("two peaks", peaks)):
         x_0 = source.sample(n, generator)
         x_t = q_sample(x_0, t, schedule, draw(x_0, generator))
         x0_hat = unmix_x0(x_t, source.eps(x_t, t), schedule.alpha_bar[t])
         squared = (x_0 - x0_hat) ** 2
         margin = 4 * squared.std() / n**0.5
-        print(f"          {name:9s}  {squared.mean():.3f}")
+        rows[-1].append(f"{squared.mean():.3f}")
         # checks eq:best-error
         assert squared.mean() + margin < best or name == "Gaussian"
         assert abs(squared.mean() - best) < margin or name == "two peaks"
+Table(["level t", "1/(1 + SNR)", "error, Gaussian", "error, two peaks"], rows)
 
 # %% [markdown]
 # The Gaussian's error is $1/(1 + \operatorname{SNR})$, within the sampling error. With two peaks the guess is better: about two fifths of the error are gone at levels 50 and 150, but less than
@@ -476,7 +486,6 @@ for t in range(1, schedule.T + 1):
 
 predicted = weights[1:].sum() ** 2
 print(f"standard deviation of x_T: {x.std():.1f} instead of 1")
-print(f"sum of the weights: {weights[1:].sum():.1f}")
 assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 
 # %% [markdown]

@@ -3,19 +3,6 @@
 # # The adaptive-step loss
 #
 # **Question.** One of the texts that this book grew from adds a term to DDIM's training loss. The text says that thanks to the term the loss falls from 0.03–0.04 to 0.02–0.03. Can the term do that?
-#
-# The first half of this chapter is for everyone. You will have checked
-#
-# - that at the text's picture size and loss, in batches of 64, the published term is at most 0.13% of the loss, whatever the network;
-# - what five seeds of seven losses say, by a protocol written before the first run.
-#
-# The second half is for those who want proofs, and want to know what a weight in a loss *can* do:
-#
-# - where a larger term moves the best prediction, and what a sampler does with that;
-# - for which weights the best prediction stays where it belongs, and what such weights did in the experiment;
-# - how a step can adapt to something that matters, its own error.
-#
-# The chapter opens {py:mod}`ddim_edu.adaptive`, {py:mod}`ddim_edu.measuring.statistics` and {py:mod}`ddim_edu.solvers`.
 
 # %% tags=["hide-input"]
 import json
@@ -44,11 +31,50 @@ from ddim_edu.forward import q_sample, unmix_eps
 from ddim_edu.losses import draw_t
 from ddim_edu.measuring.statistics import holm, paired, summary
 from ddim_edu.models import load
-from ddim_edu.plotting import figure
+from ddim_edu.plotting import COLOURS, Table, figure
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path, ddim_step
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.solvers import adaptive_ddim, heun_path
+
+# %% mystnb={"figure": {"caption": "Left: the fall of the loss that the text claims for its term, and what the term did to the loss on held-out pictures in ten trainings with it and ten without (95% intervals, narrower than the dots). Right: steps that do adapt, each to its own error: a row for each of twelve starts, a dot at each level where the network is called. Above them, even steps.", "name": "fig-adaptive-answer"}, "image": {"alt": "Two plots. Left, a long orange bar from 0 to minus 29 percent for the claim, and two blue dots exactly at 0 for digits and clothes. Right, thirteen rows of dots over the level: the top row is even; in the others dots stand close together at low levels and far apart at high ones, differently in each row."}} tags=["hide-input"]
+fig, (left, right) = figure(2, height=2.9)
+left.barh([0], [100 * (0.025 / 0.035 - 1)], height=0.45, color=COLOURS[5])
+for place, name in ((-1, "digits"), (-2, "fashion-mnist")):
+    runs = in_repository(f"results/adaptive_ablation_{name}.json").read_text(encoding="utf8")
+    runs = sorted(json.loads(runs)["rows"], key=lambda row: row["seed"])
+    with_it, without = ([r["heldout_mse"] for r in runs if r["loss"] == k] for k in ("published", "mse"))
+    found, scale = paired(with_it, without), 100 / np.mean(without)
+    left.errorbar(found.mean * scale, place, xerr=found.half * scale, fmt="o", color=COLOURS[0], ms=8, capsize=4)
+left.axvline(0, color="black", linewidth=1)
+left.set(yticks=(0, -1, -2), yticklabels=("claimed", "digits,\nmeasured", "clothes,\nmeasured"), ylim=(-2.6, 0.6))
+left.set(xlabel="change of the loss by the term, %", xlim=(-33, 5))
+flat = NoiseSchedule.linear()
+three = GaussianMixture([0.5, 0.3, 0.2], [[-1.0, -0.6], [1.0, -0.4], [0.2, 1.1]], 0.03, flat)
+x_T = draw(torch.empty(12, 2, dtype=torch.float64), torch.Generator().manual_seed(0))
+steps = adaptive_ddim(three.eps, x_T, flat, atol=0.05)
+right.plot(make_tau(1000, 14)[1:], [1] * 14, "s", color="0.6", ms=4)
+for row, start in enumerate(steps.calls.argsort().tolist()):
+    levels = steps.tau(start)[1:]
+    right.plot(levels, [-row] * len(levels), "o", color=COLOURS[0], ms=4)
+right.set(xlabel="level t", yticks=(1, -5.5), yticklabels=("even", "adapted,\n12 starts"), xlim=(1030, -20))
+right.grid(False);
+
+# %% [markdown]
+# No. The term is far too small: measured with the same pictures, levels and noises, the loss with it and without it differ by less than 0.03%, where a fall by 29% was claimed. A step that adapts to its own error is another matter. It is short where the path bends, near the data, and no two starts take the same steps. Whether that pays is the chapter's last measurement.
+#
+# The first half of this chapter is for everyone. You will have checked
+#
+# - that at the text's picture size and loss, in batches of 64, the published term is at most 0.13% of the loss, whatever the network;
+# - what five seeds of seven losses say, by a protocol written before the first run.
+#
+# The second half is for those who want proofs, and want to know what a weight in a loss *can* do:
+#
+# - where a larger term moves the best prediction, and what a sampler does with that;
+# - for which weights the best prediction stays where it belongs, and what such weights did in the experiment;
+# - how a step can adapt to something that matters, its own error.
+#
+# The chapter opens {py:mod}`ddim_edu.adaptive`, {py:mod}`ddim_edu.measuring.statistics` and {py:mod}`ddim_edu.solvers`.
 
 # %% [markdown]
 # ## The claim
@@ -85,12 +111,10 @@ with torch.no_grad():
 losses = torch.stack(losses).view(12, 12)  # twelve times twelve batches
 spread = (losses.amax(1) - losses.amin(1)) / losses.mean(1)
 low, middle, high = spread.quantile(torch.tensor([0.0, 0.5, 1.0])).tolist()
-print(f"range / mean of 12 batches: {low:.0%} to {high:.0%}, median {middle:.0%}")
-print(f"the claim, 0.035 to 0.025: {0.01 / 0.035:.0%}")
-assert 0.2 < middle < 0.4
+assert 0.17 < low < 0.3 < middle < 0.32 < high < 0.53
 
 # %% [markdown]
-# For one network the range of twelve batches is about as wide as the claimed fall. To compare two losses, one needs the plain MSE on **held-out** pictures, at the same $(x_0, t, \epsilon)$, from **several seeds**, and a measure of the samples. The experiment below has all of this.
+# For one network the range of twelve batches is 31% of their mean (the median of twelve such ranges; the least is 18%, the largest 52%). The claimed fall, from 0.035 to 0.025, is 29%. To compare two losses, one needs the plain MSE on **held-out** pictures, at the same $(x_0, t, \epsilon)$, from **several seeds**, and a measure of the samples. The experiment below has all of this.
 #
 # ## Three formulas, as published
 #
@@ -151,13 +175,12 @@ for ax, (name, picture) in zip(axes, shown.items()):
 on_frame = 1 - complexity(flat)[..., 1:-1, 1:-1].sum() / complexity(flat).sum()
 dot = torch.zeros(1, 1, 5, 5)
 dot[..., 2, 2] = 1
-print(f"one grey: {on_frame:.0%} of its complexity is on the frame")
-for name, of in (("published", complexity), ("mended", pixel_complexity)):
-    print(f"a dot at (2, 2), {name}:", of(dot)[0, 0].nonzero().tolist())
 assert on_frame == 1
+assert complexity(dot)[0, 0].nonzero().tolist() == [[2, 3], [3, 2], [3, 3]]
+assert pixel_complexity(dot)[0, 0].nonzero().tolist() == [[1, 2], [2, 1], [2, 3], [3, 2]]
 
 # %% [markdown]
-# The published map leans to the upper left (the dot's own entry is $(3, 3)$), and a background that isn't 0 is an edge at the frame. These are blemishes. The norm is a worse fault.
+# For a dot at $(2, 2)$ the published map has entries at $(2, 3)$, $(3, 2)$ and $(3, 3)$, and the last is the dot's own: the map leans to the upper left. And a background that isn't 0 is an edge at the frame. These are blemishes. The norm is a worse fault.
 #
 # ## Why the term can do nothing
 #
@@ -178,6 +201,7 @@ def term_of(e, x):
 
 # %%
 # checks eq:mean-weight, eq:term-bound
+rows = []
 for name, pictures in sets.items():
     share[name], weights = [], []
     for size in sizes:
@@ -189,9 +213,9 @@ for name, pictures in sets.items():
         weights.append(c.mean().item())
         assert 0.75 < ratio < 0.9 and 0.5 * bound < share[name][-1] < bound
     slope = linregress(np.log(sizes), np.log(weights)).slope
-    print(f"{name:7s} mean weight {weights[0]:.4f} to {weights[-1]:.5f}", end="")
-    print(f", slope {slope:.2f}; share at 64: {share[name][3]:.2%}")
+    rows.append([name, *(f"{100 * part:.2f}%" for part in share[name])])
     assert abs(slope + 0.5) < 0.02
+Table(["term / MSE, in batches of", *map(str, sizes)], rows)
 
 # %% [markdown]
 # How hard does the term pull at a prediction, and how hard the MSE?
@@ -204,9 +228,7 @@ e = (draw(x, generator) * mse**0.5).requires_grad_()
 (ratio,), n = (of_term.norm() / of_mse.norm())[None], e.numel()
 bound = 0.1 / (n * e.square().mean().item()) ** 0.5
 c, size = complexity(x), e.abs().mean().item()
-print(f"{c.numel():,} weights, mean {c.mean():.4f}; mean |e| {size:.2f}")
-print(f"batch of 64, 3 x 32 x 32: share at most {bound:.2%}")
-print(f"gradient {ratio:.3%} of the MSE's, at most {bound / 2:.3%}")
+assert c.numel() == 209_088 and abs(bound - 0.0013) < 5e-5
 assert 0.9 * bound / 2 < ratio < bound / 2 < 1e-3
 for side in (8, 32):  # how much of each entry enters w, in one direction
     each = F.interpolate(torch.eye(side + 1)[None], size=side, mode="linear")
@@ -231,7 +253,6 @@ ax.legend();
 # %%
 for name, found in share.items():
     fall = linregress(np.log(sizes), np.log(found)).slope
-    print(f"{name:7s} share falls with slope {fall:.2f}")
     assert abs(fall + 0.5) < 0.05
 
 # %% [markdown]
@@ -243,14 +264,15 @@ for name, found in share.items():
 
 # %%
 limits = (1, 10, 28, 100, 1000)
-print("limit / b " + "".join(f"{limit:>6d}" for limit in limits))
+rows = []
 for name, pictures in sets.items():
     c, cells = complexity(pictures[:64]), []
     for limit in limits:
         step = adaptive_step_size(c, base_step=1.0, max_step=limit)
         cells.append((step == limit).double().mean().item())
-    print(f"{name:10s}" + "".join(f"{s:6.0%}" for s in cells))
+    rows.append([name, *(f"{s:.0%}" for s in cells)])
     assert cells[2] == 1 and cells[-1] < 0.7
+Table(["on the limit, if limit / b is", *map(str, limits)], rows)
 
 # %% [markdown]
 # With a limit of up to 28 (digits) or 100 (smooth pictures) times $b$, every pixel gets the same step: nothing adapts. With a larger limit the size of the batch decides: among 64 copies of itself, a picture takes steps eight times as long as alone. The size of the batch decides the loss, too. One network, one set of errors on the 200 held-out digits:
@@ -266,8 +288,9 @@ for size in (1, 10, 200):
     parts = [slice(i, i + size) for i in range(0, 200, size)]
     each = [adaptive_step_loss(eps_hat[p], eps[p], heldout[p]) for p in parts]
     value[size] = torch.stack(each).mean().item() / mse_here - 1
-    print(f"batches of {size:3d}: {value[size]:.2%} above the MSE")
 assert value[1] > 2.5 * value[10] > 9 * value[200] > 0
+rows = [[size, f"{v:.2%}"] for size, v in value.items()]
+Table(["size of the batches", "loss above the MSE"], rows)
 
 # %% [markdown]
 # ## The experiment, decided beforehand
@@ -327,26 +350,30 @@ def table(name, outcome, f):
     base = of(name, "mse", outcome)
     tests = {k: paired(of(name, k, outcome), base) for k in losses[1:]}
     corrected = holm({k: test.p for k, test in tests.items()})
-    print(f"{name}, {outcome}: mean, difference to mse, Holm's p")
+    rows = []
     for k in losses:
         _, mean, half = summary(of(name, k, outcome))
-        line = f"{k:11}{mean:{f}} ± {half:{f}}"
+        rows.append([f"{name}: {k}", f"{mean:{f}} ± {half:{f}}", "", ""])
         if k in tests:
             _, change, half, _ = tests[k]
-            line += f"   {round(change, 5) + 0.0:+{f}} ± {half:{f}}"
-            line += f"   {corrected[k]:.3f}"
-        print(line)
+            difference = f"{round(change, 5) + 0.0:+{f}} ± {half:{f}}"
+            rows[-1][2:] = difference, f"{corrected[k]:.3f}"
     scale = 100 / summary(base).mean
-    return {k: tests[k].mean * scale for k in tests if corrected[k] < 0.05}
+    return {k: tests[k].mean * scale for k in tests if corrected[k] < 0.05}, rows
 
 # %%
-called = {}
+called, both = {}, []
 for name in ("digits", "fashion-mnist"):
-    called[name, "heldout_mse"] = table(name, "heldout_mse", ".5f")
+    called[name, "heldout_mse"], rows = table(name, "heldout_mse", ".5f")
+    both += rows
+Table(["loss", "held-out MSE", "difference to mse", "Holm's p"], both)
 
 # %%
+both = []
 for name in ("digits", "fashion-mnist"):
-    called[name, "distance"] = table(name, "classifier_distance", ".3f")
+    called[name, "distance"], rows = table(name, "classifier_distance", ".3f")
+    both += rows
+Table(["loss", "distance of samples", "difference to mse", "Holm's p"], both)
 
 # %% mystnb={"figure": {"caption": "Differences of each loss to the plain MSE, in percent of the latter's mean, over five seeds, with 95% intervals (uncorrected). Left of the dotted line is better. The placebo shows what a difference of nothing looks like.", "name": "fig-adaptive-ablation"}, "image": {"alt": "Four panels, of held-out MSE and distance of samples for digits and Fashion-MNIST, with six points with bars each. Placebo and published stand on the dotted line at 0. The mended losses lie to its right, further out for larger lambda. Min-SNR lies far to the right in held-out MSE and to the left in distance of samples."}} tags=["hide-input"]
 outcomes = {"heldout_mse": "held-out MSE"}
@@ -383,7 +410,6 @@ assert four - apart == {(n, "distance", "min-snr") for n, _ in called}
 
 # %%
 for key, found in called.items():
-    print(*key, "called:", *(f"{k} {v:+.0f}%" for k, v in found.items()))
     assert not {"placebo", "published"} & set(found)
 for name in ("digits", "fashion-mnist"):
     worse = called[name, "heldout_mse"]
@@ -392,7 +418,8 @@ for name in ("digits", "fashion-mnist"):
         base = of(name, "mse", outcome)
         found, scale = paired(of(name, "published", outcome), base), 100 / np.mean(base)
         mean, half = found.mean * scale, found.half * scale
-        print(f"published, {name}, {title}: {mean:+.3f}% ± {half:.3f}%")
+        limit = 0.04 if outcome == "heldout_mse" else {"digits": 2.5}.get(name, 0.1)
+        assert abs(mean) + half < limit  # in percent
 
 # %% [markdown]
 # The **placebo**'s differences are 0 in every digit that the tables print. **The published term does nothing that counts.** No difference survives the correction; for the held-out MSE the intervals end within a few hundredths of a percent, for the distance of samples within 2.5% (digits) and 0.1%. (On Fashion-MNIST one uncorrected interval misses 0, by a hair.)
@@ -495,13 +522,15 @@ chance = (shares / std * bells).sum(1)
 chance = chance / chance.sum()
 mean = peaks.eps(x_t, 500).item()
 assert 1e-8 < 0.1**2 / (4 * 64 * 3072) < 2e-8
+rows = []
 for kappa in (0.0, 0.1, 1.0, 10.0):
     e = torch.linspace(-0.5, 0, 501, dtype=torch.float64)[:, None]
     cost = ((e - fine) ** 2 + kappa * (e - fine).abs()) @ chance
     best, ours = e[cost.argmin()].item(), shifted(kappa)(x_t, t).item()
     off = abs(ours - mean)
-    print(f"kappa {kappa:4.1f}: best {ours:.3f}, {off:.3f} from the mean")
+    rows.append([f"{kappa:g}", f"{ours:.3f}", f"{off:.3f}"])
     assert abs(ours - best) < 0.0011 and abs(ours - mean) <= kappa / 2 + 1e-9
+Table(["κ", "best prediction", "from the mean"], rows)
 
 # %% [markdown]
 # What does a sampler make of such a predictor? DDIM with 60 steps from 400 starts at equally spaced quantiles of $\mathcal N(0, 1)$; three tenths of the data lie in the left peak.
@@ -516,7 +545,6 @@ for kappa in kappas:
         shifted(kappa), starts, schedule, make_tau(1000, 60, "trailing")
     )
     left[kappa] = (last.x_s < -0.2).double().mean().item()
-    print(f"kappa {kappa:8.2g}: share of the left peak {left[kappa]:.2f}")
 median = left[1e6]
 assert abs(left[0.0] - 0.3) < 0.015 and abs(left[cifar] - left[0.0]) < 0.003
 assert left[0.0] > left[0.1] > left[1.0] > left[10.0] > median and median < 0.17
@@ -539,13 +567,11 @@ b.set(xscale="log", ylim=(0.1, 0.34), xlabel="κ", ylabel="share of the left pea
 b.set_xticks((1e-3, 1e-1, 10, 100), ("0.001", "0.1", "10", "∞"));
 
 # %%
-for kappa in (0.0, 1e6):
-    change = shifted(kappa)(line, level).diff(dim=0).min().item()
-    print(f"kappa {kappa:5.2g}: least change from x to x {change:+.2f}")
-assert change < -0.3
+change = shifted(1e6)(line, level).diff(dim=0).min().item()
+assert change < -0.3 and shifted(0.0)(line, level).diff(dim=0).min() > 0
 
 # %% [markdown]
-# A median votes with the majority, here for the right peak. In the limit half of the rare peak is lost; at the published size, none. 
+# A median votes with the majority, here for the right peak. In the limit half of the rare peak is lost, 0.15 of the samples are left in it; at the published size, none is lost. 
 # **The norm hides the fault of the absolute value: on this mixture the term does harm as soon as it is large enough to do anything.**
 #
 # ### A weight that leaves the optimum alone
@@ -583,7 +609,7 @@ assert change < -0.3
 # L = \operatorname{mean}\Bigl(\frac{1 + \lambda\, w(\hat x_0)}{1 + \lambda}\, (\hat\epsilon - \epsilon)^2\Bigr) .
 # $$ (eq:mended-loss)
 #
-# The 1 keeps the weight positive where $\hat x_0$ is flat. We check the theorem on 40 digits as all the data: given $x_t$ only 40 noises are possible.
+# The 1 keeps the weight positive where $\hat x_0$ is flat. We check the theorem on 40 digits as all the data: given $x_t$ only 40 noises are possible, and here 21 of them have a chance above 1%. With $w$ of $\hat x_0$ the slope of the loss at $E[\epsilon \mid x_t]$ is 0; with $w$ of the clean $x_0$ it is not, and the optimum moves by up to 0.06.
 
 # %%
 # checks eq:pixel-complexity
@@ -616,17 +642,15 @@ def slope_at(e, picture):
 clean = (1 + lam * pixel_complexity(album)) / (1 + lam)
 e_clean = torch.einsum("k,kchw->chw", chance, clean * noises)[None]
 e_clean = e_clean / torch.einsum("k,kchw->chw", chance, clean)
-print(f"{(chance > 0.01).sum()} of 40 pictures have a chance above 1%")
+assert (chance > 0.01).sum() == 21  # of 40
 for name, picture in (
     ("w of x0_hat", lambda k: x0_hat),
     ("w of the clean x_0", lambda k: album[k : k + 1]),
 ):
     at_mean, at_formula = slope_at(eps_star, picture), slope_at(e_clean, picture)
-    print(f"{name:18s} slope at E[eps | x_t]: {at_mean:.4f}")
     assert (at_mean < 1e-12) == (name == "w of x0_hat") == (at_formula > 1e-6)
 moved = (e_clean - eps_star).abs().max().item()
-print(f"the clean weight moves the optimum by up to {moved:.2f}")
-assert moved > 0.05
+assert 0.05 < moved < 0.07
 
 # %% [markdown]
 # So with a weight of $\hat x_0$ the best prediction is $E[\epsilon \mid x_t]$ for every $\lambda$. Given unlimited capacity, data and training, such a weight changes **nothing**. It can change where a limited network is wrong. The smallest example predicts a pixel's noise at level 300 as a linear function of the 3 × 3 pixels around it, by least squares with weights of the exact $\hat x_0$.
@@ -638,19 +662,19 @@ eps = draw(x_0, generator)
 x_t = q_sample(x_0, 300, schedule, eps)
 w = pixel_complexity(every.x0_mean(x_t, 300))
 around = F.unfold(x_t, 3, padding=1).mT.reshape(-1, 9)
-target, busy, errors = eps.reshape(-1, 1), w.flatten() > 1, {}
+target, busy, errors, rows = eps.reshape(-1, 1), w.flatten() > 1, {}, []
 for lam in (0.0, 1.0, 10.0):
     root = ((1 + lam * w) / (1 + lam)).sqrt().reshape(-1, 1)
     nine = torch.linalg.lstsq(around * root, target * root).solution
     e2 = (around @ nine - target).square().flatten()
     errors[lam] = [part.mean().item() for part in (e2[busy], e2[~busy], e2)]
-    print(f"lambda {lam:2.0f}: MSE", end="")
-    for name, error in zip(("busy", "quiet", "all"), errors[lam]):
-        print(f"   {name} {error:.4f}", end="\n" if name == "all" else "")
+    rows.append([f"λ = {lam:g}", *(f"{error:.4f}" for error in errors[lam])])
+
+least = (every.eps(x_t, 300) - eps).square().mean().item()
+rows.append(["exact prediction", "", "", f"{least:.4f}"])
+Table(["MSE", "busy pixels", "quiet pixels", "all"], rows)
 
 # %%
-least = (every.eps(x_t, 300) - eps).square().mean().item()
-print(f"the exact prediction: {least:.3f}")
 assert errors[10.0][0] < errors[0.0][0] and errors[10.0][1] > errors[0.0][1]
 assert least < errors[0.0][2] < errors[1.0][2] < errors[10.0][2]
 
@@ -664,19 +688,20 @@ assert least < errors[0.0][2] < errors[1.0][2] < errors[10.0][2]
 # **Min-SNR divides the judges.** Its held-out MSE is worse by 9% (digits) and 13% (Fashion-MNIST). Its samples are closer to the data, by 22% and 7%. All four are called. (In one family of all 24 tests the last two would miss 0.05; the other calls stand.) The differences in each tenth of the levels, in percent of the MSE of `mse` there, may say why:
 
 # %%
+rows = []
 for name in ("digits", "fashion-mnist"):
-    print(f"{name}: held-out MSE against mse in %, in ten bins of levels")
     for k in losses[1:]:
-        line = f"{k:11}"
+        rows.append([f"{name}: {k}"])
         both = [of(name, j, "heldout_mse_bins") for j in (k, "mse")]
         for ours, theirs in zip(*(zip(*bins) for bins in both)):
             change, scale = paired(ours, theirs), 100 / summary(theirs).mean
-            star = "*" if abs(change.mean) > change.half else " "
-            line += f"{round(change.mean * scale, 1) + 0.0:+5.1f}{star}"
-        print(line)
+            star = "*" if abs(change.mean) > change.half else ""
+            rows[-1].append(f"{round(change.mean * scale, 1) + 0.0:+.1f}{star}")
     bins = np.mean(of(name, "mse", "heldout_mse_bins"), axis=0)
-    print(f"the lowest bin has {bins[0] / bins.sum():.0%} of the MSE of mse")
     assert bins[0] > bins.sum() / 3
+Table(["levels up to", *(str(100 * i) for i in range(1, 11))], rows)
+
+# %%
 assert (make_tau(1000, 20, "leading")[1:] <= 100).sum() == 2
 
 # %% [markdown]
@@ -686,32 +711,33 @@ assert (make_tau(1000, 20, "leading")[1:] <= 100).sum() == 2
 
 # %%
 formats = {"kid": ".4f", "sharpness_ratio": ".3f", "training_loss": ".4f"}
-print(f"{'':24}{'KID':>11}{'sharpness':>19}{'training loss':>20}")
+rows = []
 for name in ("digits", "fashion-mnist"):
     for k in losses:
-        cells = []
+        rows.append([f"{name}: {k}"])
         for outcome, f in formats.items():
             _, mean, half = summary(of(name, k, outcome))
-            cells.append(f"{mean:{f}} ± {half:{f}}")
-        print(f"{name:14}{k:11}" + "  ".join(f"{cell:>15}" for cell in cells))
+            rows[-1].append(f"{mean:{f}} ± {half:{f}}")
+Table(["loss", "KID", "sharpness over the data's", "training loss"], rows)
 
 # %%
-nearer = {}
+nearer, rows = {}, []
 for name in ("digits", "fashion-mnist"):
-    print(f"{name}: difference to mse in KID, and in the ratio of sharpness")
     for k in losses[1:]:
         pair = [(of(name, k, o), of(name, "mse", o)) for o in list(formats)[:2]]
         kid, sharp = (paired(*values) for values in pair)
         nearer[name, k] = sharp
-        print(f"  {k:11}{round(kid.mean, 4) + 0.0:+.4f} ± {kid.half:.4f}", end="")
-        print(f"   {round(sharp.mean, 3) + 0.0:+.3f} ± {sharp.half:.3f}")
+        of_kid = f"{round(kid.mean, 4) + 0.0:+.4f} ± {kid.half:.4f}"
+        of_sharp = f"{round(sharp.mean, 3) + 0.0:+.3f} ± {sharp.half:.3f}"
+        rows.append([f"{name}: {k}", of_kid, of_sharp])
 for k in losses[3:]:  # the digits' ratio is below 1, the clothes' above
     assert nearer["digits", k].mean < -nearer["digits", k].half
     clear = abs(nearer["fashion-mnist", k].mean) > nearer["fashion-mnist", k].half
     assert clear == (k == "min-snr")
+Table(["difference to mse", "KID", "ratio of sharpness"], rows)
 
 # %% [markdown]
-# The last column is the quantity of S1's claim. **Min-SNR's training loss is about half of the MSE's, while its plain MSE went up.** Weights below 1 make the sum smaller. The published term adds 0.2% on the digits and less on Fashion-MNIST, so a training loss that contains it can only look larger. As for sharpness: the digits' samples are softer than the data (ratio below 1), and every weight makes them a little softer. The clothes' samples are too sharp, and there only min-SNR changes the ratio clearly, towards 1.
+# The last column of the first table is the quantity of S1's claim. **Min-SNR's training loss is about half of the MSE's, while its plain MSE went up.** Weights below 1 make the sum smaller. The published term adds 0.2% on the digits and less on Fashion-MNIST, so a training loss that contains it can only look larger. As for sharpness: the digits' samples are softer than the data (ratio below 1), and every weight makes them a little softer. The clothes' samples are too sharp, and there only min-SNR changes the ratio clearly, towards 1.
 #
 # What the experiment does not say: networks are small, budgets short, and no loss was tuned anew. All samples come from one set of starts, at level 951, so the intervals are over training, given these starts. Large networks may answer otherwise.
 
@@ -733,6 +759,7 @@ plane = GaussianMixture(
 )
 t, x_0 = 400, plane.sample(200, generator)
 x_t = q_sample(x_0, t, schedule, draw(x_0, generator))
+rows = []
 for s in (350, 390):
     x_s = ddim_step(x_t, plane.eps(x_t, t), *schedule.alpha_bar[[t, s]])
     *_, true, _ = heun_path(plane.eps, x_t, schedule, [0, *range(s, t + 1)])
@@ -741,26 +768,26 @@ for s in (350, 390):
     estimate = 0.5 * schedule.alpha_bar[s].sqrt() * way * change
     ratio = estimate / (x_s - true.x_s).square().mean(1).sqrt()
     low, high = ratio.quantile(torch.tensor([0.05, 0.95]).double())
-    print(f"{t} to {s}: estimate / error from {low:.2f} to {high:.2f}")
+    rows.append([f"{t} to {s}", f"{low:.2f} to {high:.2f}"])
     assert (1.1 if s == 350 else 0.9) < low < high < (1.4 if s == 350 else 1.1)
+Table(["step", "estimate over error, 90% of the starts"], rows)
 
 # %%
 x_T = draw(torch.empty(200, 2, dtype=torch.float64), generator)
 run = adaptive_ddim(plane.eps, x_T, schedule, atol=0.05)
 low, mean, high = run.calls.min(), run.calls.double().mean(), run.calls.max()
-print(f"calls for a start: from {low} to {high}, mean {mean:.1f}")
+assert (low, high) == (10, 18) and 13 < mean < 14
 *_, last = ddim_path(plane.eps, x_T[:1], schedule, run.tau(0))
 assert torch.allclose(last.x_s, run.x_0[:1])  # it is DDIM, on levels of its own
 
 # %% [markdown]
-# Errors are compared at equal numbers of calls, rejected tries included. The error of a picture is the root mean square distance from where hundreds of Heun's steps take the same start. The networks start at level 900. `quadratic` starts far below, which explains its error there (second output): it is a rival on the mixture only. The rivals are DDIM on fixed levels: `trailing`, `quadratic`, `quadratic-full`, and **fitted**, the best levels that a search on other starts found for each problem and $S$. `benchmarks/adaptive_steps.py` took four batches, in all 1000 starts for the mixture, 64 for the digits and 32 for Fashion-MNIST. At the tolerances 0.1 and 0.02:
+# With a tolerance of 0.05 a start took 10 to 18 calls, 13.6 on average; {numref}`fig-adaptive-answer` shows where. Errors are compared at equal numbers of calls, rejected tries included. The error of a picture is the root mean square distance from where hundreds of Heun's steps take the same start. The networks start at level 900. `quadratic` starts far below, at level 721, which explains its error there (an assert in the second cell): it is a rival on the mixture only. The rivals are DDIM on fixed levels: `trailing`, `quadratic`, `quadratic-full`, and **fitted**, the best levels that a search on other starts found for each problem and $S$. `benchmarks/adaptive_steps.py` took four batches, in all 1000 starts for the mixture, 64 for the digits and 32 for Fashion-MNIST. At the tolerances 0.1 and 0.02:
 
 # %%
 study, shown = read("adaptive_steps")["problems"], (0.1, 0.02)
-counts = {"mixture": 1000, "digits": 64, "fashion-mnist": 32}
+counts, rows = {"mixture": 1000, "digits": 64, "fashion-mnist": 32}, []
 for name, images in counts.items():
     assert study[name]["images"] == images and study[name]["batches"] == 4
-    print(f"{name}: error of adaptive DDIM over that of DDIM on fixed levels")
     for row in study[name]["error_against_calls"]["ratios"]:
         key = row["method"], row["variant"]
         if name != "mixture" and row["against"] == "quadratic":
@@ -768,8 +795,9 @@ for name, images in counts.items():
         if key == ("adaptive, order 1", "per image") and row["atol"] in shown:
             ci = math.exp(3.18 * row["log_se"])  # t of 3 degrees of freedom
             ratio = row["ratio"]
-            print(f"{row['calls']:6.1f} calls, over {row['against']:14}", end="")
-            print(f" {ratio:.2f}   95%: {ratio / ci:.2f} to {ratio * ci:.2f}")
+            about = name, f"{row['calls']:.1f}", row["against"]
+            rows.append([*about, f"{ratio:.2f}", f"{ratio / ci:.2f} to {ratio * ci:.2f}"])
+Table(["problem", "calls", "against", "error of adaptive DDIM over it", "95%"], rows)
 
 # %%
 for name in list(counts)[1:]:
@@ -777,8 +805,7 @@ for name in list(counts)[1:]:
     rows = study[name]["error_against_calls"]["rows"]
     (ten,) = (row for row in rows if row["method"] == "ddim"
               and row["variant"] == "quadratic" and row["setting"] == 10)
-    print(f"{name}: quadratic, S = 10, starts at level {start['level']}; error")
-    print(f"  {ten['mean']:.2f}, of exact steps from there {start['mean']:.2f}")
+    assert start["level"] == 721  # the errors agree: it is the start's
     assert start["mean"] > 0.8 * ten["mean"]
 
 # %% mystnb={"figure": {"caption": "Mean error against network calls. Fixed levels in grey tones, steps that adapt for each image in colour. The dashed lines keep Heun's step in place of DDIM's, at the same price in calls. Bars: one standard error.", "name": "fig-adaptive-steps"}, "image": {"alt": "Three log-log plots of error against calls from 5 to 40. Mixture: adaptive DDIM lies between trailing above and fitted below, close to quadratic-full; adaptive Heun lies between the dashed lines of Heun's step on trailing and on quadratic-full. Digits and clothes: adaptive DDIM lies above trailing; the dashed line of Heun on trailing lies below adaptive Heun, which meets it at the right. In all, Heun's step on fitted levels is lowest from ten calls on."}} tags=["hide-input"]
@@ -824,56 +851,59 @@ assert ratio["mixture", 1, "quadratic"][3] > 1.1
 assert all(0.8 < ratio[name, 1, "quadratic-full"][3] < 1.1 for name in counts)
 for name in ("digits", "fashion-mnist"):
     assert min(ratio[name, 1, "trailing"]) > 1.15
-    print(f"{name}, over trailing:", np.round(ratio[name, 1, "trailing"], 2))
+    assert max(ratio[name, 1, "trailing"]) < 1.43
     assert ratio[name, 2, "trailing"][3] > 1
 assert ratio["digits", 2, "trailing"][4] > 1 > ratio["fashion-mnist", 2, "trailing"][4]
 assert min(ratio["mixture", 2, "quadratic-full"]) > 1.6
 assert all(1.4 < ratio[name, 1, "fitted"][3] < 1.6 for name in counts)
 
 # %%
+lines = []
 for name in counts:
     rows = study[name]["error_against_calls"]["rows"]
     rows = {(r["method"], r["variant"], r["setting"]): r for r in rows}
     one, two = (rows[f"adaptive, order {k}", "per image", 0.01] for k in (1, 2))
     for label, row in (("DDIM", one), ("Heun", two)):
-        print(f"{name:13s} {label}: error {row['mean']:.3f}", end="")
-        print(f", {row['calls']:.1f} calls, {row['rejected']:.1f} in vain")
+        spent = f"{row['calls']:.1f}", f"{row['rejected']:.1f}"
+        lines.append([f"{name}, {label}", f"{row['mean']:.3f}", *spent])
     assert two["mean"] < 0.6 * one["mean"]
+Table(["tolerance 0.01", "error", "calls", "of them in vain"], lines)
 
 # %% [markdown]
 # On the mixture, at 19 calls, the error of adaptive DDIM is a third below that of `trailing` and about that of `quadratic-full`; with fewer calls it does less well. On both networks plain `trailing` is better: at every tolerance the adaptive error is larger, by 18 to 42%. Against `quadratic-full` the adaptive error is about the same on the digits and smaller on the clothes. A fitted list has about two thirds of the adaptive error at 14 to 19 calls. Keeping Heun's step at least halves the error (last output), but that is Heun's merit: Heun's steps on the better of `trailing` and `quadratic-full` are ahead of the adaptive Heun, but for the last point on the clothes.
 #
-# A fifth to a quarter of the calls are tries in vain. And do pictures need different steps? The next cell prints the rank correlation of five quantities with the error of a picture in a step, averaged over a path of ten.
+# A fifth to a quarter of the calls are tries in vain. And do pictures need different steps? The next cell has the rank correlation of five quantities with the error of a picture in a step, averaged over a path of ten.
 
 # %%
 names = ("complexity of x0_hat", "complexity of x0_hat, alone")
 names += ("size of x0_hat", "last change of eps", "estimate")
-found = {}
+found, rows = {}, []
 for problem in ("digits", "fashion-mnist"):
-    print(f"{problem}, {counts[problem]} pictures")
     found[problem] = study[problem]["complexity"][0]["correlations"]
     for k in names:
         low, high = found[problem][k]["mean_95"]
         mean = found[problem][k]["mean"]
-        print(f"  {k:27} {mean:+.2f}   95%: {low:+.2f} to {high:+.2f}")
+        rows.append([problem, k, f"{mean:+.2f}", f"{low:+.2f} to {high:+.2f}"])
     low, high = found[problem]["complexity of x0_hat"]["mean_95"]
     assert low < 0.05 and found[problem]["estimate"]["mean"] > 0.9
+Table(["problem", "quantity", "correlation", "95%"], rows)
 
 # %% [markdown]
 # (*Alone*: each picture normalised as a batch of one.) The last change of the network's prediction tells much of the error of the next step; almost all is told by the estimate {eq}`eq:step-estimate`, which costs a call. The published complexity of $\hat x_0$ tells little on either data set; normalised picture by picture, the complexity tells something on the clothes. Is this worth having? Let half of the pictures get 12 steps and the others 8. (The complexity comes from an extra sampling in five steps, which are not counted.) The last row knows the truth: its half gains most from 12 steps instead of 8.
 
 # %%
+rows = []
 for problem in found:
     split = study[problem]["steps_by_complexity"][0]
-    print(f"{problem}, ten steps for all: error {split['same_for_all']:.4f}")
-    print("12 steps for the half with this, 8 for the others, changes it by")
+    rows.append([problem, "ten steps for all", f"{split['same_for_all']:.4f}"])
     for k, change in split["change_of_mean_error"].items():
-        print(f"  {k:38} {change['change']:+.4f} ± {2 * change['se']:.4f}")
+        text = f"{change['change']:+.4f} ± {2 * change['se']:.4f}"
+        rows.append([problem, k, text])
         assert change["change"] > -2 * change["se"]
     best = change["change"] / split["same_for_all"]
-    print(f"  the best half: {best:.1%}")
     assert best == min(c["change"] for c in split["change_of_mean_error"].values()) / (
         split["same_for_all"]) and -0.05 < best < 0
+Table(["problem", "12 steps for the half with", "error, or its change"], rows)
 
 # %% [markdown]
 # (± is two standard errors, for other pictures.) **There is next to nothing to gain by dealing out 12 and 8 steps.** The best half that exists lowers the mean error by 1.3% on the digits and 3.9% on the clothes. Complexity gains nothing on the digits; on the clothes its gain is well within chance.
@@ -911,7 +941,7 @@ def weighted(w):
 # %%
 # checks eq:tilted-data
 starts = draw(torch.empty(400, 1, 8, 8, dtype=torch.float64), generator)
-tau, strong, sharp = make_tau(1000, 40, "trailing"), {}, {}
+tau, strong, sharp, rows = make_tau(1000, 40, "trailing"), {}, {}, []
 for lam in (0, 1, 10):
     w = (1 + lam * busy) / (1 + lam)
     whole = w.mean(1, keepdim=True).expand_as(w)
@@ -922,18 +952,18 @@ for lam in (0, 1, 10):
         strong[lam, name] = (nearest < 150).double().mean().item()
         sharp[lam, name] = busy[nearest].mean().item()
     share, by_pixel = strong[lam, "picture"], strong[lam, "pixel"]
-    print(f"lambda {lam:2d}: {owed:.2f}, {share:.2f}; by pixel {by_pixel:.2f}")
+    rows.append([lam, f"{owed:.2f}", f"{share:.2f}", f"{by_pixel:.2f}"])
     assert abs(strong[lam, "picture"] - owed) < 4 * (0.25 / 400) ** 0.5
+Table(["λ", "strong, owed", "strong, a weight a picture", "a weight a pixel"], rows)
 
 # %%
 gain = sharp[10, "picture"] / sharp[0, "picture"] - 1
-print(f"with lambda 10 the samples are {gain:.0%} sharper")
 assert strong[10, "picture"] > strong[1, "picture"] > strong[0, "picture"] + 0.06
-assert gain > 0.15
+assert 0.37 < gain < 0.39
 
 # %% [markdown]
 # The columns are the share of digits in full contrast ("strong") in $q_w$, then among 400 samples (standard error 0.025) with one weight a picture, and with one for each pixel. At $\lambda = 10$ the perfectly trained model owes four strong digits for each faint one; in all rows the samples have a little less.
-# "Sharper" here means a more complex nearest picture of the album: such a measure applauds that the faint are left out. By {prf:ref}`thm-weighted-optimum` the best prediction of the mended loss stays in the row $\lambda = 0$ for every $\lambda$.
+# The samples are 38% "sharper" then, which here means a more complex nearest picture of the album: such a measure applauds that the faint are left out. By {prf:ref}`thm-weighted-optimum` the best prediction of the mended loss stays in the row $\lambda = 0$ for every $\lambda$.
 #
 # ## Exercises
 #

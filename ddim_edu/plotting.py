@@ -5,8 +5,9 @@ Importing it changes nothing: the style is applied to the figures made here and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,8 +37,8 @@ def figure(
     *,
     height: float = 2.6,
     width: float = 7.0,
-    sharex: bool = False,
-    sharey: bool = False,
+    sharex: bool | Literal["row", "col"] = False,
+    sharey: bool | Literal["row", "col"] = False,
 ) -> tuple[Figure, Any]:
     """An empty figure in the book's style.
 
@@ -46,8 +47,8 @@ def figure(
         nrows: rows of them.
         height: of the whole, in inches.
         width: of the whole, in inches; 7 is the width of a page's text.
-        sharex: one x scale for all.
-        sharey: one y scale for all.
+        sharex: one x scale for all, for each row or for each column.
+        sharey: the same for y.
 
     Returns:
         The figure and its axes, which are one or an array as ``matplotlib.pyplot.subplots`` gives it.
@@ -89,6 +90,40 @@ def image_row(images: Tensor, titles: Sequence[str] = (), *, width: float = 7.0)
         if titles:
             ax.set_title(titles[i])
     return fig, axes
+
+
+class Table:
+    """Numbers with a heading over each column, as the last line of a notebook's cell shows them.
+
+    Args:
+        columns: The headings, with the units.
+        rows: For each row as many cells, written as they are to be read; the first one names the row.
+
+    Raises:
+        ValueError: if a row has more or fewer cells than there are headings.
+    """
+
+    def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        self.columns, self.rows = list(columns), [[str(cell) for cell in row] for row in rows]
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"{len(row)} cells under {len(self.columns)} headings: {row}")
+
+    def __repr__(self) -> str:
+        lines = [self.columns, *self.rows]
+        wide = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        return "\n".join(
+            "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(line, wide))).rstrip()
+            for line in lines
+        )
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.columns)
+        body = "".join(
+            f'<tr><th scope="row">{escape(name)}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+            for name, *cells in self.rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def table1_figure(table: Mapping[str, Any]) -> tuple[Figure, np.ndarray]:
@@ -150,3 +185,47 @@ def table2_figure(table: Mapping[str, Any]) -> tuple[Figure, Axes]:
     ax.set(xscale="log", yscale="log", xlabel="steps S, there and back", ylabel="squared error per dimension")
     ax.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(lines), frameon=False, fontsize=9)
     return fig, ax
+
+
+def picture_rows(
+    rows: Mapping[str, Tensor], columns: Sequence[str] = (), *, width: float = 6.0
+) -> tuple[Figure, np.ndarray]:
+    """Rows of pictures, each with its name at the left, without gaps between pictures.
+
+    The letters are large for the figure's width, so that they can still be read where a phone shows it at half its
+    size.
+
+    Args:
+        rows: for each name, ``(N, C, H, W)`` with C 1 (grey) or 3 (colour), float, -1 black and +1 white; beyond that
+            they saturate. N, H and W are the same in all rows.
+        columns: what stands above each of the N columns, or nothing.
+        width: of the whole, in inches.
+
+    Returns:
+        The figure and its axes, one for each row.
+
+    Raises:
+        ValueError: if a row has another shape than pictures have, or than the first row, or titles don't match.
+    """
+    first = next(iter(rows.values()))
+    for name, row in rows.items():
+        if row.ndim != 4 or row.shape[1] not in (1, 3) or row.shape[::2] != first.shape[::2]:
+            raise ValueError(f"row {name!r} of shape {tuple(row.shape)}; give (N, C, H, W) as in the first row")
+    n, _, h, w = first.shape
+    if columns and len(columns) != n:
+        raise ValueError(f"{len(columns)} titles for {n} columns")
+    beside = 0.1 + 0.105 * max(map(len, rows))  # inches for the names
+    tall = (width - beside) / n * h / w
+    fig, axes = figure(nrows=len(rows), height=len(rows) * (tall + 0.05) + (0.3 if columns else 0), width=width)
+    axes = np.atleast_1d(axes)
+    for ax, (name, row) in zip(axes, rows.items()):
+        tiles = ((row.detach().cpu().float() + 1) / 2).clamp(0, 1).permute(2, 0, 3, 1).reshape(h, n * w, -1).numpy()
+        ax.imshow(tiles if tiles.shape[-1] == 3 else tiles[..., 0], cmap="gray", vmin=0, vmax=1)
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
+        ax.spines[:].set_visible(False)
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=12)
+    if columns:
+        axes[0].set_xticks([(i + 0.5) * w - 0.5 for i in range(n)], columns, fontsize=12)
+        axes[0].tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+    return fig, axes

@@ -11,6 +11,7 @@ has 1e-6.
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import inspect
 import json
@@ -18,6 +19,7 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -82,6 +84,7 @@ MEASURED = {
     "quoted": "test_quoted_is_what_the_page_of_sources_quotes",
     "restoration": "test_answers_and_guesses_of_restoration",
     "spoken_digits": "test_a_row_of_spoken_digits",
+    "strips": "test_the_faces_of_five_and_ten_steps",
     "table1_digits": "test_a_cell_of_table1_digits",
     "table1_fashion-mnist": "test_a_cell_of_table1_fashion_mnist_and_its_floor",
     "table2_digits": "test_a_row_of_table2_digits",
@@ -309,6 +312,15 @@ def test_a_row_of_spoken_digits():
     within = [torch.pdist(pictures[bench.labels == c].flatten(1).double()).mean() for c in range(60)]
     spread = (torch.stack(within) / pictures[0].numel() ** 0.5).tolist()
     assert spread == pytest.approx(row["spread"]["each"], abs=2e-3)  # stored with four decimals
+
+
+@pytest.mark.parametrize("S, eta", [(10, 0.0), (5, "hat")])
+def test_the_faces_of_five_and_ten_steps(S, eta):
+    """All four, byte by byte but for roundings."""
+    b, row = benchmark("strips"), cell(stored("strips"), S=S, eta=eta)
+    kept = np.frombuffer(base64.b64decode(row["pictures"]), dtype=np.uint8).reshape(4, 3, 32, 32)
+    found = b.to_uint8(b.faces(b.load("faces"), S, eta)).numpy()
+    assert abs(found.astype(int) - kept).mean() < 0.1
 
 
 def test_a_row_of_one_step():
