@@ -4,16 +4,6 @@
 #
 # **Question.** With $\eta = 0$ a picture is a function of its latent $x_T$, and by inversion nearly the other way round too. What lies half-way
 # between two latents? And is it what lies half-way between two pictures?
-#
-# At the end of this chapter you will have checked, by running it,
-#
-# - how long a latent is, and where the straight line between two of them leads;
-# - what a latent that is too short decodes to: three predictors, three answers, and what a classifier notices of them;
-# - that for Gaussian data interpolating latents is cross-fading pictures, and that on a line it is interpolating ranks;
-# - why the latents of real pictures are too short, and that they should be left so;
-# - what becomes of motion, of directions that stand for a class, and of all this when the sampler draws noise.
-#
-# The chapter opens {py:mod}`ddim_edu.apps.interpolate`.
 
 # %% tags=["hide-input"]
 import base64
@@ -33,10 +23,34 @@ from ddim_edu.files import in_repository
 from ddim_edu.measuring.metrics import sharpness
 from ddim_edu.measuring.statistics import holm
 from ddim_edu.models import load, load_classifier
-from ddim_edu.plotting import figure
+from ddim_edu.plotting import figure, picture_rows
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import decode, invert
 from ddim_edu.schedule import NoiseSchedule, make_tau
+
+# %% mystnb={"figure": {"caption": "Between two drawn faces, the first and the last of each row. Arc: frames decoded from latents along an arc. Line: from latents along the straight line. Cross-fade: means of the two pictures. Faces after drawings by Pablo Stanley (CC0), Micah Lanier, Johan Melin and Draftbit (CC BY 4.0).", "name": "fig-interpolation-teaser"}, "image": {"alt": "Three rows of eight small drawn faces in colour, all from the same first to the same last face. Arc: every frame is one clear face, laughing half-way. Line: the same faces with paler hair and skin in the middle. Cross-fade: both faces at once, as ghosts."}} tags=["hide-input"]
+artist, shares = load("faces"), torch.linspace(0, 1, 8).tolist()
+a, b = draw(torch.empty(2, 1, 3, 32, 32), torch.Generator().manual_seed(5))
+rows = {}
+for name, way in (("arc", slerp), ("line", lerp)):
+    latents = torch.cat([way(a, b, u) for u in shares])
+    rows[name] = decode(artist.model, latents, artist.schedule, make_tau(1000, 15))
+ends = rows["arc"][:1], rows["arc"][-1:]
+rows["cross-fade"] = torch.cat([lerp(*ends, u) for u in shares])
+picture_rows(rows);
+
+# %% [markdown]
+# Half-way between two latents lies a whole face, and no mixture of two. The straight line leads to almost the same faces, a little pale: at the middle, "line or arc?" is a question of length alone. The mean of the two *pictures* shows both at once.
+#
+# At the end of this chapter you will have checked, by running it,
+#
+# - how long a latent is, and where the straight line between two of them leads;
+# - what a latent that is too short decodes to: three predictors, three answers, and what a classifier notices of them;
+# - that for Gaussian data interpolating latents is cross-fading pictures, and that on a line it is interpolating ranks;
+# - why the latents of real pictures are too short, and that they should be left so;
+# - what becomes of motion, of directions that stand for a class, and of all this when the sampler draws noise.
+#
+# The chapter opens {py:mod}`ddim_edu.apps.interpolate`.
 
 # %%
 generator = torch.Generator().manual_seed(0)

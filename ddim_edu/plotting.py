@@ -150,3 +150,47 @@ def table2_figure(table: Mapping[str, Any]) -> tuple[Figure, Axes]:
     ax.set(xscale="log", yscale="log", xlabel="steps S, there and back", ylabel="squared error per dimension")
     ax.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(lines), frameon=False, fontsize=9)
     return fig, ax
+
+
+def picture_rows(
+    rows: Mapping[str, Tensor], columns: Sequence[str] = (), *, width: float = 6.0
+) -> tuple[Figure, np.ndarray]:
+    """Rows of pictures, each with its name at the left, without gaps between pictures.
+
+    The letters are large for the figure's width, so that they can still be read where a phone shows it at half its
+    size.
+
+    Args:
+        rows: for each name, ``(N, C, H, W)`` with C 1 (grey) or 3 (colour), float, -1 black and +1 white; beyond that
+            they saturate. N, H and W are the same in all rows.
+        columns: what stands above each of the N columns, or nothing.
+        width: of the whole, in inches.
+
+    Returns:
+        The figure and its axes, one for each row.
+
+    Raises:
+        ValueError: if a row has another shape than pictures have, or than the first row, or titles don't match.
+    """
+    first = next(iter(rows.values()))
+    for name, row in rows.items():
+        if row.ndim != 4 or row.shape[1] not in (1, 3) or row.shape[::2] != first.shape[::2]:
+            raise ValueError(f"row {name!r} of shape {tuple(row.shape)}; give (N, C, H, W) as in the first row")
+    n, _, h, w = first.shape
+    if columns and len(columns) != n:
+        raise ValueError(f"{len(columns)} titles for {n} columns")
+    beside = 0.1 + 0.105 * max(map(len, rows))  # inches for the names
+    tall = (width - beside) / n * h / w
+    fig, axes = figure(nrows=len(rows), height=len(rows) * (tall + 0.05) + (0.3 if columns else 0), width=width)
+    axes = np.atleast_1d(axes)
+    for ax, (name, row) in zip(axes, rows.items()):
+        tiles = ((row.detach().cpu().float() + 1) / 2).clamp(0, 1).permute(2, 0, 3, 1).reshape(h, n * w, -1).numpy()
+        ax.imshow(tiles if tiles.shape[-1] == 3 else tiles[..., 0], cmap="gray", vmin=0, vmax=1)
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
+        ax.spines[:].set_visible(False)
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=12)
+    if columns:
+        axes[0].set_xticks([(i + 0.5) * w - 0.5 for i in range(n)], columns, fontsize=12)
+        axes[0].tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+    return fig, axes
