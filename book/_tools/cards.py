@@ -35,7 +35,7 @@ CUTS = {
     "11": ("fig-measuring-table1", (0, 0, 0.53, 0.95)),
     "12": ("fig-interpolation-square", (0, 0.2, 1, 0.8)),
     "13": ("fig-restoration-three", (0, 0.36, 0.5, 1)),
-    "14": ("fig-guide-samples", (0.05, 0.03, 0.6, 0.97)),
+    "14": ("fig-guide-samples", (0.1, 0.3, 1, 0.8)),
     "15": ("fig-autoencoder", (0, 0.05, 1, 1)),
     "16": ("fig-continuous-flow", (0.02, 0.05, 1, 0.9)),
 }
