@@ -3,22 +3,11 @@
 # # Fewer calls
 #
 # **Question.** A trained network is given, and each call of it costs the same. Chapter 6 went from a thousand calls to twenty by leaving levels out. What can be had from five, without training the network again?
-#
-# At the end of this chapter you will have checked, by running it,
-#
-# - which part of the ODE a DDIM step solves exactly, and how a method of order 2 grows out of the rest;
-# - that the best amount of fresh noise is neither $\eta = 0$ nor $\eta = 1$, and can be measured;
-# - that the best list of levels can be found by dynamic programming, from one call for each level;
-# - what a solver is when all of it is fitted: five calls then do about what twenty did;
-# - why a method of order 2 can fail where DDIM does not.
-#
-# You need chapters 5 to 7.
-#
-# The chapter opens {py:mod}`ddim_edu.solvers`, {py:mod}`ddim_edu.variance` and {py:mod}`ddim_edu.steps`.
 
 # %% tags=["hide-input"]
 import json
 import math
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -30,7 +19,7 @@ from ddim_edu.forward import unmix_x0
 from ddim_edu.line import output_cdf, w1
 from ddim_edu.measuring.statistics import paired, summary
 from ddim_edu.models import load
-from ddim_edu.plotting import COLOURS, figure
+from ddim_edu.plotting import COLOURS, figure, picture_rows
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path, ddim_step, decode
 from ddim_edu.sampling import clipped
@@ -45,26 +34,37 @@ linear = NoiseSchedule.linear()
 nsr, alpha_bar = linear.nsr, linear.alpha_bar
 measured = json.loads(in_repository("results/fewer_calls.json").read_text())["models"]
 
-# %% mystnb={"figure": {"caption": "Top: ten digits, the ends of the exact paths of one network from ten starts. Below: what three ways to sample are off by from the same starts, four times enlarged (grey is right). The fitted solver was made from twenty other starts.", "name": "fig-calls-digits"}, "image": {"alt": "Four rows of ten small pictures. The first shows handwritten digits. The second, DDIM with 5 calls, shows their outlines in strong light and dark. The third, DDIM with 20, shows them faintly, and the fourth, the fitted solver with 5 calls, is the nearest to plain grey."}} tags=["hide-input"]
-trained = load("digits-v")
-starts = draw(torch.empty(10, 1, 8, 8), torch.Generator().manual_seed(17))
-net = clipped(trained.eps_theta(torch.arange(10)), 1.0, trained.schedule)
-learned = measured["digits-v"]["learned"]["levels, weights 5"]
+# %% mystnb={"figure": {"caption": "Eight pieces of clothing from eight starts: DDIM with 5 calls of the network, a fitted solver with 5, DDIM with 20, and the ends of the network's exact paths. The solver was fitted to twenty other starts.", "name": "fig-calls-teaser"}, "image": {"alt": "Four rows of eight grey pictures of clothes. DDIM with 5 calls: soft, grey pieces without patterns. The other three rows are nearly the same: bright, with the pattern of a jacket, the folds of a dress, the straps of a sandal."}} tags=["hide-input"]
+trained = load("fashion-mnist-v")
+starts = draw(torch.empty(8, 1, 28, 28), torch.Generator().manual_seed(17))
+net = clipped(trained.eps_theta(torch.arange(8)), 1.0, trained.schedule)
+learned = measured["fashion-mnist-v"]["learned"]["levels, weights 5"]
 with torch.no_grad():
-    true = dpm_solver_2m(net, starts, trained.schedule, make_tau(1000, 100))
-    off = {f"DDIM, {S}": decode(net, starts, trained.schedule, make_tau(1000, S)) - true for S in (5, 20)}
-    off["fitted, 5"] = weighted(net, starts, trained.schedule, **learned) - true
-fig, axes = figure(1, 4, height=3.2)
-for ax, (name, x) in zip(axes, ({"true end": true} | {k: 4 * v for k, v in off.items()}).items()):
-    ax.imshow(torch.cat(list(x[:, 0]), 1), cmap="gray", vmin=-1, vmax=1)
-    ax.set(xticks=[], yticks=[])
-    ax.set_ylabel(name, rotation=0, ha="right", va="center")
-    ax.grid(False)
+    rows = {"DDIM, 5": decode(net, starts, trained.schedule, make_tau(1000, 5))}
+    rows["fitted, 5"] = weighted(net, starts, trained.schedule, **learned)
+    rows["DDIM, 20"] = decode(net, starts, trained.schedule, make_tau(1000, 20))
+    rows["exact"] = true = dpm_solver_2m(net, starts, trained.schedule, make_tau(1000, 100))
+picture_rows(rows);
+
+# %% [markdown]
+# Five calls of DDIM make soft pictures: the jacket has lost its pattern, and a shirt (the seventh) has become a dress. Five calls of a solver that was fitted once show what twenty of DDIM's do. Nothing in the network was changed.
+#
+# At the end of this chapter you will have checked, by running it,
+#
+# - which part of the ODE a DDIM step solves exactly, and how a method of order 2 grows out of the rest;
+# - that the best amount of fresh noise is neither $\eta = 0$ nor $\eta = 1$, and can be measured;
+# - that the best list of levels can be found by dynamic programming, from one call for each level;
+# - what a solver is when all of it is fitted: five calls then do about what twenty did;
+# - why a method of order 2 can fail where DDIM does not.
+#
+# You need chapters 5 to 7.
+#
+# The chapter opens {py:mod}`ddim_edu.solvers`, {py:mod}`ddim_edu.variance` and {py:mod}`ddim_edu.steps`.
 
 # %%
-apart = {name: x.square().mean().sqrt().item() for name, x in off.items()}
-print("off by:", "; ".join(f"{name} calls {a:.3f}" for name, a in apart.items()))
-assert apart["fitted, 5"] < apart["DDIM, 20"] < apart["DDIM, 5"]
+apart = {name: (x - true).square().mean().sqrt().item() for name, x in rows.items()}
+print("off by:", "; ".join(f"{name} calls {a:.3f}" for name, a in apart.items() if a))
+assert apart["fitted, 5"] < 0.6 * apart["DDIM, 5"]
 
 # %% [markdown]
 # ## What a DDIM step solves exactly
@@ -567,8 +567,9 @@ off = {}
 for top in (1000, 990):
     tau = make_tau(top, 10)
     truth = dpm_solver_2m(data.eps, x, cosine, torch.arange(top + 1))
-    for name, solve in SOLVERS.items():
-        off[name, top] = (solve(data.eps, x, cosine, tau) - truth).abs().mean().item()
+    with warnings.catch_warnings(action="ignore"):  # Heun's says what is seen below
+        ends = {name: solve(data.eps, x, cosine, tau) for name, solve in SOLVERS.items()}
+    off |= {(name, top): (end - truth).abs().mean().item() for name, end in ends.items()}
 for name in SOLVERS:
     print(f"{name:12s} from 1000: {off[name, 1000]:8.3f}   from 990: {off[name, 990]:.3f}")
 first = (cosine.nsr[1000], cosine.nsr[900])
@@ -577,11 +578,11 @@ assert off["Heun, reused", 1000] > 20 * off["DDIM", 1000]
 assert off["Heun, reused", 990] < off["DDIM", 990]
 
 # %%
-with torch.no_grad():
+with torch.no_grad(), warnings.catch_warnings(action="ignore"):
     for name, solve in SOLVERS.items():
         end = solve(net, starts, trained.schedule, make_tau(1000, 5))
         off[name] = (end - true).square().mean().sqrt().item()
-        print(f"digits, five calls, {name:12s} off by {off[name]:.2f}")
+        print(f"clothes, five calls, {name:12s} off by {off[name]:.2f}")
 assert off["Heun, reused"] > 10 > 50 * off["2M"]
 
 # %% [markdown]
