@@ -36,10 +36,9 @@ for eta, name in ((0.0, "$\eta = 0$"), (1.0, "$\eta = 1$"), ("hat", "$\hat\sigma
 picture_rows(judged);
 
 # %% [markdown]
-# The number says what the eye says: grain is far from the data, and whole pictures are nearer than torn ones. But it changes with the seed, and other things move it more than a seed does. Which ones, is the subject of this chapter.
+# The number says what the eye says: grain is far from the data, and whole pictures are nearer than torn ones. But it changes with the seed, and other things move it more than a seed does.
 #
-# So far the truth was known, or we compared single pictures. A trained model has no truth to be compared with, only data: a set of pictures, and beside it the set that the model
-# drew. The number that the field uses to compare two such sets is called FID. At the end of this chapter you will have checked
+# A trained model has no truth to be compared with, only data. The number that the field uses to compare two sets of pictures is called FID. At the end of this chapter you will have checked
 #
 # - that its formula is the least cost of moving one Gaussian into another, with a proof that a computer can follow;
 # - how much of its value is due to the number of samples, by a formula and by measurement;
@@ -304,9 +303,9 @@ for S, (_, means, end, slope) in lines.items():
 assert lines[10][2] < lines[5][2] and lines[10][1][0] > 2 * lines[5][1][-1]
 
 # %% [markdown]
-# The lines are nearly parallel, and their slope is nearly the formula's (which holds at distance 0). So $N$ moves both samplers alike, and what remains at the left end is their own. (The dots stray from both lines in the same way. The subsets take the same places in both sets, and the two pictures at a place come from the same start.) Do not compare across $N$: with 250 pictures the better sampler scores more than twice as high as the worse one with 1,500.
+# The lines are nearly parallel, and their slope is nearly the formula's (which holds at distance 0). So $N$ moves both samplers alike, and what remains at the left end is their own. (The dots stray alike: subsets take the same places in both sets, and pictures at a place share their start.) Do not compare across $N$: with 250 pictures the better sampler scores more than twice as high as the worse one with 1,500.
 #
-# The right panel is the real thing, measured once, with the Inception weights that everybody uses: CIFAR-10's own test pictures against its training pictures.
+# The right panel is the real thing, measured once, with the Inception weights: CIFAR-10's own test pictures against its training pictures.
 
 # %%
 points, ends = list(fid_of.items()), []

@@ -297,8 +297,7 @@ for eta in (0.0, 0.5, 1.0):
             fade = (-(abar * 0.03 + 1 - abar) * (k**2).sum(1) / 2).exp()
             for wave in (torch.cos, torch.sin):
                 seen, exact = wave(step.x_s @ k.T), wave(abar.sqrt() * k @ plane.means.T) @ plane.weights
-                off = (seen.mean(0) - exact * fade) / seen.std(0)
-                worst = max(worst, off.abs().max().item() * n**0.5)
+                worst = max(worst, ((seen.mean(0) - exact * fade) / seen.std(0)).abs().max().item() * n**0.5)
     print(f"eta {eta:.1f}: the worst of 72 means is off by {worst:.1f} standard errors")
     assert worst < 4.5
 

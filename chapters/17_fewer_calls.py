@@ -572,8 +572,7 @@ for top in (1000, 990):
     off |= {(name, top): (end - truth).abs().mean().item() for name, end in ends.items()}
 for name in SOLVERS:
     print(f"{name:12s} from 1000: {off[name, 1000]:8.3f}   from 990: {off[name, 990]:.3f}")
-first = (cosine.nsr[1000], cosine.nsr[900])
-print(f"the first step takes nu from {first[0]:.0f} to {first[1]:.1f}")
+print(f"the first step takes nu from {cosine.nsr[1000]:.0f} to {cosine.nsr[900]:.1f}")
 assert off["Heun, reused", 1000] > 20 * off["DDIM", 1000]
 assert off["Heun, reused", 990] < off["DDIM", 990]
 
