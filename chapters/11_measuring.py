@@ -28,7 +28,7 @@ from ddim_edu.schedule import make_tau
 # %% mystnb={"figure": {"caption": "The first eight of 250 pictures of clothes by three samplers, the same model and the same starts, 20 steps each. Beside each row stands the classifier distance of its 250 pictures from the training images, the smallest and the largest of three seeds. Smaller is nearer.", "name": "fig-measuring-teaser"}, "image": {"alt": "Three rows of eight grey pictures of clothes. Top, no noise on the way: mostly clean, two shirts torn. Middle, with DDPM's noise: all eight clean. Bottom, with the larger noise: grain all over, also on the black ground. The numbers beside them: 2.7 to 4.3, 1.9 to 2.1, 7.2 to 8.5."}} tags=["hide-input"]
 table = json.loads(in_repository("results/table1_fashion-mnist.json").read_text())
 judged, sampler = {}, Sampler(load("fashion-mnist"))
-for eta, name in ((0.0, "$\eta = 0$"), (1.0, "$\eta = 1$"), ("hat", "$\hat\sigma$")):
+for eta, name in ((0.0, "η = 0"), (1.0, "η = 1"), ("hat", r"$\hat\sigma$")):
     cells = [r for r in table["rows"] if (r["spacing"], r["steps"], r["eta"]) == ("leading", 20, eta)]
     found = [r["value"] for r in cells]
     name += f"\n{min(found):.1f} to {max(found):.1f}"
