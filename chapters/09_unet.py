@@ -3,6 +3,55 @@
 # # The U-Net
 #
 # **Question.** What does a network need to look like to predict the noise in a picture, at every level, with one set of weights?
+
+# %% tags=["hide-input"]
+import time
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ddim_edu.data.faces.dataset import shipped
+from ddim_edu.data.named import digits
+from ddim_edu.forward import q_sample, unmix_x0
+from ddim_edu.models import load
+from ddim_edu.nets.unet import Attention, Block, UNet, UNetConfig
+from ddim_edu.plotting import figure, picture_rows
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import sample
+from ddim_edu.schedule import make_tau
+from ddim_edu.training.recipes import RECIPES
+
+# %% tags=["hide-input"]
+artist, levels = load("faces"), torch.tensor([30, 150, 300, 450, 600, 750, 850, 930])
+face = F.avg_pool2d(torch.from_numpy(shipped().pixels[37:38]).float() / 127.5 - 1, 2)
+noise = draw(torch.empty(8, 3, 32, 32), torch.Generator().manual_seed(1))
+shown = torch.cat([q_sample(face, int(t), artist.schedule, e[None]) for t, e in zip(levels, noise)])
+fine = [part for part in artist.network.up[-1] if isinstance(part, Block)]
+
+
+def answer(cut=(), which=slice(0, 0)):
+    """The noise that the network finds; blocks that are cut are given zeros there."""
+    def zeros(_, args):
+        args[0][:, which] = 0
+
+    hooks = [block.register_forward_pre_hook(zeros) for block in cut]
+    eps = artist.model(shown, levels)
+    return eps, [hook.remove() for hook in hooks]
+
+# %% mystnb={"figure": {"caption": "One face at eight levels (above), each seen by the same network in a single call. What it takes for noise, and the picture that is left without it. Below, the picture left when the network's finest maps get nothing by the direct links across, and when they get nothing from the coarse maps. Face: parts by Micah Lanier (CC BY 4.0), recoloured.", "name": "fig-unet-teaser"}, "image": {"alt": "Five rows of eight small pictures, levels 30 to 930. It sees: a face that drowns in coloured noise. Noise: coloured grain. Picture: the face, clean up to level 750, then other faces. Links cut: the face under noise that stays. Depth cut: a blur with the right colours, and from level 600 only dark patches."}} tags=["hide-input"]
+abar = artist.schedule.alpha_bar[levels].float()[:, None, None, None]
+whole = answer()[0]
+links = answer(fine, slice(-48, None))[0]  # 48 channels come across, the others from below
+depth = answer(fine[:1], slice(0, -48))[0]
+rows = {"it sees": shown, "noise": whole, "picture": unmix_x0(shown, whole, abar)}
+rows |= {"links cut": unmix_x0(shown, links, abar), "depth cut": unmix_x0(shown, depth, abar)}
+picture_rows(rows, [str(t) for t in levels.tolist()]);
+
+# %% [markdown]
+# Two things, together. Without the links across, the network knows whom it sees and cannot tell which pixel is noise. Without its depth it smooths what is near, and sees no face. The last two pictures of the third row are other faces: at these levels nearly any face could stand behind the noise.
 #
 # So far $\epsilon_\theta$ was a formula, or a network that we called without looking inside. This chapter opens it. At the end you will have checked, by running it,
 #
@@ -14,25 +63,6 @@
 # - that the configurations of the published models give the published numbers of parameters.
 #
 # The chapter opens {py:mod}`ddim_edu.nets.unet`.
-
-# %% tags=["hide-input"]
-import time
-
-import torch
-import torch.nn.functional as F
-from einops import rearrange
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
-from ddim_edu.data.named import digits
-from ddim_edu.forward import q_sample
-from ddim_edu.models import load
-from ddim_edu.nets.unet import Attention, Block, UNet, UNetConfig
-from ddim_edu.plotting import figure
-from ddim_edu.randomness import draw
-from ddim_edu.sampler import sample
-from ddim_edu.schedule import make_tau
-from ddim_edu.training.recipes import RECIPES
 
 # %%
 generator = torch.Generator().manual_seed(0)

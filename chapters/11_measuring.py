@@ -3,17 +3,6 @@
 # # Measuring samples
 #
 # **Question.** Two samplers draw pictures. Which draws better ones, and how far can the answer be trusted?
-#
-# So far the truth was known, or we compared single pictures. A trained model has no truth to be compared with, only data: a set of pictures, and beside it the set that the model
-# drew. The number that the field uses to compare two such sets is called FID. At the end of this chapter you will have checked
-#
-# - that its formula is the least cost of moving one Gaussian into another, with a proof that a computer can follow;
-# - how much of its value is due to the number of samples, by a formula and by measurement;
-# - what the reference set, rounding and resizing do to it, each without any change of the model;
-# - what it cannot see: a copied training set, and the shape of anything beyond mean and covariance;
-# - the tables of the DDIM paper, repeated on the book's own model, and what in them is the same.
-#
-# The chapter opens {py:mod}`ddim_edu.measuring.metrics` and {py:mod}`ddim_edu.measuring.fid`.
 
 # %% tags=["hide-input"]
 import json
@@ -31,9 +20,33 @@ from ddim_edu.measuring.reconstruction import power_law_exponent
 from ddim_edu.measuring.reference import real_images
 from ddim_edu.measuring.statistics import paired, summary
 from ddim_edu.models import load
-from ddim_edu.plotting import COLOURS, figure, table1_figure, table2_figure
+from ddim_edu.plotting import COLOURS, figure, picture_rows, table1_figure, table2_figure
 from ddim_edu.sampler import ddim_path, invert, sample
+from ddim_edu.sampling import Sampler, Sampling
 from ddim_edu.schedule import make_tau
+
+# %% mystnb={"figure": {"caption": "The first eight of 250 pictures of clothes by three samplers, the same model and the same starts, 20 steps each. Beside each row stands the classifier distance of its 250 pictures from the training images, the smallest and the largest of three seeds. Smaller is nearer.", "name": "fig-measuring-teaser"}, "image": {"alt": "Three rows of eight grey pictures of clothes. Top, no noise on the way: mostly clean, two shirts torn. Middle, with DDPM's noise: all eight clean. Bottom, with the larger noise: grain all over, also on the black ground. The numbers beside them: 2.7 to 4.3, 1.9 to 2.1, 7.2 to 8.5."}} tags=["hide-input"]
+table = json.loads(in_repository("results/table1_fashion-mnist.json").read_text())
+judged, sampler = {}, Sampler(load("fashion-mnist"))
+for eta, name in ((0.0, "η = 0"), (1.0, "η = 1"), ("hat", r"$\hat\sigma$")):
+    cells = [r for r in table["rows"] if (r["spacing"], r["steps"], r["eta"]) == ("leading", 20, eta)]
+    found = [r["value"] for r in cells]
+    name += f"\n{min(found):.1f} to {max(found):.1f}"
+    judged[name] = sampler.draw(Sampling(n=8, steps=20, eta=eta, spacing="leading"))
+picture_rows(judged);
+
+# %% [markdown]
+# The number says what the eye says: grain is far from the data, and whole pictures are nearer than torn ones. But it changes with the seed, and other things move it more than a seed does.
+#
+# A trained model has no truth to be compared with, only data. The number that the field uses to compare two sets of pictures is called FID. At the end of this chapter you will have checked
+#
+# - that its formula is the least cost of moving one Gaussian into another, with a proof that a computer can follow;
+# - how much of its value is due to the number of samples, by a formula and by measurement;
+# - what the reference set, rounding and resizing do to it, each without any change of the model;
+# - what it cannot see: a copied training set, and the shape of anything beyond mean and covariance;
+# - the tables of the DDIM paper, repeated on the book's own model, and what in them is the same.
+#
+# The chapter opens {py:mod}`ddim_edu.measuring.metrics` and {py:mod}`ddim_edu.measuring.fid`.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -290,9 +303,9 @@ for S, (_, means, end, slope) in lines.items():
 assert lines[10][2] < lines[5][2] and lines[10][1][0] > 2 * lines[5][1][-1]
 
 # %% [markdown]
-# The lines are nearly parallel, and their slope is nearly the formula's (which holds at distance 0). So $N$ moves both samplers alike, and what remains at the left end is their own. (The dots stray from both lines in the same way. The subsets take the same places in both sets, and the two pictures at a place come from the same start.) Do not compare across $N$: with 250 pictures the better sampler scores more than twice as high as the worse one with 1,500.
+# The lines are nearly parallel, and their slope is nearly the formula's (which holds at distance 0). So $N$ moves both samplers alike, and what remains at the left end is their own. (The dots stray alike: subsets take the same places in both sets, and pictures at a place share their start.) Do not compare across $N$: with 250 pictures the better sampler scores more than twice as high as the worse one with 1,500.
 #
-# The right panel is the real thing, measured once, with the Inception weights that everybody uses: CIFAR-10's own test pictures against its training pictures.
+# The right panel is the real thing, measured once, with the Inception weights: CIFAR-10's own test pictures against its training pictures.
 
 # %%
 points, ends = list(fid_of.items()), []

@@ -4,6 +4,50 @@
 #
 # **Question.** The models of this book have learnt one thing, to tell noise from pictures. They have never seen a picture with a hole, one that is too small, or one without its colours. Can they
 # restore it all the same, and is what they return a fair answer?
+
+# %% tags=["hide-input"]
+import base64
+import json
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.integrate import quad, solve_ivp
+from scipy.stats import wasserstein_distance
+
+# %% tags=["hide-input"]
+from ddim_edu.apps.operators import AveragePool, Grey, Mask
+from ddim_edu.apps.restore import replace_known, restore
+from ddim_edu.data.faces.dataset import shipped
+from ddim_edu.data.named import digits
+from ddim_edu.exact import Gaussian, GaussianMixture
+from ddim_edu.files import in_repository
+from ddim_edu.forward import unmix_eps, unmix_x0
+from ddim_edu.measuring.metrics import psnr
+from ddim_edu.measuring.statistics import paired
+from ddim_edu.models import load
+from ddim_edu.plotting import COLOURS, figure, image_row, picture_rows
+from ddim_edu.randomness import draw
+from ddim_edu.sampler import ddim_path, ddim_step
+from ddim_edu.schedule import NoiseSchedule, make_tau
+
+# %% mystnb={"figure": {"caption": "Nine drawn faces that the model never saw: three without their right half, three with 16 times fewer pixels, three without colour. Below what is given stand two answers of one model, and last the truth. Faces: parts by Pablo Stanley (CC0), Micah Lanier, Johan Melin and Draftbit (CC BY 4.0), recoloured.", "name": "fig-restoration-teaser"}, "image": {"alt": "Four rows of nine small drawn faces. Top: three half faces beside grey, three in coarse blocks, three in grey. Second and third row: whole, sharp, coloured faces that agree with what is given and differ from each other in hair, eyes or colours. Bottom: the true faces, which are different again."}} tags=["hide-input"]
+artist, faces = load("faces"), torch.from_numpy(shipped().pixels)
+truth = F.avg_pool2d(faces.float() / 127.5 - 1, 2)[[1, 11, 37, 3, 21, 30, 36, 41, 59]]
+left = torch.zeros(32, 32, dtype=torch.bool)
+left[:, :16] = True
+rows = {"given": [], "answer": [], "another": []}
+for op, x in zip((Mask(left), AveragePool(4), Grey()), truth.split(3)):
+    y, noise = op.forward(x), torch.Generator().manual_seed(3)
+    twice, few = y.repeat(2, 1, 1, 1), make_tau(990, 20, "trailing")
+    found = restore(artist.model, op, twice, artist.schedule, few, generator=noise, clip=1.0)
+    for row, some in zip(rows.values(), (op.show(y), *found.split(3))):
+        row.append(some.expand(-1, 3, -1, -1))
+picture_rows({name: torch.cat(row) for name, row in rows.items()} | {"truth": truth});
+
+# %% [markdown]
+# One model, and no training for any of the three tasks. Each answer agrees with what is given, each is a whole face, and no two are alike: where nothing is known, the model makes something up.
 #
 # The first half of the question takes a line of linear algebra between two steps of the sampler. The second takes the rest of the chapter. At its end you will have checked
 #
@@ -15,31 +59,6 @@
 # - what the method makes of noise in what is given.
 #
 # The chapter opens {py:mod}`ddim_edu.apps.operators` and {py:mod}`ddim_edu.apps.restore`.
-
-# %% tags=["hide-input"]
-import base64
-import json
-import math
-
-import numpy as np
-import torch
-from scipy.integrate import quad, solve_ivp
-from scipy.stats import wasserstein_distance
-
-# %% tags=["hide-input"]
-from ddim_edu.apps.operators import AveragePool, Grey, Mask
-from ddim_edu.apps.restore import replace_known, restore
-from ddim_edu.data.named import digits
-from ddim_edu.exact import Gaussian, GaussianMixture
-from ddim_edu.files import in_repository
-from ddim_edu.forward import unmix_eps, unmix_x0
-from ddim_edu.measuring.metrics import psnr
-from ddim_edu.measuring.statistics import paired
-from ddim_edu.models import load
-from ddim_edu.plotting import COLOURS, figure, image_row
-from ddim_edu.randomness import draw
-from ddim_edu.sampler import ddim_path, ddim_step
-from ddim_edu.schedule import NoiseSchedule, make_tau
 
 # %% [markdown]
 # ## Three losses, three matrices

@@ -3,17 +3,6 @@
 # # Sound
 #
 # **Question.** Nothing in DDIM mentions pictures. Can it speak? And if it can: does inversion let us take a recording of *three* and have the same voice say *eight*?
-#
-# A second of telephone speech is 8,000 numbers, of which no single one means anything. This chapter looks for numbers that mean something, and lets DDIM loose on those. At its end you will have checked
-#
-# - that a sound is nearly a picture: 64 bands of pitch by 64 moments, and what is lost when it becomes one;
-# - that the lost part, the phases, can be found again by two projections in turns, whose error can't rise;
-# - that a small autoencoder shrinks the picture to an eighth, why its output must have variance 1, and what it blurs;
-# - how often a word and a voice come out as they were asked for, as two classifiers hear it, at several $S$ and $\eta$;
-# - what a recording's latent carries from one word or voice to another, and what it doesn't;
-# - that latents with the right mean and variance are not yet sounds.
-#
-# The chapter opens {py:mod}`ddim_edu.data.spectrograms`, {py:mod}`ddim_edu.nets.autoencoder` and {py:mod}`ddim_edu.apps.voices`. Where it has something to play, there is a player in the page.
 
 # %% tags=["hide-input"]
 import json
@@ -30,6 +19,40 @@ from ddim_edu.plotting import COLOURS, figure
 from ddim_edu.randomness import draw, generator_for
 from ddim_edu.sampler import invert, sample
 from ddim_edu.schedule import make_tau
+
+# %% mystnb={"figure": {"caption": "A recording of Nicolas, who says *three*, as a picture: low pitches below, time to the right, dark where it is loud. From it DDIM made *eight* in the same voice, and *three* in Theo's, both by inversion in 20 steps each way.", "name": "fig-sound-teaser"}, "image": {"alt": "Three spectrograms side by side. Recorded: dark parallel lines at the bottom, a fainter bar above that falls and rises. Made, eight: the same lines and the same length, with a broad dark patch above them at the beginning. Made, by Theo: steeper lines, and a darker bar that bends in the upper half."}} tags=["hide-input"]
+clip = spectrograms.pad_or_trim(spectrograms.read_wav(find_recording("3_nicolas_0"))).sound
+recorded = spectrograms.log_mel(clip[None].double()).float()
+voices = Voices(load("spoken-digits"))
+of = {who: voices.label(*who.split()) for who in ("3 nicolas", "8 nicolas", "3 theo")}
+made = {who: voices.change(recorded, of["3 nicolas"], of[who], 20) for who in ("8 nicolas", "3 theo")}
+fig, axes = figure(3, height=2.3, width=6)
+titles = ("recorded: three", "made: eight", "made: three, by Theo")
+for ax, picture, title in zip(axes, (recorded, *made.values()), titles):
+    ax.imshow(picture[0, 0], origin="lower", cmap="Greys", vmin=-1, vmax=1)
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, fontsize=11)
+    ax.grid(False)
+
+# %% tags=["hide-input", "nbval-ignore-output"]
+noise = torch.Generator().manual_seed(0)
+spoken = spectrograms.to_sound(torch.cat(list(made.values())), generator=noise)
+for title, sound in zip(titles, (clip, *spoken)):
+    display(Markdown(title), Audio(sound.numpy(), rate=spectrograms.RATE))
+
+# %% [markdown]
+# It can speak: listen. The answer to the second question is "nearly". How long a word lasts is kept from the recording; that the voice is the same is mostly the work of its name.
+#
+# A second of telephone speech is 8,000 numbers, of which no single one means anything. This chapter looks for numbers that mean something, and lets DDIM loose on those. At its end you will have checked
+#
+# - that a sound is nearly a picture: 64 bands of pitch by 64 moments, and what is lost when it becomes one;
+# - that the lost part, the phases, can be found again by two projections in turns, whose error can't rise;
+# - that a small autoencoder shrinks the picture to an eighth, why its output must have variance 1, and what it blurs;
+# - how often a word and a voice come out as they were asked for, as two classifiers hear it, at several $S$ and $\eta$;
+# - what a recording's latent carries from one word or voice to another, and what it doesn't;
+# - that latents with the right mean and variance are not yet sounds.
+#
+# The chapter opens {py:mod}`ddim_edu.data.spectrograms`, {py:mod}`ddim_edu.nets.autoencoder` and {py:mod}`ddim_edu.apps.voices`. Where it has something to play, there is a player in the page.
 
 # %% [markdown]
 # ## A sound as a picture

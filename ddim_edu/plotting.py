@@ -214,9 +214,9 @@ def picture_rows(
     n, _, h, w = first.shape
     if columns and len(columns) != n:
         raise ValueError(f"{len(columns)} titles for {n} columns")
-    beside = 0.1 + 0.105 * max(map(len, rows))  # inches for the names
+    beside = 0.1 + 0.105 * max(len(line) for name in rows for line in name.splitlines())  # inches for the names
     tall = (width - beside) / n * h / w
-    fig, axes = figure(nrows=len(rows), height=len(rows) * (tall + 0.05) + (0.3 if columns else 0), width=width)
+    fig, axes = figure(nrows=len(rows), height=len(rows) * (tall + 0.09) + (0.3 if columns else 0), width=width)
     axes = np.atleast_1d(axes)
     for ax, (name, row) in zip(axes, rows.items()):
         tiles = ((row.detach().cpu().float() + 1) / 2).clamp(0, 1).permute(2, 0, 3, 1).reshape(h, n * w, -1).numpy()

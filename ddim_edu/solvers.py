@@ -16,6 +16,7 @@ use for a tau; with ``t_start=int(tau[-1])`` its ``x_0`` begins where the others
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -51,10 +52,14 @@ def heun_path(
         Each step, with the noise and the data it was made with: the mean of the two predictions, and what that makes of
         x_t.
 
+    Warns where the first step is so long in the clock that the mean of two noises is none for the step, as from T on a
+    cosine schedule.
+
     Raises:
         ValueError: if tau is out of range.
     """
     levels, abar = check_tau(tau, schedule.T)[::-1], schedule.alpha_bar.tolist()
+    _warn_of_the_first_step(schedule, levels)
 
     def walk(x_t: Tensor) -> Iterator[Step]:
         eps_s = None
@@ -69,6 +74,23 @@ def heun_path(
             x_t = x_s
 
     return walk(x_T)  # a generator of its own, so that what is wrong with the arguments is said at the call
+
+
+def _warn_of_the_first_step(schedule: NoiseSchedule, levels: list[int]) -> None:
+    """Say so where Heun's first step is too long; ``levels`` fall.
+
+    For data of variance v the noise is nu xbar / (v + nu^2): all of its change from nu_t down to nu_s happens near
+    nu_s, and is of size v / nu_s^2. Heun's method spreads half of it over the whole step.
+    """
+    t, s = levels[:2]
+    above, below = schedule.nsr[t].item(), schedule.nsr[s].item()
+    if s > 0 and above - below > 5 * max(below, 1.0) ** 2:
+        warnings.warn(
+            f"heun: the first step, from level {t} to {s}, takes the clock sqrt((1 - abar)/abar) from {above:.3g} to "
+            f"{below:.3g}, too far for a mean of two noises: samples will be far off. Solver dpm-solver-2m has no such "
+            "limit; or start below T, as spacing leading does",
+            stacklevel=3,
+        )
 
 
 def dpm_solver_2m_path(

@@ -76,6 +76,7 @@ MEASURED = {
     "adaptive_steps": "test_rows_of_adaptive_steps_on_the_mixture",
     "conditioning": "test_edits_of_conditioning",
     "fewer_calls": "test_fitted_weights_of_fewer_calls",
+    "growth": "test_the_last_pictures_of_growth",
     "guidance_now": "test_the_first_seed_of_guidance_now",
     "floor_fashion-mnist": "test_a_cell_of_table1_fashion_mnist_and_its_floor",
     "inversion": "test_edits_of_inversion",
@@ -333,6 +334,17 @@ def test_a_row_of_one_step():
     assert found["calls"] == 1 and len(row["distance"]["each"]) == b.SEEDS
     assert found["distance"]["each"][0] == pytest.approx(row["distance"]["each"][0], rel=5e-3)
     assert found["recall"]["each"][0] == pytest.approx(row["recall"]["each"][0], abs=5e-3)
+
+
+def test_the_last_pictures_of_growth():
+    """Those of the shipped weights, and a strip survives its packing."""
+    b, file = benchmark("growth"), stored("growth")
+    model = load("faces")
+    assert file["model"] == model_about(model), "python benchmarks/growth.py runs/faces"
+    assert [int(step) for step in file["strips"]] == list(b.STEPS) and b.STEPS[-1] == model.step
+    last, anew = b.unpacked(file["strips"][str(model.step)]), b.made_anew(model)
+    assert (last - anew).abs().mean() < b.CLOSE < (last.flip(0) - anew).abs().mean()
+    torch.testing.assert_close(b.unpacked(b.packed(anew)), anew, atol=0.005, rtol=0)
 
 
 def test_quoted_is_what_the_page_of_sources_quotes():

@@ -1,9 +1,11 @@
 import math
+import warnings
 from itertools import pairwise
 
 import pytest
 import torch
 
+from ddim_edu.commands.sample import main
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.forward import mix
 from ddim_edu.models import load
@@ -184,6 +186,60 @@ def test_dpm_solver_2m_equals_diffusers_on_the_mixture(S):
         their_x = their.step(PLANE.eps(their_x, level), t, their_x).prev_sample.double()
     ours = dpm_solver_2m(PLANE.eps, x, LINEAR, [0, *levels[::-1]])
     assert torch.allclose(ours, their_x, rtol=0, atol=1e-5)
+
+
+def mixture_on(schedule):
+    return GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
+
+
+def error_on_the_mixture(solve, schedule, tau):
+    """From the end of a thousand steps, one from every level."""
+    data, x = mixture_on(schedule), normal(200, 1, seed=26)
+    truth = dpm_solver_2m(data.eps, x, schedule, range(int(tau[-1]) + 1))
+    return (solve(data.eps, x, schedule, tau) - truth).abs().mean()
+
+
+@pytest.mark.parametrize(
+    "schedule, tau",
+    [(NoiseSchedule.cosine(), make_tau(1000, S)) for S in (2, 5, 10, 20, 50)]
+    + [(s, make_tau(1000, 3, "quadratic-full")) for s in (LINEAR, NoiseSchedule.cosine())],
+)
+@pytest.mark.parametrize("reuse", [False, True])
+def test_heun_says_that_its_first_step_is_too_long(schedule, tau, reuse):
+    """It says so where it is far behind DDIM, and what it advises is good."""
+    with pytest.warns(UserWarning, match="dpm-solver-2m.*spacing leading") as told:
+        off = error_on_the_mixture(lambda *a: heun(*a, reuse=reuse), schedule, tau)
+    ddim = error_on_the_mixture(decode, schedule, tau)
+    assert len(told) == 1 and "\n" not in str(told[0].message) and off > 3 * ddim
+    assert error_on_the_mixture(dpm_solver_2m, schedule, tau) < 1.1 * ddim
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lower = make_tau(1000, len(tau) - 1, "leading")
+        assert error_on_the_mixture(lambda *a: heun(*a, reuse=reuse), schedule, lower) < 1.0
+
+
+@pytest.mark.parametrize(
+    "schedule, tau",
+    [(NoiseSchedule.cosine(), make_tau(top, S)) for top in (900, 990) for S in (10, 20)]
+    + [(NoiseSchedule.cosine(), make_tau(1000, S, "leading")) for S in (10, 50)]
+    + [(LINEAR, make_tau(1000, S, spacing)) for S in (10, 20, 1000) for spacing in ("trailing", "quadratic-full")],
+)
+def test_heun_is_silent_where_it_is_ahead_of_ddim(schedule, tau):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        off = error_on_the_mixture(heun, schedule, tau)
+    assert off < error_on_the_mixture(decode, schedule, tau)
+
+
+def test_the_command_warns_of_heun_in_one_line(tmp_path, capsys):
+    words = ["digits", "--n", "2", "--steps", "5", "--out", f"{tmp_path}/x.png", "--device", "cpu", "--solver"]
+    said = []
+    for more in (["heun"], ["heun-reuse"], ["heun", "--spacing", "leading"], ["dpm-solver-2m"]):
+        assert main([*words, *more]) == 0
+        said.append([line for line in capsys.readouterr().err.splitlines() if "arning" in line])
+    for lines in said[:2]:
+        assert len(lines) == 1 and lines[0].startswith("warning: heun: the first step, from level 1000 to 800")
+    assert said[2:] == [[], []]
 
 
 # --- error-controlled steps

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from docutils import nodes
 
-PICTURES = ("imshow", "image_row", "pcolormesh")  # what draws pictures
+PICTURES = ("imshow", "image_row", "picture_rows", "pcolormesh")  # what draws pictures
 PLOT = "plot"
 
 

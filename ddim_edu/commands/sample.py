@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from ddim_edu.commands.options import CheckpointName, Count, carry_out, parse
+from ddim_edu.commands.options import CheckpointName, Count, carry_out, parse, plain_warnings
 from ddim_edu.data.named import class_names
 from ddim_edu.data.pictures import check_picture, save_grid
 from ddim_edu.models import load
@@ -85,7 +85,8 @@ def sample(arguments: Sequence[str]) -> None:
     # Compiling takes longer than a grid.
     sampler = Sampler(model, options.batch, options.precision, compile=False, weaker=weaker)
     started = time.perf_counter()
-    images = sampler.draw_together(options)
+    with plain_warnings():
+        images = sampler.draw_together(options)
     seconds = time.perf_counter() - started
     if not is_first_process():
         return
