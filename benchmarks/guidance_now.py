@@ -46,7 +46,8 @@ from ddim_edu.schedule import make_tau
 
 CALLS = 16  # of a network, for an image
 SEEDS = 5
-IMAGES = {"fashion-mnist": 20, "faces": 8}  # a seed
+MODELS = {"fashion-mnist": "fashion-mnist-v", "faces": "faces"}  # of the pictures that are named
+IMAGES = {"fashion-mnist": 40, "faces": 16}  # a seed
 INTERVAL = "interval:200-700"
 RUNS = Path("runs/guidance_now")
 WEAKER = {
@@ -175,7 +176,7 @@ def images_of(name: str, model: Checkpoint) -> dict[str, list[Tensor]]:
 
 
 def measure(name: str) -> dict:
-    began, model = time.process_time(), load(name)
+    began, model = time.process_time(), load(MODELS[name])
     images, judge = images_of(name, model), Judge(name, model.config.classes)
     steps = {way: len(tau_of(way, model.schedule.T)) - 1 for way in WAYS}
     low, high = guide_named(INTERVAL).interval
@@ -207,7 +208,7 @@ def measure(name: str) -> dict:
 def check(name: str, stored: dict, key: str = "plain 2") -> float:
     """By how much the mean pixel of seed 0 in one way differs from the file's."""
     way, scale = key.split()
-    images = drawn(load(name), None, way, float(scale), 0, IMAGES[name])
+    images = drawn(load(MODELS[name]), None, way, float(scale), 0, IMAGES[name])
     return abs(images.mean().item() - stored["models"][name]["pieces"][key]["means"][0])
 
 
