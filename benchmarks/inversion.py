@@ -14,6 +14,8 @@ and after, each less the mean of its class over training pictures (features alon
 dB over the half of a picture's pixels where the predictions for the two classes differ least, over four levels, one
 noise each: the same half for all ways. All are per picture.
 
+``pictures``: the first four as they came out, of the ways SHOWN at the highest level.
+
 ``back``: BACK pictures up and down under their own class with one scale both ways, S = 20 whatever that costs, in
 float32: root mean square error of each, in the range [-1, 1], and the first four as they came back (bytes in base64).
 """
@@ -63,6 +65,7 @@ STEPS = {
     "noise": 30, "naive": 20, "fixed point": 12, "EDICT": 10, "EDICT 0.93": 10, "BDIA": 20, "BDIA 0.9": 20,
     "DDPM inversion": 20, "CycleDiffusion": 20,
 }  # fmt: skip
+SHOWN = ("naive", "BDIA", "BDIA 0.9")  # ways whose first four pictures, from the highest level, are kept
 
 
 class Problem:
@@ -115,7 +118,7 @@ def there_and_back(
 @torch.no_grad()
 def edit(p: Problem, way: str, top: int, n: int | None = None) -> dict:
     """A row of the file: all pictures, or the first n."""
-    tau, calls, rows = make_tau(top, STEPS[way], "trailing"), 0, []
+    tau, calls, rows, first = make_tau(top, STEPS[way], "trailing"), 0, [], p.images[:0]
 
     def counted(f: EpsTheta) -> EpsTheta:
         def eps_theta(x_t: Tensor, t: Tensor) -> Tensor:
@@ -132,6 +135,7 @@ def edit(p: Problem, way: str, top: int, n: int | None = None) -> dict:
         own = counted(p.model.eps_theta(labels))
         other = guided(counted(p.model.eps_theta(targets)), counted(p.model.eps_theta()), SCALE)
         found = from_uint8(to_uint8(there_and_back(way, own, other, x, p.model.schedule, tau, start)))
+        first = found[:4] if start == 0 else first
         before, after = (classifier_features(y, p.judge) for y in (x, found))
         same = torch.cosine_similarity(before - p.means[labels], after - p.means[targets])
         quiet = p.quiet(part).expand_as(x).double()
@@ -140,7 +144,8 @@ def edit(p: Problem, way: str, top: int, n: int | None = None) -> dict:
         rows.append(torch.stack([won.double(), same.double(), -10 * error.clamp(min=1e-10).log10()]))
     success, identity, outside = torch.cat(rows, 1).tolist()
     assert CALLS - 2 <= calls / n <= CALLS, f"{way}: {calls / n} calls"
-    return {
+    pictures = {"pictures": pack(first)} if way in SHOWN and top == max(TOPS[p.name]) else {}
+    return pictures | {
         "way": way,
         "top": top,
         "S": STEPS[way],
