@@ -14,6 +14,8 @@ training images. ``beyond``: share of pixel values outside [-1.1, 1.1] before sa
 pictures don't give one. ``value`` is of all seeds together, ``pseudo`` has the
 pseudo-values of a jackknife over the seeds (Tukey 1958), whose mean and interval are those of the value.
 
+``pictures`` has the first of seed 0, one of each class, as bytes in base64.
+
 The weaker models of autoguidance are not shipped: they are trained first, by the command that the file names, into
 runs/guidance_now. Seeds that are drawn already are kept there too; delete that folder to measure anew.
 """
@@ -21,6 +23,7 @@ runs/guidance_now. Seeds that are drawn already are kept there too; delete that 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import platform
 import subprocess
@@ -46,7 +49,8 @@ from ddim_edu.schedule import make_tau
 
 CALLS = 16  # of a network, for an image
 SEEDS = 5
-IMAGES = {"fashion-mnist": 20, "faces": 8}  # a seed
+MODELS = {"fashion-mnist": "fashion-mnist-v", "faces": "faces"}  # of the pictures that are named
+IMAGES = {"fashion-mnist": 40, "faces": 8}  # a seed
 INTERVAL = "interval:200-700"
 RUNS = Path("runs/guidance_now")
 WEAKER = {
@@ -61,6 +65,7 @@ WAYS = {
     "auto": (1.5, 3),
     "rescale:0.7": (5,),
 }
+SHOWN = ("class 1", "plain 5", "rescale:0.7 5", f"{INTERVAL} 5")  # ways of which some pictures are kept
 NAMES = ("accuracy", "precision", "recall", "spread")
 
 
@@ -157,6 +162,11 @@ def judged(judge: Judge, parts: list[Tensor]) -> dict:
     return result | {"beyond": beyond, "means": [part.mean().item() for part in parts]}
 
 
+def pack(images: Tensor) -> str:
+    """Images as text: bytes in base64."""
+    return base64.b64encode(to_uint8(images).numpy().tobytes()).decode()
+
+
 def images_of(name: str, model: Checkpoint) -> dict[str, list[Tensor]]:
     """The images of every way and seed; what lies in RUNS already is taken from there."""
     store, other, n = RUNS / f"{name}.pt", weaker(name), IMAGES[name]
@@ -175,7 +185,7 @@ def images_of(name: str, model: Checkpoint) -> dict[str, list[Tensor]]:
 
 
 def measure(name: str) -> dict:
-    began, model = time.process_time(), load(name)
+    began, model = time.process_time(), load(MODELS[name])
     images, judge = images_of(name, model), Judge(name, model.config.classes)
     steps = {way: len(tau_of(way, model.schedule.T)) - 1 for way in WAYS}
     low, high = guide_named(INTERVAL).interval
@@ -199,15 +209,16 @@ def measure(name: str) -> dict:
         "k": 3,
     }
     rows = {key: judged(judge, parts) for key, parts in images.items()}
+    pictures = {key: pack(images[key][0][: judge.classes]) for key in SHOWN}
     about = versions() | {"python": platform.python_version()}
     seconds = round(time.process_time() - began)
-    return {"protocol": protocol, "pieces": rows, "versions": about, "cpu_seconds": seconds}
+    return {"protocol": protocol, "pieces": rows, "pictures": pictures, "versions": about, "cpu_seconds": seconds}
 
 
 def check(name: str, stored: dict, key: str = "plain 2") -> float:
     """By how much the mean pixel of seed 0 in one way differs from the file's."""
     way, scale = key.split()
-    images = drawn(load(name), None, way, float(scale), 0, IMAGES[name])
+    images = drawn(load(MODELS[name]), None, way, float(scale), 0, IMAGES[name])
     return abs(images.mean().item() - stored["models"][name]["pieces"][key]["means"][0])
 
 

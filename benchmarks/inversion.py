@@ -1,4 +1,4 @@
-"""Editing under another class by eight ways of going up and down, at one price. Chapter 18 shows the results.
+"""Editing under another class by nine ways of going up and down, at one price. Chapter 18 shows the results.
 
     python benchmarks/inversion.py [digits] [fashion-mnist] [faces] [--out results/inversion.json]
 
@@ -13,6 +13,8 @@ Nothing is clipped on the way. ``top`` is the level that a way goes up to. Held-
 and after, each less the mean of its class over training pictures (features alone say the class). ``outside``: PSNR in
 dB over the half of a picture's pixels where the predictions for the two classes differ least, over four levels, one
 noise each: the same half for all ways. All are per picture.
+
+``pictures``: the first four as they came out, of the ways SHOWN at the highest level.
 
 ``back``: BACK pictures up and down under their own class with one scale both ways, S = 20 whatever that costs, in
 float32: root mean square error of each, in the range [-1, 1], and the first four as they came back (bytes in base64).
@@ -55,20 +57,22 @@ from ddim_edu.schedule import NoiseSchedule, make_tau
 
 CALLS = 60
 SCALE = 2.0
+MODELS = {"digits": "digits", "fashion-mnist": "fashion-mnist", "faces": "faces"}
 PICTURES = {"digits": 200, "fashion-mnist": 40, "faces": 16}
 TOPS = {"digits": (500, 700, 900), "fashion-mnist": (700, 900), "faces": (700, 900)}
 SEED, BATCH, BACK = 0, 50, 8
 STEPS = {
-    "noise": 30, "naive": 20, "fixed point": 12, "EDICT": 10, "EDICT 0.93": 10, "BDIA": 20, "DDPM inversion": 20,
-    "CycleDiffusion": 20,
+    "noise": 30, "naive": 20, "fixed point": 12, "EDICT": 10, "EDICT 0.93": 10, "BDIA": 20, "BDIA 0.9": 20,
+    "DDPM inversion": 20, "CycleDiffusion": 20,
 }  # fmt: skip
+SHOWN = ("naive", "BDIA", "BDIA 0.9")  # ways whose first four pictures, from the highest level, are kept
 
 
 class Problem:
     """A shipped model, pictures to edit, and the classifier that judges."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.model, self.judge, data = name, load(name), load_classifier(name), load_data(name)
+        self.name, self.model, self.judge, data = name, load(MODELS[name]), load_classifier(name), load_data(name)
         n, classes = PICTURES[name], self.model.config.classes
         self.images, self.labels = data.floats(data.heldout[:n]), data.heldout_labels[:n]
         self.targets = (self.labels + 1 + torch.arange(n) % (classes - 1)) % classes
@@ -104,8 +108,9 @@ def there_and_back(
     if way.startswith("EDICT"):
         p = 0.93 if "0.93" in way else None
         return edict_decode(other, edict_encode(own, x, *walk, p), *walk, p).x
-    if way == "BDIA":
-        return bdia_decode(other, bdia_encode(own, x, *walk), *walk)
+    if way.startswith("BDIA"):
+        gamma = 0.9 if "0.9" in way else 1.0
+        return bdia_decode(other, bdia_encode(own, x, *walk, gamma), *walk, gamma)
     notes = record(own, x, *walk, chained=way == "CycleDiffusion", generator=generators)
     return replay(other, notes, *walk)
 
@@ -113,7 +118,7 @@ def there_and_back(
 @torch.no_grad()
 def edit(p: Problem, way: str, top: int, n: int | None = None) -> dict:
     """A row of the file: all pictures, or the first n."""
-    tau, calls, rows = make_tau(top, STEPS[way], "trailing"), 0, []
+    tau, calls, rows, first = make_tau(top, STEPS[way], "trailing"), 0, [], p.images[:0]
 
     def counted(f: EpsTheta) -> EpsTheta:
         def eps_theta(x_t: Tensor, t: Tensor) -> Tensor:
@@ -130,6 +135,7 @@ def edit(p: Problem, way: str, top: int, n: int | None = None) -> dict:
         own = counted(p.model.eps_theta(labels))
         other = guided(counted(p.model.eps_theta(targets)), counted(p.model.eps_theta()), SCALE)
         found = from_uint8(to_uint8(there_and_back(way, own, other, x, p.model.schedule, tau, start)))
+        first = found[:4] if start == 0 else first
         before, after = (classifier_features(y, p.judge) for y in (x, found))
         same = torch.cosine_similarity(before - p.means[labels], after - p.means[targets])
         quiet = p.quiet(part).expand_as(x).double()
@@ -138,7 +144,8 @@ def edit(p: Problem, way: str, top: int, n: int | None = None) -> dict:
         rows.append(torch.stack([won.double(), same.double(), -10 * error.clamp(min=1e-10).log10()]))
     success, identity, outside = torch.cat(rows, 1).tolist()
     assert CALLS - 2 <= calls / n <= CALLS, f"{way}: {calls / n} calls"
-    return {
+    pictures = {"pictures": pack(first)} if way in SHOWN and top == max(TOPS[p.name]) else {}
+    return pictures | {
         "way": way,
         "top": top,
         "S": STEPS[way],

@@ -79,16 +79,16 @@ def press(eps: Tensor, eps_of_class: Tensor, scale: float) -> Tensor:
     return add_scaled(eps, (scale, eps_of_class - eps))
 
 
-def check_interval(low: int, high: int, T: int) -> None:
-    """A check of an interval of levels.
+def check_interval(low: int, high: int, T: int | None = None) -> None:
+    """A check of an interval of levels, of 1..T or, where no T is known yet, of 1 and above.
 
     Raises:
         ValueError: if it is empty, or goes beyond 1..T.
     """
     if low > high:
         raise ValueError(f"interval {low}-{high}: it is empty, give the lower level first")
-    if not 1 <= low <= high <= T:
-        raise ValueError(f"interval {low}-{high}: levels are 1..{T}")
+    if low < 1 or (T is not None and high > T):
+        raise ValueError(f"interval {low}-{high}: levels {'begin at 1' if T is None else f'are 1..{T}'}")
 
 
 def guided_between(

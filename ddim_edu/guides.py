@@ -75,7 +75,7 @@ def guide_named(words: str) -> Guide:
         if not found:
             raise ValueError(f"guidance {words}: give two levels, as in interval:200-700")
         low, high = int(found[1]), int(found[2])
-        check_interval(low, high, max(high, 1))
+        check_interval(low, high)
         return Guide("interval", (low, high))
     if kind == "rescale":
         try:

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from ddim_edu.commands import apply, sample
 from ddim_edu.conventions import SCALES, interval_of_sigma, interval_of_steps
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.guidance import (
@@ -19,7 +20,8 @@ from ddim_edu.guidance import (
     tilting_weights,
 )
 from ddim_edu.guides import check_guide, guide_named, guide_of_walk
-from ddim_edu.models import load
+from ddim_edu.models import load, save
+from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.randomness import draw, image_generators
 from ddim_edu.sampler import ddim_step, decode
 from ddim_edu.schedule import NoiseSchedule, make_tau
@@ -261,7 +263,7 @@ def test_intervals_elsewhere():
     "words, says",
     [
         ("interval:700-200", "interval 700-200: it is empty"),
-        ("interval:0-200", "interval 0-200: levels are 1"),
+        ("interval:0-200", "interval 0-200: levels begin at 1"),
         ("interval", "as in interval:200-700"),
         ("interval:1.5-3", "as in interval:200-700"),
         ("rescale:2", "a share from 0 to 1"),
@@ -302,6 +304,37 @@ def test_what_does_not_go_together():
 def test_what_a_model_can_not_draw(options, says):
     with pytest.raises(ValueError, match=says):
         load("digits").sample(2, steps=2, **options)
+
+
+@pytest.fixture
+def without_classes(tmp_path):
+    config = UNetConfig(8, 1, ch=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=(), dropout=0.0, groups=4)
+    path = tmp_path / "plain.safetensors"
+    save(path, UNet(config).state_dict(), config, NoiseSchedule.linear(T=60))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "command, words, says",
+    [
+        (sample, "digits --scale 3 --guidance interval:200-1700", "interval 200-1700: levels are 1..1000"),
+        (sample, "digits --scale 3 --guidance interval:0-700", "interval 0-700: levels begin at 1"),
+        (sample, "digits --scale 3 --guidance interval:700-200", "give the lower level first"),
+        (sample, "digits --scale 2 --guidance auto:digits-distill", "is a student of"),
+        (sample, "PLAIN --scale 3", "guidance is towards a class, and there is none"),
+        (sample, "PLAIN --scale 3 --guidance interval:2-7", "guidance is towards a class, and there is none"),
+        (apply, "edit digits --target 3 --guidance interval:200-1700", "interval 200-1700: levels are 1..1000"),
+        (apply, "edit digits --target 3 --by exact --guidance interval:0-9", "interval 0-9: levels begin at 1"),
+        (apply, "edit PLAIN --by exact", "knows no classes"),
+        (apply, "edit digits-distill --target 3 --by exact", "no path to follow; take its teacher"),
+    ],
+)
+def test_a_mistake_at_the_command_line_is_one_line(command, words, says, without_classes, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    number = ["-n", "2"] if command is apply else ["--n", "2"]
+    assert command.main([*words.replace("PLAIN", without_classes).split(), *number, "--out", "a.png"]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("error: ") and says in said and "\n" not in said and not (tmp_path / "a.png").exists()
 
 
 def test_samples_of_a_model_are_those_of_the_functions():

@@ -5,7 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from ddim_edu.apps.edit import translate, translate_exactly
+from ddim_edu.apps.edit import DAMPING, translate, translate_exactly
+from ddim_edu.data.registry import load_data
 from ddim_edu.exact import Gaussian, GaussianMixture
 from ddim_edu.guidance import guided, of_class
 from ddim_edu.inversion import (
@@ -200,6 +201,29 @@ def test_exact_editing_comes_back_where_naive_does_not():
     assert (exact - x).abs().max() < 1e-3 < (translate(f, f, x, model.schedule, TAU) - x).abs().max()
     assert (translate_exactly(f, model.eps_theta(5), x, model.schedule, TAU) - x).abs().max() > 0.1
     assert torch.equal(translate_exactly(f, f, x, model.schedule, TAU, 0.0), x)
+
+
+def test_damping_keeps_faces_under_another_class_in_range():
+    """At gamma = 1 nothing damps what another class does to the old state."""
+    model = load("faces")
+    data = load_data("faces")
+    x, tau = data.floats(data.heldout[:3]), make_tau(900, 20, "trailing")
+    up, down = model.eps_theta(), guided(model.eps_theta(2), model.eps_theta(), 2.0)
+    beyond, rough = {}, {}
+    for gamma in (None, 1.0):
+        y = translate_exactly(up, down, x, model.schedule, tau, gamma=gamma)
+        beyond[gamma] = (y.abs() > 1.1).double().mean()
+        rough[gamma] = (y[..., 1:] - y[..., :-1]).abs().mean() / (x[..., 1:] - x[..., :-1]).abs().mean()
+    assert beyond[None] < beyond[1.0] / 2 and rough[None] < rough[1.0]
+    assert DAMPING ** (1 / 20) == pytest.approx(0.9, abs=1e-3)
+
+
+@pytest.mark.parametrize("S", [20, 100, 250])
+def test_damping_does_not_grow_with_the_steps(S):
+    model, x = load("digits"), torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    f = guided(model.eps_theta(3), model.eps_theta(), 4.0)
+    back = translate_exactly(f, f, x, model.schedule, make_tau(900, S, "trailing"))
+    assert (back - x).abs().max() < 2e-3
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from ddim_edu.apps.interpolate import angle, slerp
 from ddim_edu.guidance import guided
 from ddim_edu.models import load, load_classifier
 from ddim_edu.randomness import draw
-from ddim_edu.sampler import ddim_path, invert
+from ddim_edu.sampler import ddim_path, decode, invert
 from ddim_edu.schedule import SPACINGS, make_tau
 
 ROOT = Path(__file__).parent.parent
@@ -382,7 +382,7 @@ def test_by_keyboard_alone(visit):
         page.keyboard.press("Tab")
     wanted = ["Class", "Steps S", "Noise η", "Seed of the noise", "New seed"]
     wanted += ["More: other pictures, spacing, guidance, length", "Step", "▶ Run again", "↓ Save strip", "Copy link"]
-    wanted += ["Place on the way", "Along", "Second seed"]
+    wanted += ["▶ Draw ten digits", "Place on the way", "Along", "Second seed"]
     assert reached[: len(wanted)] == wanted
     assert reached[len(wanted)].startswith("Picture to paint a hole in")
     assert reached[len(wanted) + 3].startswith("Drawing board")
@@ -554,6 +554,31 @@ def test_what_is_known_stays_and_a_hole_is_filled(visit):
     one.done("hole", said)
     page.get_by_role("button", name="Eraser").first.click()
     assert page.get_by_role("button", name="Eraser").first.get_attribute("aria-pressed") == "true"
+
+
+def test_one_press_shows_one_call_and_twenty_from_one_noise(visit):
+    """The student's call and the teacher's walk, as ddim_edu makes them from the noise that the page drew."""
+    one = visit()
+    page = one.page
+    one.start()
+    panel = page.locator("[data-live=once]")
+    panel.evaluate("box => box.addEventListener('drawn', e => (window.drawn = e.detail))")
+    page.get_by_role("button", name="Draw ten digits").click()
+    said = one.done("once")
+    assert said.startswith("Ten digits by one call in ") and "by 20 calls in " in said and said.endswith("noise 1.")
+    found = page.evaluate("window.drawn")
+    x_T, labels = torch.tensor(found["starts"]).view(10, 1, 8, 8), torch.arange(10)
+    student, teacher = load("digits-distill"), load("digits-v")
+    ways = {"student": (student, 1, 1e-2), "teacher": (teacher, 20, 1e-2), "blurred": (teacher, 1, 1e-2)}
+    for name, (model, S, tolerance) in ways.items():
+        tau = make_tau(1000, S)
+        ours = decode(model.eps_theta(labels), x_T, model.schedule, tau, clip=1.0)
+        assert (torch.tensor(found[name]).view_as(ours) - ours).abs().max() < tolerance, name
+    names = [canvas.get_attribute("aria-label") for canvas in panel.locator("canvas").all()]
+    assert len(names) == 30 and names[3] == "student, 1 call: a 3" and names[13] == "teacher, 20 calls: a 3"
+    page.get_by_role("button", name="Draw ten digits").click()
+    assert one.done("once", said).endswith("noise 2.")
+    assert page.evaluate("window.drawn.starts[0]") != found["starts"][0] and one.errors == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -229,7 +229,7 @@ def test_the_map_of_a_chapter_marks_what_the_chapter_says_it_opens(open_page):
 def test_the_site_is_small_enough_to_carry():
     sizes = {path: path.stat().st_size for path in ROOT.rglob("*") if path.is_file()}
     faces = sizes.pop(ROOT / "live" / "faces.js")
-    assert sum(sizes.values()) < 40e6  # with the other two networks
+    assert sum(sizes.values()) < 40e6  # with the other networks
     assert faces < 10.1e6
     heavy = {p.name: n for p, n in sizes.items() if p.suffix == ".html" and n > 1.5e6}
     assert not heavy

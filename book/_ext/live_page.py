@@ -23,9 +23,12 @@ from sphinx.errors import ExtensionError
 
 PAGE = "live"
 OWN = ("ddim.js", "network.js", "parts.js", "page.js", "panels.js", "page.css", "LICENSE-onnxruntime-web.txt")
+DIGITS = [str(digit) for digit in range(10)]
 CLASSES = {
     "faces": ["Open Peeps", "Micah", "ToonHead", "Personas"],
-    "digits": [str(digit) for digit in range(10)],
+    "digits": DIGITS,
+    "digits-v": DIGITS,  # the teacher and its student, whose one call the page shows beside the teacher's twenty
+    "digits-distill": DIGITS,
     "fashion-mnist": [
         "T-shirt",
         "trousers",

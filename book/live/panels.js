@@ -33,6 +33,43 @@ document.addEventListener("DOMContentLoaded", () => {
     compare.status.textContent = `${numbers.length} samples from one noise, ${calls} steps, in ${seconds(performance.now() - began)}.`;
   }));
 
+  // ---------------------------------------------------------------- one call of a student, and many of its teacher
+
+  const MANY = 20, digit = { side: 8, channels: 1 };
+  const COUNTS = { student: "student, 1 call", teacher: `teacher, ${MANY} calls`, blurred: "teacher, 1 call" };
+  const drawn = Object.fromEntries(Object.keys(COUNTS).map((who) => [who, Array.from({ length: 10 }, () => new Picture("", { of: digit }))]));
+  let press = 0; // how often, which is the seed too: 0 is not yet
+
+  const once = new Panel("once", () => press > 0, async (alive) => { // its networks are its own: no setting makes it stale
+    once.status.textContent = "";
+    const [student, teacher] = await Promise.all(["digits-distill", "digits-v"].map(LiveNetwork.load));
+    const normal = DDIM.normals(2 * press), starts = student.classes.map(() => normal(student.size)), found = {}, took = {};
+    for (const [who, network, S] of [["student", student, 1], ["teacher", teacher, MANY], ["blurred", teacher, 1]]) {
+      const eps = (xs, ts) => network.eps(xs, ts, xs.map((_, label) => label)); // all ten walk together
+      const jobs = starts.map((xT) => ({ xT, tau: DDIM.makeTau(network.T, S), eta: 0 })), began = performance.now();
+      for await (found[who] of DDIM.together(eps, jobs, network.alphaBar)) {
+        if (!alive()) return;
+        if (!calm.matches) found[who].forEach((step, k) => drawn[who][k].show(step.x0));
+        await sleep();
+      }
+      took[who] = performance.now() - began;
+      found[who].forEach((step, k) => drawn[who][k].show(step.xs, `${COUNTS[who]}: a ${k}`));
+    }
+    once.status.textContent = `Ten digits by one call in ${seconds(took.student)}, by ${MANY} calls in ${seconds(took.teacher)}: noise ${press}.`;
+    const detail = Object.fromEntries(Object.keys(COUNTS).map((who) => [who, found[who].map((step) => [...step.xs])]));
+    once.box.dispatchEvent(new CustomEvent("drawn", { detail: { ...detail, starts: starts.map((x) => [...x]), press } })); // for whoever listens
+  });
+
+  function fillOnce() {
+    const again = button("Draw ten digits", () => {
+      press += 1;
+      once.change();
+    }, "▶");
+    const rows = Object.entries(COUNTS).map(([who, text]) =>
+      make("div", {}, make("p", { className: "live-row-name" }, text), make("div", { className: "live-film live-film-ten" }, ...drawn[who].map(({ box }) => box))));
+    once.fill(make("div", { className: "live-row" }, again), ...rows);
+  }
+
   // ---------------------------------------------------------------- between two latents
 
   const ends = [new Picture("first noise"), new Picture("second noise")], middle = new Picture("between");
@@ -191,6 +228,6 @@ document.addEventListener("DOMContentLoaded", () => {
     );
   }
 
-  Live.begin.push(() => compare.fill(film(...several)), fillBetween, fillHole, fillDraw);
+  Live.begin.push(() => compare.fill(film(...several)), fillOnce, fillBetween, fillHole, fillDraw);
   document.querySelector("[data-live=watch]").addEventListener("sampled", () => hole.wake()); // a hole needs a picture
 });

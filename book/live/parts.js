@@ -64,8 +64,8 @@ const LiveParts = (() => {
   const small = document.createElement("canvas");
 
   /** A picture in its own pixels, on a small canvas: from -1, black, to 1, white; what is beyond is cut. */
-  function pixels(x) {
-    const { side, channels } = shape, size = side * side;
+  function pixels(x, { side, channels } = shape) {
+    const size = side * side;
     small.width = small.height = side;
     const data = new ImageData(side, side);
     const level = (v) => Math.round(127.5 * (between(-1, v, 1) + 1));
@@ -78,8 +78,8 @@ const LiveParts = (() => {
   }
 
   class Picture {
-    constructor(caption, { sharp = false } = {}) {
-      this.sharp = sharp;
+    constructor(caption, { sharp = false, of = shape } = {}) {
+      Object.assign(this, { sharp, of }); // of: the side and channels of the pictures shown here
       this.canvas = make("canvas", { width: 224, height: 224 });
       this.canvas.setAttribute("role", "img");
       this.caption = make("figcaption", {}, html(caption));
@@ -91,7 +91,7 @@ const LiveParts = (() => {
       const context = this.canvas.getContext("2d");
       context.imageSmoothingEnabled = !this.sharp; // 8 x 8 pixels as squares are hard to read
       context.imageSmoothingQuality = "high";
-      context.drawImage(pixels(x), 0, 0, this.canvas.width, this.canvas.height);
+      context.drawImage(pixels(x, this.of), 0, 0, this.canvas.width, this.canvas.height);
       if (label) this.label(label);
     }
 

@@ -20,6 +20,8 @@ from ddim_edu.randomness import Generators, draw
 from ddim_edu.sampler import decode, invert
 from ddim_edu.schedule import NoiseSchedule, check_eta, check_tau
 
+DAMPING = 0.12  # of BDIA's old state over a whole walk; the way up magnifies rounding by its inverse, and no more
+
 
 def first_steps(tau: Tensor | Sequence[int], strength: float) -> Tensor:
     """The part of tau that an edit of this strength walks: its first ``round(strength * S)`` steps.
@@ -133,7 +135,7 @@ def translate_exactly(
     strength: float = 1.0,
     *,
     decoder_schedule: NoiseSchedule | None = None,
-    gamma: float = 1.0,
+    gamma: float | None = None,
 ) -> Tensor:
     """As :func:`translate`, by BDIA's recurrence, which has an inverse: with the encoder as decoder the images return
     up to rounding, under guidance too.
@@ -148,7 +150,9 @@ def translate_exactly(
         tau: levels to visit, on both ways.
         strength: how far up, as a share of the steps.
         decoder_schedule: of the decoder, if it was trained with another one of the same T.
-        gamma: as for :func:`ddim_edu.inversion.bdia_encode`.
+        gamma: as for :func:`ddim_edu.inversion.bdia_encode`; by default such that its power over the walk is
+            ``DAMPING``, which is 0.9 at 20 steps. At 1 nothing damps what the other predictor does to the old state,
+            and the pictures come out garish.
 
     Returns:
         ``(B, ...)``.
@@ -166,5 +170,6 @@ def translate_exactly(
         return x_0.clone()
     if len(part) == 2:
         raise ValueError("an exact edit of one step changes nothing: give more steps, or more strength")
+    gamma = DAMPING ** (1 / (len(part) - 1)) if gamma is None else gamma
     pair = bdia_encode(encoder, x_0, schedule, part, gamma)
     return bdia_decode(decoder, pair, schedule if decoder_schedule is None else decoder_schedule, part, gamma)

@@ -212,10 +212,10 @@ def weaker_of(guidance: str, device: torch.device | str = "cpu") -> Checkpoint |
 
     Raises:
         ValueError: If the words name no guidance.
-        CheckpointError: As :func:`load`.
+        CheckpointError: As :func:`load`; and if it is a student, which knows few levels.
     """
     guide = guide_named(guidance)
-    return load(guide.weaker, device).of_pictures() if guide.kind == "auto" else None
+    return load(guide.weaker, device).of_pictures().with_paths() if guide.kind == "auto" else None
 
 
 def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_size: int | None = None) -> Checkpoint:
