@@ -1,7 +1,7 @@
 r"""What a musical note is, measured from its sound: pitch, level, onset, and which instrument (chapter 21).
 
-Pitch is found by YIN (de Cheveigné and Kawahara 2002): a sound of period :math:`\tau` equals itself :math:`\tau` samples
-later, so that the *difference function*
+Pitch is found by YIN (de Cheveigné and Kawahara 2002): a sound of period :math:`\tau` equals itself :math:`\tau`
+samples later, so that the *difference function*
 
 .. math:: d(\tau) = \sum_{j=1}^{W} (x_j - x_{j+\tau})^2
 
@@ -73,7 +73,7 @@ def difference_function(frames: Tensor, longest: int) -> Tensor:
     window = x.shape[-1] - longest
     total = torch.nn.functional.pad(x.square().cumsum(-1), (1, 0))
     energy = total[..., window:] - total[..., : longest + 1]
-    n = 1 << (x.shape[-1] + window - 1).bit_length()  # room enough that nothing wraps around
+    n = 1 << (x.shape[-1] - 1).bit_length()  # no lag that is asked for wraps around
     spectra = torch.fft.rfft(x[..., :window], n).conj() * torch.fft.rfft(x, n)
     products = torch.fft.irfft(spectra, n)[..., : longest + 1]
     return (energy[..., :1] + energy - 2 * products).clamp(min=0)
