@@ -5,8 +5,11 @@ from fractions import Fraction
 import pytest
 import torch
 
-from ddim_edu.apps.melody import join, midi_of, name_of, parse_tune
-from ddim_edu.measuring.notes import hertz_to_midi, yin
+from ddim_edu.apps.melody import aligned, join, midi_of, parse_tune
+from ddim_edu.commands.apply import main
+from ddim_edu.data.notes import pitch_name
+from ddim_edu.data.spectrograms import read_wav
+from ddim_edu.measuring.notes import hertz_to_midi, pitch_of, yin
 
 RATE = 16_000
 
@@ -20,7 +23,7 @@ def test_names_against_the_frequencies_of_a_piano():
     hertz = {"A0": 27.5, "C4": 261.6256, "E4": 329.6276, "Bb3": 233.0819, "F#4": 369.9944, "A4": 440, "C8": 4186.009}
     for name, frequency in hertz.items():
         assert midi_of(name) == round(hertz_to_midi(frequency).item(), 3), name
-    assert [midi_of(name_of(midi)) for midi in range(128)] == list(range(128))
+    assert [midi_of(pitch_name(midi)) for midi in range(128)] == list(range(128))
     assert midi_of("C-1") == 0 and midi_of("G9") == 127
 
 
@@ -122,3 +125,50 @@ def test_short_notes_leave_silence_and_wrong_numbers_are_said():
         join(torch.zeros(1, 10), tones, 60, RATE)
     with pytest.raises(ValueError, match="faster"):
         join(torch.zeros(2, 10), tones, 0.1, RATE)
+
+
+def test_notes_are_brought_to_one_onset():
+    late, early = tone(60, lead=4000), tone(60, lead=100)
+    sounds = torch.stack([late, early, torch.zeros(RATE).double()])
+    moved = aligned(sounds, RATE, 0.05)
+    begin = [(sound.abs() > 1e-3).nonzero()[0].item() for sound in moved[:2]]
+    assert all(abs(b - 800) < 60 for b in begin) and moved[2].abs().max() == 0
+
+
+@pytest.mark.parametrize("instrument", ["flute", "string"])
+def test_the_command_plays_the_formulas(tmp_path, capsys, instrument):
+    """Heard again note by note, in the wav that it wrote."""
+    out = tmp_path / "tune.wav"
+    words = ["melody", "C4 E4 G4:2", "--truth", "--instrument", instrument, "--tempo", "60", "--out", str(out)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert f"3 notes on the {instrument}" in said and "by formula" in said
+    sound = read_wav(out, rate=RATE)
+    assert not sound.notes  # it has the rate that it should
+    parts = torch.stack([sound.sound[i * RATE : (i + 1) * RATE] for i in range(3)])
+    assert (pitch_of(parts).midi - torch.tensor([60.0, 64, 67])).abs().max() < 0.1
+    before = out.read_bytes()
+    assert main(words) == 0 and out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["C4 H4", "--truth"], "note 2 of 2: 'H4' has no letter"),
+        (["C4 C6", "--truth"], "note 2 of 2: 'C6' is out of range: give C3 to C5"),
+        ([], "which tune?"),
+        (["tune.mid"], "is a MIDI file, which is not read"),
+        (["C4", "--instrument", "flut", "--truth"], "there is no instrument 'flut'; did you mean flute?"),
+        (["C4", "--out", "x.mp3", "--truth"], "x.mp3 does not end like a sound: use .wav"),
+        (["C4", "--tempo", "0", "--truth"], "tempo"),
+        (["C4", "--loudness", "3", "--truth"], "loudness"),
+        (["C4", "--model", "digits"], "makes pictures"),
+        (["C4", "--model", "spoken-digits"], "word 'string'"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.chdir(tmp_path)
+    assert main(["melody", *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -15,8 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ddim_edu.data.notes import pitch_name
+from ddim_edu.measuring.notes import onset_of
+
 LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}  # semitones above C
-NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 SIGNS = {"#": 1, "♯": 1, "b": -1, "♭": -1}
 NOTE = re.compile(r"(?P<letter>[A-Za-z])(?P<signs>[#♯b♭]*)(?P<octave>-?\d+)?(?::(?P<beats>.*))?", re.DOTALL)
 MOST_NOTES = 1000
@@ -58,11 +60,6 @@ def parse_tune(text: str, lowest: int = 0, highest: int = 127) -> list[Tone]:
     return tones
 
 
-def name_of(midi: int) -> str:
-    """The name of a MIDI number, with sharps: 60 is C4."""
-    return f"{NAMES[midi % 12]}{midi // 12 - 1}"
-
-
 def midi_of(name: str) -> int:
     """The MIDI number of a name without a duration, such as ``"F#4"``.
 
@@ -90,7 +87,7 @@ def _tone(word: str, lowest: int, highest: int) -> Tone:
         raise ValueError(f"{word[:20]!r} has no octave: {letter}{signs}4 is the one above middle C")
     midi = 12 * (int(octave[:4]) + 1) + LETTERS[letter] + sum(SIGNS[sign] for sign in signs)
     if not lowest <= midi <= highest:
-        raise ValueError(f"{word[:20]!r} is out of range: give {name_of(lowest)} to {name_of(highest)}")
+        raise ValueError(f"{word[:20]!r} is out of range: give {pitch_name(lowest)} to {pitch_name(highest)}")
     return Tone(midi, beats)
 
 
@@ -141,3 +138,24 @@ def join(sounds: Tensor, tones: Sequence[Tone], tempo: float, rate: int, lead: f
         sound[len(sound) - last :] *= torch.linspace(1, 0, last, dtype=sound.dtype)
         result[start : start + len(sound)] += sound
     return result
+
+
+def aligned(sounds: Tensor, rate: int, lead: float) -> Tensor:
+    """Sounds moved so that all begin at one time, as :func:`ddim_edu.measuring.notes.onset_of` hears it.
+
+    Args:
+        sounds: ``(N, L)``; a silent one stays as it is.
+        rate: Samples a second.
+        lead: Seconds of silence before the notes.
+
+    Returns:
+        ``(N, L)``: what moves beyond an end is lost, and silence comes in.
+    """
+    moved = torch.zeros_like(sounds)
+    for sound, onset, result in zip(sounds, onset_of(sounds, rate).nan_to_num(lead).tolist(), moved):
+        by = round((lead - onset) * rate)
+        if by >= 0:
+            result[by:] = sound[: len(sound) - by]
+        else:
+            result[:by] = sound[-by:]
+    return moved

@@ -166,7 +166,8 @@ def pitch_of(sound: Tensor, rate: int = RATE) -> Pitch:
     Raises:
         ValueError: As :func:`yin`.
     """
-    hertz, aperiodicity, energy = yin(sound, rate)
+    parts = [yin(part, rate) for part in sound.split(100)]
+    hertz, aperiodicity, energy = (torch.cat(values) for values in zip(*parts, strict=True))
     loudest = energy.amax(1, keepdim=True)
     strong = (energy >= loudest * 10 ** (-STRONG_DB / 10)) & (loudest > 0)
     nothing = torch.full_like(hertz, torch.nan)
@@ -177,6 +178,11 @@ def pitch_of(sound: Tensor, rate: int = RATE) -> Pitch:
 def cents(found: Tensor, asked: Tensor) -> Tensor:
     """How far a pitch is from another, both in MIDI numbers: 100 is a semitone, 1200 an octave."""
     return 100 * (found - asked)
+
+
+def fold(values: Tensor) -> Tensor:
+    """Cents without their octaves: -600 up to 600."""
+    return (values + 600) % 1200 - 600
 
 
 def _energy(sound: Tensor, samples: int) -> Tensor:
