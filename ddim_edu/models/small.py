@@ -12,7 +12,7 @@ classifier            trained on                           held-out images right
 ``faces``             30,000 drawn faces, 32 x 32          100.00% of 3,000         25 s
 ``spoken-word``       2,700 spectrograms, 64 x 64          99.33% of 300            25 s
 ``spoken-speaker``    the same                             99.67% of 300            25 s
-``notes-instrument``  20,000 spectrograms, 64 x 64             100.00% of 2,000         1 min
+``notes-instrument``  20,000 spectrograms, 64 x 64         100.00% of 2,000         1 min
 ====================  ===================================  =======================  =================
 
 Each has 64 features.
