@@ -42,8 +42,8 @@ PAUSE = 1600  # samples of 1/8000 s between two sounds of a file
 class SoundOptions(Checked):
     """Speak a word in a voice, change the word or the voice of a recording, or play notes."""
 
-    # A run folder, a checkpoint file, or the name of a shipped model of sounds; by default spoken-digits, or notes if an
-    # option of notes is given.
+    # A run folder, a checkpoint file, or the name of a shipped model of sounds; by default spoken-digits, or notes if
+    # one of its options is given.
     checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT")] = ""
     # The file of its autoencoder; by default what the checkpoint says, if that lies where it lay.
     autoencoder: str = ""

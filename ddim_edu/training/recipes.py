@@ -343,6 +343,7 @@ RECIPES: dict[str, Recipe] = {
         warmup=100,
         ema=0.995,
         log_every=10,
+        sample_every=1500,
         save_every=100,
     ),
     # The sources' model with 64 channels, trained as DDPM and the DDIM authors trained theirs with 128.
