@@ -49,7 +49,7 @@ sounds = torch.from_numpy(np.stack([render(note) for note in A3.values()]))
 pictures = picture(sounds)
 assert pictures.shape == (8, 1, 64, 64)
 
-# %% mystnb={"figure": {"caption": "One note, A3, on eight instruments: the samples, and below them the spectrogram (64 bands up to 8,000 Hz, 64 moments of a second). The plucked string loses its high partials first; bar and bell have partials at uneven distances; brass opens as it gets louder; bowed string and voice waver, and carry the resonances of a body and of a mouth.", "name": "fig-music-notes"}, "image": {"alt": "Eight pairs of a waveform above a spectrogram. String, bar, bell and epiano begin suddenly and die away, string and bell with many horizontal lines, bar and epiano with few. Flute, brass, bowed and voice swell and last half a second; flute has few lines in a haze of breath, brass and bowed many, voice two broad dark bands."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "One note, A3, on eight instruments: the samples, and below them the spectrogram (64 bands up to 8,000 Hz, 64 moments of a second). The plucked string loses its high partials first; bar and bell have partials at uneven distances; flute, brass, bowed string and voice are held: breath is a haze around the flute's lines, brass and bow reach high, and the voice's dark bands are the resonances of a mouth.", "name": "fig-music-notes"}, "image": {"alt": "Eight pairs of a waveform above a spectrogram. String, bar, bell and epiano begin suddenly and die away, string and bell with many horizontal lines at the bottom, bar and epiano with few. Flute, brass, bowed and voice last half a second; the flute has few lines in a haze, brass and bowed many, the voice dark bands among its lines."}} tags=["hide-input"]
 fig, axes = figure(4, 4, height=5.2)
 axes[0, 0].get_gridspec().set_height_ratios([1, 2.4, 1, 2.4])
 seconds = np.arange(len(sounds[0])) / RATE
@@ -172,18 +172,19 @@ cents = 1200 * torch.log2(RATE / period / 220)
 print(f"period {period:.2f} samples: {RATE / period:.2f} Hz, {cents:+.1f} cents from A3")
 assert heard.first_dip(norm, 13) == lag and abs(cents) < 10
 
-# %% mystnb={"figure": {"caption": "$d'$ against the lag for three sounds. The flute repeats after 72.7 samples: the first dip below the threshold (dotted) is its period, the later ones are multiples. The bell has partials that are no multiples of one frequency: what comes nearest to a period is two octaves below what is asked for. Noise has none.", "name": "fig-music-yin"}, "image": {"alt": "Three curves that start at 1. The flute's falls to nearly 0 at lags 73, 145 and 218. The bell's has dips of different depth and falls deepest at a lag far from 73. Noise stays around 1."}} tags=["hide-input"]
-bell = sounds[INSTRUMENTS.index("bell"), 4096 : 4096 + 1290].double()
+# %% mystnb={"figure": {"caption": "$d'$ against the lag for three sounds. C4 is asked for, a period of 61 samples. The flute has its first dip below the threshold (dotted) there, the later ones are multiples. The bell's partials are no multiples of one frequency; its dip at 61 stays above the threshold, and after four times as long they all nearly agree: two octaves too low. Noise has no period.", "name": "fig-music-yin"}, "image": {"alt": "Three curves that start at 1. The flute's falls to nearly 0 at lags 61, 122, 183 and 245. The bell's has dips at nearly the same lags, of which only the fourth goes below a dotted line at 0.15. Noise stays around 1."}} tags=["hide-input"]
+loud = [render(Note(name, 60, -16, decay=1.0, onset=0.0))[1600:2890] for name in ("flute", "bell")]
+low, high = (torch.from_numpy(frame).double() for frame in loud)
 noise = torch.from_numpy(np.random.default_rng(0).normal(size=1290))
 fig, ax = figure(height=2.6)
-for name, frame, colour in zip(("flute", "bell", "noise"), (x, bell, noise), COLOURS):
+for name, frame, colour in zip(("flute", "bell", "noise"), (low, high, noise), COLOURS):
     ax.plot(heard.normalised_difference(heard.difference_function(frame, 266)), label=name, color=colour)
 ax.axhline(heard.THRESHOLD, ls=":", color="grey", lw=1)
 ax.set(xlabel="lag in samples", ylabel="$d'$", xlim=(0, 266), ylim=(0, 1.8))
 ax.legend(ncols=3, fontsize=9);
 
 # %% [markdown]
-# A measuring device must be tested first, and here it can be: 200 held-out notes, one of each instrument at each of 25 pitches, have their truth beside them. So have level (the loudest 50 ms) and onset (the first moment within 30 dB of the loudest). A small classifier judges the instrument from the spectrogram. The second row has gone through the picture and back to sound by chapter 15's method, as everything a model makes must; *that* row is what results should be compared with.
+# A measuring device must be tested first, and here it can be: 200 held-out notes, one of each instrument at each of 25 pitches, have their truth beside them. So have level (the loudest 50 ms) and onset (the first moment within 30 dB of the loudest). A small classifier judges the instrument from the spectrogram. The second row has gone through the picture and back to sound by chapter 15's method, as everything a model makes must; the third has passed an autoencoder too, as the notes of a latent diffusion do. *These* rows are what results should be compared with.
 
 # %%
 RESULTS = json.loads(in_repository("results/notes_control.json").read_text(encoding="utf8"))
@@ -200,7 +201,9 @@ def told(row, name):
 
 for name, row in RESULTS["truth"]["ways"].items():
     told(row, name)
-assert row["cents"]["mean_absolute"] < 5 and row["pitch"]["low"] > 0.95
+error = row.pop("error_db")["mean"]
+print(f"the autoencoder's own error: {error:.1f} dB")
+assert row["cents"]["mean_absolute"] < 10 and row["instrument"]["low"] > 0.9
 
 # %% [markdown]
 # (Cents and the share of pitches leave out the bells.) A pitch is found to 1.3 cents, vibrato included, and to 2.9 after the way through 64 bands; five cents is about what a trained ear tells. The level survives too. The onset is blurred by a window of 64 ms. And bells: for eight of the 25 the judge names a note one or two octaves lower, because the partials together repeat only after so long. The judge is not wrong; a bell's pitch is an agreement among listeners. Look at {py:attr}`~ddim_edu.measuring.notes.Pitch.aperiodicity`, which is $d'$ at the dip, before you trust a pitch:
@@ -292,6 +295,7 @@ def predictor(m, v):
     return eps_theta
 
 
+# %%
 m, v = (part[0, 0, 20, :8].double() for part in source)
 one, t = Gaussian(m, torch.diag(v), schedule), torch.tensor([300])
 by_hand = predictor(m, v)(m[None, None, None] + 0.3, t).flatten()
@@ -329,3 +333,19 @@ print("heard:", ", ".join(says))
 r = np.corrcoef(off, kept)[0, 1]
 print(f"correlation {r:.2f}")
 assert r > 0.6 and (kept.abs() < 0.6).all()
+
+# %% [markdown]
+# Look and listen: the onset has become sharp, the lines fall as a string's do. The tune is the same, wrong notes included: the label said *E4*, and the note stayed 27 cents below it. But the classifier does not hear a string. Is that an accident of eight notes? The same tune was taken from each instrument to two others, 128 notes; beside them stand two rivals that have never met the tune. One answers with the *mean of the class*, the other *draws* from its Gaussian.
+
+# %%
+G = RESULTS["gaussians"]
+print("                     asked instrument   kept: r of cents    level    onset")
+for row in G["rows"]:
+    r = {key: found["r"] for key, found in row["kept"].items()}
+    line = f"{row['way']:20} {row['instrument']['right']:6} of {row['instrument']['n']}"
+    print(line + f"{r['detuning']:18.2f} {r['loudness']:12.2f} {r['onset']:8.2f}")
+print("\nwithin 50 cents of the key, bells left out:")
+for row in G["rows"]:
+    p = row["pitch"]
+    print(f"{row['way']:20} {p['right']:6} of {p['n']}, off by {row['cents']['mean_absolute']:.1f} cents")
+rows = {row["way"]: row for row in G["rows"]}

@@ -163,7 +163,7 @@ def test_the_command_plays_the_formulas(tmp_path, capsys, instrument):
         (["C4", "--tempo", "0", "--truth"], "tempo"),
         (["C4", "--loudness", "3", "--truth"], "loudness"),
         (["C4", "--model", "digits"], "makes pictures"),
-        (["C4", "--model", "spoken-digits"], "word 'string'"),
+        (["C4", "--model", "spoken-digits"], "plays no notes"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, words, said):

@@ -19,7 +19,7 @@ import tyro
 from torch import Tensor
 
 from ddim_edu.apps.melody import Tone, aligned, join, parse_tune
-from ddim_edu.apps.voices import Voices
+from ddim_edu.apps.playing import Player
 from ddim_edu.commands.options import carry_out, distinct, parse
 from ddim_edu.data.notes import (
     HIGHEST,
@@ -29,9 +29,7 @@ from ddim_edu.data.notes import (
     QUIETEST,
     RATE,
     Note,
-    pitch_name,
     render,
-    sound_of,
 )
 from ddim_edu.data.spectrograms import write_wav
 from ddim_edu.files import check_writable
@@ -43,6 +41,7 @@ from ddim_edu.streams import say
 
 PROG = "python -m ddim_edu.apps melody"
 LEAD = 0.05  # seconds of silence before each note
+ONSET = 0.1  # asked of a model, whose notes are brought to LEAD after that
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +56,7 @@ class MelodyOptions(Checked):
     tempo: Annotated[float, Range(20, 400)] = 120.0
     # Make the notes by their formulas instead of a model's samples.
     truth: bool = False
-    # How loud, in decibels, of --truth: the root mean square of the loudest 50 ms. A model's notes are as they come.
+    # How loud: root mean square of the loudest 50 ms in dB, -36 to -16.
     loudness: Annotated[float, Range(QUIETEST, LOUDEST)] = -20.0
     # A run folder, a checkpoint file, or the name of a shipped model of notes.
     model: str = "notes"
@@ -135,11 +134,11 @@ def by_model(tones: Sequence[Tone], options: MelodyOptions) -> Tensor:
     Raises:
         ValueError: One line, if there is no such model, or it doesn't play this instrument.
     """
-    voices = Voices(load(options.model, pick_device(options.device)), options.autoencoder)
+    player = Player(load(options.model, pick_device(options.device)), options.autoencoder)
     pitches = [tone.midi for tone in tones if tone.midi is not None]
-    labels = torch.tensor([voices.label(options.instrument, pitch_name(pitch)) for pitch in pitches])
+    labels = torch.tensor([player.class_of(options.instrument, pitch) for pitch in pitches], device=player.device)
     noise = [generator_for(options.seed, Stream.SOUND, 0, i) for i in range(len(labels))]
     with progress(options.steps, "step") as bar:
-        how = partial(voices.speak, scale=options.scale, eta=options.eta, generator=noise, tick=bar.update)
-        pictures = how(labels.to(voices.device), len(labels), options.steps).cpu()
-    return aligned(sound_of(pictures, generator=generator_for(options.seed, Stream.SOUND, 1)), RATE, LEAD)
+        how = partial(player.play, loudness=options.loudness, onset=ONSET, scale=options.scale, eta=options.eta)
+        pictures = how(labels, options.steps, generator=noise, tick=bar.update)
+    return aligned(player.sounds(pictures, generator_for(options.seed, Stream.SOUND, 1)), RATE, LEAD)
