@@ -8,6 +8,7 @@ runs it.
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 import sys
 from itertools import combinations, pairwise
@@ -446,6 +447,10 @@ WRONG = [
     ("ex-one-step-chord", lambda x, n, m, v: x * n / (v + n**2), "what the teacher says"),
     ("ex-one-step-alone", lambda v, nu: v / (v + nu[-1] ** 2), "right for one step. And more?"),
     ("ex-one-step-renewed", lambda v, a: a**0.5, "Which variance has the state"),
+    ("ex-music-difference", lambda a, f, r, tau: a**2 * math.cos(2 * math.pi * f * tau / r), "a sound equals itself"),
+    ("ex-music-string", lambda k, N, r, s: math.cos(math.pi * k / N) ** (s * r / N), "delays by something"),
+    ("ex-music-transfer", lambda x, m, v, n, w, abar: n + (w / v) ** 0.5 * (x - m), "from the very top"),
+    ("ex-music-move", lambda x, w, b, y: x + (y - w @ x - b) * w, "what is w times w"),
 ]
 
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ddim_edu.apps.edit import translate
 from ddim_edu.data.recordings import split_classes
+from ddim_edu.data.spectrograms import RATE, to_sound
 from ddim_edu.files import sha256_of
 from ddim_edu.forward import EpsTheta
 from ddim_edu.guides import PLAIN, Guide
@@ -40,12 +41,15 @@ class Voices:
         autoencoder: The file of its autoencoder, where that is not what the model's file leads to.
 
     Attributes:
+        rate: Samples a second of its sounds.
         words: What it says; empty where it was trained without.
         speakers: Who says it.
 
     Raises:
         ValueError: If it is not one of sounds.
     """
+
+    rate = RATE
 
     def __init__(self, model: Checkpoint, autoencoder: str = "") -> None:
         name = model.recipe.get("autoencoder")
@@ -149,6 +153,10 @@ class Voices:
         latents = self.autoencoder.encode(pictures)
         up, down = self.eps_theta(source, tick=tick), self.eps_theta(target, scale, tick, guide)
         return self.autoencoder.decode(translate(up, down, latents, self.model.schedule, tau, strength))
+
+    def sounds(self, pictures: Tensor, generator: Generator | None = None) -> Tensor:
+        """The sounds of spectrograms, ``(B, L)`` on the CPU, from first phases that a generator draws."""
+        return to_sound(pictures.cpu(), generator=generator)
 
     def top(self, share: float) -> int:
         """The highest level to use, a share of T."""

@@ -1,5 +1,6 @@
 """The applications as a command: ``python -m ddim_edu.apps {interpolate,reconstruct,inpaint,upscale,colourise,edit}
-RUN_OR_CHECKPOINT --images FILES --out FILE.png``. For sounds: :mod:`ddim_edu.commands.sound`.
+RUN_OR_CHECKPOINT --images FILES --out FILE.png``. For sounds: :mod:`ddim_edu.commands.sound`
+and :mod:`ddim_edu.commands.melody`.
 
 Images in, one picture out: a row for the input, one for what is left of it where something is taken away, and rows of
 answers. Without ``--images`` the command takes images that the model was not trained on. Exit codes: 0 done; 2 called
@@ -23,7 +24,7 @@ from ddim_edu.apps.edit import first_steps, renoise, translate, translate_exactl
 from ddim_edu.apps.interpolate import lerp, slerp, square, triangle
 from ddim_edu.apps.operators import AveragePool, Grey, Mask, Operator
 from ddim_edu.apps.restore import replace_known, restore
-from ddim_edu.commands import sound
+from ddim_edu.commands import melody, sound
 from ddim_edu.commands.apply_inputs import missing_of, pictures, read_files, size_of
 from ddim_edu.commands.apply_options import (
     ColouriseOptions,
@@ -52,6 +53,7 @@ from ddim_edu.schedule import make_tau
 from ddim_edu.streams import say
 
 PROG = "python -m ddim_edu.apps"
+SOUNDS = {"sound": sound.main, "melody": melody.main}  # applications with options of their own
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,10 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    known = [*COMMANDS, "sound"]
+    known = [*COMMANDS, *SOUNDS]
     name = words.pop(0) if words and not words[0].startswith("-") else None
-    if name == "sound":
-        return sound.main(words)
+    if name in SOUNDS:
+        return SOUNDS[name](words)
     if name in COMMANDS:
         return carry_out(lambda: _run(name, words))
     if name is None and {"-h", "--help"} & set(words):

@@ -1,7 +1,8 @@
 """Speaking, and changing a recording's word or voice: ``python -m ddim_edu.apps sound`` (chapter 15).
 
 Without a recording it speaks. With one (wav in, wav out) it goes up by inversion under the class that the recording is
-of, and comes down under another; what is not named stays as it was. Exit codes: as for the other applications.
+of, and comes down under another; what is not named stays as it was. Asked for an instrument, a pitch, a loudness or an
+onset it plays notes (chapter 21). Exit codes: as for the other applications.
 """
 
 from __future__ import annotations
@@ -18,35 +19,46 @@ import torch
 import tyro
 from torch import Tensor
 
+from ddim_edu.apps.playing import Player, check_wanted
 from ddim_edu.apps.voices import Voices
 from ddim_edu.commands.options import carry_out, distinct, parse
+from ddim_edu.data.notes import INSTRUMENTS, parse_pitch
 from ddim_edu.data.pictures import check_picture, save_grid
 from ddim_edu.data.recordings import NAMED, find_recording
-from ddim_edu.data.spectrograms import log_mel, pad_or_trim, read_wav, to_sound, write_wav
+from ddim_edu.data.spectrograms import RATE, log_mel, pad_or_trim, read_wav, write_wav
 from ddim_edu.files import check_writable
 from ddim_edu.guides import check_guide, guide_of_walk
 from ddim_edu.models import load
 from ddim_edu.processes import pick_device, progress
 from ddim_edu.randomness import Stream, generator_for
-from ddim_edu.ranges import Checked, NotNegative, Positive, Range, Share
+from ddim_edu.ranges import Checked, NotNegative, Positive, Range, Share, closest
 from ddim_edu.streams import say
 
 PROG = "python -m ddim_edu.apps sound"
-PAUSE = 1600  # samples between two sounds of a file
+PAUSE = 1600  # samples of 1/8000 s between two sounds of a file
 
 
 @dataclasses.dataclass(frozen=True)
 class SoundOptions(Checked):
-    """Speak a word in a voice, or change the word or the voice of a recording."""
+    """Speak a word in a voice, change the word or the voice of a recording, or play notes."""
 
-    # A run folder, a checkpoint file, or the name of a shipped model of sounds.
-    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT")] = "spoken-digits"
+    # A run folder, a checkpoint file, or the name of a shipped model of sounds; by default spoken-digits, or notes if
+    # one of its options is given.
+    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN_OR_CHECKPOINT")] = ""
     # The file of its autoencoder; by default what the checkpoint says, if that lies where it lay.
     autoencoder: str = ""
     # The word to say; by default that of the recording, or all in turn.
     word: str = ""
     # Who is to say it; by default the one in the recording, or all in turn.
     speaker: str = ""
+    # The instrument to play: string, bar, bell, flute, brass, epiano, bowed, voice; by default all in turn.
+    instrument: str = ""
+    # Its pitch, C3 to C5, such as F#3, or a MIDI number; by default C4.
+    pitch: str = ""
+    # How loud it is: root mean square of the loudest 50 ms in dB, -36 to -16. By default the noise decides.
+    loudness: float | None = None
+    # When it begins: seconds, 0.05 to 0.3. By default the noise decides.
+    onset: float | None = None
     # A recording to change: a wav file, or the name of one that comes with the package, such as 3_nicolas_0.
     input: Path | None = None
     # What is said in the recording. By default its file's name tells (word_speaker_number.wav), or else a classifier
@@ -56,7 +68,7 @@ class SoundOptions(Checked):
     from_speaker: str = ""
     # How many sounds, one after the other; with a recording, one.
     n: Annotated[int, Range(1, 1000), tyro.conf.arg(aliases=["-n"])] = 1
-    # The sound to write: a .wav file with 8,000 samples a second.
+    # The sound to write: a .wav file with 8,000 samples a second, or 16,000 of notes.
     out: Path = Path("result.wav")
     # Write the spectrograms too, that of the recording first: a picture file.
     picture: Path | None = None
@@ -81,8 +93,27 @@ class SoundOptions(Checked):
             raise ValueError(f"{self.out} does not end like a sound: use .wav")
         if self.input is None and (self.from_word or self.from_speaker):
             raise ValueError("--from-word and --from-speaker describe a recording: name it with --input")
+        spoken = {"--word": self.word, "--speaker": self.speaker, "--input": self.input}
+        given = [name for name, value in spoken.items() if value]
+        if self.musical and given:
+            raise ValueError(f"{given[0]} is of speech, and --instrument, --pitch, --loudness and --onset are of notes")
+        if self.instrument and self.instrument not in INSTRUMENTS:
+            known = f"{closest(self.instrument, INSTRUMENTS)} (known: {', '.join(INSTRUMENTS)})"
+            raise ValueError(f"there is no instrument {self.instrument!r}{known}")
+        parse_pitch(self.pitch or "C4")
+        check_wanted(self.wanted)
         if self.input is not None and self.n > 1:
             raise ValueError(f"n = {self.n}: a recording becomes one sound, the latent that it has leads to no other")
+
+    @property
+    def wanted(self) -> dict[str, float]:
+        """Of loudness and onset, what is asked for."""
+        return {name: value for name in ("loudness", "onset") if (value := getattr(self, name)) is not None}
+
+    @property
+    def musical(self) -> bool:
+        """Whether something is asked for that only notes have."""
+        return bool(self.instrument or self.pitch or self.wanted)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,17 +135,23 @@ def _run(options: SoundOptions) -> None:
     if options.picture is not None:
         check_picture(options.picture)
     guide = guide_of_walk(options.guidance)
-    voices = Voices(load(options.checkpoint, pick_device(options.device)), options.autoencoder)
+    model = load(options.checkpoint or ("notes" if options.musical else "spoken-digits"), pick_device(options.device))
+    notes = options.musical or model.recipe.get("data") == "notes"
+    voices = (Player if notes else Voices)(model, options.autoencoder)
     check_guide(guide, options.scale, voices.model.schedule.T)
     if guide.kind != "plain" and not voices.model.config.classes:
-        raise ValueError(f"guidance = {options.guidance}: {options.checkpoint} knows no classes to guide towards")
+        raise ValueError(f"guidance = {options.guidance}: {model.path} knows no classes to guide towards")
     began = time.perf_counter()
-    given, made, said = (speak if options.input is None else change)(voices, options)
+    if isinstance(voices, Player):
+        given, made, said = play(voices, options)
+    else:
+        given, made, said = (speak if options.input is None else change)(voices, options)
     if options.picture is not None:  # low bands at the bottom, as one draws them
         save_grid(torch.cat([given, made]).flip(-2), options.picture, side=128)
-    sounds = to_sound(made, generator=generator_for(options.seed, Stream.SOUND, 1))
-    pause = torch.zeros(len(sounds), PAUSE)
-    write_wav(options.out, torch.cat([sounds, pause], 1).flatten()[:-PAUSE])
+    phases = generator_for(options.seed, Stream.SOUND, 1)
+    sounds = voices.sounds(made, phases)
+    pause = torch.zeros(len(sounds), PAUSE * voices.rate // RATE)
+    write_wav(options.out, torch.cat([sounds, pause], 1).flatten()[: -pause.shape[1]], voices.rate)
     heard = _in_short([f"{w} {s}" for w, s in voices.hear(made)]) if voices.heard else ""
     said += heard and f"; the classifiers hear {heard}"
     say(f"{options.out}: {said}; S = {options.steps}, {time.perf_counter() - began:.1f} s")
@@ -142,6 +179,20 @@ def speak(voices: Voices, options: SoundOptions) -> tuple[Tensor, Tensor, str]:
         how = partial(voices.speak, scale=options.scale, guide=guide_of_walk(options.guidance), eta=options.eta)
         made = how(labels, n, options.steps, generator=noise, tick=bar.update).cpu()
     return made[:0], made, f"{_in_short(names)} ({n} sound{'s' if n > 1 else ''})"
+
+
+def play(player: Player, options: SoundOptions) -> tuple[Tensor, Tensor, str]:
+    """New notes; returns and raises as :func:`speak`."""
+    if options.word or options.speaker or options.input is not None:
+        raise ValueError(f"{player.model.path} plays notes: ask for --instrument, --pitch, --loudness, --onset")
+    n, pitch = options.n, options.pitch or "C4"
+    names = [options.instrument or INSTRUMENTS[i % len(INSTRUMENTS)] for i in range(n)]
+    labels = torch.tensor([player.class_of(name, pitch) for name in names], device=player.device)
+    noise = [generator_for(options.seed, Stream.SOUND, 0, i) for i in range(n)]
+    how: dict[str, Any] = {**options.wanted, "scale": options.scale, "eta": options.eta, "generator": noise}
+    with progress(options.steps, "step") as bar:
+        made = player.play(labels, options.steps, **how, guide=guide_of_walk(options.guidance), tick=bar.update).cpu()
+    return made[:0], made, f"{_in_short([f'{name} {pitch}' for name in names])} ({n} note{'s' if n > 1 else ''})"
 
 
 def change(voices: Voices, options: SoundOptions) -> tuple[Tensor, Tensor, str]:

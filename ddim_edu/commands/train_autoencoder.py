@@ -30,7 +30,7 @@ class AutoencoderOptions:
 
     # A data set, or a folder.
     data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA", help_behavior_hint="(required)")] = ""
-    # Where to write; for spoken-digits by default among what comes with the package.
+    # Where to write; for spoken-digits and notes by default among what comes with the package.
     out: Path | None = None
     # Where data sets lie.
     data_dir: Path | None = None
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(AutoencoderOptions(), words, prog=PROG, description=description)
         if not options.data:
             raise ValueError(f"on what? name a data set or a folder: {PROG} spoken-digits")
-        if options.out is None and options.data != "spoken-digits":
+        if options.out is None and options.data not in ("spoken-digits", "notes"):
             raise ValueError(f"where to? name a file with --out, such as --out {Path(options.data).stem}.safetensors")
         out = AUTOENCODER.place(options.data, options.out)
         changed: dict[str, Any] = {

@@ -22,6 +22,8 @@ from ddim_edu.data.decoding import cut_and_resize
 from ddim_edu.data.faces.dataset import read_faces
 from ddim_edu.data.faces.styles import STYLES
 from ddim_edu.data.folder import read_folder
+from ddim_edu.data.note_set import read_notes
+from ddim_edu.data.notes import CLASSES as NOTES
 from ddim_edu.data.recordings import read_sounds
 from ddim_edu.data.source import Form, ImageData, Source
 from ddim_edu.files import first_line
@@ -162,6 +164,20 @@ class SpokenDigits(Source):
         )
 
 
+class Notes(Source):
+    """Notes of eight instruments over two octaves, made by formulas: 20,000 to train on and 2,000 held out, as log-mel
+    spectrograms of 64 x 64; the classes are pairs of instrument and pitch (:mod:`ddim_edu.data.notes`)."""
+
+    size, channels, sounds = 64, 1, True
+    classes = NOTES
+    about = "22,000 notes of eight instruments over two octaves, made by formulas"
+    licence = "none is needed: they are made by this package"
+
+    def load(self, data_dir: Path, form: Form) -> ImageData:
+        found, attributes = read_notes(cache_dir=form.cache_dir)
+        return ImageData.split(*found, attributes=attributes)
+
+
 class Faces(Source):
     """Drawn faces: 30,000 to train on and 3,000 held out, in four styles, which are the classes; every attribute is
     known (:mod:`ddim_edu.data.faces.dataset`).
@@ -188,6 +204,7 @@ SOURCES: dict[str, type[Source]] = {
     "cifar10": CIFAR10,
     "spoken-digits": SpokenDigits,
     "faces": Faces,
+    "notes": Notes,
 }
 
 

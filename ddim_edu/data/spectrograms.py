@@ -14,6 +14,8 @@ and back, where two things have been lost and must be guessed. The bands have av
     magnitude -> griffin_lim -> write_wav
 
 Sounds are float tensors ``(B, L)`` in about [-1, 1].
+
+At other rates a window lasts as long, and has other numbers of samples; ``WINDOW`` and ``HOP`` are those of ``RATE``.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -176,7 +178,12 @@ def pad_or_trim(recording: Recording | Tensor, length: int = LENGTH, lead: int =
 # ---- spectra
 
 
-def stft(sound: Tensor) -> Tensor:
+def window_of(rate: int) -> int:
+    """Samples of a window at a rate, a multiple of 250; four times those of a hop."""
+    return rate * WINDOW // RATE
+
+
+def stft(sound: Tensor, window: int = WINDOW) -> Tensor:
     """The short-time Fourier transform: at every ``HOP``-th sample, the spectrum of the ``WINDOW`` samples around it,
     Hann-weighted.
 
@@ -184,13 +191,13 @@ def stft(sound: Tensor) -> Tensor:
 
     Args:
         sound: ``(B, L)`` with L a multiple of HOP; the samples after the last moment could not be found again.
+        window: Samples of a window, and four times those of a hop.
 
     Returns:
         ``(B, WINDOW / 2 + 1, L / HOP + 1)`` complex: frequencies from 0 to half the rate, by moments.
     """
-    return torch.stft(
-        sound, WINDOW, HOP, window=_hann(sound.dtype), center=True, pad_mode="constant", return_complex=True
-    )
+    how: dict[str, Any] = {"center": True, "pad_mode": "constant", "return_complex": True}
+    return torch.stft(sound, window, window // 4, window=_hann(sound.dtype, window), **how)
 
 
 def istft(spectra: Tensor) -> Tensor:
@@ -208,8 +215,10 @@ def istft(spectra: Tensor) -> Tensor:
 
     Equations: eq:least-squares-sound
     """
-    length = (spectra.shape[-1] - 1) * HOP
-    return torch.istft(spectra, WINDOW, HOP, window=_hann(spectra.real.dtype), center=True, length=length)
+    window = _window(spectra)
+    length = (spectra.shape[-1] - 1) * window // 4
+    weights = _hann(spectra.real.dtype, window)
+    return torch.istft(spectra, window, window // 4, window=weights, center=True, length=length)
 
 
 def norm(spectra: Tensor) -> Tensor:
@@ -229,7 +238,7 @@ def spectral_convergence(sound: Tensor, magnitudes: Tensor) -> Tensor:
         sound: ``(B, L)``.
         magnitudes: ``(B, WINDOW / 2 + 1, L / HOP + 1)``, not negative.
     """
-    return norm(stft(sound).abs() - magnitudes) / norm(magnitudes)
+    return norm(stft(sound, _window(magnitudes)).abs() - magnitudes) / norm(magnitudes)
 
 
 def griffin_lim_path(
@@ -263,7 +272,7 @@ def griffin_lim_path(
     for _ in range(iterations + 1):
         sound = istft(magnitudes * phases)
         yield sound
-        consistent = stft(sound)
+        consistent = stft(sound, _window(magnitudes))
         towards = consistent if before is None else consistent + momentum * (consistent - before)
         phases = towards / towards.abs().clamp(min=torch.finfo(turns.dtype).tiny)
         before = consistent
@@ -293,21 +302,21 @@ def mel_to_hertz(mel: Tensor | float) -> Tensor:
 
 
 @lru_cache
-def mel_filters() -> Tensor:
+def mel_filters(rate: int = RATE) -> Tensor:
     """What each band takes of each frequency: ``(BANDS, WINDOW / 2 + 1)`` float64, not negative.
 
     Triangles that stand evenly on the mel scale from 0 to half the rate. Each reaches from its left neighbour's peak to
     its right neighbour's, so that between the first and the last peak the bands add up to 1 at every frequency.
     """
-    peaks = mel_to_hertz(torch.linspace(0, hertz_to_mel(RATE / 2).item(), BANDS + 2, dtype=torch.float64))
-    hertz = torch.linspace(0, RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)
+    peaks = mel_to_hertz(torch.linspace(0, hertz_to_mel(rate / 2).item(), BANDS + 2, dtype=torch.float64))
+    hertz = torch.linspace(0, rate / 2, window_of(rate) // 2 + 1, dtype=torch.float64)
     width = peaks.diff()
     rising = (hertz - peaks[:-2, None]) / width[:-1, None]
     falling = (peaks[2:, None] - hertz) / width[1:, None]
     return torch.minimum(rising, falling).clamp(min=0)
 
 
-def log_mel(sound: Tensor) -> Tensor:
+def log_mel(sound: Tensor, rate: int = RATE, loudest: float | None = None) -> Tensor:
     """The picture of a sound.
 
     The power of each band in decibels below the clip's loudest place, cut off at ``RANGE_DB`` and scaled to [-1, 1]. So
@@ -315,20 +324,22 @@ def log_mel(sound: Tensor) -> Tensor:
 
     Args:
         sound: ``(B, L)`` with L a multiple of HOP.
+        rate: Its samples a second.
+        loudest: The power that is 1, the same for all, so that the picture tells how loud a sound is.
 
     Returns:
         ``(B, 1, BANDS, L / HOP + 1)`` in [-1, 1], low bands first.
 
     Equations: eq:log-mel
     """
-    power = mel_filters().to(sound) @ stft(sound).abs().square()
-    loudest = power.amax((-2, -1), keepdim=True)
+    power = mel_filters(rate).to(sound) @ stft(sound, window_of(rate)).abs().square()
+    top = power.amax((-2, -1), keepdim=True) if loudest is None else power.new_tensor(loudest)
     tiny = torch.finfo(power.dtype).tiny
-    decibels = 10 * torch.log10((power / loudest.clamp(min=tiny)).clamp(min=tiny))
+    decibels = 10 * torch.log10((power / top.clamp(min=tiny)).clamp(min=tiny))
     return (1 + 2 * decibels / RANGE_DB).clamp(-1, 1)[:, None]
 
 
-def magnitude(picture: Tensor, iterations: int = 100) -> Tensor:
+def magnitude(picture: Tensor, iterations: int = 100, rate: int = RATE) -> Tensor:
     r"""Spectra that have the bands of a log-mel spectrogram, with the loudest band at 1.
 
     There are four times as many frequencies as bands, so that many spectra fit. This finds one by the multiplicative
@@ -341,13 +352,14 @@ def magnitude(picture: Tensor, iterations: int = 100) -> Tensor:
     Args:
         picture: ``(B, 1, BANDS, M)``; beyond [-1, 1] it is clamped.
         iterations: number of updates.
+        rate: Samples a second of the sound.
 
     Returns:
         ``(B, WINDOW / 2 + 1, M)``, not negative.
 
     Equations: eq:lee-seung
     """
-    filters = mel_filters().to(picture)
+    filters = mel_filters(rate).to(picture)
     decibels = (picture[:, 0].clamp(-1, 1) - 1) * RANGE_DB / 2
     bands = 10 ** (decibels / 10) * (picture[:, 0] > -1)  # the floor stands for silence
     wanted = filters.T @ bands
@@ -374,6 +386,11 @@ def to_sound(
     return 0.9 * sound / sound.abs().amax(1, keepdim=True).clamp(min=1e-8)
 
 
+def _window(spectra: Tensor) -> int:
+    """Samples of the window that spectra ``(B, window / 2 + 1, M)`` are of."""
+    return 2 * (spectra.shape[-2] - 1)
+
+
 @lru_cache
-def _hann(dtype: torch.dtype) -> Tensor:
-    return torch.hann_window(WINDOW, dtype=dtype)
+def _hann(dtype: torch.dtype, window: int) -> Tensor:
+    return torch.hann_window(window, dtype=dtype)

@@ -42,6 +42,7 @@ from ddim_edu.exercises import (
     _chapter_18,
     _chapter_19,
     _chapter_20,
+    _chapter_21,
 )
 from ddim_edu.exercises.core import KINDS, SKILLS, Exercise, Verdict, check, registry
 
@@ -68,4 +69,5 @@ CHAPTERS = (
     _chapter_18,
     _chapter_19,
     _chapter_20,
+    _chapter_21,
 )

@@ -4,15 +4,16 @@ autoencoder of a latent diffusion.
 Their files (:mod:`ddim_edu.models.weights`) also say on which data a network was trained, how, and how well it does on
 what was held out. ``python -m ddim_edu.commands.train_classifier NAME`` and ``... .train_autoencoder NAME`` make them.
 
-==================  ===================================  =======================  =================
-classifier          trained on                           held-out images right    time to train
-==================  ===================================  =======================  =================
-``digits``          1,597 digits, 8 x 8                  99.00% of 200            6 s of one core
-``fashion-mnist``   60,000 images of clothes, 28 x 28    92.30% of 10,000         3.5 min
-``faces``           30,000 drawn faces, 32 x 32          100.00% of 3,000         25 s
-``spoken-word``     2,700 spectrograms, 64 x 64          99.33% of 300            25 s
-``spoken-speaker``  the same                             99.67% of 300            25 s
-==================  ===================================  =======================  =================
+====================  ===================================  =======================  =================
+classifier            trained on                           held-out images right    time to train
+====================  ===================================  =======================  =================
+``digits``            1,597 digits, 8 x 8                  99.00% of 200            6 s of one core
+``fashion-mnist``     60,000 images of clothes, 28 x 28    92.30% of 10,000         3.5 min
+``faces``             30,000 drawn faces, 32 x 32          100.00% of 3,000         25 s
+``spoken-word``       2,700 spectrograms, 64 x 64          99.33% of 300            25 s
+``spoken-speaker``    the same                             99.67% of 300            25 s
+``notes-instrument``  20,000 spectrograms, 64 x 64         100.00% of 2,000         1 min
+====================  ===================================  =======================  =================
 
 Each has 64 features.
 """

@@ -31,8 +31,8 @@ class Recipe(Checked):
 
     remedies: ClassVar[dict[str, str]] = {"ema": "such as 0.999"}
 
-    # What to train on: digits, fashion-mnist, cifar10, faces, spoken-digits; a folder of images or of wav files; or a
-    # source of your own, file:Class.
+    # What to train on: digits, fashion-mnist, cifar10, faces, spoken-digits, notes; a folder of images or of wav files;
+    # or a source of your own, file:Class.
     data: str = "digits"
     # Train on what this autoencoder makes of the data: the name of one that comes along, or a file. None trains on the
     # data themselves.
@@ -328,6 +328,22 @@ RECIPES: dict[str, Recipe] = {
         warmup=100,
         ema=0.995,
         log_every=10,
+        save_every=100,
+    ),
+    # Notes, as the spoken digits: the classes are pairs of instrument and pitch. Half an hour of one core.
+    "notes": replace(
+        _LAPTOP,
+        data="notes",
+        autoencoder="notes",
+        prediction="v",
+        unet=replace(_LAPTOP.unet, image_size=8, image_channels=8, ch=48, ch_mult=(1, 1), classes=200),
+        steps=4500,
+        label_dropout=0.1,
+        lr=3e-3,
+        warmup=100,
+        ema=0.995,
+        log_every=10,
+        sample_every=1500,
         save_every=100,
     ),
     # The sources' model with 64 channels, trained as DDPM and the DDIM authors trained theirs with 128.

@@ -212,6 +212,7 @@ CLASSIFIERS = {
     "faces": ClassifierRecipe("faces", epochs=2, batch=128, channels=(16, 32, 64), mirror=True),
     "spoken-word": PartRecipe("spoken-digits", **_SPOKEN, part=0),
     "spoken-speaker": PartRecipe("spoken-digits", **_SPOKEN, part=1),
+    "notes-instrument": PartRecipe("notes", epochs=1, batch=64, channels=(16, 32, 64), dropout=0.3, shift=2, part=0),
 }
 
 
