@@ -16,7 +16,7 @@ MATHEMATICS := $(addprefix tests/test_,$(addsuffix .py,layers schedule forward p
     exact line))
 
 .DEFAULT_GOAL := help
-.PHONY: help install book site.zip test quick lint unit pages browser pdf chapters-test chapters lab constraints clean
+.PHONY: help install book site.zip test quick lint unit pages browser pdf chapters-test chapters lab course constraints clean
 .NOTPARALLEL:
 
 help:  ## this list
@@ -85,6 +85,9 @@ chapters: $(STAMP)  ## execute the chapters whose .py was edited; ALL=1: and tho
 
 lab: $(STAMP)  ## JupyterLab on the chapters
 	@$(BIN)/python book/_tools/lab.py
+
+course: $(STAMP)  ## the exercises as problem sets, for students and with solutions, in _build/course (see the teacher's page)
+	@$(BIN)/python book/_tools/course.py make
 
 # keeps the versions that still fit; for the newest of everything: make constraints UV_FLAGS=--upgrade
 constraints: $(STAMP)  ## constraints.txt and book/requirements*.txt anew, after an edit of pyproject.toml

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -120,3 +121,47 @@ def test_a_right_and_a_wrong_submission_are_marked(tmp_path):
     ]:
         done = call(*words)
         assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
+
+
+def tables():
+    """The rows of the teacher's page: what each chapter needs, and the two plans, a list of weeks each."""
+    page = (ROOT / "book" / "teaching.md").read_text(encoding="utf8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if re.match(r"\| \d", line)]
+    needs = {numbers(row[0])[0]: (numbers(row[1]), int(row[2])) for row in rows if len(row) == 3}
+    weeks = [(int(row[0]), numbers(row[1]), re.findall(r"`(ex-[\w-]+)`", row[3])) for row in rows if len(row) == 4]
+    second = [week for week, *_ in weeks].index(1, 1)
+    return needs, weeks[:second], weeks[second:]
+
+
+def numbers(text):
+    return [int(number) for number in re.findall(r"\d+", text.split("{")[0])]
+
+
+def test_the_plans_teach_nothing_before_what_it_needs():
+    from ddim_edu.exercises import registry
+
+    needs, six, twelve = tables()
+    assert len(six) == 6 and len(twelve) == 12 and [week for week, *_ in six + twelve] == [*range(1, 7), *range(1, 13)]
+    assert [*needs] == [int(path.stem[:2]) for path in CHAPTERS]
+    for number, (earlier, exercises) in needs.items():
+        assert all(one < number for one in earlier)
+        assert exercises == sum(one.chapter == number for one in registry().values())
+    assert {number for _, chapters, _ in twelve for number in chapters} == {*needs}
+    for plan in (six, twelve):
+        taught = set()
+        for _, chapters, exercises in plan:
+            taught |= {*chapters}
+            assert all({*needs[number][0]} <= taught for number in chapters)
+            assert {registry()[label].chapter for label in exercises} <= {*chapters}
+
+
+def test_what_chapters_say_they_need_is_what_the_page_says():
+    needs, *_ = tables()
+    found = 0
+    for path in CHAPTERS:
+        said = re.search(r"^# You need (.*)$", path.with_suffix(".py").read_text(encoding="utf8"), flags=re.MULTILINE)
+        if said:
+            found += 1
+            words = re.sub(r"(\d+) to (\d+)", lambda m: " ".join(map(str, range(int(m[1]), int(m[2]) + 1))), said[1])
+            assert {*numbers(words)} <= {*needs[int(path.stem[:2])][0]}, path.stem
+    assert found >= 5

@@ -1,6 +1,7 @@
 """Folders and archives of recordings as the world has them: their layouts, and what is not to be read."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -244,3 +245,17 @@ def test_only_regular_files_and_each_folder_once(tmp_path):
         one_line(lambda name=name: read_wav(tmp_path / "no" / f"{name}.wav"), "not a regular file")
     os.mkfifo(tmp_path / "pipe.zip")
     one_line(lambda: read_sounds(tmp_path / "pipe.zip"), "not a regular file")
+
+
+@pytest.mark.parametrize("good", [0, 2, 3, 9])
+def test_the_share_to_allow_is_one_that_can_be_allowed(good, tmp_path, recordings):
+    """At 7e13358 0.33 was named for one in three, which is less, and 1 where none is left, which is refused."""
+    names = [f"a_ann_{k}.wav" for k in range(good + 1)]
+    sounds(tmp_path, *names)
+    (tmp_path / names[-1]).write_bytes(b"RIFF")
+    with pytest.raises(ValueError, match="remove them") as error:
+        read_sounds(tmp_path)
+    share = re.search(r"max_bad = ([\d.]+)$", str(error.value))
+    assert (share is None) == (good == 0)
+    if share:
+        assert len(read_sounds(tmp_path, max_bad=float(share[1])).labels) == good

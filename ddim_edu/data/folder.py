@@ -116,15 +116,17 @@ def _allow(listing: Listing, bad: list[tuple[int, str]], max_bad: float, bad_lis
     what = f"{len(named):,} of {n:,} images in {listing.folder} can't be read: {first}"
     what += ", ..." if len(named) > 3 else ""
     if len(named) > max_bad * n:
-        allow = f", or allow max_bad = {_round_up(len(named) / n)}" if len(named) < n else ""
-        raise ValueError(f"{what}; {bad_list} names them all: repair or remove them{allow}")
+        raise ValueError(f"{what}; {bad_list} names them all: repair or remove them{or_allow(len(named), n)}")
     say(f"{what}; left out, {bad_list} names them all", file=sys.stderr)
 
 
-def _round_up(share: float) -> float:
-    """A share, rounded up to one digit that isn't 0."""
-    digits = -math.floor(math.log10(share))
-    return math.ceil(share * 10**digits - 1e-9) / 10**digits
+def or_allow(bad: int, n: int) -> str:
+    """The end of a line that names the share of bad files to allow, rounded up but below 1; empty if all are bad."""
+    digits, share = -math.floor(math.log10(bad / n)), 1.0
+    while bad < n and share >= 1:
+        share = math.ceil(bad / n * 10**digits - 1e-9) / 10**digits
+        digits += 1
+    return f", or allow max_bad = {share}" if bad < n else ""
 
 
 class _Decoded:

@@ -33,7 +33,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ddim_edu.data.folder import FolderImages
+from ddim_edu.data.folder import FolderImages, or_allow
 from ddim_edu.data.layout import HELDOUT_EVERY
 from ddim_edu.data.pictures import to_uint8
 from ddim_edu.data.sound_files import SoundFiles, ending_of, images, sound_files, walk
@@ -97,7 +97,7 @@ def read_sounds(path: Path | str, *, max_bad: float = 0.0) -> FolderImages:
         what = f"{len(bad):,} of {n:,} recordings in {path} can't be used: {bad[0]}"
         what += ", ..." if len(bad) > 1 else ""
         if len(bad) > max_bad * n:
-            raise ValueError(f"{what}; remove them, or allow max_bad = {len(bad) / n:.2g}")
+            raise ValueError(f"{what}; remove them{or_allow(len(bad), n)}")
         say(f"{what}; left out", file=sys.stderr)
     if len(pixels) < n:
         files.names = [name for name in files.names if name in pixels]
