@@ -1,4 +1,4 @@
-"""Which code of a chapter is folded, and what the line above it says (book/_ext/folds.py, deeper.py, chapter_head.py)."""
+"""Which code of a chapter is folded, and what the line above it says; which sections are deeper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chapter's height is made of, in the built book: pictures early, code folded. `make browser`, after `make book`.
+"""What a chapter's height is made of, in the built book: pictures early, code folded. `make browser` runs it.
 
     SITE=_build/html python tests/test_heights.py      # a table of all chapters, as JSON
 
@@ -43,7 +43,8 @@ MEASURE = """() => {
     height: Math.round(whole), code: code / whole, figures: sum(figures) / whole,
     first: (figures[0].getBoundingClientRect().top + scrollY) / innerHeight,
     core: +(facts.match(/the core (\\d+)/) ?? facts.match(/About (\\d+)/))[1],
-    narrow: Math.min(...[...article.querySelectorAll(".wide-figure img")].map((image) => image.clientWidth / image.naturalWidth), 1),
+    shrunk: Math.min(1, ...[...article.querySelectorAll(".wide-figure img")].map(
+      (image) => image.clientWidth / image.naturalWidth)),
   };
 }"""
 
@@ -92,13 +93,14 @@ def measured(browser, site: Path, stem: str) -> dict[str, dict]:
 def missed(stem: str, rows: dict[str, dict]) -> list[str]:
     """The targets that a chapter misses, each with what it is and what it should be."""
     laptop, phone = rows["laptop"], rows["phone"]
+    first = "the first figure begins after {0:.1f} screens of a"
     checks = {
         "code": (laptop["code"], CODE, "code and printed output take {0:.1%} of the height, at most {1:.1%}"),
         "figures": (-laptop["figures"], -FIGURES, "figures take {0:.1%} of the height, at least {1:.1%}"),
-        "first": (laptop["first"], FIRST["laptop"], "the first figure begins after {0:.1f} screens of a laptop, {1:.1f} allowed"),
-        "phone": (phone["first"], FIRST["phone"], "the first figure begins after {0:.1f} screens of a phone, {1:.1f} allowed"),
+        "first": (laptop["first"], FIRST["laptop"], f"{first} laptop, {{1:.1f}} allowed"),
+        "phone": (phone["first"], FIRST["phone"], f"{first} phone, {{1:.1f}} allowed"),
         "core": (laptop["core"], CORE, "the core path takes {0} minutes, at most {1}"),
-    }  # fmt: skip
+    }
     found = []
     for name, (value, target, text) in checks.items():
         allowed, reason = EXCEPTIONS.get((stem, name), (None, ""))
@@ -123,7 +125,7 @@ def test_a_chapter_shows_more_than_it_prints(browser, stem):
     lines = rows["lines"]
     assert not missed(stem, rows)
     assert LINE[0] <= lines[len(lines) // 2] <= LINE[1]
-    assert rows["phone"]["narrow"] * SMALLEST >= LETTERS
+    assert rows["phone"]["shrunk"] * SMALLEST >= LETTERS
 
 
 def test_a_target_that_is_missed_is_named_with_its_size(monkeypatch):
