@@ -1,4 +1,4 @@
-"""Which code of a chapter is folded, and what the line above it says (book/_ext/folds.py, deeper.py, chapter_head.py)."""
+"""Which code of a chapter is folded, and what the line above it says; which sections are deeper."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ def cell(source: str, printed: str = "", *tags: str) -> nodes.container:
     ("source", "printed", "tags", "folded"),
     [
         ("assert 1 == x", "", (), True),
-        ("x = 1", "", (), False),
+        ("x = 1", "", (), True),
+        ("x = 1", "", ("open",), False),
+        ("class A:\n    x = 1", "", (), False),
         ("print(x)", "1", (), False),
         ("print(x)\nassert x == 1", "1", (), True),
-        ("def f(x):\n    return x\n\n\nassert f(1) == 1\nprint(f(1))", "1", (), False),
+        ("def f(x):\n    return x\n\n\nassert f(1) == 1\nprint(f(1))", "1", (), True),
         ("def f(x):\n    return x\n\n\nassert f(1) == 1", "", (), True),
         ("assert 1 == x", "", ("open",), False),
         ("import torch", "", ("hide-input",), True),
-        ("# assert nothing", "", (), False),
+        ("print(1)  # assert nothing", "1", (), False),
     ],
 )
 def test_what_only_checks_is_folded(source, printed, tags, folded):
@@ -47,7 +49,7 @@ def test_what_only_checks_is_folded(source, printed, tags, folded):
 
 
 def test_in_a_deeper_section_all_code_is_folded_but_for_open_cells():
-    plain, kept = cell("x = 1"), cell("x = 1", "", "open")
+    plain, kept = cell("print(x)", "1"), cell("print(x)", "1", "open")
     nodes.section("", nodes.section("", plain, kept), classes=[deeper.CLASS])
     assert folds.is_folded(plain) and not folds.is_folded(kept)
 
@@ -60,7 +62,8 @@ def test_in_a_deeper_section_all_code_is_folded_but_for_open_cells():
         ("assert x\nprint(x)", True, False, ["4.1"], "Computed and checked: equation (4.1) — 1 assert"),
         ("import torch", False, True, [], "Imports"),
         ("figure()", True, True, [], "Code of the figure"),
-        ("x = 1\ny = 2", False, False, [], "Code — 2 lines"),
+        ("x = 1\ny = 2", False, False, [], "Prepared — 2 lines"),
+        ("print(x)", True, False, [], "Code — 1 line"),
     ],
 )
 def test_the_line_says_what_is_inside(source, has_output, hidden, numbers, line):
@@ -76,7 +79,7 @@ def test_the_core_leaves_out_what_is_deeper_and_exercises():
     document += nodes.paragraph("", "word " * 1500)
     document += nodes.section("", nodes.paragraph("", "word " * 3000), classes=[deeper.CLASS])
     document += nodes.container("", nodes.paragraph("", "word " * 600), classes=["exercise"])
-    document += [cell("x = 1") for _ in range(8)] + [cell("assert x") for _ in range(40)]
+    document += [cell("print(x)", "1") for _ in range(8)] + [cell("assert x") for _ in range(40)]
     assert chapter_head.core_minutes(document) == 10 + 2
     assert chapter_head.minutes_to_read(document) == 35  # 10 + 20 + 4 + 2
 

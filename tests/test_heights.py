@@ -1,4 +1,4 @@
-"""What a chapter's height is made of, in the built book: pictures early, code folded. `make browser`, after `make book`.
+"""What a chapter's height is made of, in the built book: pictures early, code folded. `make browser` runs it.
 
     SITE=_build/html python tests/test_heights.py      # a table of all chapters, as JSON
 
@@ -26,7 +26,18 @@ LETTERS = 10  # pixels of the smallest letters of a wide figure on a phone
 SMALLEST = 13.75  # pixels of a figure's smallest letters in its own size: 9 points, ddim_edu/plotting.py
 
 # Chapters that miss a target, how far they are allowed to, and why.
-EXCEPTIONS: dict[tuple[str, str], tuple[float, str]] = {}
+LONG = "its code is the subject: functions that define something, and tables of what was measured"
+EXCEPTIONS: dict[tuple[str, str], tuple[float, str]] = {
+    ("06_fewer_steps", "code"): (0.315, "five spacings, each a few lines that one has to see, and tables of calls"),
+    ("08_adaptive", "code"): (0.345, "half of it are tables of an experiment, mean and interval for seven losses"),
+    ("10_training", "code"): (0.345, LONG),
+    ("12_interpolation", "code"): (0.32, LONG),
+    ("17_fewer_calls", "code"): (0.355, LONG),
+    ("18_inversion", "code"): (0.345, LONG),
+    ("10_training", "figures"): (0.105, "four figures of curves; a loop and its log are read, not seen"),
+    ("18_inversion", "figures"): (0.105, "three figures, about errors of 1e-16 and more"),
+    ("19_guidance_now", "figures"): (0.09, "two figures for four repairs by formula"),
+}
 
 MEASURE = """() => {
   const article = document.querySelector("article.bd-article");
@@ -43,7 +54,8 @@ MEASURE = """() => {
     height: Math.round(whole), code: code / whole, figures: sum(figures) / whole,
     first: (figures[0].getBoundingClientRect().top + scrollY) / innerHeight,
     core: +(facts.match(/the core (\\d+)/) ?? facts.match(/About (\\d+)/))[1],
-    narrow: Math.min(...[...article.querySelectorAll(".wide-figure img")].map((image) => image.clientWidth / image.naturalWidth), 1),
+    shrunk: Math.min(1, ...[...article.querySelectorAll(".wide-figure img")].map(
+      (image) => image.clientWidth / image.naturalWidth)),
   };
 }"""
 
@@ -92,20 +104,21 @@ def measured(browser, site: Path, stem: str) -> dict[str, dict]:
 def missed(stem: str, rows: dict[str, dict]) -> list[str]:
     """The targets that a chapter misses, each with what it is and what it should be."""
     laptop, phone = rows["laptop"], rows["phone"]
+    first = "the first figure begins after {0:.1f} screens of a"
     checks = {
         "code": (laptop["code"], CODE, "code and printed output take {0:.1%} of the height, at most {1:.1%}"),
         "figures": (-laptop["figures"], -FIGURES, "figures take {0:.1%} of the height, at least {1:.1%}"),
-        "first": (laptop["first"], FIRST["laptop"], "the first figure begins after {0:.1f} screens of a laptop, {1:.1f} allowed"),
-        "phone": (phone["first"], FIRST["phone"], "the first figure begins after {0:.1f} screens of a phone, {1:.1f} allowed"),
+        "first": (laptop["first"], FIRST["laptop"], f"{first} laptop, {{1:.1f}} allowed"),
+        "phone": (phone["first"], FIRST["phone"], f"{first} phone, {{1:.1f}} allowed"),
         "core": (laptop["core"], CORE, "the core path takes {0} minutes, at most {1}"),
-    }  # fmt: skip
+    }
     found = []
     for name, (value, target, text) in checks.items():
         allowed, reason = EXCEPTIONS.get((stem, name), (None, ""))
         limit = target if allowed is None else (-allowed if name == "figures" else allowed)
         if value > limit:
             found.append(f"{stem}: {text.format(abs(value), abs(limit))}")
-        elif allowed is not None and value <= target:
+        elif allowed is not None and value < target - 0.03 * abs(target):
             found.append(f"{stem}: {name} is {abs(value):.3f} and needs no exception any more ({reason})")
     return found
 
@@ -123,7 +136,7 @@ def test_a_chapter_shows_more_than_it_prints(browser, stem):
     lines = rows["lines"]
     assert not missed(stem, rows)
     assert LINE[0] <= lines[len(lines) // 2] <= LINE[1]
-    assert rows["phone"]["narrow"] * SMALLEST >= LETTERS
+    assert rows["phone"]["shrunk"] * SMALLEST >= LETTERS
 
 
 def test_a_target_that_is_missed_is_named_with_its_size(monkeypatch):
@@ -136,7 +149,8 @@ def test_a_target_that_is_missed_is_named_with_its_size(monkeypatch):
     ) and "figures take 8.0% of the height, at least 12.0%" in said[1]  # fmt: skip
     monkeypatch.setitem(EXCEPTIONS, ("01_x", "figures"), (0.08, "few pictures"))
     assert len(missed("01_x", {"laptop": worse, "phone": row})) == 3
-    assert "needs no exception" in missed("01_x", {"laptop": row, "phone": row})[0]
+    good = row | {"figures": 0.2}
+    assert "needs no exception" in missed("01_x", {"laptop": good, "phone": good})[0]
 
 
 def main() -> None:

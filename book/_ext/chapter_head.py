@@ -1,10 +1,10 @@
 """Under each chapter's title: how long it takes, and where it stands in the package.
 
 The reading time is an estimate from the page itself: prose at 150 words a minute, half a minute for a displayed formula
-and a quarter of one for a cell of code that is not folded. The core path leaves out the sections that
-:mod:`deeper` marks, and exercises; it may take at most 20 minutes. The running time was measured: ``python book/_tools/time_chapters.py`` writes
-it to results/chapter_times.json. The files that a chapter opens are read off its sentence "The chapter opens ...", so
-that the map cannot say something else than the text.
+and a quarter of one for a cell of code that is not folded. The core path leaves out the sections that :mod:`deeper`
+marks, and exercises; it may take at most 20 minutes. The running time was measured: ``python
+book/_tools/time_chapters.py`` writes it to results/chapter_times.json. The files that a chapter opens are read off its
+sentence "The chapter opens ...", so that the map cannot say something else than the text.
 """
 
 from __future__ import annotations

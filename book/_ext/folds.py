@@ -3,8 +3,8 @@
 In a chapter's code cells, the code is folded
 
 - if it has an assert and prints nothing: "Checked: equations (4.1), (4.2) — 5 asserts";
-- if it has an assert and prints, unless it defines a function or a class, since then it teaches; what it prints stays
-  in view: "Computed and checked: equation (4.1) — 2 asserts";
+- if it has an assert and prints; what it prints stays in view: "Computed and checked: equation (4.1) — 2 asserts";
+- if it neither prints nor defines a function or a class, and so prepares for another: "Prepared — 7 lines";
 - if it stands in a section that a first reading may leave out (:mod:`deeper`): "Code — 12 lines";
 - if it has the tag ``hide-input``, as MyST-NB does it, under the same slim line: "Imports", "Code of the figure".
 
@@ -55,7 +55,7 @@ def asserts(source: str) -> int:
         return 0
 
 
-def teaches(source: str) -> bool:
+def defines(source: str) -> bool:
     """Whether code defines something at its top level."""
     return any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.parse(source).body)
 
@@ -77,7 +77,7 @@ def is_folded(cell: nodes.container) -> bool:
     source = source_of(cell)
     if HIDE in cell["classes"] or is_deeper(cell):
         return True
-    return asserts(source) > 0 and not (prints(cell) and teaches(source))
+    return asserts(source) > 0 or not (prints(cell) or defines(source))
 
 
 def summary(source: str, has_output: bool, hidden: bool, numbers: list[str]) -> str:
@@ -94,7 +94,10 @@ def summary(source: str, has_output: bool, hidden: bool, numbers: list[str]) -> 
         if all(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(source).body):
             return "Imports"
         lines = len(source.splitlines())
-        return "Code of the figure" if hidden and has_output else f"Code — {lines} line{'s' * (lines > 1)}"
+        if hidden and has_output:
+            return "Code of the figure"
+        what = "Code" if has_output or hidden or defines(source) else "Prepared"
+        return f"{what} — {lines} line{'s' * (lines > 1)}"
     what = "Computed and checked" if has_output else "Checked"
     if numbers:
         what += f": equation{'s' * (len(numbers) > 1)} " + ", ".join(f"({number})" for number in numbers)

@@ -125,7 +125,7 @@ function tellMore(box) {
 }
 
 function offerWrap(pre) {
-  if (pre.scrollWidth <= pre.clientWidth + 2 || pre.parentElement.querySelector(".wrap-code")) return;
+  if (pre.clientHeight < 72 || pre.scrollWidth <= pre.clientWidth + 2 || pre.parentElement.querySelector(".wrap-code")) return;
   const button = document.createElement("button");
   button.type = "button";
   button.className = "wrap-code";
