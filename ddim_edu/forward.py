@@ -205,7 +205,7 @@ def said_to_eps(said: Tensor, x_t: Tensor, abar: float | Tensor, prediction: Pre
 
 
 def said_to_x0(said: Tensor, x_t: Tensor, abar: float | Tensor, prediction: Prediction) -> Tensor:
-    r"""The data in x_t that a network's words stand for; arguments and errors as for :func:`said_to_eps`.
+    r"""The data in x_t that a network's words stand for; errors as for :func:`said_to_eps`.
 
     At :math:`\bar\alpha = 1` the data from v is x_t itself, whatever the network says: the boundary condition of a
     consistency model. At 0, where noise says nothing of the data, only v and x_0 do.

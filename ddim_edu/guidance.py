@@ -44,6 +44,14 @@ from ddim_edu.sampler import Step, check_clip, clip_data, ddim_path, ddim_step, 
 from ddim_edu.schedule import NoiseSchedule, check_tau
 
 
+def press(eps: Tensor, eps_of_class: Tensor, scale: float) -> Tensor:
+    """From a prediction for any class towards, and beyond, that for one class: the formula of guidance.
+
+    Equations: eq:guidance
+    """
+    return add_scaled(eps, (scale, eps_of_class - eps))
+
+
 def guided(conditional: EpsTheta, unconditional: EpsTheta, scale: float) -> EpsTheta:
     """A noise predictor with classifier-free guidance.
 
@@ -69,14 +77,6 @@ def guided(conditional: EpsTheta, unconditional: EpsTheta, scale: float) -> EpsT
         return press(eps, conditional(x_t, t), scale)
 
     return eps_theta
-
-
-def press(eps: Tensor, eps_of_class: Tensor, scale: float) -> Tensor:
-    """From a prediction for any class towards, and beyond, that for one class: the formula of guidance.
-
-    Equations: eq:guidance
-    """
-    return add_scaled(eps, (scale, eps_of_class - eps))
 
 
 def check_interval(low: int, high: int, T: int | None = None) -> None:

@@ -19,6 +19,25 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
+def cache(tmp_path_factory, monkeypatch):
+    """A cache folder for each test."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("DDIM_EDU_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """A folder of recordings: eight of each of four classes, two words by two speakers."""
+    from sound_files import CLASSES, burst
+
+    folder = tmp_path_factory.mktemp("recordings")
+    for i, name in enumerate(f"{c.replace(' ', '_')}_{k}.wav" for c in CLASSES for k in range(8)):
+        burst(folder / name, i)
+    return folder
+
+
+@pytest.fixture
 def full_disk():
     """The system refuses what would make a file longer than so many bytes, as a full disk does."""
     resource = pytest.importorskip("resource", reason="limits of files are POSIX's")

@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.io import wavfile
+from errors import one_line
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
+from sound_files import noise, tone, wav
 
 from ddim_edu.data import spectrograms
 from ddim_edu.data.spectrograms import (
@@ -35,29 +36,6 @@ from ddim_edu.data.spectrograms import (
     to_sound,
     write_wav,
 )
-
-
-def noise(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def tone(hertz, seconds=0.5, rate=RATE):
-    return torch.sin(2 * torch.pi * hertz * torch.arange(int(seconds * rate), dtype=torch.float64) / rate)
-
-
-def wav(path, samples, rate=RATE):
-    wavfile.write(path, rate, np.asarray(samples))
-    return path
-
-
-def refused(call, *words):
-    with pytest.raises(ValueError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-
 
 # ---- files
 
@@ -102,12 +80,12 @@ def test_files_that_are_no_sound(tmp_path):
     (tmp_path / "cut.wav").write_bytes(good.read_bytes()[:20])
     (tmp_path / "nothing.wav").write_bytes(b"")
     for name in ("text", "cut", "nothing"):
-        refused(lambda name=name: read_wav(tmp_path / f"{name}.wav"), f"{name}.wav is not a wav file")
-    refused(lambda: read_wav(tmp_path / "none.wav"), "there is no file", "none.wav")
-    refused(lambda: read_wav(wav(tmp_path / "empty.wav", np.zeros(0, np.int16))), "empty.wav")
-    refused(lambda: read_wav(wav(tmp_path / "nan.wav", np.array([0, np.nan], np.float32))), "not finite")
-    refused(lambda: read_wav(io.BytesIO(b"RIFF"), name="inner.wav"), "inner.wav is not a wav file")
-    refused(lambda: read_wav(tmp_path), "is not a wav file")
+        one_line(lambda name=name: read_wav(tmp_path / f"{name}.wav"), f"{name}.wav is not a wav file")
+    one_line(lambda: read_wav(tmp_path / "none.wav"), "there is no file", "none.wav")
+    one_line(lambda: read_wav(wav(tmp_path / "empty.wav", np.zeros(0, np.int16))), "empty.wav")
+    one_line(lambda: read_wav(wav(tmp_path / "nan.wav", np.array([0, np.nan], np.float32))), "not finite")
+    one_line(lambda: read_wav(io.BytesIO(b"RIFF"), name="inner.wav"), "inner.wav is not a wav file")
+    one_line(lambda: read_wav(tmp_path), "is not a wav file")
 
 
 def test_writing_and_reading_back(tmp_path):
@@ -145,9 +123,9 @@ def test_a_long_recording_loses_its_silence_then_its_end():
 
 
 def test_silence_is_refused_and_has_a_picture():
-    refused(lambda: pad_or_trim(torch.zeros(5000)), "silent")
-    refused(lambda: pad_or_trim(torch.zeros(0)), "silent")
-    refused(lambda: pad_or_trim(1e-5 * noise(500)), "silent")
+    one_line(lambda: pad_or_trim(torch.zeros(5000)), "silent")
+    one_line(lambda: pad_or_trim(torch.zeros(0)), "silent")
+    one_line(lambda: pad_or_trim(1e-5 * noise(500)), "silent")
     picture = log_mel(torch.zeros(2, LENGTH))
     assert (picture == -1).all()
     assert not to_sound(picture).any()

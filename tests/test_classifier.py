@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from errors import one_line
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -33,15 +34,6 @@ def saved(tmp_path):
 
 def noise(*shape, seed=0):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-
-
-def one_line(call, *words):
-    with pytest.raises(ValueError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    for word in words:
-        assert str(word) in message, message
 
 
 def rewrite(path, about=None, tensors=None):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from errors import one_line
 from torchvision.transforms.functional import gaussian_blur
 
 from ddim_edu.data.registry import load_data
@@ -44,15 +45,6 @@ def covariance(f, rank=None, seed=0):
 
 def images(*shape, seed=0):
     return torch.rand(shape, generator=seeded(seed), dtype=torch.float64) * 2 - 1
-
-
-def one_line(call, *words):
-    with pytest.raises(ValueError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    for word in words:
-        assert str(word) in message, message
 
 
 # ---------------------------------------------------------------- statistics

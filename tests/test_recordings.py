@@ -8,40 +8,15 @@ import zipfile
 from contextlib import suppress
 
 import numpy as np
-import pytest
 import torch
+from errors import one_line
 from PIL import Image
-from scipy.io import wavfile
+from sound_files import burst
 
 from ddim_edu.data.recordings import read_sounds, set_aside, split_classes
 from ddim_edu.data.registry import load_data
 from ddim_edu.data.spectrograms import log_mel, pad_or_trim, read_wav
 from ddim_edu.training.small import by_part
-
-CLASSES = ("no ann", "no bob", "yes ann", "yes bob")
-
-
-def burst(path, seed, seconds=0.3, rate=8000, silent=False):
-    rng = np.random.default_rng(seed)
-    samples = 0 * rng.normal(size=int(seconds * rate)) if silent else rng.normal(size=int(seconds * rate)) * 3000
-    wavfile.write(path, rate, samples.clip(-32768, 32767).astype(np.int16))
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recordings")
-    for i, name in enumerate(f"{c.replace(' ', '_')}_{k}.wav" for c in CLASSES for k in range(8)):
-        burst(folder / name, i)
-    return folder
-
-
-def one_line(call, *words):
-    with pytest.raises(ValueError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    for word in words:
-        assert str(word) in message, message
 
 
 def zipped(path, files, **how):

@@ -7,9 +7,11 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from errors import one_line
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scipy.io import wavfile
+from sound_files import CLASSES, burst
 
 from ddim_edu.apps.edit import translate
 from ddim_edu.apps.voices import Voices, listen
@@ -33,21 +35,6 @@ from ddim_edu.training.small import CLASSIFIERS, AutoencoderRecipe, by_part, tra
 from ddim_edu.training.trainer import Trainer
 
 CONFIG = AutoencoderConfig(image_size=64, image_channels=1, channels=(8, 8, 8), latent_channels=2, noise=0.1)
-CLASSES = ("no ann", "no bob", "yes ann", "yes bob")
-
-
-def burst(path, seed, seconds=0.3, rate=8000, silent=False):
-    rng = np.random.default_rng(seed)
-    samples = 0 * rng.normal(size=int(seconds * rate)) if silent else rng.normal(size=int(seconds * rate)) * 3000
-    wavfile.write(path, rate, samples.clip(-32768, 32767).astype(np.int16))
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recordings")
-    for i, name in enumerate(f"{c.replace(' ', '_')}_{k}.wav" for c in CLASSES for k in range(8)):
-        burst(folder / name, i)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +61,6 @@ def make_model(path, classes, recipe):
     places = {"autoencoder": place_of(recipe["autoencoder"], path.parent)} if "autoencoder" in recipe else {}
     save(path, net.state_dict(), config, NoiseSchedule.cosine(60), recipe=recipe, places=places)
     return path
-
-
-def one_line(call, *words):
-    with pytest.raises(ValueError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    for word in words:
-        assert str(word) in message, message
 
 
 # ---- folders

@@ -8,32 +8,10 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from scipy.io import wavfile
+from errors import one_line
+from sound_files import noise, tone, wav
 
 from ddim_edu.data.spectrograms import LEAD, LENGTH, RATE, pad_or_trim, read_wav
-
-
-def noise(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def tone(hertz, seconds=0.5, rate=RATE):
-    return torch.sin(2 * torch.pi * hertz * torch.arange(int(seconds * rate), dtype=torch.float64) / rate)
-
-
-def wav(path, samples, rate=RATE):
-    wavfile.write(path, rate, np.asarray(samples))
-    return path
-
-
-def refused(call, *words):
-    with pytest.raises(ValueError) as error:
-        call()
-    message = str(error.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-
 
 # ---- what headers say
 
@@ -144,7 +122,7 @@ def test_rates_of_recorders(tmp_path, rate):
 )  # fmt: skip
 def test_headers_that_cannot_be(file, words):
     file.seek(0)
-    refused(lambda: read_wav(file, name="a.wav"), "a.wav", words)
+    one_line(lambda: read_wav(file, name="a.wav"), "a.wav", words)
 
 
 def test_recordings_of_hours_are_not_read(tmp_path):
@@ -157,7 +135,7 @@ def test_recordings_of_hours_are_not_read(tmp_path):
             file.write(riff(about, (b"data", b"", size)).getvalue())
             file.truncate(file.tell() + size)
         tracemalloc.start()
-        refused(lambda name=name: read_wav(tmp_path / f"{name}.wav"), "minutes", "cut out the second")
+        one_line(lambda name=name: read_wav(tmp_path / f"{name}.wav"), "minutes", "cut out the second")
         assert tracemalloc.get_traced_memory()[1] < 1e6
         tracemalloc.stop()
     fits = np.zeros(8000 * 590, np.uint8)
@@ -255,8 +233,8 @@ def test_of_several_sounds_the_longest_is_kept_and_said():
 
 
 def test_silence_on_an_offset_and_clicks_alone():
-    refused(lambda: pad_or_trim(torch.full((30_000,), 0.5)), "silent")
-    refused(lambda: pad_or_trim(torch.full((3000,), 0.5)), "silent")
+    one_line(lambda: pad_or_trim(torch.full((30_000,), 0.5)), "silent")
+    one_line(lambda: pad_or_trim(torch.full((3000,), 0.5)), "silent")
     sound = torch.zeros(30_000)
     sound[7000], sound[25_000] = 1.0, 0.5
     assert pad_or_trim(sound).sound[LEAD] == 1
