@@ -213,6 +213,7 @@ def main() -> int:
                     continue
                 began = time.process_time()
                 mine["rows"].append(edit(p, way, top))
+                mine["rows"].sort(key=lambda row: (-row["top"], [*STEPS].index(row["way"])))
                 mine["versions"] = versions() | {"python": platform.python_version()}
                 mine["cpu_seconds"] = round(mine.get("cpu_seconds", 0) + time.process_time() - began)
                 with replacing(out) as temporary:

@@ -329,7 +329,9 @@ def without_classes(tmp_path):
         (apply, "edit digits-distill --target 3 --by exact", "no path to follow; take its teacher"),
     ],
 )
-def test_a_mistake_at_the_command_line_is_one_line(command, words, says, without_classes, capsys, monkeypatch, tmp_path):
+def test_a_mistake_at_the_command_line_is_one_line(
+    command, words, says, without_classes, capsys, monkeypatch, tmp_path
+):
     monkeypatch.chdir(tmp_path)
     number = ["-n", "2"] if command is apply else ["--n", "2"]
     assert command.main([*words.replace("PLAIN", without_classes).split(), *number, "--out", "a.png"]) == 2

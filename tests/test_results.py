@@ -382,7 +382,7 @@ def test_the_choices_of_digits_are_complete():
 def test_the_first_seed_of_guidance_now():
     """Of plain guidance at 2, the mean of the pixels of seed 0's clothes, and how many go beyond their range."""
     now, of = benchmark("guidance_now"), stored("guidance_now")["models"]["fashion-mnist"]
-    model = load("fashion-mnist")
+    model = load(now.MODELS["fashion-mnist"])
     assert of["protocol"]["model"] == model_about(model), "measure it again: " + stored("guidance_now")["command"]
     images = now.drawn(model, None, "plain", 2.0, 0, of["protocol"]["n"])
     assert images.mean().item() == pytest.approx(of["pieces"]["plain 2"]["means"][0], abs=0.02)

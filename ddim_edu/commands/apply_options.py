@@ -180,8 +180,8 @@ class EditOptions(Common):
     # the first image, and so on.
     target: tuple[int | str, ...] = ()
     # noise: noise the image part of the way and denoise it. invert: part of the way by the deterministic sampler, and
-    # back. exact: the same by a map that has an inverse (BDIA, damped), so that what changes is the class's doing alone;
-    # clip is not applied then, and 20 steps are taken if --steps is not given.
+    # back. exact: the same by a map that has an inverse (BDIA, damped), so that what changes is the class's doing
+    # alone; clip is not applied then, and 20 steps are taken if --steps is not given.
     by: Literal["noise", "invert", "exact"] = "invert"
     # How far up, from 0 (nothing changes) to 1 (all the way); auto is 0.6 by noise, and 1 by inversion, whose latents
     # keep much.

@@ -375,7 +375,7 @@ RECIPES |= {
     for name in ("digits", "fashion-mnist", "cifar10-64")
 }
 # Students, which make a picture in one call or two. They begin with the weights of a teacher that predicts v, and train
-# for ten minutes of one core (digits), or three quarters of an hour (fashion-mnist).
+# for ten minutes of one core (digits), or an hour (fashion-mnist).
 _DISTILL: dict[str, Any] = {"loss": "progressive", "teacher_steps": 16, "warmup": 0}
 RECIPES["digits-distill"] = replace(
     RECIPES["digits"], teacher="digits-v", **_DISTILL, steps=3000, lr=1e-3, ema=0.99, log_every=20, sample_every=600
