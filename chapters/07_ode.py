@@ -80,7 +80,7 @@ nsr, alpha_bar = schedule.nsr, schedule.alpha_bar
 # \bar x_t = \bar x_{t-1} + \sqrt{\nu_t^2 - \nu_{t-1}^2}\;\, z_t .
 # $$ (eq:additive-chain)
 #
-# Nothing shrinks. The network is given $x_t = \bar x_t/\sqrt{1 + \nu_t^2}$, because $\bar\alpha_t = 1/(1 + \nu_t^2)$. So shrinking at
+# The network is given $x_t = \bar x_t/\sqrt{1 + \nu_t^2}$, because $\bar\alpha_t = 1/(1 + \nu_t^2)$. So shrinking at
 # every step and rescaling before every call are one process in two units; {cite:t}`karras2022edm` work in the second. The next cell drives the two chains by the same noise:
 
 # %%
