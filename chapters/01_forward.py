@@ -38,7 +38,8 @@ for ax, title, s, t in zip(pair, ("one small step before", "one giant step befor
     mean = torch.trapezoid(line * behind, line)
     variance = torch.trapezoid((line - mean) ** 2 * behind, line)
     ax.plot(line, behind, label="exact")
-    ax.plot(line, (-((line - mean) ** 2) / (2 * variance)).exp() / (2 * torch.pi * variance) ** 0.5, "--", label="a bell")
+    best = torch.distributions.Normal(mean, variance.sqrt()).log_prob(line).exp()
+    ax.plot(line, best, "--", label="a bell")
     ax.set(title=title, xlabel="x", yticks=[], xlim=(-0.5, 0.3) if s else (-2.6, 2.6))
 pair[0].legend(loc="upper left", fontsize=8);
 
@@ -228,7 +229,7 @@ image_row(torch.cat(list(shown.values())) / 2, [f"t = {t}" for t in shown]);
 # on $x_0$ can produce correlation, since all noise is independent of $x_0$, and this factor is $\sqrt{\bar\alpha_t}$. With
 # unit variances the correlation must then be $\sqrt{\bar\alpha_t}$ too, up to a sampling error of about $1/\sqrt{49152} = 0.0045$.
 
-# %%
+# %% tags=["hide-input"]
 rows = []
 for t, x in shown.items():
     measured = np.corrcoef(x.flatten(), photo.flatten())[0, 1]
@@ -326,7 +327,7 @@ for ax, t in zip(axes, levels):
 # E_{q_t}[\ln q_t(x) - \ln \varphi(x)]$, where $\varphi$ is the standard normal density, is 0 only if the two are the same. We estimate it by the
 # mean over the points, with its standard error. (The divergence itself is never negative, but an estimate of a divergence near 0 may fall a little below.)
 
-# %%
+# %% tags=["hide-input"]
 accuracy, kl, rows = {}, {}, []
 for t, x in clouds.items():
     named = torch.cdist(x, schedule.alpha_bar[t].sqrt() * centres).argmin(1)
@@ -417,7 +418,7 @@ axes[1].legend();
 # The number: the total variation distance, half the area between the two curves. It is the largest difference in probability that the
 # two distributions give to any event; 0 is equality, 1 is no overlap. And the variance of the small step should be near its $\beta_{200}$, which is 0.0041.
 
-# %%
+# %% tags=["hide-input"]
 rows = []
 for title, (density, gaussian, variance) in cases.items():
     distance = 0.5 * torch.trapezoid((density - gaussian).abs(), fine).item()

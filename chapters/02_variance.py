@@ -201,7 +201,7 @@ for t in range(1, schedule.T + 1):
 assert 0.994 < (weights[701:] ** 2).sum() < 0.995
 
 # %% mystnb={"figure": {"caption": "What the noise in $x_{1000}$ is made of: the squared weight of each $z_i$. The early draws have been shrunk away; 99.4% of it is younger than 300 steps.", "name": "fig-noise-weights"}, "image": {"alt": "Curve of the squared weight of each noise draw against its index i. Almost 0 up to 700, then rising ever more steeply to 0.02 at i = 1000."}} tags=["hide-input"]
-fig, ax = figure(height=2.2)
+fig, ax = figure(height=2.9)
 ax.plot(range(1, 1001), weights[1:] ** 2)
 ax.set(xlabel="index i of the draw $z_i$", ylabel="squared weight in $x_{1000}$");
 
@@ -334,7 +334,7 @@ near = int((schedule.alpha_bar * (1 - v_0) < 0.05).nonzero()[0])
 assert near == 461 and round(v_0, 2) == 0.57
 
 # %% mystnb={"figure": {"caption": "Variance of the noisy digits. Dots: measured; line: {eq}`eq:variance-of-xt`. It begins at 0.57 and is pulled up to 1.", "name": "fig-variance-digits"}, "image": {"alt": "Variance against level t. Dots lie on a smooth line that starts at 0.57, rises, and flattens at 1 from about t = 600 on."}} tags=["hide-input"]
-fig, ax = figure(height=2.2)
+fig, ax = figure(height=2.9)
 ax.plot(range(0, 1001, 50), measured, "o", label="measured")
 ax.plot(range(0, 1001, 50), expected, label="formula")
 ax.set(xlabel="level t", ylabel="variance", ylim=(0, 1.1))
@@ -417,7 +417,7 @@ Table(["schedule", "shift of the mean of x_T by brightness 1"], rows)
 # differential equation.
 
 # %% mystnb={"figure": {"caption": "Signal-to-noise ratio of two schedules. Below the dotted line the noise has more variance than data of variance 1: from level 260 on with the linear schedule, from 497 on with the cosine.", "name": "fig-snr"}, "image": {"alt": "Two falling curves of the signal-to-noise ratio on a logarithmic axis against t. The linear schedule crosses 1 at t = 260 and ends near 0.00004; the cosine schedule stays higher until the last few levels, crosses 1 at t = 497, and plunges below 0.00000001 at the end."}} tags=["hide-input"]
-fig, ax = figure(height=2.4)
+fig, ax = figure(height=3.1)
 for name, made in (("linear", schedule), ("cosine", NoiseSchedule.cosine())):
     ax.plot(range(1, 1001), made.snr[1:], label=name)
 ax.axhline(1, color="gray", linestyle=":")
@@ -448,7 +448,7 @@ for first, made in ((260, schedule), (497, NoiseSchedule.cosine())):
 # and structure in the data can make it better. Compare with two narrow peaks. The package has the best noise predictor in closed form for both,
 # {py:class}`~ddim_edu.exact.Gaussian` and {py:class}`~ddim_edu.exact.GaussianMixture`, and {eq}`eq:unmix` turns its prediction into one of $x_0$.
 
-# %%
+# %% tags=["hide-input"]
 gaussian = Gaussian(torch.zeros(1), 1.0, schedule)
 peaks = GaussianMixture([0.5, 0.5], [[-0.98], [0.98]], 1 - 0.98**2, schedule)
 n, rows = 100_000, []

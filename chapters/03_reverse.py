@@ -38,7 +38,7 @@ picture_rows(rows, [f"t = {step.t}" for step in kept], width=7);
 # The network does one thing only: shown a picture and its level, it names the noise. That is enough. Noise taken out of the state leaves a guess of the face; the sampler goes a small step towards it, adds a little fresh noise and asks again. At first the guess is a blur, the
 # mean of all faces that this state could hide.
 #
-# **Try it.** The same walk in the plane, where the best possible predictor is known. Press play and follow the points, or drag the level.
+# **Try it.** The same in the plane, with the best possible predictor. Press play.
 #
 # <div class="plane" data-plane="reverse">
 #
@@ -46,8 +46,7 @@ picture_rows(rows, [f"t = {step.t}" for step in kept], width=7);
 #
 # </div>
 #
-# Every step of the road from "make the data likely" to "predict the noise" can be checked on a line or in the plane, with data for which every
-# distribution has a formula. At the end of this chapter you will have derived, and checked by running it,
+# Every step of the road from "make the data likely" to "predict the noise" can be checked on a line or in the plane. At the end of this chapter you will have derived, and checked by running it,
 #
 # - where $x_{t-1}$ was, given $x_t$ **and** $x_0$: a Gaussian, by completing one square;
 # - a lower bound on the log-likelihood that splits into one divergence per level and a last term, and how far below the log-likelihood it lies;
@@ -170,7 +169,7 @@ step_up = Normal(kept.sqrt() * grid, (1 - kept).sqrt())
 state_says = step_up.log_prob(number(-0.2)).exp()
 product = data_says * state_says
 names = "from $x_0$", "from $x_{200}$", "product"
-fig, ax = figure(height=2.3)
+fig, ax = figure(height=3.1)
 for name, curve in zip(names, (data_says, state_says, product)):
     ax.plot(grid, curve / torch.trapezoid(curve, grid), label=name)
 ax.set(xlabel="$x_{100}$", yticks=[], xlim=(-1.6, 1.6))
@@ -407,7 +406,7 @@ for steps, start in models.values():
     same = ln_p(steps, start, path) - ln_q(path)
     assert torch.allclose(torch.stack(found), same, rtol=1e-12)
 
-# %%
+# %% tags=["hide-input"]
 # checks eq:elbo, eq:three-terms
 x_0 = toy_data.sample(50_000, generator)[:, 0]
 rows = []
@@ -427,7 +426,7 @@ Table(["nats", "ln p(x₀)", "bound by terms", "bound by paths", "gap"], rows)
 # %% [markdown]
 # Two computations of the bound agree within the sampling error, and no gap is negative, for any of
 # the 50,000 points. The last row is the surprise: its standard error is 0. If the model is the forward process reversed, the ratio $p_\theta(x_{0:T})/q(x_{1:T} \mid x_0)$
-# is $q(x_0)$ on *every* path, so the bound is tight path by path. (The third row lacks only the right start.) The first row shows the price of a step that is too sure of itself: here the variance that is too small
+# is $q(x_0)$ on *every* path, so the bound is tight path by path. The first row shows the price of a step that is too sure of itself: here the variance that is too small
 # costs four times as much as the one that is too large.
 #
 # Is the gap the divergence that {eq}`eq:elbo-gap` says? Given $x_0$, a path $x_1, \dots, x_6$ has a Gaussian density in six dimensions under $q$, and another under $p_\theta$: the latter is $p_\theta(x_{0:T})$ over $p_\theta(x_0)$, a factor without $x_{1:T}$. The logarithm of a Gaussian density is a quadratic function, and its slope and curvature at 0 give the Gaussian's mean and covariance.
@@ -553,7 +552,7 @@ shares = {"bound": (gamma * floor).cumsum(0), "L_simple": floor.cumsum(0)}
 shares = {name: total / total[-1] for name, total in shares.items()}
 
 # %% mystnb={"figure": {"caption": "Left: the weight that the bound gives to the squared error of each level. Right: share of the levels up to $t$ in the sum of all squared errors, weighted (bound) or not ($L_{\\text{simple}}$), for the best possible predictor on three clusters. The bend at $t = 2$ is there because the variance of the last step is $\\beta_1$ instead of $\\tilde\\beta_1 = 0$.", "name": "fig-weights"}, "image": {"alt": "Two line plots against t on logarithmic axes. Left: the weight is about 0.5 at the first levels, falls to 0.005 near level 350 and rises a little to 0.01. Right: the bound's cumulative share reaches one half before level 10, that of L simple only between 100 and 200."}} tags=["hide-input"]
-fig, (left, right) = figure(2, height=2.4)
+fig, (left, right) = figure(2, height=3.2)
 left.plot(range(1, 1001), gamma)
 left.set(xlabel="level t", ylabel=r"$\gamma_t$", xscale="log", yscale="log")
 for name, share in shares.items():
@@ -572,11 +571,11 @@ assert gamma[1:10].min() > 5 * gamma[100:].max()
 # More than half of the bound's weighted error sits in the first ten levels of a thousand, those with the least noise; of $L_{\text{simple}}$ half lies below level 170. $L_{\text{simple}}$ counts every level the same, so relative to the bound it gives small $t$ far
 # less weight. What that means, fairly stated:
 #
-# - At each level the best prediction is the same under both. With a network that could fit every level perfectly, the weights would not matter. The weights decide
+# - At each level the best prediction is the same under both. The weights decide
 #   on which levels a network of limited size does well after a training of limited length.
 # - A lower $L_{\text{simple}}$ is no promise of a higher likelihood. In table 1 of {cite:t}`ho2020ddpm`, training on the bound gives the better code length on CIFAR-10 (the bound in bits for each number of the picture: 3.70, against 3.75) and
 #   $L_{\text{simple}}$ by far the better FID, the usual distance between sets of images (3.17, against 13.51).
-# - So the derivation explains *what* is predicted and why a squared error. That all levels count the same is a choice that turned out well for pictures.
+# - So the derivation explains *what* is predicted and why a squared error. That all levels count the same is a choice.
 #
 # ## What the best prediction is
 #
@@ -655,7 +654,7 @@ for t in (1, 100, 500, 1000):
 #
 # The floors, measured for the three clusters with the exact $\epsilon^*$:
 
-# %%
+# %% tags=["hide-input"]
 # checks eq:error-scale
 rows = []
 for t in (1, 10, 100, 300, 1000):
@@ -678,7 +677,7 @@ Table(["level t", "ε", "x₀", "v", "score"], rows)
 #
 # Which target is better? Let a network err by 0.01 in what it says ({py:func}`~ddim_edu.forward.said_to_eps` makes it $\epsilon$). In the picture, under the cosine schedule, that is:
 
-# %%
+# %% tags=["hide-input"]
 # checks eq:error-scale
 cosine = NoiseSchedule.cosine()
 rows = []
@@ -697,7 +696,7 @@ for t in (100, 500, 900, 980, 1000):
 Table(["level t", "off in x₀, ε said", "off in x₀, v said"], rows)
 
 # %% [markdown]
-# At level 1000 the slip in $\epsilon$ has become one of 200. So $v$ suits schedules that end in nearly pure noise; {ref}`chapter 6 <sec-fewer-start>` compares trained networks. The papers' models say $\epsilon$, on DDPM's linear schedule.
+# At level 1000 the slip in $\epsilon$ has become one of 200. So $v$ suits schedules that end in nearly pure noise; {ref}`chapter 6 <sec-fewer-start>` compares trained networks.
 
 # %% [markdown]
 # ## A network for points
@@ -722,9 +721,9 @@ for _ in range(n_steps):
     rate.step()
 
 # %% [markdown]
-# Over all levels the trained network's loss is 0.16, as the next cell asserts. Is that good? The loss alone does not say. Here {eq}`eq:error-split` can be taken apart, because the floor is known. We use the 400,000 draws from above. (Processors differ in last digits, which training magnifies. So the network's numbers are printed as limits that it keeps.)
+# Over all levels the trained network's loss is 0.16, as the next cell asserts. Here {eq}`eq:error-split` can be taken apart, because the floor is known. We use the 400,000 draws from above. (Processors differ in last digits, which training magnifies. So the network's numbers are printed as limits that it keeps.)
 
-# %%
+# %% tags=["hide-input"]
 # checks eq:error-split
 with torch.no_grad():
     guess = net(x_t.float(), t_all).double()
@@ -745,7 +744,7 @@ Table(["levels", "floor", "excess of the network"], rows)
 # %% mystnb={"figure": {"caption": "The trained network, level by level (means over 20 levels). Left: its loss lies on the floor. Right: what it lacks, the excess, on a logarithmic scale.", "name": "fig-floor"}, "image": {"alt": "Two plots against t. Left: dots on a line that starts near 0.95, falls to 0.3 at level 100, rises to 0.4 near level 200 and falls to 0 by level 700. Right: the excess, between 0.001 and 0.01 up to level 300 and near 0.0001 from level 400 on."}} tags=["hide-input"]
 binned = [(p.square().mean(1)).view(50, -1).mean(1) for p in parts]
 middle = torch.arange(50) * 20 + 10.5
-fig, (left, right) = figure(2, height=2.4)
+fig, (left, right) = figure(2, height=3.2)
 left.plot(middle, binned[1], label="floor")
 left.plot(middle, binned[0], ".", label="network's loss")
 left.set(xlabel="level t", ylabel="squared error")
@@ -762,11 +761,10 @@ assert binned[1][4] < 0.3 and binned[1][10] > 0.39  # the dip, and after it
 assert noise[100] < 0.33 and noise[210] > 0.6
 
 # %% [markdown]
-# Up to level 500 the excess is below 6% of the loss. So 0.16 is not a mediocre loss but nearly the best there is, and a loss of nearly 1 at the first levels is no failure. What is left to learn shows in the excess alone. (In the last levels the
-# floor itself falls below $10^{-4}$, and there the excess, small as it is, is most of the loss.) The dip of the floor near level 100, to 0.29, has a reason: the noise, of standard deviation 0.32, is wider than a cluster and narrower than the gaps between them,
+# So 0.16 is not a mediocre loss but nearly the best there is, and a loss of nearly 1 at the first levels is no failure. The dip of the floor near level 100, to 0.29, has a reason: the noise, of standard deviation 0.32, is wider than a cluster and narrower than the gaps between them,
 # so it is plain which cluster a point came from, and most of its noise can be read off. At level 210 the noise has 0.61, and the clusters overlap.
 #
-# By {eq}`eq:tweedie` a noise predictor is a field of arrows. Compare the network's with the exact ones. On the data they differ by less than 8% at level 300 and 15% at level 100 (root mean square); in three empty corners by more.
+# By {eq}`eq:tweedie` a noise predictor is a field of arrows. Compare the network's with the exact ones: on the data they differ by less than 8% at level 300, 15% at level 100.
 
 # %% mystnb={"figure": {"caption": "The score times $\\sqrt{1 - \\bar\\alpha_t}$, exact ($-\\epsilon^*$) and predicted ($-\\epsilon_\\theta$), over noisy data (grey). The arrows point to where noisy data is denser; the two fields differ visibly only where there is no data.", "name": "fig-arrows"}, "image": {"alt": "Two plots of arrows on a grid over a grey cloud of points, at levels 100 and 300. At level 100 the arrows turn towards three clusters, at 300 towards one blurred cloud. Blue exact arrows and orange predicted arrows nearly coincide, except in the corners at level 100."}} tags=["hide-input"]
 side = torch.linspace(-2.2, 2.2, 12, dtype=torch.float64)
@@ -821,7 +819,7 @@ low, high = schedule.sigma(t, s, 1.0) ** 2, 1 - kept
 k = abar_s.sqrt() * (1 - kept) / (1 - abar_t)
 point, bell = Gaussian([0.4], 0.0, schedule), Gaussian([0.0], 1.0, schedule)
 
-# %%
+# %% tags=["hide-input"]
 # checks eq:reverse-variance
 names, rows = ("a point", "two peaks", "normal"), []
 for name, source in zip(names, (point, peaks, bell)):
@@ -859,8 +857,8 @@ first = int(levels[ratio > 0.99][0])
 assert ratio[0] < 0.5 and first == 168 and schedule.beta[first] < 0.00345
 
 # %% [markdown]
-# At 30% of the $x_{200}$ it is above $\beta$, by up to a half. So no single number is right at every $x_{200}$. For DDPM's thousand small steps the two extremes differ by more than 1% only below level 168, and there both are at most 0.0034. (The bound notices all the same: {ref}`ex-reverse-gap`.) For large steps the choice matters more, and chapter 5 will meet the choice again. In
-# {py:func}`~ddim_edu.sampler.sample`, `eta=1` takes the standard deviation $\sqrt{\tilde\beta}$ and `eta="hat"` takes $\hat\sigma = \sqrt\beta$, both around the mean {eq}`eq:mean-from-eps`, and both without noise at the last step. ({ref}`Chapter 5 <ch-sigma>` says what else `eta` can be.)
+# At 30% of the $x_{200}$ it is above $\beta$, by up to a half. So no single number is right at every $x_{200}$. For DDPM's thousand small steps the two extremes differ by more than 1% only below level 168, and there both are at most 0.0034. (The bound notices all the same: {ref}`ex-reverse-gap`.) In
+# {py:func}`~ddim_edu.sampler.sample`, `eta=1` takes the standard deviation $\sqrt{\tilde\beta}$ and `eta="hat"` takes $\hat\sigma = \sqrt\beta$, both around the mean {eq}`eq:mean-from-eps`, and both without noise at the last step.
 #
 # Now walk. The network knows the data only through the loss; the exact predictor runs beside it as a control.
 
@@ -881,7 +879,7 @@ def cluster_shares(x):
     return share, (share * (1 - share) / len(x)).sqrt(), width
 
 
-# %%
+# %% tags=["hide-input"]
 rows = []
 for name, x in walks.items():
     share, error, width = cluster_shares(x)
@@ -908,11 +906,11 @@ assert max(strays["data"], strays["exact"]) < 0.0025
 assert strays["exact"] < strays["network"] < 0.03
 
 # %% [markdown]
-# The weights 0.5, 0.3 and 0.2 are met within four standard errors, each of at most 0.01. The clusters have the right width within 10%. Nobody told the network any of these numbers. Its excess shows in one place: more of the network's points than of the control's lie far from every centre (further than 0.6: below 3%, against 0.1%; of the data itself 0.2%).
+# The weights 0.5, 0.3 and 0.2 are met within four standard errors, each of at most 0.01. The clusters have the right width within 10%. Nobody told the network any of these numbers. Its excess shows in one place: more of the network's points than of the control's lie far from every centre (further than 0.6: below 3%, against 0.1%).
 #
 # ## What breaks: the mean without the noise
 #
-# The loss trains a mean. So why not walk along the means and leave out the fresh noise? It looks like a cleaner path. Take the exact predictor, so that only the missing noise can be at fault.
+# The loss trains a mean. So why not walk along the means and leave out the fresh noise? Take the exact predictor, so that only the missing noise can be at fault.
 
 # %%
 x = torch.randn(1_000, 2, generator=generator, dtype=torch.float64)

@@ -14,7 +14,7 @@ from ddim_edu.data.pictures import from_uint8
 from ddim_edu.exact import EmpiricalData, GaussianMixture
 from ddim_edu.forward import q_sample, unmix_eps
 from ddim_edu.models import load
-from ddim_edu.plotting import COLOURS, Table, figure, picture_rows
+from ddim_edu.plotting import Table, figure, picture_rows
 from ddim_edu.posterior import ddpm_posterior, q_sigma, q_sigma_forward
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path
@@ -24,7 +24,7 @@ from ddim_edu.schedule import NoiseSchedule, make_tau
 walkers = torch.Generator().manual_seed(0)
 linear, crowd = NoiseSchedule.linear(), torch.full((5_000,), 0.8, dtype=torch.float64)
 low, high = (linear.alpha_bar.sqrt() * 0.8 + k * (1 - linear.alpha_bar).sqrt() for k in (-2, 2))
-fig, axes = figure(3, 2, height=4.4, sharey="row")
+fig, axes = figure(3, 2, height=5.0, sharey="row")
 for ax, below, name in zip(*axes, ("no fresh noise", "DDPM's noise", "the most noise")):
     x, seen = q_sample(crowd, 1000, linear, draw(crowd, walkers)), {}
     for t in range(1000, 1, -1):
@@ -363,7 +363,7 @@ for name, sigma in members.items():
 # The same as a number for a whole path of {numref}`fig-family-paths`: the sum of all squared steps $(x_{t-1} - x_t)^2$. Take the expected square of {eq}`eq:reuse-noise` minus $x_t$: a shift of the mean squared, plus the
 # variances of the two levels, minus twice their covariance $\rho_t \sqrt{(1 - \bar\alpha_t)(1 - \bar\alpha_{t-1})}$.
 
-# %%
+# %% tags=["hide-input"]
 signal, spread, rows = abar.sqrt(), (1 - abar).sqrt(), []
 for name, sigma in members.items():
     shift = 0.8 * (signal[1:-1] - signal[2:])
@@ -393,14 +393,16 @@ rows = {
 }
 
 # %% mystnb={"figure": {"caption": "One face, three members of the family. Within one column nothing tells the rows apart. Along the top row the noise stays, along the middle row a part of it is replaced from column to column, and along the bottom row it is new every time. (Face after Micah Lanier, CC BY 4.0; see {doc}`/using`.)", "name": "fig-family-faces"}, "image": {"alt": "A grid of coloured pictures of one drawn face, three rows and six columns for levels 400, 300, 200, 150, 100 and 50. All become clearer to the right. In the top row the specks stay in their places; in the bottom row they are different in each picture."}} tags=["hide-input"]
-shown = {f"{name}".replace(" sigma", "\nsigma"): torch.cat([x[1:2] for x in row.values()]) for name, row in rows.items()}
-picture_rows({name: x / 1.5 for name, x in shown.items()}, [f"t = {t}" for t in columns], width=7);
+shown = {}
+for name, row in rows.items():
+    shown[name.replace(" sigma", "\nsigma")] = torch.cat([x[1:2] / 1.5 for x in row.values()])
+picture_rows(shown, [f"t = {t}" for t in columns], width=7);
 
 # %% [markdown]
 # The number: the correlation between the noises of neighbouring columns, over four such faces and all their pixels. Between levels further apart than one step, the correlations of
 # the steps multiply ({ref}`ex-family-distance`).
 
-# %%
+# %% tags=["hide-input"]
 between = [f"{t} and {s}" for t, s in zip(columns, columns[1:])]
 lines = []
 for name, sigma in members.items():
@@ -566,7 +568,7 @@ crossing = next(k / 8 for k in range(9) if partial[k / 8] > 0)
 assert crossing - 1 / 8 < ddpm[5] / most[5] < crossing
 
 # %% mystnb={"figure": {"caption": "Partial correlation of $x_5$ and $x_0$ given $x_4$, on a schedule of ten levels. Dots: measured, each with a standard error below 0.005. Line: {eq}`eq:partial-corr`. Only at DDPM's sigma does the forward process stop looking at the data.", "name": "fig-family-partial"}, "image": {"alt": "Partial correlation against sigma as a share of the largest sigma. The curve starts at minus 1 for sigma 0, rises, crosses 0 at 0.68 where a vertical dotted line marks DDPM's sigma, and ends near 0.5. Nine measured dots lie on it."}} tags=["hide-input"]
-fig, ax = figure(height=2.5)
+fig, ax = figure(height=3.4)
 shares = torch.linspace(0, 1, 201, dtype=torch.float64)
 _, c, kappa = forward_coefficients(5, shares * most[5])
 m = c * (1 - ab[4]).sqrt()
@@ -649,7 +651,7 @@ for x_t in (-5 * one, 5 * one):  # at the upper end x_t has no influence
     assert torch.allclose(edge.mean, abar[299].sqrt() * one)
 
 # %% mystnb={"figure": {"caption": "The range of $\\sigma$ (shaded), DDPM's $\\sigma$ and its larger $\\hat\\sigma$, for steps between neighbouring levels and for ten large steps. DDPM's $\\sigma$ is always inside. $\\hat\\sigma$ leaves the range at the end of the walk, and with large steps by far.", "name": "fig-family-range"}, "image": {"alt": "Two logarithmic plots against t. A shaded area below a rising line is the range. Left, neighbouring levels: both of DDPM's curves run inside, and the larger one pokes out at t = 2. Right, ten steps: DDPM's sigma is inside at all points, while sigma-hat is above the line at 101, 201 and 301."}} tags=["hide-input"]
-fig, axes = figure(2, height=2.7)
+fig, axes = figure(2, height=3.6)
 for ax, (S, (t, s)), mark in zip(axes, steps.items(), ("", "o-")):
     room = (1 - abar[s]).sqrt()
     ax.fill_between(t, 0 * room + 3e-3, room, alpha=0.12, color="gray")
@@ -746,7 +748,7 @@ assert too_much == [2, 3, 4, 5] and (1 - abar[5]).sqrt() < 0.03
 # {prf:ref}`lem-same-marginals` says that it does not. So the loss at every level is the same for all members. First for the best predictor of the mixture, on the points drawn
 # above, next to points that were made as training makes them, by one jump. (The losses may differ by five standard errors of their difference, which is less than 0.1 everywhere.)
 
-# %%
+# %% tags=["hide-input"]
 rows = []
 for t in levels:
     jump = q_sample(data, t, schedule, draw(data, generator))
@@ -777,7 +779,7 @@ for name, sigma in three(trained.schedule).items():
             eps_hat = trained.model(x, torch.full((len(x),), t))
             squared[name, t] = (eps_hat - eps).square().flatten(1).mean(1)
 
-# %%
+# %% tags=["hide-input"]
 rows = []
 for t in shown:
     eps = draw(images, generator)

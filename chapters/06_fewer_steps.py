@@ -50,7 +50,7 @@ picture_rows(rows, [f"S = {S}" for S in calls], width=7);
 # - how the error falls with the number of calls, on an exact problem and on a trained network;
 # - that at $\eta = 0$ one $x_T$ becomes nearly the same picture whatever the number of steps, and at $\eta = 1$ it does not.
 #
-# The word for this is often "acceleration". Nothing runs faster: the network and the cost of one call stay what they were. There are fewer calls.
+# The word for this is often "acceleration". Nothing runs faster: the network and the cost of one call stay what they were.
 #
 # The chapter opens {py:mod}`ddim_edu.schedule` ({py:func}`~ddim_edu.schedule.make_tau`) and {py:mod}`ddim_edu.sampler`.
 
@@ -72,7 +72,7 @@ linear, cosine = NoiseSchedule.linear(), NoiseSchedule.cosine()
 # \end{aligned}
 # $$ (eq:fewer-joint)
 #
-# The factors $q_\sigma$ are chapter 4's, with $t = \tau_i$ and $s = \tau_{i-1}$. Nothing in their definition asked for $s = t - 1$: the mean puts $x_0$ where it belongs at
+# The factors $q_\sigma$ are chapter 4's, with $t = \tau_i$ and $s = \tau_{i-1}$. The mean puts $x_0$ where it belongs at
 # level $s$, adds the noise found in $x_t$ scaled to variance $1 - \bar\alpha_s - \sigma^2$, and fresh noise makes up the rest. So if $x_t$ has the marginal
 # $\mathcal N(\sqrt{\bar\alpha_t}\, x_0, (1 - \bar\alpha_t) I)$, then $x_s$ has that of level $s$, for a jump of any length, and by induction every level of the chain has.
 # The levels outside $\tau$ have it by definition. The next cell makes nine jumps of 100 levels and checks the marginals by sampling (within four standard errors):
@@ -120,7 +120,7 @@ for s, t in reversed(list(pairwise(tau))[1:]):
 #
 # So $\tau$ decides which levels count and with which weights, and nothing else. Each term needs only the pair $(x_0, x_t)$, that is, a marginal, and the marginals are the same for every $\tau$. The best prediction at level $t$
 # is $E[\epsilon \mid x_t]$ whatever the positive weights are. A network trained with $L_{\text{simple}}$ on all levels has therefore been trained for every sub-sequence: **on $\tau$, the
-# loss is $L_{\text{simple}}$ restricted to $t \in \tau$, up to weights.** (A network too small to be right everywhere would care about the weights. That is the fine print.)
+# loss is $L_{\text{simple}}$ restricted to $t \in \tau$, up to weights.** (A network too small to be right everywhere would care about the weights.)
 #
 # The check uses a deliberately bad predictor, so that there is an error to weigh. (`eps_error` is a mean over the three coordinates, hence the 3.)
 
@@ -152,7 +152,7 @@ grid = torch.linspace(-80, 80, 16_001, dtype=torch.float64)
 most = -np.log(width) - np.log(2 * np.pi * np.e) / 2
 assert round(most, 2) == 0.88  # mean log-likelihood of the data
 
-# %%
+# %% tags=["hide-input"]
 gained, rows = 0.0, []
 for t in (50, 150, 250):  # none of them in tau
     abar = linear.alpha_bar[t]
@@ -279,7 +279,7 @@ for name, b in below.items():
     snr = peaks[name].schedule.snr[int(middle)]
     assert round(middle) == {"linear": 167, "cosine": 329}[name] and 2.85 < snr < 3.05
 
-# %%
+# %% tags=["hide-input"]
 # checks eq:fewer-density
 rows = []
 for name, b in below.items():
@@ -301,7 +301,7 @@ Table(["schedule", "density r", "cost, over the least"], rows)
 #
 # ## Five spacings
 #
-# The package has five, by name: `make_tau(T, S, "leading")`, and so on. When none is named, the package takes `"trailing"`. That spacing starts at $T$; what this is worth to a trained network is measured {ref}`below <sec-fewer-start>`.
+# The package has five, by name: `make_tau(T, S, "leading")`, and so on. When none is named, the package takes `"trailing"`. What its start at $T$ is worth is measured {ref}`below <sec-fewer-start>`.
 #
 # | name | levels |
 # |---|---|
@@ -312,7 +312,7 @@ Table(["schedule", "density r", "cost, over the least"], rows)
 # | `"quadratic-full"` | the same shape up to $T$ |
 
 # %% mystnb={"figure": {"caption": "Ten levels of each spacing, and of the one made to measure, for the linear schedule. Left by t, right by the logarithm of the SNR. The shaded curve is the density of the wanted steps along each axis.", "name": "fig-fewer-spacings"}, "image": {"alt": "Two panels with six rows of ten dots. By t, leading, linspace and trailing are even, the two quadratic rows and the made-to-measure row crowd towards the data at small t. By log SNR, the even spacings have at most one dot above log SNR 3, where a quarter of the shaded hill lies, while the quadratic rows have several."}} tags=["hide-input"]
-fig, (left, right) = figure(2, height=3.0, sharey=True)
+fig, (left, right) = figure(2, height=3.7, sharey=True)
 rows = {name: make_tau(1000, 10, name)[1:] for name in SPACINGS}
 rows["made to measure"] = made_to_measure(10, below["linear"])[1:]
 for row, chosen in enumerate(rows.values()):
@@ -327,14 +327,14 @@ for ax, place in ((left, levels.double()), (right, linear.snr[levels].log())):
 left.set(xlabel="level t", yticks=range(0, -6, -1), yticklabels=rows)
 right.set(xlabel="log SNR, data to the right");
 
-# %%
+# %% tags=["hide-input"]
 near = {name: int((linear.snr[chosen] > 1).sum()) for name, chosen in rows.items()}
 assert near["quadratic"] == 6 and near["trailing"] == 2
 lines = [[name, int(rows[name][-1]), near[name]] for name in rows]
 Table(["spacing", "starts at level", "of ten levels, with SNR above 1"], lines)
 
 # %% [markdown]
-# Now the error, for five numbers of steps, on both schedules. The problem is the same with both: same data, same truth.
+# Now the error, for five numbers of steps, on both schedules.
 
 # %%
 steps = (5, 10, 20, 50, 100)
@@ -349,7 +349,7 @@ for name, b in below.items():
         tau = made_to_measure(S, b)
         errors[name, "made to measure", S] = error_of(peaks[name], tau)
 
-# %%
+# %% tags=["hide-input"]
 lines = [
     [spacing, name, *(f"{errors[name, spacing, S]:.4f}" for S in steps)]
     for name in peaks
@@ -372,16 +372,16 @@ for S in (20, 50, 100):
 assert errors["cosine", "quadratic", 100] > 5 * errors["cosine", "leading", 100]
 
 # %% [markdown]
-# On the **linear** schedule the order is as predicted. The bends lie at small $t$. The even spacings (the first three) step over them. Quadratic spacing does not, and its error is less than three quarters of theirs. The paper indeed used quadratic spacing for CIFAR-10 (appendix D.2), and a linear schedule. The spacing made to measure is best in every column; its lead over quadratic is smallest at $S = 50$ (0.0106 against 0.0111).
+# On the **linear** schedule the order is as predicted. The bends lie at small $t$. The even spacings (the first three) step over them. Quadratic spacing does not, and its error is less than three quarters of theirs. The paper indeed used quadratic spacing for CIFAR-10 (appendix D.2), and a linear schedule. The spacing made to measure is best in every column.
 #
-# On the **cosine** schedule even spacing in $t$ is already close to what the data wants, since half the steps belong below 329 there and not below 167. The squares have little to mend: up to $S = 20$ `quadratic-full` is behind `trailing`. Two rows surprise. Leading beats even the spacing made to measure, up to $S = 50$; and quadratic stops improving at $S = 20$. Both surprises have the same cause: these two spacings start below $T$.
+# On the **cosine** schedule even spacing in $t$ is already close to what the data wants. The squares have little to mend: up to $S = 20$ `quadratic-full` is behind `trailing`. Two rows surprise. Leading beats even the spacing made to measure, up to $S = 50$; and quadratic stops improving at $S = 20$. Both surprises have the same cause: these two spacings start below $T$.
 #
 # ### Starting below $T$
 #
 # The sampler draws its start from $\mathcal N(0, I)$ at level $\tau_S$. If $\tau_S < T$, the right distribution there is another one: $q_{\tau_S}$ still holds data. We measure the distance of $\mathcal N(0,1)$
 # from $q_{\tau_S}$, and then repeat the walk from the right start, the quantiles of $q_{\tau_S}$.
 
-# %%
+# %% tags=["hide-input"]
 lines = []
 for name, mixture in peaks.items():
     for t in (801, 901, 1000):
@@ -390,7 +390,7 @@ for name, mixture in peaks.items():
         lines.append([name, t, f"{kept:.3f}", f"{off:.4f}"])
 Table(["schedule", "start at level", "left of the data, √ᾱ", "start off by"], lines)
 
-# %%
+# %% tags=["hide-input"]
 right_start = {}
 for name, spacing, S in [("cosine", "quadratic", 100), ("cosine", "leading", 10)]:
     mixture, tau = peaks[name], make_tau(1000, S, spacing)
@@ -410,7 +410,7 @@ Table(["cosine", "error", "error from the right start"], lines)
 # wrong by 0.04, no later step mends it, and this is the floor in the table of errors. A spacing belongs to its schedule.
 #
 # The last line is less comfortable. With `"leading"` and $S = 10$ (a start at 901), the *wrong* start gives the *smaller* error. Two errors of opposite sign cancel in part: at $S = 10$ the whole lead of leading over the ruler (0.0505) in
-# the cosine table is luck on this data. A benchmark that looks only at the end cannot tell. For larger $S$ leading starts nearer to $T$, and both errors shrink.
+# the cosine table is luck on this data. A benchmark that looks only at the end cannot tell.
 #
 # **Try it.** The same errors for other numbers of steps, and where they come from. The height of a bar is what one step costs when all else is exact: points that sit at the quantiles of $q_t$
 # make this step of DDIM and are then carried to the data without error, and the bar is their mean distance from where they should be. A purple bar is the cost of the start. Change
@@ -427,9 +427,8 @@ Table(["cosine", "error", "error from the right start"], lines)
 # **Asking for $S$ and getting another number.** The official code's uniform spacing is `range(0, T, T // S)`. It has $S$ levels only if the division is kind.
 #
 # **Repeats.** The official code's quadratic spacing rounds $S$ squares down, and near 0 they collide. The sampler then steps from a level to itself, which changes nothing and costs a call.
-# (And where uniform spacing does give $S < T$ levels, it starts below $T$ like quadratic, with the effect just measured.)
 
-# %%
+# %% tags=["hide-input"]
 asked = []
 for S in (10, 300, 600):
     uniform = range(0, 1000, 1000 // S)
@@ -458,7 +457,7 @@ print("walks to  ", recomputed)
 print("labels it ", listed)
 assert [a - b for a, b in zip(recomputed, listed)] == 9 * [11] + [0]
 
-# %%
+# %% tags=["hide-input"]
 outcome, lines = {}, []
 for name, targets in (("listed", listed), ("recomputed", recomputed)):
     x = standard[:, None]
@@ -472,7 +471,7 @@ assert outcome["recomputed"] < outcome["listed"]
 Table(["target", "error", "standard deviation"], lines)
 
 # %% [markdown]
-# Nine of ten targets are off by 11 levels: a state made for level 899 (counted from 0) is handed to the network as level 888. The state holds more noise than its label says. We expected damage. On this problem the error is
+# Nine of ten targets are off by 11 levels: a state made for level 899 (counted from 0) is handed to the network as level 888. The state holds more noise than its label says. On this problem the error is
 # *smaller* than with the right list. The standard deviations suggest why: few steps leave the cloud too narrow (the data has 0.76), and the surplus noise gives some width back. So this is
 # no evidence that the fault is harmless, but that an end result can hide a fault, and that a step should be tested by itself.
 #
@@ -534,7 +533,7 @@ def share_left(mixture, tau, eta):
         f = CubicSpline(grid, f)(to.clip(grid[0], grid[-1])) @ weights
     return float(f @ start_weights)
 
-# %%
+# %% tags=["hide-input"]
 def rare(made):
     return GaussianMixture([0.1, 0.9], [[-1.2], [0.65]], 0.03, made)
 
@@ -559,7 +558,7 @@ off = (x < -0.3).double().mean() - share[10, 1.0]
 assert abs(off) < 4 * (share[10, 1.0] * (1 - share[10, 1.0]) / 20_000) ** 0.5
 
 # %% mystnb={"figure": {"caption": "Cost against quality on exact problems. Left: distance of the samples from the data, linear schedule. The dotted floor is that of the sampled curve, η = 1; the other has no chance in it. Right, in the same colours: the share of the samples in a peak that holds a tenth of the data (dotted); the diamond is the chain of chapter 1.", "name": "fig-fewer-cost"}, "image": {"alt": "Two plots against the number of network calls on a logarithmic axis. Left: the error for eta 0 falls in a nearly straight line from about 0.2 at 5 calls to 0.01 at 100; eta 1 stays above it, and above a dotted floor that eta 0 falls below. Right: the share rises towards 10 percent for both, from below, and faster for eta 0."}} tags=["hide-input"]
-fig, (left, right) = figure(2, height=2.6)
+fig, (left, right) = figure(2, height=3.5)
 left.loglog(steps, quiet, "o-", label=r"$\eta = 0$")
 left.loglog(steps, list(noisy.values()), "s-", label=r"$\eta = 1$")
 left.axhline(floor, color="gray", linestyle=":", label="5,000 true draws")
@@ -617,7 +616,7 @@ assert below_T.abs().mean() < 1.1
 # `leading` with $S = 10$ starts at 901. In training, every $x_t$ that the network saw at that level held a picture, times $\sqrt{\bar\alpha_{901}} = 0.15$. The sampler hands the network pure noise. `trailing` asks the network at level $T$ first, where training did show pure noise, up to one part in 20,000 {cite}`lin2024flawed`. Which matters more, the wrong start or the network's error at $T$? The larger model, of clothes, was measured with both, clipped: three seeds of 250 pictures for
 # each number, in the classifier distance of chapter 11 (smaller is better).
 
-# %%
+# %% tags=["hide-input"]
 measured = json.loads(in_repository("results/table1_fashion-mnist.json").read_text())
 assert measured["protocol"]["clip"] == 1.0
 cells = {}
@@ -639,7 +638,7 @@ Table(["steps S", "distance, leading", "distance, trailing"], lines)
 #
 # A network that says $v$ errs less at $T$ ({eq}`eq:error-scale`). The digits' recipe, trained three times with each target ({doc}`chapter 11's </chapters/11_measuring>` distance, $S = 20$; `benchmarks/digits_choices.py`):
 
-# %%
+# %% tags=["hide-input"]
 trained = json.loads(in_repository("results/digits_choices.json").read_text())
 far = {}
 for row in trained["rows"]:
@@ -654,7 +653,7 @@ lines = [[k, *(f"{np.mean(far[k, eta]):.2f}" for eta in (0, 1))] for k in ("eps"
 Table(["the network says", "distance, η = 0", "distance, η = 1"], lines)
 
 # %% [markdown]
-# With $\epsilon$, $\eta = 0$ keeps a bad beginning that fresh noise would cover. With $v$, DDIM is ahead. (The shipped models still say $\epsilon$.)
+# With $\epsilon$, $\eta = 0$ keeps a bad beginning that fresh noise would cover. With $v$, DDIM is ahead.
 #
 # ### How good are the samples?
 #
@@ -674,7 +673,7 @@ def energy(images):
     error = 2 * (to_real - among).std() / len(x) ** 0.5
     return (2 * to_real - among).mean().item() - among_real.item(), error.item()
 
-# %%
+# %% tags=["hide-input"]
 few = (5, 10, 20)
 quality = {(eta, S): energy(walk(x_T, S, eta)) for eta in (0.0, 1.0) for S in few}
 for S in few:
@@ -687,7 +686,7 @@ for key, (value, error) in quality.items():
 Table(["", "energy distance, thousandths"], lines)
 
 # %% mystnb={"figure": {"caption": "Energy distance of 384 samples of the digits model to the training images, with two standard errors. The band is the same for 200 held-out real digits. All runs share their starts.", "name": "fig-fewer-quality"}, "image": {"alt": "Plot of energy distance against 5, 10 and 20 network calls. At 5 calls the points of eta 0 and eta 1 lie close together and far above the grey band around zero of the held-out digits, at 10 near its upper edge, at 20 within it."}} tags=["hide-input"]
-fig, ax = figure(height=2.5)
+fig, ax = figure(height=3.4)
 for eta, marker, shift in ((0.0, "o", 0.97), (1.0, "s", 1.03)):
     values, bars = zip(*(quality[eta, S] for S in few))
     ax.errorbar(
@@ -748,7 +747,7 @@ falling = list(to_longest.values())
 assert falling[0] > falling[1] > falling[2] > falling[3]
 assert other > 2 * apart(calm[20], calm[50])
 
-# %%
+# %% tags=["hide-input"]
 unrelated = apart(calm[100], calm[100].roll(1, 0))
 assert falling[3] < 0.3 * unrelated and other > 0.7 * unrelated
 lines = [[f"η = 0, S = {S} against 100", f"{d:.2f}"] for S, d in to_longest.items()]
@@ -789,7 +788,7 @@ for S in (10, 20, 50):
     assert fewer / 4 < faster < fewer * 4
 
 # %% [markdown]
-# If calls are all that costs, twenty of them make twenty-four minutes of the twenty hours. That is no GAN's minute. But the network is the same that would have taken the twenty hours, and nobody trained it again.
+# If calls are all that costs, twenty of them make twenty-four minutes of the twenty hours. That is no GAN's minute.
 #
 # ## What breaks: one-step formulas on long jumps
 #
@@ -819,7 +818,7 @@ for name in ("one level", "product"):
         assert name == "one level" or torch.allclose(x, same, atol=1e-9)
     spread[name], wrong[name] = x.std().item(), distance(x)
 
-# %%
+# %% tags=["hide-input"]
 assert wrong["one level"] > 4 * wrong["product"]
 lines = [[k, f"{spread[k]:.2f}", f"{wrong[k]:.2f}"] for k in spread]
 lines += [["the data", f"{truth.std():.2f}", "0"]]

@@ -23,12 +23,12 @@ from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path, ddim_step, invert
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
-# %% mystnb={"figure": {"caption": "A held-out face, in 30 steps up to level 900, and down again from what was found there. First row: both ways without fresh noise. Below: down from the same place by DDPM, twice. The network is the model of faces that comes with the package. (Faces after Micah Lanier, CC BY 4.0; see {doc}`/using`.)", "name": "fig-ode-faces"}, "image": {"alt": "Three rows of coloured pictures. First row, nine pictures: a drawn face that turns to noise up to the middle, and from there back to the same face. Second and third row, from the middle on: two other faces that arise from the same noise."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "A held-out face, in 18 steps up to level 900, and down again from what was found there. First row: both ways without fresh noise. Below: down from the same place by DDPM, twice. The network is the model of faces that comes with the package. (Faces after Micah Lanier, CC BY 4.0; see {doc}`/using`.)", "name": "fig-ode-faces"}, "image": {"alt": "Three rows of coloured pictures. First row, seven pictures: a drawn face that turns to noise up to the middle, in which its outlines can still be seen, and from there back to the same face. Second and third row, from the middle on: two other faces that arise from the same noise."}} tags=["hide-input"]
 model, walker = load("faces"), torch.Generator().manual_seed(0)
 face = from_uint8(torch.from_numpy(shipped().pixels[1:2]))  # 64 x 64, in style 1
 face = torch.nn.functional.avg_pool2d(face, 2)
-levels, eps_of, abar = list(range(0, 901, 30)), model.eps_theta(1), model.schedule.alpha_bar
-columns = (0, 180, 360, 600, 900)
+levels, eps_of, abar = list(range(0, 901, 50)), model.eps_theta(1), model.schedule.alpha_bar
+columns = (0, 300, 600, 900)
 up, x = {0: face}, face
 with torch.no_grad():
     for s, t in zip(levels, levels[1:]):
@@ -37,12 +37,12 @@ with torch.no_grad():
     for name, eta in (("no fresh\nnoise", 0.0), ("DDPM", 1.0), ("DDPM\nagain", 1.0)):
         walk = ddim_path(eps_of, x, model.schedule, levels, eta=eta, generator=walker)
         down = {step.s: step.x_s for step in walk}
-        left = [up[t] if eta == 0 else torch.ones_like(x) for t in columns[:4]]
+        left = [up[t] if eta == 0 else torch.ones_like(x) for t in columns[:-1]]
         rows[name] = torch.cat([*left, x, *(down[t] for t in columns[-2::-1])])
 picture_rows(rows, [f"t = {t}" for t in (*columns, *columns[-2::-1])], width=7);
 
 # %% [markdown]
-# Without fresh noise the way can be walked in both directions: up to a noise that stands for this face, and down to the same face. Fresh noise forgets: from the very same place DDPM comes down to somebody else, each time to another one.
+# Without fresh noise the way can be walked in both directions: up to a noise that stands for this face, and down to the same face. Fresh noise forgets: from the very same place DDPM comes down to somebody else, each time to another one. (The outlines that shine through in the middle belong to the story: what one finds up there is not quite noise.)
 #
 # The map is the flow of an ordinary differential equation (ODE), and it can be run backwards: a picture can be encoded as the noise
 # that would produce it. At the end of this chapter you will have checked, by running it,
@@ -80,8 +80,8 @@ nsr, alpha_bar = schedule.nsr, schedule.alpha_bar
 # \bar x_t = \bar x_{t-1} + \sqrt{\nu_t^2 - \nu_{t-1}^2}\;\, z_t .
 # $$ (eq:additive-chain)
 #
-# Nothing shrinks. The network is given $x_t = \bar x_t/\sqrt{1 + \nu_t^2}$, because $\bar\alpha_t = 1/(1 + \nu_t^2)$. So shrinking at
-# every step and rescaling before every call are one process in two units; {cite:t}`karras2022edm` work in the second. The next cell drives the two chains by the same noise; in the end $x$ has a standard deviation of 1, $\bar x$ one of about 155:
+# The network is given $x_t = \bar x_t/\sqrt{1 + \nu_t^2}$, because $\bar\alpha_t = 1/(1 + \nu_t^2)$. So shrinking at
+# every step and rescaling before every call are one process in two units; {cite:t}`karras2022edm` work in the second. The next cell drives the two chains by the same noise:
 
 # %%
 # checks eq:rescaled, eq:additive-chain
@@ -167,7 +167,7 @@ for step in ddim_path(one.eps, x_T, schedule, tau):  # eta = 0
 # $p_\nu$ satisfies the equation of the cloud; with a smooth velocity that equation has one solution for a given start.
 # ```
 #
-# So the deterministic sampler may be trusted for one reason: it approximates this flow. Each finite step has an error, and the sections below measure it. (The sampler starts from $\mathcal N(0, I)$ instead of $q_T$; chapter 2 measured that difference.) For mixtures $p_\nu$ can be written down. On the line, differences
+# So the deterministic sampler may be trusted for one reason: it approximates this flow. For mixtures $p_\nu$ can be written down. On the line, differences
 # stand in for the derivatives in {eq}`eq:velocity` and {eq}`eq:heat`. In the plane, automatic differentiation gives the gradient, and the cell tests the equation of the cloud. The method {py:meth}`~ddim_edu.exact.GaussianMixture.eps_at` gives $\epsilon^*$ between the levels.
 
 # %%
@@ -227,7 +227,7 @@ assert torch.allclose(in_time / (2 * h), -out / (2 * h), atol=1e-4)
 # $$ (eq:gaussian-flow)
 #
 # The number of standard deviations from the mean never changes. Before we use a numerical solver as truth, test it where the truth is known.
-# `solve_ivp` chooses its own steps: for each step, an estimate of its error stays below a tolerance, here of $10^{-10}$. We stop at $\nu = 10^{-4}$ and take one Euler step to 0. The error of this step is of the order of $10^{-8}$. (DDIM is off by at most 0.06 with 100 steps and by 0.006 with 1,000.)
+# `solve_ivp` chooses its own steps: for each step, an estimate of its error stays below a tolerance, here of $10^{-10}$. We stop at $\nu = 10^{-4}$ and take one Euler step to 0. The error of this step is of the order of $10^{-8}$.
 
 # %%
 def flow(exact, xbar, start):
@@ -268,7 +268,7 @@ for S, most in ((100, 0.06), (1000, 0.006)):
 #
 # the **quantile map**, which chapter 6 took for its truth.
 
-# %%
+# %% tags=["hide-input"]
 # checks eq:quantile
 def share_below(x, abar):
     std = (abar * one.covs[:, 0, 0] + 1 - abar).sqrt()
@@ -299,7 +299,7 @@ for eta in (0.0, 1.0):
     walk = ddim_path(one.eps, starts, schedule, tau, eta=eta, generator=seed)
     states = [starts] + [step.x_s for step in walk]
     paths[eta] = torch.cat(states, 1).T.flip(0)  # [t] is at level t
-fig, (left, middle, right) = figure(3, height=2.6)
+fig, (left, middle, right) = figure(3, height=3.5)
 for ax, eta, name in ((left, 0.0, "DDIM"), (middle, 1.0, "DDPM")):
     ax.plot(paths[eta], linewidth=0.9)
     ax.set(title=name, xlabel="level t", ylabel="$x_t$")
@@ -322,7 +322,7 @@ bend, far = (s.amax(0) - s.amin(0) for s in (slope, slope[nsr[1:] > 2]))
 assert far.max() < 0.2 < 1 < bend.max()
 
 # %% [markdown]
-# Even three steps kept the order, although three steps are far from the flow. That is not luck. The mean of {eq}`eq:rescaled` given $x_t$ says that
+# Even three steps kept the order. That is not luck. The mean of {eq}`eq:rescaled` given $x_t$ says that
 # $\epsilon^* = (\bar x_t - E[x_0 \mid x_t])/\nu_t$. Put this into {eq}`eq:clock-step`: a step is a weighted mean of where one is and where the data is expected,
 #
 # $$
@@ -423,7 +423,7 @@ def euler(exact, x_T, tau, clock):
             x = (x / abar.sqrt() + gap * eps) * alpha_bar[s].sqrt()
     return x
 
-# %%
+# %% tags=["hide-input"]
 # checks eq:euler-square, eq:euler-t, eq:flow-in-t
 x_T = draw(torch.empty(200, 2, dtype=torch.float64), generator)
 truth = flow(plane, x_T / alpha_bar[-1].sqrt(), nsr[-1].item())
@@ -442,7 +442,7 @@ rows = [[names[clock], *rest] for clock, *rest in rows]
 Table(["Euler's clock", "error at S = 10", "slope"], rows)
 
 # %% mystnb={"figure": {"caption": "Median distance between a solver's $x_0$ and the ODE's, for a mixture of three Gaussians in the plane, against the number of steps: three clocks, one equation. All have order 1 (the dotted line falls as $1/S$), with very different constants.", "name": "fig-ode-order"}, "image": {"alt": "Log-log plot of error against steps from 10 to 500. Three falling lines, in the end parallel to a dotted line of slope minus one. Euler in nu squared lies highest, starting above 1; DDIM lies more than ten times lower at 10 steps; Euler in t lies lowest, about half of DDIM."}} tags=["hide-input"]
-fig, ax = figure(height=2.8)
+fig, ax = figure(height=3.6)
 names = {"nu^2": r"Euler in $\nu^2$ (eq. 15)", "nu": r"Euler in $\nu$: DDIM"}
 names["t"] = "Euler in t"
 for (clock, name), marker in zip(names.items(), "s^o"):
@@ -452,7 +452,7 @@ ax.set(xscale="log", yscale="log", xlabel="steps S", ylabel="error at t = 0")
 ax.legend();
 
 # %% [markdown]
-# The fit covers $S \ge 50$; its ± is the standard error of a straight line through the four points and says how straight they lie. All three slopes are within 0.1 of the limit $-1$: the order is 1. The DDIM paper expects its step to differ from equation 15 "in fewer
+# The fit covers $S \ge 50$. All three slopes are within 0.1 of the limit $-1$: the order is 1. The DDIM paper expects its step to differ from equation 15 "in fewer
 # sampling steps", and it does: with ten steps equation 15 is more than ten times worse. Equation 15 takes $\epsilon_\theta/\nu$ for constant, which is wrong even for a single point.
 #
 # **Try it.** Four ways down the same equation, at equal calls, with their errors. Press play, then change $S$.
@@ -484,7 +484,7 @@ one_step, x_T = torch.tensor([0, 1000]), torch.ones(1, 2, dtype=torch.float64)
 for name, clock, end in (("one point", "nu", 0.5), ("N(0, I)", "t", 1.0)):
     assert torch.allclose(euler(sources[name], x_T, one_step, clock), end * x_T)
 
-# %%
+# %% tags=["hide-input"]
 ten, off, rows = make_tau(1000, 10, "trailing"), {}, []
 for name, source in sources.items():
     dim = 64 if name == "digits" else 2
@@ -513,12 +513,12 @@ assert all(o["nu^2"] > 5 * max(o["nu"], o["t"]) for o in off.values())
 
 # %% [markdown]
 # So neither clock wins by law. On the digits DDIM's typical start hits the right one almost exactly, since its last step goes straight to $E[x_0 \mid x_t]$, where Euler in $t$ stops a little beside it;
-# a few starts of either (7 of 40 for DDIM, 3 for Euler in $t$) end nearest to another digit. On the smooth mixture Euler in $t$ is ahead. Equation 15 is far behind everywhere. What all three share is order 1; methods of higher order on this ODE are in {py:mod}`ddim_edu.solvers`.
+# a few starts of either (7 of 40 for DDIM, 3 for Euler in $t$) end nearest to another digit. On the smooth mixture Euler in $t$ is ahead. What all three share is order 1; methods of higher order on this ODE are in {py:mod}`ddim_edu.solvers`.
 #
 # **Try it.** Here is one such method, for comparison. Heun's method makes DDIM's step, asks for the noise once more at the step's end, and then makes the step anew with the mean of the two predictions; only the last step,
 # to the data, is plain DDIM, because no network knows level 0. On the left is one start in the ODE's own units, where a step of DDIM is a straight piece along the velocity at its right end. The
 # border between the two peaks is near the start $-0.5$; move across it. Then read off what twice the steps do to the mean error of each method. A method of order 2 should divide it by four. Does
-# Heun's, when the levels are even in $t$, and when they are dense near the data? The length of its last step on the clock is a hint.
+# Heun's, when the levels are even in $t$, and when they are dense near the data?
 #
 # <div class="explore" data-explore="euler">
 #
@@ -558,7 +558,7 @@ assert worst > 0.97  # of the mean at S = 500
 # %% [markdown]
 # For the typical point the exponent is near $-2$: the median falls with a slope of $-1.92$. The mean falls less regularly, with $-0.65$, since a few points rule it: at $S = 500$ four of the 400 make 98% of it. And the way up has a second fault, which {eq}`eq:step-jacobian` announced: a long step up folds. Send an ordered grid of $x_0$ between and around the two peaks of the mixture on the line upwards, and count the neighbours that change places.
 
-# %%
+# %% tags=["hide-input"]
 grid = torch.linspace(-2, 2, 4001, dtype=torch.float64)[:, None]
 folds, rows = {}, []
 for S in (10, 50, 200):
@@ -573,7 +573,7 @@ Table(["steps up", "pairs of 4,000 out of order"], rows)
 #
 # Now we take the trained network, and digits that it has never seen. The network's schedule is the cosine, and one look at the clock is a warning.
 
-# %%
+# %% tags=["hide-input"]
 trained = load("digits")
 cosine, eps_theta = trained.schedule, trained.model
 last_levels = (900, 998, 999, 1000)
@@ -594,7 +594,7 @@ assert error > 10
 # come back with a mean squared error above 10; `invert` warns of it. So we stop at level 900, where the clock shows 6.4 and the picture still enters $x_t$ with the factor $\sqrt{0.024} = 0.15$. The error is measured as in the
 # DDIM paper's Table 2, per pixel with images in $[0, 1]$; the paper's numbers are for the CIFAR-10 test set.
 
-# %%
+# %% tags=["hide-input"]
 def per_picture(x):
     """The squared error of each picture, per pixel, in grey values of [0, 1]."""
     return ((x - pictures) / 2).square().flatten(1).mean(1)
@@ -620,7 +620,7 @@ theirs = linregress(np.log(list(ours)), np.log([paper[S] for S in ours]))
 assert abs(fit.slope + 1.89) < 0.03 and abs(theirs.slope + 1.19) < 0.03
 
 # %% mystnb={"figure": {"caption": "Squared error of a round trip against the number of steps, each in the units of its data. The mixture's median and the digits fall about as $1/S^2$ (dotted), the paper's CIFAR-10 numbers more slowly. The standard errors of the digits (over 25 images) are smaller than the dots.", "name": "fig-ode-roundtrip"}, "image": {"alt": "Log-log plot of squared error against steps from 10 to 1000. The curves of the mixture and of the digits fall parallel to a dotted line of slope minus two; the paper's points fall along a flatter line and level out at 0.0001."}} tags=["hide-input"]
-fig, ax = figure(height=2.8)
+fig, ax = figure(height=3.6)
 bars = [per_picture(returned[S]).std() / 25**0.5 for S in ours]
 ax.plot(list(paper), list(paper.values()), "s-", ms=4, label="CIFAR-10, paper")
 ax.plot(trips, median_error, "^-", ms=4, label="mixture, median")
@@ -632,8 +632,7 @@ ax.legend();
 
 # %% [markdown]
 # From 20 steps on the digits nearly follow the $1/S^2$ of the argument: the slope is $-1.89$. The paper's numbers do not: up to $S = 200$ their exponent is near $-1.2$ (at 500 and 1000 rounding leaves the same single digit).
-# We cannot say why from here. One candidate: pictures of CIFAR-10 have much more fine detail than 8 × 8 digits, detail bends paths close to the data, and the argument's exponent holds only once the
-# steps are short compared with those bends.
+# We cannot say why.
 
 # %% mystnb={"figure": {"caption": "Two held-out digits, their latents at level 900 (200 steps), and what comes back after 10, 20 and 200 steps each way.", "name": "fig-ode-latents"}, "image": {"alt": "A row of ten small grey pictures, five for each of two handwritten digits: the digit, a picture that looks like noise, and three reconstructions that look like the digit, the first slightly off."}} tags=["hide-input"]
 shown = []
@@ -677,7 +676,7 @@ found = {f"S = {S}": describe(latents[S]) for S in (20, 200)}
 found |= {f"q_1, {S}": describe(above[S]) for S in sizes}
 found["q(x_900)"] = describe(fresh)
 
-# %%
+# %% tags=["hide-input"]
 rows = []
 for row in found["S = 20"]:
     rows.append([row, *(f"{f[row][0]:.2f} ± {f[row][1]:.2f}" for f in found.values())])
@@ -692,7 +691,7 @@ Table(["", *found], rows)
 
 # %% [markdown]
 # With 200 steps the mean is nearly right, neighbours are hardly correlated, and the lively pixels have about the right size. But the latents of pictures ("S = 20", "S = 200") are **not**
-# standard normal: they are too short, and most of what is missing is missing in the quiet pixels. From level 1 ("q_1") nothing is missing once steps are short. Two causes are at work, and they are not the same.
+# standard normal: they are too short, and most of what is missing is missing in the quiet pixels. From level 1 ("q_1") nothing is missing once steps are short. Two causes are at work.
 #
 # **Long steps.** {eq}`eq:gaussian-flow` says what they do. A coordinate of variance
 # $v$ that starts one standard deviation from its mean follows $\bar x - m = \sqrt{v + \nu^2}$. The slope of this path is 0 at the data and nearly 1 once $\nu$ is several times $\sqrt v$. Where $v$ is tiny, the slope rises within the first step up. Euler uses the slope at the lower end for the whole step, and so arrives too close to the mean. Later steps do not make up for the loss: for $\nu$ well above $\sqrt v$ we have $\epsilon^* = (\bar x - m)/\nu$, a straight line that keeps the ratio of $\bar x - m$ to $\nu$.
@@ -785,7 +784,7 @@ assert broken > 0.4 * unrelated and broken > 100 * ours[50]
 # %% [markdown]
 # What comes back is off by 0.23, further than an unrelated digit (0.14); with the right clock it was off by 0.00009. The second suspect is clipping the predicted $x_0$ to $[-1, 1]$, which many samplers do by default. A step that clips is no Euler step of {eq}`eq:clock-ode`. The damage depends on the data: the mixture in the plane has points beyond 1, which a clipped last step cannot reach, however many steps there are; pixels live inside $[-1, 1]$.
 
-# %%
+# %% tags=["hide-input"]
 rows = []
 for S in (50, 200):
     levels = make_tau(1000, S, "trailing")

@@ -61,14 +61,14 @@ right.set(xlabel="level t", yticks=(1, -5.5), yticklabels=("even", "adapted,\n12
 right.grid(False);
 
 # %% [markdown]
-# No. The term is far too small: measured with the same pictures, levels and noises, the loss with it and without it differ by less than 0.03%, where a fall by 29% was claimed. A step that adapts to its own error is another matter. It is short where the path bends, near the data, and no two starts take the same steps. Whether that pays is the chapter's last measurement.
+# No. The term is far too small: measured with the same pictures, levels and noises, the loss with it and without it differ by less than 0.03%, where a fall by 29% was claimed. A step that adapts to its own error is another matter. It is short where the path bends, near the data, and no two starts take the same steps.
 #
 # The first half of this chapter is for everyone. You will have checked
 #
 # - that at the text's picture size and loss, in batches of 64, the published term is at most 0.13% of the loss, whatever the network;
 # - what five seeds of seven losses say, by a protocol written before the first run.
 #
-# The second half is for those who want proofs, and want to know what a weight in a loss *can* do:
+# The second half is for those who want proofs:
 #
 # - where a larger term moves the best prediction, and what a sampler does with that;
 # - for which weights the best prediction stays where it belongs, and what such weights did in the experiment;
@@ -114,7 +114,7 @@ low, middle, high = spread.quantile(torch.tensor([0.0, 0.5, 1.0])).tolist()
 assert 0.17 < low < 0.3 < middle < 0.32 < high < 0.53
 
 # %% [markdown]
-# For one network the range of twelve batches is 31% of their mean (the median of twelve such ranges; the least is 18%, the largest 52%). The claimed fall, from 0.035 to 0.025, is 29%. To compare two losses, one needs the plain MSE on **held-out** pictures, at the same $(x_0, t, \epsilon)$, from **several seeds**, and a measure of the samples. The experiment below has all of this.
+# For one network the range of twelve batches is 31% of their mean (the median of twelve ranges). The claimed fall, from 0.035 to 0.025, is 29%. To compare two losses, one needs the plain MSE on **held-out** pictures, at the same $(x_0, t, \epsilon)$, from **several seeds**, and a measure of the samples.
 #
 # ## Three formulas, as published
 #
@@ -180,13 +180,13 @@ assert complexity(dot)[0, 0].nonzero().tolist() == [[2, 3], [3, 2], [3, 3]]
 assert pixel_complexity(dot)[0, 0].nonzero().tolist() == [[1, 2], [2, 1], [2, 3], [3, 2]]
 
 # %% [markdown]
-# For a dot at $(2, 2)$ the published map has entries at $(2, 3)$, $(3, 2)$ and $(3, 3)$, and the last is the dot's own: the map leans to the upper left. And a background that isn't 0 is an edge at the frame. These are blemishes. The norm is a worse fault.
+# The published map leans to the upper left: a dot's own entry lies one further right and down. And a background that isn't 0 is an edge at the frame. The norm is a worse fault.
 #
 # ## Why the term can do nothing
 #
 # Dividing by the norm makes the squares of $c$ add up to 1, over the whole batch. Let $N$ be the number of elements of $c$. Then the mean of $c^2$ is $1/N$, and a typical $c$ is $1/\sqrt N$. In a batch of 64 colour pictures of 32 × 32 pixels, $N$ is 209,088 and a typical weight is 0.002. The term multiplies this weight by $\lambda = 0.1$ and by $\lvert e \rvert$, which at an MSE of 0.029 is about 0.14 on average. So the term is about 0.00003, a thousandth of the MSE.
 #
-# The second half proves bounds for every network and all pictures ({prf:ref}`thm-small-term`). Here we measure, on digits and on random colour pictures of 32 × 32 pixels without fine detail ("smooth"), a stand-in for photographs. The error has MSE 0.029, inside S1's range.
+# The second half proves bounds for every network and all pictures ({prf:ref}`thm-small-term`). Here we measure, on digits and on random colour pictures of 32 × 32 pixels without fine detail ("smooth"), a stand-in for photographs.
 
 # %%
 coarse = torch.rand(256, 3, 8, 8, generator=generator, dtype=torch.float64)
@@ -199,7 +199,7 @@ def term_of(e, x):
     return adaptive_step_loss(e, torch.zeros_like(e), x) - e.square().mean()
 
 
-# %%
+# %% tags=["hide-input"]
 # checks eq:mean-weight, eq:term-bound
 rows = []
 for name, pictures in sets.items():
@@ -218,7 +218,7 @@ for name, pictures in sets.items():
 Table(["term / MSE, in batches of", *map(str, sizes)], rows)
 
 # %% [markdown]
-# How hard does the term pull at a prediction, and how hard the MSE?
+# How hard does the term pull at a prediction?
 
 # %%
 x = smooth[:64]
@@ -251,7 +251,7 @@ ax.minorticks_off()
 ax.legend();
 
 # %%
-for name, found in share.items():
+for found in share.values():
     fall = linregress(np.log(sizes), np.log(found)).slope
     assert abs(fall + 0.5) < 0.05
 
@@ -262,7 +262,7 @@ for name, found in share.items():
 #
 # The step size suffers from the same norm: $b/c$ is about $b\sqrt N$. The share of the map that sits on the upper limit, for a batch of 64:
 
-# %%
+# %% tags=["hide-input"]
 limits = (1, 10, 28, 100, 1000)
 rows = []
 for name, pictures in sets.items():
@@ -277,7 +277,7 @@ Table(["on the limit, if limit / b is", *map(str, limits)], rows)
 # %% [markdown]
 # With a limit of up to 28 (digits) or 100 (smooth pictures) times $b$, every pixel gets the same step: nothing adapts. With a larger limit the size of the batch decides: among 64 copies of itself, a picture takes steps eight times as long as alone. The size of the batch decides the loss, too. One network, one set of errors on the 200 held-out digits:
 
-# %%
+# %% tags=["hide-input"]
 t = torch.linspace(1, 1000, 200).round().long()
 t = t[torch.randperm(200, generator=generator)]
 eps = draw(heldout, generator)
@@ -295,7 +295,7 @@ Table(["size of the batches", "loss above the MSE"], rows)
 # %% [markdown]
 # ## The experiment, decided beforehand
 #
-# What do finite trainings do? Losses, budgets, outcomes and tests were written down before the first run, in `results/adaptive_ablation.md`. Runs of one seed start from the same weights and see the same pictures, levels and noises in the same order. Seven losses get five seeds each:
+# Losses, budgets, outcomes and tests were written down before the first run, in `results/adaptive_ablation.md`. Runs of one seed start from the same weights and see the same pictures, levels and noises in the same order. Seven losses get five seeds each:
 #
 # - `mse`, the baseline, and `published`, with S1's $\lambda = 0.1$;
 # - `placebo`, the published loss with $\lambda = 10^{-6}$, which changes nothing but roundings;
@@ -311,7 +311,7 @@ Table(["size of the batches", "loss above the MSE"], rows)
 # $$ (eq:t-interval)
 #
 # Since seeds are shared, we take the interval of the five **differences** to `mse`: what a seed does to both cancels. Let $p$ be the probability of so large a mean difference between equals. Each of the four tables below compares six losses with `mse`. If all six were equal to `mse`, and independent, some $p$ would fall below 0.05 with the probability $1 - 0.95^6 = 0.26$.
-# **Holm's correction** prevents that. For each outcome and data set it multiplies the smallest $p$ by 6, the next by 5, and so on. We call a loss better or worse if its corrected $p$ is below 0.05. {py:mod}`ddim_edu.measuring.statistics` does all this.
+# **Holm's correction** prevents that. For each outcome and data set it multiplies the smallest $p$ by 6, the next by 5, and so on. We call a loss better or worse if its corrected $p$ is below 0.05.
 
 # %%
 # checks eq:t-interval
@@ -353,7 +353,7 @@ def table(name, outcome, f):
     rows = []
     for k in losses:
         _, mean, half = summary(of(name, k, outcome))
-        rows.append([f"{name}: {k}", f"{mean:{f}} ± {half:{f}}", "", ""])
+        rows.append([k, f"{mean:{f}} ± {half:{f}}", "", ""])
         if k in tests:
             _, change, half, _ = tests[k]
             difference = f"{round(change, 5) + 0.0:+{f}} ± {half:{f}}"
@@ -361,19 +361,23 @@ def table(name, outcome, f):
     scale = 100 / summary(base).mean
     return {k: tests[k].mean * scale for k in tests if corrected[k] < 0.05}, rows
 
-# %%
+# %% tags=["hide-input"]
 called, both = {}, []
 for name in ("digits", "fashion-mnist"):
     called[name, "heldout_mse"], rows = table(name, "heldout_mse", ".5f")
-    both += rows
-Table(["loss", "held-out MSE", "difference to mse", "Holm's p"], both)
+    both.append(rows)
+beside = [one + two[1:] for one, two in zip(*both)]
+parts = [(f"{what}, MSE", "difference to mse", "Holm's p") for what in ("digits", "clothes")]
+Table(["loss", *parts[0], *parts[1]], beside)
 
-# %%
+# %% tags=["hide-input"]
 both = []
 for name in ("digits", "fashion-mnist"):
     called[name, "distance"], rows = table(name, "classifier_distance", ".3f")
-    both += rows
-Table(["loss", "distance of samples", "difference to mse", "Holm's p"], both)
+    both.append(rows)
+beside = [one + two[1:] for one, two in zip(*both)]
+parts = [(f"{what}, distance", *part[1:]) for what, part in zip(("digits", "clothes"), parts)]
+Table(["loss", *parts[0], *parts[1]], beside)
 
 # %% mystnb={"figure": {"caption": "Differences of each loss to the plain MSE, in percent of the latter's mean, over five seeds, with 95% intervals (uncorrected). Left of the dotted line is better. The placebo shows what a difference of nothing looks like.", "name": "fig-adaptive-ablation"}, "image": {"alt": "Four panels, of held-out MSE and distance of samples for digits and Fashion-MNIST, with six points with bars each. Placebo and published stand on the dotted line at 0. The mended losses lie to its right, further out for larger lambda. Min-SNR lies far to the right in held-out MSE and to the left in distance of samples."}} tags=["hide-input"]
 outcomes = {"heldout_mse": "held-out MSE"}
@@ -409,12 +413,12 @@ four = {(*key, k) for key, found in called.items() for k in found}
 assert four - apart == {(n, "distance", "min-snr") for n, _ in called}
 
 # %%
-for key, found in called.items():
+for found in called.values():
     assert not {"placebo", "published"} & set(found)
 for name in ("digits", "fashion-mnist"):
     worse = called[name, "heldout_mse"]
     assert min(worse[k] for k in ("mended-1", "mended-10", "min-snr")) > 0
-    for outcome, title in outcomes.items():
+    for outcome in outcomes:
         base = of(name, "mse", outcome)
         found, scale = paired(of(name, "published", outcome), base), 100 / np.mean(base)
         mean, half = found.mean * scale, found.half * scale
@@ -455,8 +459,6 @@ for name in ("digits", "fashion-mnist"):
 # $\sum w \lvert e \rvert \le \lVert w \rVert\, \lVert e \rVert \le \sqrt{n\, \text{MSE}}$. Multiply by $\lambda/(n\, \text{MSE})$. The two gradients are $\lambda\, w \operatorname{sign}(e)/n$ and $2e/n$, of lengths at most $\lambda/n$ and exactly
 # $2\sqrt{n\, \text{MSE}}/n$.
 # ```
-#
-# The cells of the first half have checked all three bounds.
 
 # %% [markdown]
 # ### If the term were large: from the mean to the median
@@ -474,7 +476,7 @@ for name in ("digits", "fashion-mnist"):
 # \lvert e - m \rvert \le \kappa/2 , \qquad \text{MSE} - \text{MSE}_{\min} \le \kappa^2/4 ,
 # $$ (eq:shift-bound)
 #
-# since $\lvert 2F - 1 \rvert \le 1$, and by {eq}`eq:error-split`. (If $w$ looks at $x_0$, $\kappa$ is random given $x_t$, and the bounds hold with its mean.) Averaged over a batch the published $\kappa^2/4$ is at most $\lambda^2/(4n)$, since $\sum w^2 \le 1$: about $10^{-8}$ for 64 pictures of CIFAR-10, if nothing limits the network.
+# since $\lvert 2F - 1 \rvert \le 1$, and by {eq}`eq:error-split`. Averaged over a batch the published $\kappa^2/4$ is at most $\lambda^2/(4n)$, since $\sum w^2 \le 1$: about $10^{-8}$ for 64 pictures of CIFAR-10, if nothing limits the network.
 #
 # For this book's mixture on the line, $\epsilon$ given $x_t$ is again a mixture of two Gaussians; its mean is $\epsilon^*$, and bisection solves {eq}`eq:mean-to-median`.
 
@@ -509,10 +511,7 @@ def shifted(kappa):
         return e
     return eps_theta
 
-# %% [markdown]
-# The check takes the least expected cost on a grid of $e$.
-
-# %%
+# %% tags=["hide-input"]
 # checks eq:mean-to-median, eq:shift-bound
 x_t, t = torch.tensor([[-0.2]]).double(), torch.tensor([500])
 shares, parts, std = noise_given(x_t, schedule.alpha_bar[500])
@@ -571,7 +570,7 @@ change = shifted(1e6)(line, level).diff(dim=0).min().item()
 assert change < -0.3 and shifted(0.0)(line, level).diff(dim=0).min() > 0
 
 # %% [markdown]
-# A median votes with the majority, here for the right peak. In the limit half of the rare peak is lost, 0.15 of the samples are left in it; at the published size, none is lost. 
+# A median votes with the majority, here for the right peak. In the limit half of the rare peak is lost; at the published size, none. 
 # **The norm hides the fault of the absolute value: on this mixture the term does harm as soon as it is large enough to do anything.**
 #
 # ### A weight that leaves the optimum alone
@@ -609,7 +608,7 @@ assert change < -0.3 and shifted(0.0)(line, level).diff(dim=0).min() > 0
 # L = \operatorname{mean}\Bigl(\frac{1 + \lambda\, w(\hat x_0)}{1 + \lambda}\, (\hat\epsilon - \epsilon)^2\Bigr) .
 # $$ (eq:mended-loss)
 #
-# The 1 keeps the weight positive where $\hat x_0$ is flat. We check the theorem on 40 digits as all the data: given $x_t$ only 40 noises are possible, and here 21 of them have a chance above 1%. With $w$ of $\hat x_0$ the slope of the loss at $E[\epsilon \mid x_t]$ is 0; with $w$ of the clean $x_0$ it is not, and the optimum moves by up to 0.06.
+# We check the theorem on 40 digits as all the data: given $x_t$ only 40 noises are possible. With $w$ of $\hat x_0$ the slope of the loss at $E[\epsilon \mid x_t]$ is 0; with $w$ of the clean $x_0$ it is not, and the optimum moves by up to 0.06.
 
 # %%
 # checks eq:pixel-complexity
@@ -655,7 +654,7 @@ assert 0.05 < moved < 0.07
 # %% [markdown]
 # So with a weight of $\hat x_0$ the best prediction is $E[\epsilon \mid x_t]$ for every $\lambda$. Given unlimited capacity, data and training, such a weight changes **nothing**. It can change where a limited network is wrong. The smallest example predicts a pixel's noise at level 300 as a linear function of the 3 × 3 pixels around it, by least squares with weights of the exact $\hat x_0$.
 
-# %%
+# %% tags=["hide-input"]
 every = EmpiricalData(training.double(), schedule)
 x_0 = training[torch.randint(len(training), (600,), generator=generator)].double()
 eps = draw(x_0, generator)
@@ -679,7 +678,7 @@ assert errors[10.0][0] < errors[0.0][0] and errors[10.0][1] > errors[0.0][1]
 assert least < errors[0.0][2] < errors[1.0][2] < errors[10.0][2]
 
 # %% [markdown]
-# The weight moves error from busy to quiet places, and the total can only rise, since $\lambda = 0$ has minimised it. Whether samples get better, no theorem says.
+# The weight moves error from busy to quiet places, and the total can only rise, since $\lambda = 0$ has minimised it.
 #
 # ### What the other losses did
 #
@@ -687,7 +686,7 @@ assert least < errors[0.0][2] < errors[1.0][2] < errors[10.0][2]
 #
 # **Min-SNR divides the judges.** Its held-out MSE is worse by 9% (digits) and 13% (Fashion-MNIST). Its samples are closer to the data, by 22% and 7%. All four are called. (In one family of all 24 tests the last two would miss 0.05; the other calls stand.) The differences in each tenth of the levels, in percent of the MSE of `mse` there, may say why:
 
-# %%
+# %% tags=["hide-input"]
 rows = []
 for name in ("digits", "fashion-mnist"):
     for k in losses[1:]:
@@ -707,20 +706,21 @@ assert (make_tau(1000, 20, "leading")[1:] <= 100).sum() == 2
 # %% [markdown]
 # (A star: the uncorrected 95% interval of that bin leaves out 0; of the 60 cells of such a table three would by chance. The placebo has one.) Min-SNR gives up the lowest levels, where its weight $5/\operatorname{SNR}$ is small, and predicts the noise better in the eight bins above level 200. The lowest bin makes up more than a third of the plain MSE, but only two of the sampler's twenty levels lie in it. 
 #
-# **Sharpness** is the mean square of the discrete **Laplacian** of a picture (its four neighbours minus four times the pixel): detail raises it, blur lowers it. The table has the ratio of sharpness, samples over data. **KID** compares two sets of pictures by a similarity of features: the mean similarity over pairs of the first set, plus that over pairs of the second, minus twice that over mixed pairs. For sets from one distribution KID is 0 on average. The last column is the loss trained on, in its own units:
+# **Sharpness** is the mean square of the discrete **Laplacian** of a picture (its four neighbours minus four times the pixel): detail raises it, blur lowers it. The table has the ratio of sharpness, samples over data. **KID** compares two sets of pictures by a similarity of features: the mean similarity over pairs of the first set, plus that over pairs of the second, minus twice that over mixed pairs. The last column is the loss trained on, in its own units:
 
-# %%
+# %% tags=["hide-input"]
 formats = {"kid": ".4f", "sharpness_ratio": ".3f", "training_loss": ".4f"}
 rows = []
-for name in ("digits", "fashion-mnist"):
-    for k in losses:
-        rows.append([f"{name}: {k}"])
+for k in losses:
+    rows.append([k])
+    for name in ("digits", "fashion-mnist"):
         for outcome, f in formats.items():
             _, mean, half = summary(of(name, k, outcome))
             rows[-1].append(f"{mean:{f}} ± {half:{f}}")
-Table(["loss", "KID", "sharpness over the data's", "training loss"], rows)
+what = "sharpness", "training loss"
+Table(["loss", "digits: KID", *what, "clothes: KID", *what], rows)
 
-# %%
+# %% tags=["hide-input"]
 nearer, rows = {}, []
 for name in ("digits", "fashion-mnist"):
     for k in losses[1:]:
@@ -729,17 +729,18 @@ for name in ("digits", "fashion-mnist"):
         nearer[name, k] = sharp
         of_kid = f"{round(kid.mean, 4) + 0.0:+.4f} ± {kid.half:.4f}"
         of_sharp = f"{round(sharp.mean, 3) + 0.0:+.3f} ± {sharp.half:.3f}"
-        rows.append([f"{name}: {k}", of_kid, of_sharp])
+        rows.append([k, of_kid, of_sharp])
 for k in losses[3:]:  # the digits' ratio is below 1, the clothes' above
     assert nearer["digits", k].mean < -nearer["digits", k].half
     clear = abs(nearer["fashion-mnist", k].mean) > nearer["fashion-mnist", k].half
     assert clear == (k == "min-snr")
-Table(["difference to mse", "KID", "ratio of sharpness"], rows)
+beside = [one + two[1:] for one, two in zip(rows[:6], rows[6:])]
+Table(["difference to mse", "digits: KID", "sharpness", "clothes: KID", "sharpness"], beside)
 
 # %% [markdown]
 # The last column of the first table is the quantity of S1's claim. **Min-SNR's training loss is about half of the MSE's, while its plain MSE went up.** Weights below 1 make the sum smaller. The published term adds 0.2% on the digits and less on Fashion-MNIST, so a training loss that contains it can only look larger. As for sharpness: the digits' samples are softer than the data (ratio below 1), and every weight makes them a little softer. The clothes' samples are too sharp, and there only min-SNR changes the ratio clearly, towards 1.
 #
-# What the experiment does not say: networks are small, budgets short, and no loss was tuned anew. All samples come from one set of starts, at level 951, so the intervals are over training, given these starts. Large networks may answer otherwise.
+# What the experiment does not say: networks are small, budgets short, and no loss was tuned anew. All samples come from one set of starts, at level 951, so the intervals are over training, given these starts.
 
 # %% [markdown]
 # ### Steps that adapt to their own error
@@ -752,7 +753,7 @@ Table(["difference to mse", "KID", "ratio of sharpness"], rows)
 #
 # The second call isn't lost: its prediction starts the next step. If the estimate is above a tolerance, {py:func}`~ddim_edu.solvers.adaptive_ddim` tries a shorter step, at the price of a call. The next length (in $\arctan \nu$) is the last, times $0.8/\sqrt{\text{error}/\text{tolerance}}$, because the error goes with the square of the length. The next cell compares it, on the mixture in the plane, with the distance from Heun's steps of one level:
 
-# %%
+# %% tags=["hide-input"]
 # checks eq:step-estimate
 plane = GaussianMixture(
     [0.5, 0.3, 0.2], [[-1.0, -0.6], [1.0, -0.4], [0.2, 1.1]], 0.03, schedule
@@ -781,9 +782,9 @@ assert (low, high) == (10, 18) and 13 < mean < 14
 assert torch.allclose(last.x_s, run.x_0[:1])  # it is DDIM, on levels of its own
 
 # %% [markdown]
-# With a tolerance of 0.05 a start took 10 to 18 calls, 13.6 on average; {numref}`fig-adaptive-answer` shows where. Errors are compared at equal numbers of calls, rejected tries included. The error of a picture is the root mean square distance from where hundreds of Heun's steps take the same start. The networks start at level 900. `quadratic` starts far below, at level 721, which explains its error there (an assert in the second cell): it is a rival on the mixture only. The rivals are DDIM on fixed levels: `trailing`, `quadratic`, `quadratic-full`, and **fitted**, the best levels that a search on other starts found for each problem and $S$. `benchmarks/adaptive_steps.py` took four batches, in all 1000 starts for the mixture, 64 for the digits and 32 for Fashion-MNIST. At the tolerances 0.1 and 0.02:
+# With a tolerance of 0.05 a start took 10 to 18 calls ({numref}`fig-adaptive-answer`). Errors are compared at equal numbers of calls, rejected tries included. The error of a picture is the root mean square distance from where hundreds of Heun's steps take the same start. The networks start at level 900. `quadratic` starts far below, at level 721, which explains its error there: it is a rival on the mixture only. The rivals are DDIM on fixed levels: `trailing`, `quadratic`, `quadratic-full`, and **fitted**, the best levels that a search on other starts found for each problem and $S$. `benchmarks/adaptive_steps.py` took four batches, in all 1000 starts for the mixture, 64 for the digits and 32 for Fashion-MNIST. At the tolerances 0.1 and 0.02:
 
-# %%
+# %% tags=["hide-input"]
 study, shown = read("adaptive_steps")["problems"], (0.1, 0.02)
 counts, rows = {"mixture": 1000, "digits": 64, "fashion-mnist": 32}, []
 for name, images in counts.items():
@@ -857,7 +858,7 @@ assert ratio["digits", 2, "trailing"][4] > 1 > ratio["fashion-mnist", 2, "traili
 assert min(ratio["mixture", 2, "quadratic-full"]) > 1.6
 assert all(1.4 < ratio[name, 1, "fitted"][3] < 1.6 for name in counts)
 
-# %%
+# %% tags=["hide-input"]
 lines = []
 for name in counts:
     rows = study[name]["error_against_calls"]["rows"]
@@ -870,11 +871,11 @@ for name in counts:
 Table(["tolerance 0.01", "error", "calls", "of them in vain"], lines)
 
 # %% [markdown]
-# On the mixture, at 19 calls, the error of adaptive DDIM is a third below that of `trailing` and about that of `quadratic-full`; with fewer calls it does less well. On both networks plain `trailing` is better: at every tolerance the adaptive error is larger, by 18 to 42%. Against `quadratic-full` the adaptive error is about the same on the digits and smaller on the clothes. A fitted list has about two thirds of the adaptive error at 14 to 19 calls. Keeping Heun's step at least halves the error (last output), but that is Heun's merit: Heun's steps on the better of `trailing` and `quadratic-full` are ahead of the adaptive Heun, but for the last point on the clothes.
+# On the mixture, at 19 calls, the error of adaptive DDIM is a third below that of `trailing` and about that of `quadratic-full`; with fewer calls it does less well. On both networks plain `trailing` is better: at every tolerance the adaptive error is larger, by 18 to 42%. Against `quadratic-full` the adaptive error is about the same on the digits and smaller on the clothes. A fitted list has about two thirds of the adaptive error at 14 to 19 calls. Keeping Heun's step at least halves the error (last table), but that is Heun's merit: Heun's steps on the better of `trailing` and `quadratic-full` are ahead of the adaptive Heun, but for the last point on the clothes.
 #
 # A fifth to a quarter of the calls are tries in vain. And do pictures need different steps? The next cell has the rank correlation of five quantities with the error of a picture in a step, averaged over a path of ten.
 
-# %%
+# %% tags=["hide-input"]
 names = ("complexity of x0_hat", "complexity of x0_hat, alone")
 names += ("size of x0_hat", "last change of eps", "estimate")
 found, rows = {}, []
@@ -883,27 +884,29 @@ for problem in ("digits", "fashion-mnist"):
     for k in names:
         low, high = found[problem][k]["mean_95"]
         mean = found[problem][k]["mean"]
-        rows.append([problem, k, f"{mean:+.2f}", f"{low:+.2f} to {high:+.2f}"])
+        rows.append([k, f"{mean:+.2f}", f"{low:+.2f} to {high:+.2f}"])
     low, high = found[problem]["complexity of x0_hat"]["mean_95"]
     assert low < 0.05 and found[problem]["estimate"]["mean"] > 0.9
-Table(["problem", "quantity", "correlation", "95%"], rows)
+beside = [one + two[1:] for one, two in zip(rows[:5], rows[5:])]
+Table(["quantity", "digits", "95%", "clothes", "95%"], beside)
 
 # %% [markdown]
 # (*Alone*: each picture normalised as a batch of one.) The last change of the network's prediction tells much of the error of the next step; almost all is told by the estimate {eq}`eq:step-estimate`, which costs a call. The published complexity of $\hat x_0$ tells little on either data set; normalised picture by picture, the complexity tells something on the clothes. Is this worth having? Let half of the pictures get 12 steps and the others 8. (The complexity comes from an extra sampling in five steps, which are not counted.) The last row knows the truth: its half gains most from 12 steps instead of 8.
 
-# %%
+# %% tags=["hide-input"]
 rows = []
 for problem in found:
     split = study[problem]["steps_by_complexity"][0]
-    rows.append([problem, "ten steps for all", f"{split['same_for_all']:.4f}"])
+    rows.append(["error with ten steps for all", f"{split['same_for_all']:.4f}"])
     for k, change in split["change_of_mean_error"].items():
         text = f"{change['change']:+.4f} ± {2 * change['se']:.4f}"
-        rows.append([problem, k, text])
+        rows.append([f"12 steps for: {k}", text])
         assert change["change"] > -2 * change["se"]
     best = change["change"] / split["same_for_all"]
     assert best == min(c["change"] for c in split["change_of_mean_error"].values()) / (
         split["same_for_all"]) and -0.05 < best < 0
-Table(["problem", "12 steps for the half with", "error, or its change"], rows)
+beside = [one + two[1:] for one, two in zip(rows[:8], rows[8:])]
+Table(["change of the error", "digits", "clothes"], beside)
 
 # %% [markdown]
 # (± is two standard errors, for other pictures.) **There is next to nothing to gain by dealing out 12 and 8 steps.** The best half that exists lowers the mean error by 1.3% on the digits and 3.9% on the clothes. Complexity gains nothing on the digits; on the clothes its gain is well within chance.
@@ -938,7 +941,7 @@ def weighted(w):
         return unmix_eps(x_t, x0_hat.view_as(x_t), abar)
     return eps_theta
 
-# %%
+# %% tags=["hide-input"]
 # checks eq:tilted-data
 starts = draw(torch.empty(400, 1, 8, 8, dtype=torch.float64), generator)
 tau, strong, sharp, rows = make_tau(1000, 40, "trailing"), {}, {}, []

@@ -118,12 +118,14 @@ class Table:
         )
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.columns)
+        whole = "white-space: normal; overflow-wrap: normal"  # a heading breaks between words, a number nowhere
+        head = "".join(f'<th scope="col" style="{whole}">{escape(name)}</th>' for name in self.columns)
         body = "".join(
             f'<tr><th scope="row">{escape(name)}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
             for name, *cells in self.rows
         )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        table = f'<table style="white-space: nowrap"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        return f'<div tabindex="0" style="overflow-x: auto">{table}</div>'
 
 
 def table1_figure(table: Mapping[str, Any]) -> tuple[Figure, np.ndarray]:
