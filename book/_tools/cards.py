@@ -30,14 +30,15 @@ CUTS = {
     "06": ("fig-fewer-faces", (0.1, 0.06, 1, 0.52)),
     "07": ("fig-ode-paths", (0.35, 0.1, 1, 0.85)),
     "08": ("fig-adaptive-answer", (0.615, 0.03, 1, 0.83)),
-    "09": ("fig-unet-teaser", (0.13, 0.06, 1, 0.8)),
-    "10": ("fig-training-growth", (0.16, 0, 1, 1)),
-    "11": ("fig-measuring-teaser", (0.15, 0, 0.79, 1)),
-    "12": ("fig-interpolation-teaser", (0.16, 0, 0.75, 1)),
+    "09": ("fig-unet-teaser", (0.165, 0.06, 1, 0.8)),
+    "10": ("fig-training-growth", (0.18, 0, 1, 1)),
+    "11": ("fig-measuring-teaser", (0.17, 0, 0.79, 1)),
+    "12": ("fig-interpolation-teaser", (0.17, 0, 0.75, 1)),
     "13": ("fig-restoration-teaser", (0.13, 0, 0.9, 1)),
     "14": ("fig-guide-samples", (0.1, 0.08, 1, 1)),
     "15": ("fig-sound-teaser", (0, 0, 0.67, 1)),
     "16": ("fig-continuous-flow", (0.02, 0.05, 1, 0.9)),
+    "17": ("fig-calls-teaser", (0.15, 0, 1, 1)),
 }
 
 
