@@ -92,7 +92,7 @@ class Bench:
         loud = torch.tensor([loudness(x) - n.loudness for x, n in zip(sounds.numpy(), self.notes)])
         onset = 1000 * (onset_of(found) - onset_of(self.pictures))
         return {
-            "distance_db": mean(apart),
+            "distance_db": mean(apart) | {"first": [round(v, 3) for v in apart[:8].tolist()]},
             "cents": spread(torch.tensor(cents)),
             "loudness_db": spread(loud),
             "onset_ms": spread(onset),
@@ -169,6 +169,7 @@ def spread(values: Tensor) -> dict:
 
 
 def ways(b: Bench) -> dict:
+    """Every way, a row each."""
     true = stft(b.sounds, 1024).abs()
     coded = b.player.autoencoder.decode(b.player.autoencoder.encode(b.pictures))
     sampled, others = b.sampled(), b.others()
