@@ -81,6 +81,7 @@ MEASURED = {
     "floor_fashion-mnist": "test_a_cell_of_table1_fashion_mnist_and_its_floor",
     "inversion": "test_edits_of_inversion",
     "interpolation": "test_latents_of_interpolation",
+    "notes_ways": "test_the_first_notes_of_their_ways",
     "one_step": "test_a_row_of_one_step",
     "quoted": "test_quoted_is_what_the_page_of_sources_quotes",
     "restoration": "test_answers_and_guesses_of_restoration",
@@ -322,6 +323,18 @@ def test_the_faces_of_five_and_ten_steps(S, eta):
     kept = np.frombuffer(base64.b64decode(row["pictures"]), dtype=np.uint8).reshape(4, 3, 32, 32)
     found = b.to_uint8(b.faces(b.load("faces"), S, eta)).numpy()
     assert abs(found.astype(int) - kept).mean() < 0.1
+
+
+def test_the_first_notes_of_their_ways():
+    """Eight notes through the bands, the autoencoder and the sampler."""
+    b, table = benchmark("notes_ways"), stored("notes_ways")
+    bench = b.Bench(b.Player(load("notes")), n=8)
+    about = table["protocol"]["model"]
+    assert about["sha256"] == model_about(load("notes"))["sha256"], "measure it again: " + table["command"]
+    coded = bench.player.autoencoder.decode(bench.player.autoencoder.encode(bench.pictures))
+    for name, pictures in (("bands", bench.pictures), ("autoencoder", coded), ("sampler", bench.sampled())):
+        found = b.distance(bench.sounds, b.sound_of(pictures))
+        assert found.tolist() == pytest.approx(table["ways"]["rows"][name]["distance_db"]["first"], abs=0.05), name
 
 
 def test_a_row_of_one_step():
