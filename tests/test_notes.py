@@ -9,7 +9,8 @@ from ddim_edu.commands import sound as command
 from ddim_edu.data import notes
 from ddim_edu.data.note_set import ATTRIBUTES, attributes_of, read_notes, sounds_of
 from ddim_edu.data.notes import INSTRUMENTS, RATE, SAMPLES, STRUCK, TIME, Note, draw_note, hertz, render
-from ddim_edu.data.spectrograms import log_mel, mel_filters, stft
+from ddim_edu.data.phases import nearest_peak, running_phases
+from ddim_edu.data.spectrograms import griffin_lim, istft, log_mel, mel_filters, spectral_convergence, stft
 
 SOME = [(i, part) for i in range(3, 20_000, 739) for part in ("train", "heldout")]
 
@@ -194,7 +195,9 @@ def test_names_of_pitches():
         assert notes.parse_pitch(notes.pitch_name(p)) == p
 
 
-@pytest.mark.parametrize("text", ["", "H2", "C", "C##4", "-60", "4", "47", "73", "C6", "B2", "99999999", "C４", "６０", "60.5"])
+@pytest.mark.parametrize(
+    "text", ["", "H2", "C", "C##4", "-60", "4", "47", "73", "C6", "B2", "99999999", "C４", "６０", "60.5"]
+)
 def test_what_is_no_pitch(text):
     with pytest.raises(ValueError) as error:
         notes.parse_pitch(text)
@@ -301,7 +304,7 @@ def test_the_way_back_keeps_loudness_and_pitch():
 
 
 def test_the_least_move_that_gives_a_measure_its_value():
-    """For a linear measure: along the gradient, all of the way, each member for itself, but not farther than allowed."""
+    """For a linear measure: along the gradient, all of the way, each member for itself, but not too far."""
     x, w = torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(0)), torch.randn(2, 8)
     wanted = (x * w).sum((1, 2)) + torch.tensor([0.1, -0.2, 1000.0])
     y = moved(x, lambda x: (x * w).sum((1, 2)), wanted)
@@ -333,3 +336,43 @@ def test_what_can_not_be_played(words, said, capsys, monkeypatch, tmp_path):
     assert command.main(words.split()) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+# ---- phases
+
+
+def test_phases_that_run_on():
+    """Of a steady sine they are its own, but for a constant: Griffin and Lim's method has nothing to do."""
+    t = torch.arange(SAMPLES, dtype=torch.float64) / RATE
+    for f in (440.0, 1003.7):
+        wanted = stft(torch.sin(2 * torch.pi * f * t)[None], 1024).abs()
+        running = running_phases(wanted)
+        x = istft(wanted * torch.polar(torch.ones_like(running), running))
+        assert line(x[0].numpy(), f) == pytest.approx(f, rel=6e-4)  # a cent
+        assert spectral_convergence(x, wanted) < 0.05
+        random = (
+            2 * torch.pi * torch.rand(wanted.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        )
+        assert spectral_convergence(istft(wanted * torch.polar(torch.ones_like(random), random)), wanted) > 0.3
+
+
+def test_the_nearest_peak_is_the_one_by_search():
+    peaks = torch.rand(2, 40, 30, generator=torch.Generator().manual_seed(0)) < 0.1
+    peaks[0, :, 3] = False
+    found = nearest_peak(peaks)
+    for b, m in ((0, 0), (1, 7), (0, 29)):
+        where = torch.nonzero(peaks[b, :, m])[:, 0]
+        for k in range(40):
+            assert (where - k).abs().min() == (found[b, k, m] - k).abs()
+            assert peaks[b, found[b, k, m], m]
+    assert (found[0, :, 3] == 39).all()
+
+
+def test_a_better_start_is_nearer_after_as_many_turns():
+    drawn = [a_note(name, 55, loudness=-20) for name in ("string", "bell", "epiano", "brass")]
+    wanted = stft(torch.from_numpy(np.stack([render(note) for note in drawn])), 1024).abs()
+    generator = torch.Generator().manual_seed(0)
+    for turns in (0, 15):
+        random = spectral_convergence(griffin_lim(wanted, turns, generator=generator), wanted).mean()
+        running = spectral_convergence(griffin_lim(wanted, turns, start=running_phases(wanted)), wanted).mean()
+        assert running < 0.8 * random

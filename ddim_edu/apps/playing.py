@@ -149,8 +149,8 @@ class Player(Voices):
         return edit
 
     def sounds(self, pictures: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """As :meth:`Voices.sounds`, as loud as the spectrograms say."""
-        return sound_of(pictures.cpu(), generator=generator)
+        """As :meth:`Voices.sounds`, as loud as the spectrograms say; no phase is drawn."""
+        return sound_of(pictures.cpu())
 
 
 def check_wanted(wanted: Mapping[str, float | Tensor]) -> None:

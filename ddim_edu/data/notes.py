@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddim_edu.data.phases import running_phases
 from ddim_edu.data.spectrograms import FRAMES, griffin_lim, log_mel, magnitude, window_of
 
 RATE = 16_000  # samples a second
@@ -306,8 +307,16 @@ def picture(sounds: Tensor) -> Tensor:
 def sound_of(
     pictures: Tensor, iterations: int = 60, momentum: float = 0.99, generator: torch.Generator | None = None
 ) -> Tensor:
-    """The way back, ``(B, SAMPLES)``; arguments as for :func:`ddim_edu.data.spectrograms.griffin_lim_path`."""
-    return griffin_lim(BRIGHTEST**0.5 * magnitude(pictures, rate=RATE), iterations, momentum, generator)
+    """The way back, ``(B, SAMPLES)``: magnitudes from bands, and phases by turns.
+
+    Args:
+        pictures: ``(B, 1, 64, 64)``.
+        iterations, momentum: As for :func:`ddim_edu.data.spectrograms.griffin_lim_path`.
+        generator: Of random first phases; None begins with partials that run on, and needs fewer turns.
+    """
+    wanted = BRIGHTEST**0.5 * magnitude(pictures, rate=RATE)
+    start = running_phases(wanted) if generator is None else None
+    return griffin_lim(wanted, iterations, momentum, generator, start)
 
 
 # ---- the data set

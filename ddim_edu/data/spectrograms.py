@@ -242,7 +242,11 @@ def spectral_convergence(sound: Tensor, magnitudes: Tensor) -> Tensor:
 
 
 def griffin_lim_path(
-    magnitudes: Tensor, iterations: int = 60, momentum: float = 0.99, generator: torch.Generator | None = None
+    magnitudes: Tensor,
+    iterations: int = 60,
+    momentum: float = 0.99,
+    generator: torch.Generator | None = None,
+    start: Tensor | None = None,
 ) -> Iterator[Tensor]:
     r"""Sounds whose magnitudes come nearer and nearer to given ones (Griffin and Lim 1984; fast: Perraudin, Balazs,
     Søndergaard 2013).
@@ -260,29 +264,29 @@ def griffin_lim_path(
         iterations: how many turns; there is one sound more.
         momentum: :math:`\gamma`.
         generator: of the first phases, which are random.
+        start: or the first phases, in radians, of the shape of the magnitudes.
 
     Yields:
-        ``(B, (M - 1) HOP)``: the first from random phases, then one for each turn.
+        ``(B, (M - 1) HOP)``: the first from the first phases, then one for each turn.
 
     Equations: eq:griffin-lim, eq:fast-griffin-lim
     """
-    turns = torch.rand(magnitudes.shape, generator=generator, dtype=magnitudes.dtype)
-    phases = torch.polar(torch.ones_like(turns), 2 * torch.pi * turns).to(magnitudes.device)
+    if start is None:
+        start = 2 * torch.pi * torch.rand(magnitudes.shape, generator=generator, dtype=magnitudes.dtype)
+    phases = torch.polar(torch.ones_like(start), start).to(magnitudes.device)
     before = None
     for _ in range(iterations + 1):
         sound = istft(magnitudes * phases)
         yield sound
         consistent = stft(sound, _window(magnitudes))
         towards = consistent if before is None else consistent + momentum * (consistent - before)
-        phases = towards / towards.abs().clamp(min=torch.finfo(turns.dtype).tiny)
+        phases = towards / towards.abs().clamp(min=torch.finfo(magnitudes.dtype).tiny)
         before = consistent
 
 
-def griffin_lim(
-    magnitudes: Tensor, iterations: int = 60, momentum: float = 0.99, generator: torch.Generator | None = None
-) -> Tensor:
-    """The last sound of :func:`griffin_lim_path`."""
-    return deque(griffin_lim_path(magnitudes, iterations, momentum, generator), maxlen=1)[0]
+def griffin_lim(magnitudes: Tensor, *how: Any, **named: Any) -> Tensor:
+    """The last sound of :func:`griffin_lim_path`; arguments as there."""
+    return deque(griffin_lim_path(magnitudes, *how, **named), maxlen=1)[0]
 
 
 # ---- mel bands

@@ -337,7 +337,7 @@ RECIPES: dict[str, Recipe] = {
         autoencoder="notes",
         prediction="v",
         unet=replace(_LAPTOP.unet, image_size=8, image_channels=8, ch=48, ch_mult=(1, 1), classes=200),
-        steps=4500,
+        steps=3500,
         label_dropout=0.1,
         lr=3e-3,
         warmup=100,
