@@ -78,6 +78,7 @@ MEASURED = {
     "floor_fashion-mnist": "test_a_cell_of_table1_fashion_mnist_and_its_floor",
     "inversion": "test_edits_of_inversion",
     "interpolation": "test_latents_of_interpolation",
+    "notes_control": "test_notes_as_they_were_heard",
     "one_step": "test_a_row_of_one_step",
     "quoted": "test_quoted_is_what_the_page_of_sources_quotes",
     "restoration": "test_answers_and_guesses_of_restoration",
@@ -309,6 +310,29 @@ def test_a_row_of_spoken_digits():
     within = [torch.pdist(pictures[bench.labels == c].flatten(1).double()).mean() for c in range(60)]
     spread = (torch.stack(within) / pictures[0].numel() ** 0.5).tolist()
     assert spread == pytest.approx(row["spread"]["each"], abs=2e-3)  # stored with four decimals
+
+
+def test_notes_as_they_were_heard():
+    """The first sixteen true notes, and ten that the model was asked for in ten steps; and every piece is of the model
+    that is shipped.
+    """
+    b, file = benchmark("notes_control"), stored("notes_control")
+    lab, every = b.Lab("notes"), file["truth"]["ways"]["real"]["each"]
+    sounds = b.sounds_of(range(16), "heldout")
+    found = lab.judge(b.picture(sounds), lab.notes[:16], sounds)["each"]
+    assert found["instrument"] == every["instrument"][:16]
+    for key, off in (("cents", 0.3), ("loudness", 0.02), ("onset", 0.2)):
+        assert found[key] == pytest.approx(every[key][:16], abs=off)
+    sha256 = model_about(load("notes"))["sha256"]
+    for piece in ("control", "transfer", "between", "speech"):
+        assert file[piece]["about"]["sha256"] == sha256, "measure it again: " + file["command"]
+    row, wanted = cell(file["control"], S=10, eta=0.0, scale=1.0, asked=True), lab.notes[:: b.EVERY][:10]
+    more = {key: torch.tensor([getattr(note, key) for note in wanted]) for key in ("loudness", "onset")}
+    made = lab.player.play(b.labels_of(wanted), 10, generator=lab.generators(10), **more)
+    heard = lab.judge(made, wanted)["each"]
+    assert sum(a != c for a, c in zip(heard["instrument"], row["each"]["instrument"], strict=False)) <= 1
+    level = zip(heard["loudness"], row["each"]["loudness"], strict=False)
+    assert sum(abs(a - c) > 0.5 for a, c in level) <= 2
 
 
 def test_a_row_of_one_step():

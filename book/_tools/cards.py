@@ -38,6 +38,7 @@ CUTS = {
     "14": ("fig-guide-samples", (0.05, 0.03, 0.6, 0.97)),
     "15": ("fig-autoencoder", (0, 0.05, 1, 1)),
     "16": ("fig-continuous-flow", (0.02, 0.05, 1, 0.9)),
+    "21": ("fig-music-transfer", (0, 0.12, 1, 1)),
 }
 
 
