@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from scipy.io import wavfile
 
-from ddim_edu.apps.playing import levels, loudness_of, moved, onset_of
+from ddim_edu.apps.playing import Player, levels, loudness_of, moved, onset_of
 from ddim_edu.commands import sound as command
 from ddim_edu.data import notes
 from ddim_edu.data.note_set import ATTRIBUTES, attributes_of, read_notes, sounds_of
 from ddim_edu.data.notes import INSTRUMENTS, RATE, SAMPLES, STRUCK, TIME, Note, draw_note, hertz, render
 from ddim_edu.data.phases import nearest_peak, running_phases
 from ddim_edu.data.spectrograms import griffin_lim, istft, log_mel, mel_filters, spectral_convergence, stft
+from ddim_edu.models import load, load_autoencoder
+from ddim_edu.randomness import generator_for
 
 SOME = [(i, part) for i in range(3, 20_000, 739) for part in ("train", "heldout")]
 
@@ -307,13 +310,80 @@ def test_the_least_move_that_gives_a_measure_its_value():
     """For a linear measure: along the gradient, all of the way, each member for itself, but not too far."""
     x, w = torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(0)), torch.randn(2, 8)
     wanted = (x * w).sum((1, 2)) + torch.tensor([0.1, -0.2, 1000.0])
-    y = moved(x, lambda x: (x * w).sum((1, 2)), wanted)
-    torch.testing.assert_close((y * w).sum((1, 2))[:2], wanted[:2])
+    y = moved(x, lambda x: (x * w).sum((1, 2))[:, None], wanted[:, None])
+    lack = wanted - (x * w).sum((1, 2))
+    assert (((y * w).sum((1, 2)) - wanted).abs() < 2e-3 * lack.abs())[:2].all()
     for i in range(3):
         step = (y - x)[i].flatten()
         assert abs(torch.nn.functional.cosine_similarity(step, w.flatten(), 0)) > 0.9999
     assert (y - x)[2].square().mean().sqrt() == pytest.approx(0.2, rel=1e-4)
     assert not y.requires_grad
+
+    def both(x):  # of very different units
+        return torch.stack([(x * w).sum((1, 2)), 1e-3 * x[:, 0].sum(1)], 1)
+
+    wanted = both(x) + torch.tensor([[0.1, 1e-4]])
+    y = moved(x, both, wanted)
+    assert ((both(y) - wanted).abs() < 0.01 * torch.tensor([0.1, 1e-4])).all()
+    rows = torch.stack([w.flatten(), torch.cat([torch.full((8,), 1e-3), torch.zeros(8)])])
+    least = torch.linalg.pinv(rows) @ torch.tensor([0.1, 1e-4])
+    torch.testing.assert_close((y - x)[0].flatten(), least, atol=1e-3, rtol=2e-2)
+
+
+def test_the_shipped_autoencoder_of_notes():
+    """On held-out notes, and as large as it may be together with the network."""
+    shipped = load_autoencoder("notes")
+    pictures = notes.picture(sounds_of(range(0, 1600, 29), "heldout"))
+    coded = shipped.decode(shipped.encode(pictures))
+    assert (coded - pictures).square().mean().sqrt() < 1.3 * shipped.error < 0.06
+    assert shipped.classes == notes.CLASSES
+    assert (onset_of(coded) - onset_of(pictures)).abs().median() < 0.01
+    files = [shipped.path, load("notes").path]
+    assert sum(file.stat().st_size for file in files) < 5_000_000
+
+
+def test_the_player_plays_what_is_asked():
+    """Instrument by instrument; loudness and onset are measured on the sounds, and are elsewhere if not asked for."""
+    player = Player(load("notes"))
+    labels = torch.tensor([player.class_of(name, 57) for name in INSTRUMENTS])
+    noise = [generator_for(0, 21, i) for i in range(8)]
+    loud, onset = torch.linspace(-34, -18, 8), torch.linspace(0.08, 0.26, 8).flip(0)
+    sounds = player.sounds(player.play(labels, 10, loudness=loud, onset=onset, generator=noise))
+    assert sounds.shape == (8, SAMPLES) and sounds.abs().max() < 1
+    levels_off = torch.tensor([notes.loudness(x) for x in sounds.numpy()]) - loud
+    late = onset_of(notes.picture(sounds)) - onset
+    assert levels_off.abs().median() < 2.5 and late.abs().median() < 0.03
+    cents = [period_cents(x, a_note(n, 57)) for x, n in zip(sounds.numpy(), INSTRUMENTS) if n != "bell"]
+    assert np.median(np.abs(cents)) < 35
+    free = player.sounds(player.play(labels, 10, generator=noise))
+    others = torch.tensor([notes.loudness(x) for x in free.numpy()]) - loud
+    assert others.abs().median() > 1.5 * levels_off.abs().median()
+    for wrong in ({"loudness": -10}, {"onset": 0.5}, {"loudness": torch.tensor([-20.0, float("nan")])}):
+        with pytest.raises(ValueError, match="give "):
+            player.play(labels[:2], 2, **wrong)
+
+
+def test_the_command_plays(tmp_path, capsys):
+    out = tmp_path / "a.wav"
+    words = [
+        "--instrument",
+        "bell",
+        "--pitch",
+        "F#3",
+        "--loudness",
+        "-20",
+        "-n",
+        "2",
+        "--steps",
+        "5",
+        "--out",
+        str(out),
+    ]
+    assert command.main([*words, "--picture", str(tmp_path / "a.png")]) == 0
+    rate, sound = wavfile.read(out)
+    assert rate == RATE and len(sound) == 2 * SAMPLES + 3200 and (tmp_path / "a.png").is_file()
+    assert notes.loudness(sound / 32768) == pytest.approx(-20, abs=3)
+    assert "bell F#3" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 r"""A latent diffusion of notes: it plays an instrument and a pitch, as loud and as soon as asked (chapter 21).
 
 Instrument and pitch are the classes that the network was trained with. Loudness and onset are not: they are measured on
-the decoded spectrogram, and the predicted latent is moved by the least that makes the measure what is asked, to first
-order. For a measure m, a wanted value y and the gradient g of m in the latent,
+the decoded spectrogram, and the predicted latent is moved by the least that makes the measures what is asked, to first
+order. For measures m, wanted values y and the gradients of m in the latent as rows of J,
 
-.. math:: \hat x_0 \leftarrow \hat x_0 - (m(\hat x_0) - y)\, \frac{g}{\|g\|^2},
+.. math:: \hat x_0 \leftarrow \hat x_0 - J^\top (J J^\top)^{-1} (m(\hat x_0) - y),
 
 at every step, so that the steps below it make a note of it.
 """
@@ -140,11 +140,13 @@ class Player(Voices):
             return None
         decode = self.autoencoder.model.decode
 
+        def measure(x: Tensor) -> Tensor:
+            pictures = decode(x)
+            return torch.stack([MEASURES[name](pictures) for name in wanted], 1)
+
         def edit(x0_hat: Tensor, t: int) -> Tensor:
-            for name, value in wanted.items():
-                measure = MEASURES[name]
-                x0_hat = moved(x0_hat, lambda x: measure(decode(x)), value)  # noqa: B023
-            return x0_hat
+            values = [torch.as_tensor(value).to(x0_hat).expand(len(x0_hat)) for value in wanted.values()]
+            return moved(x0_hat, measure, torch.stack(values, 1))
 
         return edit
 
@@ -168,21 +170,23 @@ def check_wanted(wanted: Mapping[str, float | Tensor]) -> None:
             raise ValueError(f"{name} = {bad[0]:g}: give {low:g} to {high:g} {unit}")
 
 
-def moved(x: Tensor, measure: Callable[[Tensor], Tensor], value: float | Tensor) -> Tensor:
-    """The nearest place where a measure has a value, to first order, but not farther than ``FARTHEST``.
+def moved(x: Tensor, measure: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+    """The nearest place where some measures have given values, to first order, but not farther than ``FARTHEST``.
 
     Args:
         x: ``(B, ...)``.
-        measure: Of x, ``(B,)``, each of its own member.
-        value: Wanted, for all or ``(B,)``.
+        measure: Of x, ``(B, K)``, each row of its own member; K small.
+        values: Wanted, ``(B, K)``.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         found = measure(x)
-        (gradient,) = torch.autograd.grad(found.sum(), x)
-    lack = (torch.as_tensor(value, dtype=x.dtype, device=x.device) - found.detach()).view(-1, *[1] * (x.ndim - 1))
-    g = gradient.flatten(1)
-    squared = g.square().sum(1).clamp(min=1e-12).view_as(lack)
-    step = lack * gradient / squared
-    size = step.flatten(1).square().mean(1).sqrt().view_as(lack)
-    return x.detach() + step * (FARTHEST / size.clamp(min=FARTHEST))
+        gradients = [torch.autograd.grad(m.sum(), x, retain_graph=True)[0].flatten(1) for m in found.unbind(1)]
+    g, lack = torch.stack(gradients, 1), (values - found.detach())[..., None]
+    gram = g @ g.mT
+    size = gram.diagonal(dim1=1, dim2=2).clamp(min=1e-12).sqrt()
+    gram = gram / (size[:, :, None] * size[:, None, :])  # measures have units: compare directions
+    gram = gram + 1e-3 * torch.eye(g.shape[1]).to(x)  # two measures may pull the same way
+    step = (g.mT @ (torch.linalg.solve(gram, lack / size[..., None]) / size[..., None]))[..., 0]
+    length = step.square().mean(1, keepdim=True).sqrt()
+    return x.detach() + (step * (FARTHEST / length.clamp(min=FARTHEST))).view_as(x)
