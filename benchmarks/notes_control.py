@@ -369,6 +369,7 @@ def speech(lab: Lab) -> dict:
     return {"files": [file.stem for file in files], "made": row, "aperiodicity": aperiodicity}
 
 
+BY_MODEL = (control, transfer, between, speech)
 PIECES = {
     "truth": truth,
     "gaussians": gaussians,

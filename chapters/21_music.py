@@ -338,7 +338,7 @@ print(f"correlation {r:.2f}")
 assert r > 0.6 and (kept.abs() < 0.6).all()
 
 # %% [markdown]
-# Look and listen: the onset has become sharp, the lines fall as a string's do. The tune is the same, wrong notes included: the label said *E4*, and the note stayed 27 cents below it. But the classifier does not hear a string. Is that an accident of eight notes? The same tune was taken from each instrument to two others, 128 notes; beside them stand two rivals that have never met the tune. One answers with the *mean of the class*, the other *draws* from its Gaussian.
+# Look and listen: the onset has become sharp, the lines fall as a string's do. The tune is the same, wrong notes included: the last label said *D4*, and the note stayed below it. But the classifier does not hear a string. Is that an accident of eight notes? The same tune was taken from each instrument to two others, 128 notes; beside them stand two rivals that have never met the tune. One answers with the *mean of the class*, the other *draws* from its Gaussian.
 
 # %%
 G = RESULTS["gaussians"]
@@ -353,12 +353,12 @@ for row in G["rows"]:
     print(f"{row['way']:20} {p['right']:6} of {p['n']}, off by {row['cents']['mean_absolute']:.1f} cents")
 rows_of = {row["way"]: row for row in G["rows"]}
 assert rows_of["inverted"]["kept"]["detuning"]["low"] > 0.8
-assert all(abs(rows[way]["kept"]["detuning"]["r"]) < 0.3 for way in ("mean of the class", "drawn"))
+assert all(abs(rows_of[way]["kept"]["detuning"]["r"]) < 0.3 for way in ("mean of the class", "drawn"))
 assert rows_of["inverted"]["pitch"]["low"] > rows_of["drawn"]["pitch"]["share"] - 0.1
 assert rows_of["mean of the class"]["instrument"]["share"] > rows_of["inverted"]["instrument"]["share"]
 
 # %% [markdown]
-# Read the two halves against each other. *What no label knows is kept by the transfer alone*: how far a note is out of tune with $r = 0.9$, its onset with 0.8, its level less well; the rivals' correlations are noise. (Correlations of about 100 pairs have a standard error of 0.1 where there is none.) All three get the *key* right, since the label says it. So a share of right pitches would have called the three equal: it takes something that the label does not know to see what inversion is for. That is the lesson of chapter 15, with a sharper judge.
+# Read the two halves against each other. *What no label knows is kept by the transfer alone*: how far a note is out of tune with $r = 0.9$, its onset with 0.8, its level less well; the rivals' correlations are small. (Correlations of about 100 pairs have a standard error of 0.1 where there is none.) All three get the *key* right, since the label says it. So a share of right pitches would have called the three equal: it takes something that the label does not know to see what inversion is for. That is the lesson of chapter 15, with a sharper judge.
 #
 # *The instrument is the other half*, and here nobody shines. The mean of a class comes nearest, and it is no note at all, with its blurred beginning. The transfer reaches the asked instrument in about two cases of three. A Gaussian with a variance for each place knows which places are dark and how much they vary, and not that they vary *together*: that all partials of a pluck begin at one moment, that all harmonics of one voice share a vibrato. What it cannot describe it cannot change. This is the gap that a trained network is there to fill, and the table is what it has to be measured against.
 #
@@ -370,7 +370,7 @@ assert rows_of["mean of the class"]["instrument"]["share"] > rows_of["inverted"]
 # \hat x_0 \leftarrow \hat x_0 + \bigl(y - \mu(\hat x_0)\bigr)\, \frac{g}{\lVert g\rVert^2} ,
 # $$ (eq:measure-move)
 #
-# at every step of the sampler, with a bound on its length. So a measure of one's own can be asked for without training for it.
+# at every step of the sampler, with a bound on its length (of two measures the least move that has both). So a measure of one's own can be asked for without training for it.
 
 # %%
 # checks eq:measure-move
@@ -379,7 +379,7 @@ z = player_of.autoencoder.encode(pictures[3:5])
 
 
 def loudness(z):
-    return loudness_of(player_of.autoencoder.model.decode(z))
+    return loudness_of(player_of.autoencoder.model.decode(z))[:, None]
 
 
 with torch.enable_grad():
@@ -388,8 +388,8 @@ with torch.enable_grad():
 by_hand = z + 0.5 * g / g.square().sum((1, 2, 3), keepdim=True)
 with torch.no_grad():
     louder = moved(z, loudness, loudness(z) + 0.5)
-    print("asked for 0.5 dB more, got", (loudness(louder) - loudness(z)).numpy().round(2))
-assert torch.allclose(louder, by_hand, atol=1e-4)
+    print("asked for 0.5 dB more, got", (loudness(louder) - loudness(z))[:, 0].numpy().round(2))
+assert torch.allclose(louder - z, by_hand - z, rtol=2e-3, atol=1e-5)
 
 # %%
 asked = torch.tensor([class_of(*note) for note in (("flute", 57), ("brass", 60), ("string", 64))])
@@ -429,7 +429,7 @@ for name, image in (("Gaussians", made.float()), ("transfer", moved_tune), ("new
 player("the flute's tune, as the network plays it on the string", join(played_again["transfer"], tones, 150, RATE, 0.1))
 
 # %% [markdown]
-# LIVETEXT
+# TODO
 #
 # ## What breaks: a word on the flute
 #
