@@ -52,9 +52,9 @@ from ddim_edu.measuring.statistics import summary
 from ddim_edu.models import load
 from ddim_edu.randomness import generator_for
 
-SEED, STEPS, N, N_TURNS = 21, 20, 96, 32
+SEED, STEPS, N, N_TURNS = 21, 20, 40, 12
 WINDOWS = (256, 512, 1024, 2048)
-TURNS = (0, 5, 15, 30, 60, 120)
+TURNS = (0, 5, 15, 30, 60)
 
 
 @dataclass
