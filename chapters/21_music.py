@@ -287,7 +287,6 @@ source, target = statistics("flute"), statistics("string")
 x = picture(flute)
 
 # %%
-# checks eq:diagonal-eps, eq:gaussian-transfer
 schedule = NoiseSchedule.cosine(1000)
 
 
@@ -300,12 +299,14 @@ def predictor(m, v):
 
 
 # %%
+# checks eq:diagonal-eps
 m, v = (part[0, 0, 20, :8].double() for part in source)
 one, t = Gaussian(m, torch.diag(v), schedule), torch.tensor([300])
 by_hand = predictor(m, v)(m[None, None, None] + 0.3, t).flatten()
 assert torch.allclose(by_hand, one.eps(m[None] + 0.3, 300)[0])
 
 # %%
+# checks eq:gaussian-transfer
 formula = target[0] + (target[1] / source[1]).sqrt() * (x - source[0])
 up, down = predictor(*source), predictor(*target)
 gaps = []
@@ -422,7 +423,7 @@ ways["new noise"] = player_of.play(wanted, 20, scale=2.0, generator=noise)
 key, kept = torch.tensor([float(tone.midi) for tone in tones]), {}
 again = {name: player_of.sounds(image) for name, image in ways.items()}
 print(f"{'before':>18}", " ".join(f"{c:+4.0f}" for c in off))
-for name, image in ways.items():
+for name in ways:
     cents = 100 * (heard.pitch_of(again[name]).midi - key).numpy()
     kept[name] = np.polyfit(off, cents, 1)[0]
     print(f"{name:>18}", " ".join(f"{c:+4.0f}" for c in cents), f"  kept: {kept[name]:.2f}")
