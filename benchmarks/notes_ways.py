@@ -7,7 +7,8 @@ Each piece takes its place in the file when it is done. All are of held-out note
 - ways: sounds as they were made, and what is left of them: with the true magnitudes and found phases; through 64 bands;
   through the autoencoder; from the sampler, asked for the same instrument, pitch, loudness and onset. Since a sampled
   note is another note, it is held against what a new draw of the same four is, with its own attack, decay, vibrato,
-  length and noise ("another note"), directly and through the bands.
+  length and noise ("another note"), directly and through the bands. "Silenced" is with what the decoder leaves near the
+  floor taken away.
 - turns: how far the phases come in so many turns, from random first phases and from those of partials that run on.
 
 The multi-resolution distance is the mean over windows of 256, 512, 1,024 and 2,048 samples (a quarter of it a hop) of
@@ -31,7 +32,7 @@ import torch
 from torch import Tensor
 
 import ddim_edu
-from ddim_edu.apps.playing import Player, loudness_of, onset_of
+from ddim_edu.apps.playing import Player, loudness_of, onset_of, silenced
 from ddim_edu.data.note_set import sounds_of
 from ddim_edu.data.notes import (
     BRIGHTEST,
@@ -178,7 +179,9 @@ def ways(b: Bench) -> dict:
         "true magnitudes": griffin_lim(true, start=running_phases(true)),
         "bands": sound_of(b.pictures),
         "autoencoder": sound_of(coded),
+        "autoencoder, silenced": sound_of(silenced(coded)),
         "sampler": sound_of(sampled),
+        "sampler, silenced": sound_of(silenced(sampled)),
         "another note": others,
         "another note, bands": sound_of(picture(others)),
     }

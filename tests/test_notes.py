@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.io import wavfile
 
-from ddim_edu.apps.playing import Player, levels, loudness_of, moved, onset_of
+from ddim_edu.apps.playing import Player, levels, loudness_of, moved, onset_of, silenced
 from ddim_edu.commands import sound as command
 from ddim_edu.data import notes
 from ddim_edu.data.note_set import ATTRIBUTES, attributes_of, read_notes, sounds_of
@@ -361,6 +361,11 @@ def test_the_player_plays_what_is_asked():
     for wrong in ({"loudness": -10}, {"onset": 0.5}, {"loudness": torch.tensor([-20.0, float("nan")])}):
         with pytest.raises(ValueError, match="give "):
             player.play(labels[:2], 2, **wrong)
+
+
+def test_the_floor_is_silence_again():
+    x = torch.tensor([-1.0, -0.95, -0.89, 0.3])
+    assert silenced(x).equal(torch.tensor([-1.0, -1.0, -0.89, 0.3]))
 
 
 def test_the_command_plays(tmp_path, capsys):

@@ -31,6 +31,7 @@ from ddim_edu.schedule import make_tau
 FRAME = window_of(RATE) / 4 / RATE  # seconds from a frame to the next, 16 ms
 BELOW = 20.0  # decibels below the loudest frame at which a note has begun
 SOFT = 2.0  # decibels over which that is blurred, for the gradient's sake
+GATE = 0.1  # of a picture's 2 that its 60 dB are
 FARTHEST = 0.2  # root mean square that one correction may move a latent, whose own is 1
 EARLIEST, LATEST = 0.05, 0.3  # seconds: the onsets that the model has heard
 
@@ -153,6 +154,13 @@ class Player(Voices):
     def sounds(self, pictures: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """As :meth:`Voices.sounds`, as loud as the spectrograms say; no phase is drawn."""
         return sound_of(pictures.cpu())
+
+
+def silenced(pictures: Tensor) -> Tensor:
+    """Spectrograms whose floor is silence again: a decoder leaves a little above it, which would be heard as a hiss at
+    -60 dB. What is within 3 dB of the floor is brought down to it.
+    """
+    return pictures.where(pictures > -1 + GATE, -torch.ones_like(pictures))
 
 
 def check_wanted(wanted: Mapping[str, float | Tensor]) -> None:
