@@ -58,6 +58,7 @@ from ddim_edu.schedule import NoiseSchedule, make_tau
 
 SEED = 0
 N = 200  # one of each class
+EVERY = 2  # of these, asked of the model
 S_CHANGES = 20
 TUNE = "E4 E4 F4 G4 G4 F4 E4 D4"  # Beethoven 1824, two bars
 FLOOR = 1e-3  # added to the variance of a pixel, which may be 0 in silence
@@ -182,18 +183,20 @@ def truth(lab: Lab) -> dict:
 
 
 ROWS = [(S, eta, 1.0, True) for S in (10, 20, 50) for eta in (0.0, 1.0)]
-ROWS += [(20, 0.0, 2.0, True), (20, 0.0, 4.0, True), (20, 1.0, 2.0, True), (20, 0.0, 1.0, False)]
+ROWS += [(20, 0.0, 2.0, True), (20, 0.0, 1.0, False)]
 
 
 def control(lab: Lab) -> dict:
     """Notes asked for as the held-out ones are, in all four respects."""
-    loudness = torch.tensor([note.loudness for note in lab.notes])
-    onset = torch.tensor([note.onset for note in lab.notes])
+    wanted = lab.notes[::EVERY]
+    loudness = torch.tensor([note.loudness for note in wanted])
+    onset = torch.tensor([note.onset for note in wanted])
     rows = []
     for S, eta, scale, asked in ROWS:
         more = {"loudness": loudness, "onset": onset} if asked else {}
-        pictures = lab.player.play(labels_of(lab.notes), S, scale=scale, eta=eta, generator=lab.generators(N), **more)
-        rows.append({"S": S, "eta": eta, "scale": scale, "asked": asked} | lab.judge(pictures.cpu(), lab.notes))
+        noise = lab.generators(len(wanted))
+        pictures = lab.player.play(labels_of(wanted), S, scale=scale, eta=eta, generator=noise, **more)
+        rows.append({"S": S, "eta": eta, "scale": scale, "asked": asked} | lab.judge(pictures.cpu(), wanted))
         say_row(rows[-1], f"S {S}, eta {eta:g}, scale {scale:g}, loudness and onset {'' if asked else 'not '}asked")
     return {"rows": rows}
 
@@ -243,16 +246,15 @@ def transfer(lab: Lab) -> dict:
         kept = record(player.eps_theta(source), z, schedule, tau, eta=eta, generator=lab.generators(n, 4))
         return replay(player.eps_theta(target, scale), kept, schedule, tau, eta=eta)
 
-    def inverted(scale: float, strength: float = 1.0) -> Tensor:
-        return translate(player.eps_theta(source), player.eps_theta(target, scale), z, schedule, tau, strength)
+    def inverted(scale: float) -> Tensor:
+        return translate(player.eps_theta(source), player.eps_theta(target, scale), z, schedule, tau, 1.0)
 
     same = {"loudness": torch.tensor([x.loudness for x in given]), "onset": torch.tensor([x.onset for x in given])}
     ways = {
         "inverted, scale 1": lambda: player.autoencoder.decode(inverted(1.0)),
         "inverted, scale 2": lambda: player.autoencoder.decode(inverted(2.0)),
-        "inverted, scale 2, strength 0.7": lambda: player.autoencoder.decode(inverted(2.0, 0.7)),
-        "recorded, scale 1": lambda: player.autoencoder.decode(recorded(1.0)),
         "recorded, scale 2": lambda: player.autoencoder.decode(recorded(2.0)),
+        "recorded, scale 1": lambda: player.autoencoder.decode(recorded(1.0)),
         "new noise": lambda: player.play(target, S_CHANGES, generator=lab.generators(n)),
         "new noise, loudness and onset asked": lambda: player.play(
             target, S_CHANGES, generator=lab.generators(n), **same
@@ -261,7 +263,7 @@ def transfer(lab: Lab) -> dict:
     rows = []
     for name, make in ways.items():
         rows.append({"way": name} | heard(lab, make().cpu(), given, wanted, name))
-    return {"rows": rows, "coded": lab.judge(lab.coded(pictures), given), "tune": TUNE, "S": S_CHANGES}
+    return {"rows": rows, "tune": TUNE, "S": S_CHANGES}
 
 
 def heard(lab: Lab, pictures: Tensor, given: Sequence[Note], wanted: Sequence[Note], name: str) -> dict:
@@ -316,9 +318,9 @@ def gaussians(lab: Lab) -> dict:
 
 
 def between(lab: Lab) -> dict:
-    """From a flute to brass at each pitch, in five frames: along the arc of latents, and by a mean of spectrograms."""
+    """From a flute to brass at every third pitch, in five frames: along the arc, and by a mean of spectrograms."""
     player, schedule = lab.player, lab.player.model.schedule
-    ends = [[Note(name, p, -24, onset=0.1, length=0.45) for p in PITCHES] for name in ("flute", "brass")]
+    ends = [[Note(name, p, -24, onset=0.1, length=0.45) for p in PITCHES[::3]] for name in ("flute", "brass")]
     pictures = [picture(torch.from_numpy(np.stack([render(x, [SEED, 5]) for x in notes]))) for notes in ends]
     labels = [labels_of(notes) for notes in ends]
     tau = make_tau(player.top(0.9), S_CHANGES, "trailing")
@@ -336,7 +338,7 @@ def between(lab: Lab) -> dict:
         for way, x in (("arc", made), ("mean of spectrograms", faded)):
             with torch.no_grad():
                 p = lab.ear(x).softmax(1)
-            cents = 100 * (pitch_of(lab.again(x)).midi - torch.tensor([float(p) for p in PITCHES]))
+            cents = 100 * (pitch_of(lab.again(x)).midi - torch.tensor([float(p) for p in PITCHES[::3]]))
             frames.append(
                 {
                     "a": a,
@@ -347,7 +349,7 @@ def between(lab: Lab) -> dict:
                     "bright": x[:, 0, 24:].mean().item(),
                 }
             )
-    return {"frames": frames, "n": len(PITCHES)}
+    return {"frames": frames, "n": len(PITCHES[::3])}
 
 
 def speech(lab: Lab) -> dict:
@@ -367,6 +369,7 @@ def speech(lab: Lab) -> dict:
     return {"files": [file.stem for file in files], "made": row, "aperiodicity": aperiodicity}
 
 
+BY_MODEL = (control, transfer, between, speech)
 PIECES = {
     "truth": truth,
     "gaussians": gaussians,
@@ -397,12 +400,14 @@ def main() -> int:
             found = PIECES[name](lab)
         versions = {"python": platform.python_version(), "torch": torch.__version__, "ddim_edu": ddim_edu.__version__}
         about = {"seed": SEED, "threads": torch.get_num_threads(), "versions": versions}
-        if name not in ("truth", "gaussians"):
+        if PIECES[name] in BY_MODEL:
             model = lab.player.model
             about |= {"model": args.model, "sha256": sha256_of(model.path), "step": model.step}
         everything[name] = found | {"about": about | {"seconds": round(time.perf_counter() - began)}}
         everything["command"] = "python benchmarks/notes_control.py " + " ".join(PIECES)
-        everything["notes"] = f"the first {N} held out, one of each of 8 instruments at 25 pitches"
+        everything["notes"] = (
+            f"the first {N} held out, one of each of 8 instruments at 25 pitches; control asks for every second"
+        )
         with replacing(out) as temporary:
             temporary.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf8")
         print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)

@@ -81,6 +81,7 @@ MEASURED = {
     "floor_fashion-mnist": "test_a_cell_of_table1_fashion_mnist_and_its_floor",
     "inversion": "test_edits_of_inversion",
     "interpolation": "test_latents_of_interpolation",
+    "notes_control": "test_notes_as_they_were_heard",
     "notes_ways": "test_the_first_notes_of_their_ways",
     "one_step": "test_a_row_of_one_step",
     "quoted": "test_quoted_is_what_the_page_of_sources_quotes",
@@ -323,6 +324,31 @@ def test_the_faces_of_five_and_ten_steps(S, eta):
     kept = np.frombuffer(base64.b64decode(row["pictures"]), dtype=np.uint8).reshape(4, 3, 32, 32)
     found = b.to_uint8(b.faces(b.load("faces"), S, eta)).numpy()
     assert abs(found.astype(int) - kept).mean() < 0.1
+
+
+def test_notes_as_they_were_heard():
+    """The first sixteen true notes; pieces that the model made are of the one that is shipped, and of those asked for
+    in ten steps the first ten are made again.
+    """
+    b, file = benchmark("notes_control"), stored("notes_control")
+    lab, every = b.Lab("notes"), file["truth"]["ways"]["real"]["each"]
+    sounds = b.sounds_of(range(16), "heldout")
+    found = lab.judge(b.picture(sounds), lab.notes[:16], sounds)["each"]
+    assert found["instrument"] == every["instrument"][:16]
+    for key, off in (("cents", 0.3), ("loudness", 0.02), ("onset", 0.2)):
+        assert found[key] == pytest.approx(every[key][:16], abs=off)
+    sha256 = model_about(load("notes"))["sha256"]
+    made_by = [file[piece]["about"]["sha256"] for piece in b.PIECES if piece in file and b.PIECES[piece] in b.BY_MODEL]
+    assert set(made_by) <= {sha256}, "measure it again: " + file["command"]
+    if "control" not in file:
+        return
+    row, wanted = cell(file["control"], S=10, eta=0.0, scale=1.0, asked=True), lab.notes[:: b.EVERY][:10]
+    more = {key: torch.tensor([getattr(note, key) for note in wanted]) for key in ("loudness", "onset")}
+    made = lab.player.play(b.labels_of(wanted), 10, generator=lab.generators(10), **more)
+    heard = lab.judge(made, wanted)["each"]
+    assert sum(a != c for a, c in zip(heard["instrument"], row["each"]["instrument"], strict=False)) <= 1
+    level = zip(heard["loudness"], row["each"]["loudness"], strict=False)
+    assert sum(abs(a - c) > 0.5 for a, c in level) <= 2
 
 
 def test_the_first_notes_of_their_ways():

@@ -39,6 +39,7 @@ CUTS = {
     "15": ("fig-sound-teaser", (0, 0, 0.67, 1)),
     "16": ("fig-continuous-flow", (0.02, 0.05, 1, 0.9)),
     "17": ("fig-calls-teaser", (0.15, 0, 1, 1)),
+    "21": ("fig-music-transfer", (0, 0.12, 1, 1)),
 }
 
 
