@@ -8,6 +8,7 @@ import zipfile
 from contextlib import suppress
 
 import numpy as np
+import pytest
 import torch
 from errors import one_line
 from PIL import Image
