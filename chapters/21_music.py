@@ -62,7 +62,7 @@ for i, name in enumerate(INSTRUMENTS):
     below.imshow(pictures[i, 0], origin="lower", aspect="auto", cmap="Greys", extent=(0, 1, 0, 64))
     below.set(xticks=[0, 0.5, 1] if i > 3 else [], yticks=[])
     below.grid(False)
-axes[3, 0].set_xlabel("seconds")
+axes[3, 0].set_xlabel("seconds");
 
 
 # %% tags=["nbval-ignore-output", "hide-input"]
@@ -184,7 +184,7 @@ for name, frame, colour in zip(("flute", "bell", "noise"), (low, high, noise), C
     ax.plot(heard.normalised_difference(heard.difference_function(frame, 266)), label=name, color=colour)
 ax.axhline(heard.THRESHOLD, ls=":", color="grey", lw=1)
 ax.set(xlabel="lag in samples", ylabel="$d'$", xlim=(0, 266), ylim=(0, 1.8))
-ax.legend(ncols=3, fontsize=9)
+ax.legend(ncols=3, fontsize=9);
 # %% [markdown]
 # A measuring device must be tested first, and here it can be: 200 held-out notes, one of each instrument at each of 25 pitches, have their truth beside them. So have level (the loudest 50 ms) and onset (the first moment within 30 dB of the loudest). A small classifier judges the instrument from the spectrogram. The second row has gone through the picture and back to sound by chapter 15's method, as everything a model makes must; the third has passed an autoencoder too, as the notes of a latent diffusion do. *These* rows are what results should be compared with.
 

@@ -32,7 +32,7 @@ class Tone(NamedTuple):
 
     midi: int | None
     """Its MIDI number; None of a rest."""
-    beats: Fraction
+    beats: float
     """How long it lasts."""
 
 
@@ -91,12 +91,12 @@ def _tone(word: str, lowest: int, highest: int) -> Tone:
     return Tone(midi, beats)
 
 
-def _beats(word: str, text: str | None) -> Fraction:
+def _beats(word: str, text: str | None) -> float:
     if text is None:
-        return Fraction(1)
+        return 1.0
     if not re.fullmatch(r"\d{1,4}(\.\d{1,4}|/\d{1,4})?", text) or re.search(r"/0+$", text):
         raise ValueError(f"{word[:20]!r} lasts {text[:12]!r} beats: give a number, such as 2, 1.5 or 1/2")
-    beats = Fraction(text)
+    beats = float(Fraction(text))
     if not 0 < beats <= MOST_BEATS:
         raise ValueError(f"{word[:20]!r} lasts {text[:12]} beats: give more than 0 and at most {MOST_BEATS}")
     return beats
