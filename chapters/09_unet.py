@@ -251,7 +251,7 @@ assert count == sum(p.numel() for p in small.model.parameters())
 #
 # A *hook* is a function that torch calls whenever a certain part has run. It lets us look at the maps without touching the network. The larger model has three resolutions, with one block each on the way down and two on the way up. Look at the map that each block of the way down hands over, and at the map that the way up has made two blocks later.
 
-# %%
+# %% tags=["hide-input"]
 def watch(parts, call, given=False):
     """What each part puts out during one call, or what it is given."""
     seen, hooks = {}, []
@@ -267,7 +267,7 @@ def watch(parts, call, given=False):
     return seen
 
 
-# %%
+# %% tags=["hide-input"]
 downs = {("down", i): stage[0] for i, stage in enumerate(large.network.down)}
 ups = {("up", 2 - i): stage[1] for i, stage in enumerate(large.network.up)}
 twenty, t = torch.full((20,), 300), 300
@@ -611,7 +611,7 @@ assert abs(near - equal) < 0.05 and effective < 49 / 3
 # Which pixels of $x_t$ can change one pixel of the answer? They are its **receptive field**. Take the gradient of that pixel with respect to $x_t$, in networks with random weights and one block for each resolution, and measure the side of the square where it is not zero. Three questions: what do the coarse resolutions add, what does attention add, what do the norms add?
 
 
-# %%
+# %% tags=["hide-input"]
 def side(resolutions, without, n=160):
     """Side of the receptive field of the middle pixel, in a picture of n x n."""
     torch.manual_seed(0)

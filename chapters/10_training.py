@@ -127,7 +127,7 @@ data, schedule = digits(), tiny.noise_schedule()
 shuffle = Shuffle(len(data.train), tiny.batch, tiny.seed)
 
 
-# %%
+# %% tags=["hide-input"]
 def drawn(step):
     """Images, levels and noise of a step."""
     g = generator_for(tiny.seed, 1, step)
@@ -203,7 +203,7 @@ assert len(inspect.getsource(inspect.getmodule(Trainer)).splitlines()) > 300
 
 # %% mystnb={"figure": {"caption": "Loss during training, from the logs of the shipped models: on the batches (mean since the line before), and of the averaged weights on images held out. The first steps lie above the frame.", "name": "fig-training-logs"}, "image": {"alt": "Three plots of loss against step, for digits, fashion-mnist and cifar10-tiny. All curves fall steeply at first and then flatten out; the training curve is noisy, the held-out curve smooth. For digits the training curve starts above the held-out curve and crosses it at about two thirds of the run; at the end the held-out curve is flat and the training curve still falls. For the others the held-out curve falls to the end."}} tags=["hide-input"]
 logs = {name: training_log(name) for name in MODELS}
-fig, axes = figure(len(MODELS), height=2.8)
+fig, axes = figure(len(MODELS), height=3.2)
 for ax, (name, log) in zip(axes, logs.items()):
     step, held = np.array(log["step"]), np.array(log["heldout_loss"])
     looks = ~np.isnan(held)
@@ -308,7 +308,7 @@ def predictions(x_t, t, labels):
 # %% [markdown]
 # There are 25 levels, evenly spread, and at each the 200 held-out images and 100 of the training images, with fresh noise. The network is asked twice: with the label hidden, since the others don't know it either, and told the class, as in its log.
 
-# %%
+# %% tags=["hide-input"]
 grid = torch.arange(20, 1000, 40)
 sets = {"held out": (heldout, data.heldout_labels)}
 sets["training"] = (train[::16], data.train_labels[::16])
@@ -346,7 +346,7 @@ assert mean["held out", "memoriser"] > 1.2 > 2 * mean["held out", "network"]
 assert mean["held out", "told class"] < 0.97 * mean["held out", "network"]
 
 # %% mystnb={"figure": {"caption": "Squared error of the predicted noise, level by level, on digits. Left: all predictors, on held-out images. Right: network (label hidden) and memoriser, on held-out and on training images.", "name": "fig-training-levels"}, "image": {"alt": "Two plots of error against level. Left: all curves fall with the level; zero stays at 1, below it multiple, line and network in this order; from level 600 on line and network run together and the network that is told the class lies below both. The memoriser leaves them at low levels and rises far above 1. Right: the network's curves for both sets of images lie close together, while the memoriser's are far apart at low levels: near zero on training images, above one on held-out ones."}} tags=["hide-input"]
-fig, (left, right) = figure(2, height=2.9, sharey=True)
+fig, (left, right) = figure(2, height=3.3, sharey=True)
 colours = dict(zip(names, (*COLOURS[:5], COLOURS[6])))
 for name in names:
     curve, style = errors["held out", name].mean(1), "--" if name == "told class" else "-"
@@ -360,7 +360,7 @@ right.set(xlabel="level t")
 left.legend(fontsize=8, ncols=2, loc="upper right")
 right.legend(fontsize=8, loc="upper right");
 
-# %%
+# %% tags=["hide-input"]
 by_level = {name: errors["held out", name].mean(1) for name in names}
 print("       error in the noise   in x_0,")
 print("  t    line network   class  of 255")
@@ -417,7 +417,7 @@ def excess(predictor):
     return (guess - best).square().mean().item()
 
 
-# %%
+# %% tags=["hide-input"]
 def train_points(recipe, rules):
     torch.manual_seed(0)
     net = PointNet(2, 64, 3)
@@ -447,7 +447,7 @@ for rate, recipe in (("constant", constant), ("falling", falling)):
                 curves.setdefault((rate, name), []).append(excess(found))
 
 # %% mystnb={"figure": {"caption": "Excess over the exact $\\epsilon^*$ while a network for points trains, of its weights (raw) and of their averages. Left: constant learning rate. Right: the rate falls to 0 along half a cosine. The last average has a constant decay from the first step on.", "name": "fig-training-ema"}, "image": {"alt": "Two plots of excess against step, logarithmic. Left: the raw weights jump up and down around 0.02; the averages fall smoothly, decay 0.9 to about 0.012, decays 0.99 and 0.999 together to about 0.006; the average of 0.9999 without rise stays near 0.6, at the top. Right: the same at first, but raw and averaged weights meet near 0.005 at the end."}} tags=["hide-input"]
-fig, axes = figure(2, height=2.7, sharey=True)
+fig, axes = figure(2, height=3.1, sharey=True)
 at = range(100, 1_201, 100)
 for (kind, name), curve in curves.items():
     ax = axes[int(kind == "falling")]
@@ -593,7 +593,7 @@ print("of the first 40 steps, the sum has clipped all, the mean fewer than 25")
 # With the mean the clip catches the first steps and exceptional batches. With the sum it is nearly always active and has become a normalisation: each batch gets a gradient of length 1. So *clip at 1.0* names two different settings. What is the difference worth? Twenty steps of Adam on points, with the loss times CIFAR's factor 3,072, with and without the clip, against the same
 # steps with the mean:
 
-# %%
+# %% tags=["hide-input"]
 def after(factor, clip):
     torch.manual_seed(0)
     net = PointNet(2, 32, 2).double()
@@ -668,7 +668,7 @@ model.model.requires_grad_(False)
 rows = torch.stack(rows).double()
 
 # %% mystnb={"figure": {"caption": "Length of the gradient of the loss at single levels, for the shipped digits model and 64 training images: with all weights 1, and times the weights of min-SNR.", "name": "fig-training-min-snr"}, "image": {"alt": "Gradient length against level on logarithmic axes. With weights 1 it lies between 0.04 and 0.4 and is largest at the lowest level. With min-SNR it is the same from level 400 on, and falls to a thousandth at level 10."}} tags=["hide-input"]
-fig, ax = figure(height=2.3)
+fig, ax = figure(height=2.8)
 ax.plot(levels, rows, ".-", label="$L_{simple}$")
 ax.plot(levels, rows * gamma[list(levels)], ".--", label="min-SNR, cap 5")
 ax.set(xlabel="level t", ylabel="gradient length", xscale="log", yscale="log")

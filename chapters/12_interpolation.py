@@ -404,7 +404,7 @@ assert abs(found - exact) < 0.1 and abs(found + delta * nu) < 0.1
 # %% [markdown]
 # The exact predictor's $\delta$ is small at every length. A network has hardly seen more than one length. The network for clothes, given noise of length 20, predicts noise that is longer, as if drawn to the length 28 that it knows. The network for digits hardly does so. We cannot say why. One difference is known: lengths around 8 are spread wider (by 9%) than lengths around 28 (by 2.5%).
 
-# %%
+# %% tags=["hide-input"]
 for name, block in having("norms"):
     print(f"{name}, {block['rows'][0]['n']} latents, S = {block['S']}")
     print("   r     confidence     sharpness      variance distance (se)")
@@ -474,7 +474,7 @@ for S in (20, 50, 200):
     print(f"S = {S:3d}: mean {size.mean():.2f}; widest quarter of the directions "
           f"{size[48:].mean():.2f}, narrowest {size[:16].mean():.2f}")
 
-# %%
+# %% tags=["hide-input"]
 for name, block in having("real"):
     print(f"{name}, mean square of latents:   measured, predicted")
     for row in block["by_S"]:
@@ -503,7 +503,7 @@ for name, most in (("digits", 0.25), ("fashion-mnist", 0.1)):
 #
 # What does it mean for interpolation? The angle between two latents is again near $\pi/2$, and an arc keeps the length of its ends. But that length is 6 instead of 8, or 23 instead of 28. Should one stretch such latents to $\sqrt d$, where the model expects them?
 
-# %%
+# %% tags=["hide-input"]
 for name, block in having("real"):
     print(f"{name}, {block['of_images']['n']} images, S = {block['S']}")
     print("   error of the round trip     ", pm(block["roundtrip"], 3))

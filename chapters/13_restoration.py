@@ -173,7 +173,7 @@ assert (op.forward(x) - y).abs().max() < 1e-4 and (x - x_0).abs().max() > 0.5
 # The network is asked 50 times, and nothing in it knows of the hole. Now all three losses, each on a shipped model that never saw the pictures: the first digits held out, and the first pictures of the study below, from the test sets of Fashion-MNIST {cite}`xiao2017fashion`
 # and, at 16 × 16, of CIFAR-10 {cite}`krizhevsky2009cifar`. They lie in `results/restoration.json`, so that this page needs no download.
 
-# %%
+# %% tags=["hide-input"]
 path = in_repository("results/restoration.json")
 study = json.loads(path.read_text(encoding="utf8"))["tasks"]
 
@@ -557,7 +557,7 @@ def cell(row, measure, places):
     return f"{found['mean']:.{places}f}±{found['half']:.{places}f}{mark}"
 
 
-# %%
+# %% tags=["hide-input"]
 short = {"fashion-mnist": "clothes", "cifar10-tiny": "photos"}
 short |= {"inpaint": "hole", "upscale": "small", "colourise": "colour"}
 
@@ -724,7 +724,7 @@ for k in (1, 2, 4, 8):
 # %% [markdown]
 # And the models' answers, of the study (the mean of 1 is that over the single answers):
 
-# %%
+# %% tags=["hide-input"]
 print(f"{'':31s} PSNR of the mean of 1, 2, .. answers   spread / error")
 for task in tasks:
     for name, found in study[task]["several"].items():

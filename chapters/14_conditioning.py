@@ -390,7 +390,7 @@ assert shift[200, 1000] > 3 * shift[0, 200] > 3 * shift[0, 100]
 #
 # The row *real* puts other real images in the samples' place. The numbers depend on the number of images, so compare within a model only. Behind ± stands half a 95% interval, from leaving out each tenth of the samples in turn (the jackknife); the reference is taken as given. (The digits of the row *real* are among the training images, so their distance says nothing.)
 
-# %%
+# %% tags=["hide-input"]
 found = json.loads(in_repository("results/conditioning.json").read_text())["models"]
 NAMES = ("accuracy", "precision", "recall", "spread", "distance")
 
@@ -411,7 +411,7 @@ def against(row, other, name):
     return row[name]["value"] - other[name]["value"], half
 
 
-# %%
+# %% tags=["hide-input"]
 for model in ("digits", "fashion-mnist"):
     about = found[model]["protocol"]["guidance"]
     print(f"{model}: {about['n']} samples a scale")
@@ -589,7 +589,7 @@ assert changed["noise 0.4"] < changed["noise 0.8"]
 # Now the measurement. For 200 held-out digits (50 steps) and 40 pictures of clothes (20 steps), each with a target class other than its own: **success**, the share in which the classifier sees the target; **change**, the squared distance to the original, over that between the original and real pictures of its target (1 means: as far as unrelated); and what an editor would hope to keep, the amount of **ink**,
 # the **slant** and the **width** of the picture, as the correlation over the pictures between before and after, each relative to its class's mean.
 
-# %%
+# %% tags=["hide-input"]
 def edits(model, by, scale):
     rows, kind = found[model]["pieces"].values(), (by, scale, False)
     return [r for r in rows if (r.get("by"), r.get("scale"), "calls" in r) == kind]
@@ -694,7 +694,7 @@ for model in ("digits", "fashion-mnist"):
 # **Editing real pictures.** To edit a picture by a prompt or a label one encodes it and decodes it under guidance. Take the mildest edit: the class stays its own. Then nothing should change, and at scale 1 nothing does. With guidance on the way down only, the picture does not come back: the decoder pushes, and the encoder has not pulled. With the same guidance
 # on both ways the two are one flow again, and only the steps err. But the guided flow squeezes harder on the way down. So it stretches as hard on the way up, and small errors grow.
 
-# %%
+# %% tags=["hide-input"]
 pieces = found["digits"]["pieces"]
 error = {k[5:]: summary(v["errors"]) for k, v in pieces.items() if "errors" in v}
 error["from 1 1"] = error["same 1"]

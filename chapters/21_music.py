@@ -188,7 +188,7 @@ ax.legend(ncols=3, fontsize=9);
 # %% [markdown]
 # A measuring device must be tested first, and here it can be: 200 held-out notes, one of each instrument at each of 25 pitches, have their truth beside them. So have level (the loudest 50 ms) and onset (the first moment within 30 dB of the loudest). A small classifier judges the instrument from the spectrogram. The second row has gone through the picture and back to sound by chapter 15's method, as everything a model makes must; the third has passed an autoencoder too, as the notes of a latent diffusion do. *These* rows are what results should be compared with.
 
-# %%
+# %% tags=["hide-input"]
 RESULTS = json.loads(in_repository("results/notes_control.json").read_text(encoding="utf8"))
 
 
@@ -270,7 +270,7 @@ player("on the string", join(played("string"), tones, 150, RATE, 0.1))
 # Take off one style's mean and spread, put on another's. With pictures and a network's features in the place of $x$ it is a known method of style transfer, adaptive instance normalisation {cite}`huang2017adain`. DDIM *contains* it. The statistics of the eight classes that the tune needs come from twenty-five training notes each.
 
 
-# %%
+# %% tags=["hide-input"]
 def class_of(name, midi):
     return INSTRUMENTS.index(name) * 25 + int(midi) - 48
 
@@ -286,7 +286,7 @@ def statistics(name):
 source, target = statistics("flute"), statistics("string")
 x = picture(flute)
 
-# %%
+# %% tags=["hide-input"]
 schedule = NoiseSchedule.cosine(1000)
 
 
@@ -393,7 +393,7 @@ with torch.no_grad():
     print("asked for 0.5 dB more, got", (loudness(louder) - loudness(z))[:, 0].numpy().round(2))
 assert torch.allclose(louder - z, by_hand - z, rtol=2e-3, atol=1e-5)
 
-# %%
+# %% tags=["hide-input"]
 asked = torch.tensor([class_of(*note) for note in (("flute", 57), ("brass", 60), ("string", 64))])
 noise = [generator_for(0, 21, i) for i in range(3)]
 new = player_of.play(asked, 20, loudness=-20.0, onset=0.15, scale=2.0, generator=noise)
@@ -463,7 +463,7 @@ made_of = C[1][0] + (C[1][1] / C[0][1]).sqrt() * (picture(spoken) - C[0][0])
 beyond = (made_of.abs() > 1).double().mean()
 assert unusual(picture(spoken), *C[0]) > 3 * unusual(x, *source)
 
-# %%
+# %% tags=["hide-input"]
 result = notes.sound_of(made_of.clamp(-1, 1))
 for name, sound in (("words", spoken), ("made of them", result), ("the flute's tune", flute)):
     print(f"{name:17}", " ".join(f"{value:.2f}" for value in heard.pitch_of(sound).aperiodicity[:3]))

@@ -28,15 +28,11 @@ SMALLEST = 13.75  # pixels of a figure's smallest letters in its own size: 9 poi
 # Chapters that miss a target, how far they are allowed to, and why.
 LONG = "its code is the subject: functions that define something, and tables of what was measured"
 EXCEPTIONS: dict[tuple[str, str], tuple[float, str]] = {
-    ("06_fewer_steps", "code"): (0.315, "five spacings, each a few lines that one has to see, and tables of calls"),
     ("08_adaptive", "code"): (0.345, "half of it are tables of an experiment, mean and interval for seven losses"),
     ("10_training", "code"): (0.345, LONG),
-    ("12_interpolation", "code"): (0.32, LONG),
     ("17_fewer_calls", "code"): (0.355, LONG),
     ("18_inversion", "code"): (0.345, LONG),
     ("10_training", "figures"): (0.105, "four figures of curves; a loop and its log are read, not seen"),
-    ("18_inversion", "figures"): (0.105, "three figures, about errors of 1e-16 and more"),
-    ("19_guidance_now", "figures"): (0.09, "two figures for four repairs by formula"),
 }
 
 MEASURE = """() => {

@@ -119,7 +119,7 @@ class Player(Voices):
             steps: S.
             loudness: In dB, for all or ``(n,)``; None leaves it to the noise.
             onset: In seconds, likewise.
-            scale, eta, generator, tick, guide: As for :meth:`Voices.speak`.
+            scale, eta, generator, tick, guide: As for :meth:`ddim_edu.apps.voices.Voices.speak`.
 
         Returns:
             Spectrograms ``(n, 1, 64, 64)`` in [-1, 1], for :meth:`sounds`.
@@ -152,7 +152,7 @@ class Player(Voices):
         return edit
 
     def sounds(self, pictures: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """As :meth:`Voices.sounds`, as loud as the spectrograms say; no phase is drawn."""
+        """As :meth:`ddim_edu.apps.voices.Voices.sounds`, as loud as the spectrograms say; no phase is drawn."""
         return sound_of(pictures.cpu())
 
 

@@ -196,7 +196,7 @@ def save(
         step: Number of training steps behind it.
         classes: Names of the labels; empty if there are none.
         places: Where what the recipe names lies; see :class:`Checkpoint`.
-        student: The fields of :class:`Student`, if it is one.
+        student: The fields of :class:`~ddim_edu.models.about.Student`, if it is one.
         dtype: What to store the weights as, such as ``torch.float16`` for half the size; by default as they are.
     """
     tensors = {f"model.{name}": value.to("cpu", dtype) for name, value in weights.items()}
