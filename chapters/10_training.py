@@ -652,7 +652,7 @@ print(f"largest gradient over the smallest above 1e-4: {most:.0e}")
 #
 # and what is capped at $c$ is the weight of the error in $x_0$. Since $\gamma_t$ multiplies the loss, it multiplies the gradient of its level by the same number.
 
-# %%
+# %% tags=["hide-input"]
 from ddim_edu.losses import min_snr_gamma
 
 gamma, g, rows = min_snr_gamma(schedule), torch.Generator().manual_seed(0), []

@@ -3,25 +3,12 @@
 # # Music
 #
 # **Question.** A tune is played on a flute. Can DDIM take it up to noise, come down as a plucked string, and leave the tune what it was, down to how far each note was out of tune? And who would notice if not?
-#
-# Chapter 15 changed words and voices, and its judge could only say "eight" or "not eight". A note says more about itself: it has a pitch, to a hundredth of a semitone; a level; a moment at which it begins. At the end of this chapter you will have checked, by running it,
-#
-# - how a string and a bar sound, from their equations, and why a bell has no pitch that one number could name;
-# - how a spectrogram of 64 bands knows a pitch better than its bands are wide;
-# - a judge of pitch that is right to about a cent where the truth is known, and on which sounds it errs by octaves;
-# - that inversion under one Gaussian and sampling under another is a formula, known from the style of pictures;
-# - what such a change keeps of a tune, what it does not change, and what a network adds to it.
-#
-# You need chapter 7 and the spectrograms of chapter 15.
-#
-# The chapter opens {py:mod}`ddim_edu.data.notes`, {py:mod}`ddim_edu.measuring.notes` and {py:mod}`ddim_edu.apps.melody`.
 
 # %% tags=["hide-input"]
 import json
 
 import numpy as np
 import torch
-from IPython.display import Audio, Markdown, display
 from scipy.optimize import brentq
 
 from ddim_edu.apps.edit import translate
@@ -36,23 +23,18 @@ from ddim_edu.exact import Gaussian
 from ddim_edu.files import in_repository
 from ddim_edu.measuring import notes as heard
 from ddim_edu.models import load, load_classifier
-from ddim_edu.plotting import COLOURS, figure
+from ddim_edu.plotting import COLOURS, Players, figure
 from ddim_edu.randomness import generator_for
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
-# %% [markdown]
-# ## Eight instruments
-#
-# There are no recordings in this chapter: every note is made by a formula of a few lines, from numbers that are drawn and kept. So of every note *everything is known*, which no recorded data set offers. Here is the same A (220 Hz) on all eight.
-
-# %%
+# %% tags=["hide-input"]
 A3 = {name: Note(name, pitch=57, onset=0.05) for name in INSTRUMENTS}
 sounds = torch.from_numpy(np.stack([render(note) for note in A3.values()]))
 pictures = picture(sounds)
 assert pictures.shape == (8, 1, 64, 64)
 
 # %% mystnb={"figure": {"caption": "One note, A3, on eight instruments: the samples, and below them the spectrogram (64 bands up to 8,000 Hz, 64 moments of a second). The plucked string loses its high partials first; bar and bell have partials at uneven distances; flute, brass, bowed string and voice are held: breath is a haze around the flute's lines, brass and bow reach high, and the voice's dark bands are the resonances of a mouth.", "name": "fig-music-notes"}, "image": {"alt": "Eight pairs of a waveform above a spectrogram. String, bar, bell and epiano begin suddenly and die away, string and bell with many horizontal lines at the bottom, bar and epiano with few. Flute, brass, bowed and voice last half a second; the flute has few lines in a haze, brass and bowed many, the voice dark bands among its lines."}} tags=["hide-input"]
-fig, axes = figure(4, 4, height=5.2)
+fig, axes = figure(4, 4, height=6.0)
 axes[0, 0].get_gridspec().set_height_ratios([1, 2.4, 1, 2.4])
 seconds = np.arange(len(sounds[0])) / RATE
 for i, name in enumerate(INSTRUMENTS):
@@ -64,16 +46,29 @@ for i, name in enumerate(INSTRUMENTS):
     below.grid(False)
 axes[3, 0].set_xlabel("seconds");
 
-
 # %% tags=["nbval-ignore-output", "hide-input"]
-def player(name, sound):
-    display(Markdown(name), Audio(np.asarray(sound), rate=RATE))
-
-
-for name, sound in zip(INSTRUMENTS, sounds):
-    player(name, sound[: int(0.7 * RATE)])
+Players({name: sound[: int(0.7 * RATE)] for name, sound in zip(INSTRUMENTS, sounds)}, RATE)
 
 # %% [markdown]
+# Eight instruments play one A. Nothing was recorded: each is a formula of a few lines, and what it was given, pitch, loudness, onset, is known exactly. That is what makes the question one that can be measured.
+#
+# Chapter 15 changed words and voices, and its judge could only say "eight" or "not eight". A note says more about itself: it has a pitch, to a hundredth of a semitone; a level; a moment at which it begins. At the end of this chapter you will have checked, by running it,
+#
+# - how a string and a bar sound, from their equations, and why a bell has no pitch that one number could name;
+# - how a spectrogram of 64 bands knows a pitch better than its bands are wide;
+# - a judge of pitch that is right to about a cent where the truth is known, and on which sounds it errs by octaves;
+# - that inversion under one Gaussian and sampling under another is a formula, known from the style of pictures;
+# - what such a change keeps of a tune, what it does not change, and what a network adds to it.
+#
+# You need chapter 7 and the spectrograms of chapter 15.
+#
+# The chapter opens {py:mod}`ddim_edu.data.notes`, {py:mod}`ddim_edu.measuring.notes` and {py:mod}`ddim_edu.apps.melody`.
+
+# %% [markdown]
+# ## Eight instruments
+#
+# Every note of this chapter is drawn from stated ranges: instrument, pitch, loudness, decay, vibrato, onset. These numbers are kept, and no recorded data set offers them. Here is how three of the instruments are made; the other formulas are in {py:mod}`ddim_edu.data.notes`.
+#
 # **A string.** Pluck it: a burst of noise. Let what comes back from the far end be what went there, a period later and a little rounded {cite}`karplus1983`:
 #
 # $$
@@ -240,8 +235,7 @@ print("    heard:", " ".join(f"{100 * c:+.0f}" for c in found))
 assert np.abs(100 * found.numpy() - off).max() < 10
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-player("the tune on the flute, out of tune", join(flute, tones, 150, RATE, 0.1))
-player("on the string", join(played("string"), tones, 150, RATE, 0.1))
+Players({name: join(played(name), tones, 150, RATE, 0.1) for name in ("flute", "string")}, RATE)
 
 # %% [markdown]
 # ## From one Gaussian to another
@@ -318,10 +312,10 @@ assert gaps[0] > 2 * gaps[1] > 4 * gaps[2]
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 back = notes.sound_of(made.float().clamp(-1, 1))
-player("made: the flute's tune, as the string's Gaussian has it", join(back, tones, 150, RATE, 0.1))
+Players({"the flute's tune, as the string's Gaussian has it": join(back, tones, 150, RATE, 0.1)}, RATE)
 
 # %% mystnb={"figure": {"caption": "The first note of the tune: as the flute plays it, the mean of its class on the string, what the transfer made of it, and what the string would have played.", "name": "fig-music-transfer"}, "image": {"alt": "Four spectrograms. The flute: few horizontal lines that last half a second. The mean of the string's class: many lines with a blurred beginning, falling. Made: lines of the string's spacing, with a haze and a beginning like the flute's. String: many clean lines that begin at once and fall, the high ones sooner."}} tags=["hide-input"]
-fig, axes = figure(4, height=2.1)
+fig, axes = figure(4, height=2.4)
 shown = (x[0], target[0][0], made[0], picture(played("string"))[0])
 for ax, image, title in zip(axes, shown, ("flute", "mean of the string", "made", "the true string")):
     ax.imshow(image[0], origin="lower", aspect="auto", cmap="Greys", vmin=-1, vmax=1)
@@ -403,8 +397,8 @@ for name, p, db, start in zip(("A3", "C4", "E4"), pitch, level, heard.onset_of(h
     print(f"{name} asked: MIDI {p:.2f}, {db:.1f} dB, after {start:.2f} s")
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-for name, sound in zip(("flute, A3", "brass, C4", "string, E4"), heard_of):
-    player(f"new: {name}", sound[: int(0.8 * RATE)])
+names = ("flute, A3", "brass, C4", "string, E4")
+Players({f"new: {name}": sound[: int(0.8 * RATE)] for name, sound in zip(names, heard_of)}, RATE)
 
 # %% [markdown]
 # Pitch and instrument came from the label, level and onset from the measure. Now the tune. Up under the class that each note is of, down under the same key on the string, twenty steps each way, without guidance and with; and the rival, which is told the key and the instrument and starts from noise.
@@ -434,7 +428,7 @@ assert kept["transfer, scale 1"] > 0.5 > kept["transfer, scale 2"] > kept["new n
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 tune = join(again["transfer, scale 1"], tones, 150, RATE, 0.1)
-player("the flute's tune, as the network plays it on the string", tune)
+Players({"the flute's tune, as the network plays it on the string": tune}, RATE)
 
 # %% [markdown]
 # *Kept* is the slope of the cents after against those before: 1 if every note is as far out of tune as it was, 0 if nothing of it is left. The network makes the notes strings, where the Gaussians' transfer did not: it has learnt what belongs together. At scale 1 most of the detuning comes along. At scale 2 most of it is gone: guidance presses for the label, and the notes that the label was learnt from were in tune. The rival has met no tune and keeps next to nothing. So here too the choice is between the asked class and the given note, and the scale is its dial. One tune is an example; `python benchmarks/notes_control.py` takes it from each instrument to two others, by DDIM's inversion and by chapter 18's recorded noises, and asks for level and onset at several $S$ and $\eta$.
@@ -470,8 +464,7 @@ for name, sound in (("words", spoken), ("made of them", result), ("the flute's t
 print(f"{beyond:.0%} of the places that were made lie beyond [-1, 1]")
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-player("three, by Nicolas", spoken[0])
-player("three, as the string's Gaussian has it", result[0])
+Players({"three, by Nicolas": spoken[0], "three, as the string's Gaussian has it": result[0]}, RATE)
 
 # %% [markdown]
 # Where a class of notes is always silent its variance is tiny, and a word that speaks there is many standard deviations away: the formula multiplies that by the ratio of two deviations which say nothing about words. What comes out is neither word nor note. The measure in the first lines warns: an input that lies many standard deviations from what the class has seen is not an input for the class. A network gives no such warning by itself, and its answers outside of its data are as unfounded.

@@ -5,6 +5,9 @@ Importing it changes nothing: the style is applied to the figures made here and 
 
 from __future__ import annotations
 
+import base64
+import io
+import wave
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Literal
@@ -126,6 +129,39 @@ class Table:
         )
         table = f'<table style="white-space: nowrap"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
         return f'<div tabindex="0" style="overflow-x: auto">{table}</div>'
+
+
+class Players:
+    """Sounds to listen to, side by side, as the last line of a notebook's cell shows them.
+
+    Args:
+        sounds: Name and samples, ``(n,)``. All are scaled by one factor, so that what is louder stays so.
+        rate: Samples a second.
+    """
+
+    def __init__(self, sounds: Mapping[str, Any], rate: int) -> None:
+        self.sounds, self.rate = {name: np.asarray(sound, dtype=np.float64) for name, sound in sounds.items()}, rate
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}: {len(sound) / self.rate:.1f} s" for name, sound in self.sounds.items())
+
+    def _repr_html_(self) -> str:
+        loudest = max((np.abs(sound).max(initial=0) for sound in self.sounds.values()), default=0) or 1
+        players = "".join(
+            f'<div><div>{escape(name)}</div><audio controls aria-label="{escape(name)}" style="width: 100%" '
+            f'src="data:audio/wav;base64,{self._wav(sound / loudest)}"></audio></div>'
+            for name, sound in self.sounds.items()
+        )
+        columns = "repeat(auto-fill, minmax(min(100%, 13rem), 1fr))"
+        return f'<div style="display: grid; gap: 0.5rem; grid-template-columns: {columns}">{players}</div>'
+
+    def _wav(self, sound: np.ndarray) -> str:
+        """A wav file of 16 bits, as text."""
+        file = io.BytesIO()
+        with wave.open(file, "wb") as out:
+            out.setparams((1, 2, self.rate, 0, "NONE", ""))
+            out.writeframes(np.round(sound * 32767).astype("<i2").tobytes())
+        return base64.b64encode(file.getvalue()).decode()
 
 
 def table1_figure(table: Mapping[str, Any]) -> tuple[Figure, np.ndarray]:

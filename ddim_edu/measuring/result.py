@@ -127,7 +127,7 @@ def commands_in(line: str) -> list[list[str]]:
     """The words of each of the commands that ``&&`` joins in a line for a shell.
 
     Args:
-        line: The line, in which names are quoted as :func:`shlex.join` does it, or otherwise.
+        line: The line, in which names are quoted as ``shlex.join`` does it, or otherwise.
 
     Returns:
         A list of words for each command; no words for a part, or for the whole, that a shell would read as more than
