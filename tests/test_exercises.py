@@ -664,7 +664,8 @@ def test_a_disagreement_is_a_problem_of_one_line(tmp_path, old, new, problem):
     assert (found == []) if problem is None else any(problem in line for line in found), found
     page = exercise_list.markdown(exercise_list.scan(tmp_path), {"ex-one": entry})
     if problem is None:
-        row = "| {ref}`one <ex-one>` | Levels and SNR | derive | two | 15 |"
+        stars = '<span class="stars" role="img" aria-label="two stars of three">★★☆</span>'
+        row = f"| {{ref}}`one <ex-one>` | Levels and SNR | derive | {stars} | 15 |"
         assert row in page and "### 1 · A title" in page and "There are 1 exercises" in page
 
 
