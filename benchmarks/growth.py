@@ -28,7 +28,7 @@ from ddim_edu.models import Checkpoint, load
 from ddim_edu.randomness import Stream, generator_for
 from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau
-from ddim_edu.training.grid import IMAGES, STEPS
+from ddim_edu.training import grid
 
 CHOSEN = (1, 6, 16, 22, 34, 41, 50, 59)  # two of each style: among 64, those that differ most to the eye
 STEPS = (500, 1000, 1500, 2500)
@@ -38,21 +38,21 @@ CLOSE = 0.03  # of a range of 2: float16 weights, and grids that were enlarged a
 def from_grid(path: Path, size: int) -> Tensor:
     """The chosen samples of a grid of the trainer, ``(8, 3, size, size)`` in [-1, 1]."""
     with Image.open(path) as image:
-        grid = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 127.5 - 1
-    columns = round(IMAGES**0.5)
-    pitch = (grid.shape[-1] - 2) // columns  # with the 2 pixels between pictures
+        sheet = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 127.5 - 1
+    columns = round(grid.IMAGES**0.5)
+    pitch = (sheet.shape[-1] - 2) // columns  # with the 2 pixels between pictures
     places = [(2 + pitch * (i // columns), 2 + pitch * (i % columns)) for i in CHOSEN]
-    enlarged = torch.stack([grid[:, y : y + pitch - 2, x : x + pitch - 2] for y, x in places])
+    enlarged = torch.stack([sheet[:, y : y + pitch - 2, x : x + pitch - 2] for y, x in places])
     return F.interpolate(enlarged, size=(size, size), mode="area")
 
 
 def made_anew(model: Checkpoint) -> Tensor:
     """The chosen samples by the shipped weights, as the trainer drew them, enlarged and brought back as from_grid."""
     size, classes = model.config.image_size, model.config.classes
-    labels = torch.arange(IMAGES) * classes // IMAGES
+    labels = torch.arange(grid.IMAGES) * classes // grid.IMAGES
     generator = generator_for(model.recipe["seed"], Stream.GRID)
-    tau = make_tau(model.schedule.T, STEPS)
-    shape = (IMAGES, *model.image_shape)
+    tau = make_tau(model.schedule.T, grid.STEPS)
+    shape = (grid.IMAGES, *model.image_shape)
     found = sample(model.eps_theta(labels), shape, model.schedule, tau, generator=generator, clip=1.0)
     enlarged = F.interpolate(found[list(CHOSEN)], scale_factor=2, mode="bicubic").clamp(-1, 1)
     return F.interpolate(enlarged, size=(size, size), mode="area")
@@ -86,7 +86,7 @@ def main() -> None:
     if apart > CLOSE:
         raise SystemExit(f"{options.run} is not the run of the shipped weights; ship it first")
     protocol = {
-        "chosen": CHOSEN, "sampler": f"DDIM, S = {STEPS}, eta 0, clip 1, averaged weights, one noise for all steps"
+        "chosen": CHOSEN, "sampler": f"DDIM, S = {grid.STEPS}, eta 0, clip 1, averaged weights, one noise for all steps"
     }  # fmt: skip
     result = {"command": "python benchmarks/growth.py runs/faces", "model": model_about(model), "protocol": protocol}
     result["apart"] = round(apart, 4)
