@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import io
 import json
 import os
 import pkgutil
@@ -18,10 +19,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
 from docutils import nodes
 from docutils.utils import new_document
+from PIL import Image
 
 import ddim_edu
 
@@ -516,6 +519,21 @@ def test_of_the_packages_only_what_pages_use_is_kept(tmp_path):
     left = {path.relative_to(modules).as_posix() for path in modules.rglob("*") if path.is_file()}
     assert left >= {"katex/dist/katex.js", "onnxruntime-web/package.json"}
     assert not any("ort.js" in name or "ort.map" in name or name.startswith(("long", "@types")) for name in left)
+
+
+def test_a_figure_is_stored_with_few_colours_and_looks_the_same():
+    values = np.random.default_rng(0).normal(128, 40, (200, 300, 3)).clip(0, 255).astype(np.uint8)
+    values[:20], values[20:40] = 255, (0, 114, 178)  # a margin, and a line's colour
+    noisy, clear, few = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    Image.fromarray(values).convert("RGBA").save(noisy, "PNG")
+    small = execute.fewer_colours(noisy.getvalue())
+    assert len(small) < len(noisy.getvalue()) / 2 and execute.fewer_colours(small) == small
+    found = np.asarray(Image.open(io.BytesIO(small)).convert("RGB")).astype(int)
+    assert abs(found - values).mean() < 12 and (found[:20] > 250).all() and abs(found[20:40] - values[20:40]).max() < 8
+    Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(clear, "PNG")
+    assert execute.fewer_colours(clear.getvalue()) == clear.getvalue()
+    Image.new("RGB", (90, 90), (7, 8, 9)).save(few, "PNG")
+    assert Image.open(io.BytesIO(execute.fewer_colours(few.getvalue()))).convert("RGB").getpixel((3, 3)) == (7, 8, 9)
 
 
 @pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)

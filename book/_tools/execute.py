@@ -15,8 +15,10 @@ same bytes: no timings, no versions are stored, and a cell keeps its id.
 from __future__ import annotations
 
 import argparse
+import base64
 import difflib
 import hashlib
+import io
 import os
 import sys
 import tempfile
@@ -27,6 +29,7 @@ import nbformat
 import rests_on
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from PIL import Image
 
 CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
 METADATA = {
@@ -89,7 +92,29 @@ def execute(py: Path, ipynb: Path) -> None:
         raise ChapterError(f"{_where(py, notebook)}: took longer than {CELL_TIMEOUT} s") from None
     except DeadKernelError:
         raise ChapterError(f"{_where(py, notebook)}: the kernel died (out of memory?)") from None
+    shrink(notebook)
     _write(notebook, ipynb)
+
+
+def shrink(notebook: nbformat.NotebookNode) -> None:
+    """Store the figures with 256 colours each, where that is smaller: pictures of noise in colour shrink to a third."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if text := output.get("data", {}).get("image/png"):
+                small = fewer_colours(base64.b64decode(text))
+                output["data"]["image/png"] = base64.b64encode(small).decode()
+
+
+def fewer_colours(png: bytes) -> bytes:
+    """A picture with the 256 colours that suit it best; as it was if it is transparent somewhere, or already small."""
+    with Image.open(io.BytesIO(png)) as image:
+        if image.mode == "P" or image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+            return png
+        found = io.BytesIO()
+        image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+            found, "PNG", optimize=True
+        )
+    return min(found.getvalue(), png, key=len)
 
 
 def edit_text(py: Path, ipynb: Path) -> bool:
