@@ -4,6 +4,7 @@ repeats.
 
 from __future__ import annotations
 
+import base64
 import importlib
 import importlib.util
 import inspect
@@ -55,6 +56,7 @@ css_prune = load(BOOK / "_ext" / "css_prune.py")
 link_preview = load(BOOK / "_ext" / "link_preview.py")
 dark_figures = load(BOOK / "_ext" / "dark_figures.py")
 downloads = load(BOOK / "_ext" / "downloads.py")
+sounds_apart = load(BOOK / "_ext" / "sounds_apart.py")
 pdf = load(BOOK / "_tools" / "pdf.py")
 
 # ---------------------------------------------------------------- the offline check
@@ -560,6 +562,20 @@ def test_a_downloaded_notebook_says_in_one_line_what_it_needs(tmp_path):
     missing = run(PYTHONPATH=str(tmp_path))
     assert missing.returncode == 1 and missing.stderr.count("\n") == 1
     assert missing.stderr.startswith("Missing: ddim_edu.") and "pip install -e" in missing.stderr
+
+
+def test_sounds_are_files_beside_the_page(tmp_path):
+    text = base64.b64encode(b"RIFF one").decode()
+    page = (
+        f'<audio controls src="data:audio/wav;base64,{text}"></audio>'
+        f'<audio controls><source src="data:audio/wav;base64,{text}" type="audio/wav" /></audio>'
+        f'<a href="data:audio/wav;base64,{text}">kept</a><audio preload="auto" src="x.wav"></audio>'
+    )
+    found = sounds_apart.apart(page, tmp_path / "sounds", "../sounds/")
+    (file,) = (tmp_path / "sounds").iterdir()
+    assert file.read_bytes() == b"RIFF one"
+    assert found.count(f'src="../sounds/{file.name}"') == 2 and found.count('<audio preload="none"') == 2
+    assert found.count("data:audio") == 1 and '<audio preload="auto" src="x.wav">' in found
 
 
 def test_words_are_not_looked_for_in_base64(tmp_path):
