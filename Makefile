@@ -1,5 +1,6 @@
 # `make book` and `make test` set up all they need on a machine with python3 (3.11 or newer), pip, make and git.
 # Another Python or another place:  make book PYTHON=python3.12 VENV=/somewhere/venv
+# Each package by the hash of its file, from PyPI itself:  make install HASHES=1
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -29,7 +30,7 @@ $(SITE): book/requirements.txt package.json package-lock.json
 	@touch "$@"
 
 $(STAMP): pyproject.toml constraints.txt $(SITE)
-	@sh book/_tools/install.sh "$(PYTHON)" "$(VENV)" dev
+	@sh book/_tools/install.sh "$(PYTHON)" "$(VENV)" $(if $(HASHES),hashed,dev)
 	@touch "$(SITE)" "$@"
 
 book: _build/.book  ## the book, in _build/html; needs 300 MB and no torch

@@ -74,6 +74,18 @@ def test_what_pages_need_is_pinned_as_everything_is_and_by_hashes():
     assert "http" not in light
 
 
+def test_everything_can_be_installed_by_hashes():
+    """`make install HASHES=1`: the versions of constraints.txt, each with the hashes of its files."""
+    hashed = (ROOT / "book" / "requirements-dev.txt").read_text(encoding="utf-8")
+    pinned = set(PINS.findall((ROOT / "constraints.txt").read_text(encoding="utf-8")))
+    assert set(PINS.findall(hashed)) == pinned and "torch" in {name for name, _ in pinned}
+    entries = re.split(r"\n(?=\w)", hashed.strip())
+    assert len(entries) >= len(pinned) and all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
+    assert "http:" not in hashed and "https:" not in hashed
+    make = subprocess.run(["make", "-n", "install", "HASHES=1", "VENV=none"], cwd=ROOT, capture_output=True, text=True)
+    assert 'install.sh "python3" "none" hashed' in make.stdout
+
+
 @pytest.mark.slow
 def test_without_torch_the_pages_are_the_same_to_the_byte(tmp_path):
     """Two builds of some pages: here as it is, and where only what book/requirements.txt names can be imported."""

@@ -1,8 +1,8 @@
 #!/bin/sh
-# install.sh PYTHON VENV [site|dev]: make VENV if it is not there, and put into it what the pages are made with (site) or
-# that, this project and all that it depends on (dev, the default); and node_modules, from where the pages get code of
-# others. What the pages need comes by its hashes. The rest comes by its versions alone: torch has other files for other
-# machines, and one without CUDA may lie beside pip's index.
+# install.sh PYTHON VENV [site|dev|hashed]: make VENV if it is not there, and put into it what the pages are made with
+# (site) or that, this project and all that it depends on (dev, the default); and node_modules, from where the pages get
+# code of others. What the pages need comes by its hashes. The rest comes by its versions alone, since torch has other
+# files for other machines, and one without CUDA may lie beside pip's index; or by the hashes of PyPI's files (hashed).
 # The Makefile calls this when a file that names dependencies is newer than the last install that succeeded.
 set -eu
 python=$1 venv=$2 what=${3:-dev}
@@ -53,7 +53,11 @@ pages=$!
 echo "== installing what the pages need into $venv (once; 300 MB, a minute)"
 pip --no-deps --require-hashes -r book/requirements.txt ||
     fail "the install failed, see above; run make again once that is mended"
-if [ "$what" = dev ]; then
+if [ "$what" = hashed ]; then
+    echo "== installing all dependencies into $venv by their hashes (once; 5 GB with CUDA on Linux, some minutes)"
+    pip --no-deps --require-hashes -r book/requirements-dev.txt && pip --no-deps --no-build-isolation -e . ||
+        fail "the install failed, see above; run make again once that is mended"
+elif [ "$what" = dev ]; then
     echo "== installing the pinned dependencies into $venv (once; 5 GB with CUDA on Linux, some minutes)"
     pip -c constraints.txt -e ".[dev]" || fail "the install failed, see above; run make again once that is mended"
 fi

@@ -1,4 +1,5 @@
-"""book/requirements.txt: what the pages are made with, by versions and hashes; `make constraints` writes it.
+"""Versions with hashes; `make constraints` writes them: book/requirements.txt, what the pages are made with, and
+book/requirements-dev.txt, all that constraints.txt names.
 
     python book/_tools/requirements.py UV
 
@@ -27,6 +28,9 @@ def main(uv: str) -> None:
         out = ["-c", "constraints.txt", "-", "-o", f"book/{name}"]
         command = [uv, "pip", "compile", *HOW, "--no-emit-find-links", *out]
         subprocess.run(command, cwd=ROOT, check=True, text=True, input="\n".join(packages), stdout=subprocess.DEVNULL)
+    out = ["-c", "constraints.txt", "pyproject.toml", "--extra", "dev", "-o", "book/requirements-dev.txt"]
+    command = [uv, "pip", "compile", *HOW, "--no-emit-find-links", *out]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
