@@ -475,7 +475,7 @@ for told, name, colour in ((False, "not asked", COLOURS[1]), (True, "asked", COL
 for ax, (low, high), title in zip(axes, ((-36, -16), (0, 0.3)), ("level, dB", "onset, s")):
     ax.plot([low, high], [low, high], c="grey", lw=1)
     ax.set(title=title, xlabel="asked", ylabel="heard")
-axes[0].legend()
+axes[0].legend();
 
 # %% tags=["hide-input"]
 Table(
