@@ -435,7 +435,7 @@ def train_points(recipe, rules):
         yield k + 1, {"raw": net} | kept
 
 
-# %%
+# %% tags=["hide-input"]
 rules = {f"{d}": ema_update(d) for d in (0.9, 0.99, 0.999)}
 rules["0.9999, no rise"] = get_ema_multi_avg_fn(0.9999)
 constant = replace(tiny, steps=1_200, lr=5e-3, warmup=0, lr_final=1.0)

@@ -51,7 +51,7 @@ for eta in (0.0, 1.0):
     for step in walk:
         path.append(step.x_s[:7])
     walks[eta], ends[eta] = torch.cat(path, 1).T, step.x_s
-fig, axes = figure(2, height=3.8, sharey=True)
+fig, axes = figure(2, height=4.2, sharey=True)
 for ax, (eta, name) in zip(axes, ((0.0, "ODE: no noise"), (1.0, "SDE: noise all the way"))):
     ax.imshow(background.T ** 0.5, origin="lower", extent=(0, 1000, -3, 3), aspect="auto", cmap="Greys", vmax=1.3)
     ax.plot(range(1000, -1, -1), walks[eta], linewidth=0.8)
