@@ -294,7 +294,7 @@ memory = EmpiricalData(train, schedule)
 model = shipped["digits"]
 
 
-# %%
+# %% tags=["hide-input"]
 def predictions(x_t, t, labels):
     flat_x = x_t.flatten(1).double()
     yield "zero", torch.zeros_like(x_t)

@@ -367,7 +367,7 @@ for eta in (0.0, 0.3, 0.5, 1.0):
 assert gap[0.0][0] > 0.99 * gap[0.0][-1] and gap[1.0][0] < 1e-4
 
 # %% mystnb={"figure": {"caption": "A wrong start, $\\mathcal N(0.3, 1)$, without noise (left) and with noise (middle), computed on the grid. Grey: the true density. Lines: below them lie 10, 20, 40, 60, 80 and 90% of the crowd (solid) and of the truth (dotted). Without noise the crowd stays shifted to the end, and too much of it goes to the right peak. Right: the gap; dots are the theorem's.", "name": "fig-continuous-gap"}, "image": {"alt": "Left and middle: a grey density that splits into two bands from level 1000 to 0, with six solid and six dotted lines. Left, the solid lines lie above the dotted ones all the way. Middle, they meet by level 600. Right: the gap on a logarithmic scale; a flat line for eta 0, and falling ones that are steeper for larger eta."}} tags=["hide-input"]
-fig, axes = figure(3, height=3.5)
+fig, axes = figure(3, height=4.0)
 def below(p):
     return [np.interp(q, np.cumsum(p) * dx, grid) for q in (0.1, 0.2, 0.4, 0.6, 0.8, 0.9)]
 
@@ -497,7 +497,7 @@ for T in (100, 1_000, 10_000):
 # And $y$ is the third row of the table: the same process. (The lines join independent pairs, and cross. The flow has one velocity at each point, the mean over all lines through it, and its paths cannot cross.)
 
 # %% mystnb={"figure": {"caption": "Left: the straight lines that flow matching trains on, each from a picture to an independent noise, here for the two peaks on the line. Right: the paths of the flow that it learns.", "name": "fig-continuous-lines"}, "image": {"alt": "Two plots against r from 1 (noise) to 0 (data). Left, forty straight lines that cross one another and end near -1 or 0.6. Right, fifteen smooth curves that do not cross; they run towards a point between the peaks first, and bend apart to the two peaks below r = 0.5."}} tags=["hide-input"]
-fig, (left, right) = figure(2, height=3.5, sharey=True)
+fig, (left, right) = figure(2, height=3.8, sharey=True)
 x_0 = peaks.sample(40, generator)
 left.plot((0, 1), torch.cat([x_0, draw(x_0, generator)], 1).T, linewidth=0.7)
 fifteen, u = torch.special.ndtri((torch.arange(15.0).double()[:, None] + 0.5) / 15), as_velocity(peaks.eps_at)
