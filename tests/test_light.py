@@ -107,6 +107,12 @@ class Hide(importlib.abc.MetaPathFinder):
 OWNERS = importlib.metadata.packages_distributions()
 OWNERS.pop("ddim_edu", None)
 sys.meta_path.insert(0, Hide())
+found = importlib.metadata.entry_points
+def entry_points(**which):  # what is hidden has no plugins either, such as the lexers that Pygments looks for
+    groups = [which.pop("group")] if "group" in which else sorted(found().groups)
+    given = [one for group in groups for one in found(group=group, **which)]
+    return importlib.metadata.EntryPoints(one for one in given if one.dist is None or plain(one.dist.name) in there)
+importlib.metadata.entry_points = entry_points
 """
     start = "from jupyter_book.cli.main import main; main()"
     sites = {}
