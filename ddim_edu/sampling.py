@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from operator import index
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
@@ -201,6 +202,10 @@ def label_number(label: int | str, classes: Sequence[str], words: Sequence[str] 
     Raises:
         ValueError: In one line, if no class has that name, or it could be meant in two ways.
     """
+    try:
+        label = label if isinstance(label, str) else index(label)  # also NumPy's whole numbers and torch's
+    except TypeError:
+        raise ValueError(f"label = {label!r}: give one class, turn or any") from None
     classes = list(classes)
     kind, _, said = label.partition(":") if isinstance(label, str) and label not in classes else ("", "", str(label))
     if kind == "number" and said.isdecimal():

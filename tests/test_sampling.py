@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -82,6 +83,18 @@ def test_the_short_door_is_the_sampler(model):
     free = by_hand(model, model.eps_theta(), 4)
     assert free.abs().max() > 1, "nothing to clip"
     same(model.sample(N, steps=4, label="any", clip="off"), free.clamp(-1, 1))
+
+
+@pytest.mark.parametrize("label", [np.int64(3), torch.tensor(3)])
+def test_whole_numbers_of_other_libraries_are_labels(model, label):
+    same(model.sample(N, steps=2, label=label), model.sample(N, steps=2, label=3), 0)
+
+
+@pytest.mark.parametrize("label", [None, 2.0, [1, 2], torch.tensor([1, 2]), torch.tensor(2.5), b"any", "x", 10, -1])
+def test_what_is_no_label_is_said_in_one_line(model, label):
+    with pytest.raises(ValueError, match=r"^label.*(class|the model knows labels 0\.\.9)") as caught:
+        model.sample(N, steps=2, label=label)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_part_is_a_part_of_the_whole(model):
