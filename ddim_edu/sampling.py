@@ -109,14 +109,12 @@ class Sampling(Checked):
     clip: Clip = 1.0
     # Image i of a seed is the same image whatever the number of images, the batch and the device are.
     seed: NotNegative = 0
-    # For models that know classes: the class to draw, by its number or name, or "turn" for each in turn, or "any" to
-    # leave it open.
+    # Of models that know classes: the class to draw, by its number or name; "turn" for each in turn; "any" for open.
     label: int | str = "turn"
     # Classifier-free guidance: 1 draws the class as trained, more presses towards it, 0 is any class. Other than 0 and
     # 1 it calls the network twice.
     scale: float = 1.0
-    # What walks the levels: ddim, heun, heun-reuse, dpm-solver-2m; consistency, for students; or file:function, your
-    # own.
+    # What walks the levels: ddim, heun, heun-reuse, dpm-solver-2m; consistency, for students; or yours, file:function.
     solver: str = "ddim"
     # How the scale is used: plain; interval:200-700, at these levels only; cfg++, whose scales are of 0 to 1;
     # rescale:0.7, with its size put back; auto:CHECKPOINT, away from a weaker model of the same class.
@@ -135,11 +133,9 @@ class Sampling(Checked):
         """What a protocol says of the sampling. The youngest fields stand there only where they are not as ever, so
         that results without them compare.
         """
-        values = {field.name: getattr(self, field.name) for field in fields(Sampling)} | {"clip": self.bound}
-        young = {
-            field.name: field.default for field in fields(Sampling) if field.name in ("scale", "solver", "guidance")
-        }
-        return {name: value for name, value in values.items() if name not in young or value != young[name]}
+        young = ("scale", "solver", "guidance")
+        said = [f for f in fields(self) if f.name not in young or getattr(self, f.name) != f.default]
+        return {f.name: getattr(self, f.name) for f in said} | {"clip": self.bound}
 
     def check_with(self, model: Model) -> None:
         """A check, before any work, that a model can be sampled so.
