@@ -352,7 +352,7 @@ Table(["level t", "cluster named correctly", "KL divergence, nats"], rows)
 #
 # The second half is to be reversible. If $x_t$ is distributed as $q(x_t)$ and $x_{t-1}$ is drawn from $q(x_{t-1} \mid x_t)$, then $x_{t-1}$ is
 # distributed as $q(x_{t-1})$. So a walk that undoes one step after the other, from $x_T$ to $x_0$, ends in a new draw of the data. What does
-# undoing one step ask for? Bayes' rule says it:
+# undoing one step ask for? Bayes' rule gives the distribution:
 #
 # $$
 # q(x_{t-1} \mid x_t) \;\propto\; q(x_t \mid x_{t-1})\; q(x_{t-1}) .

@@ -569,7 +569,7 @@ assert gamma[1:10].min() > 5 * gamma[100:].max()
 
 # %% [markdown]
 # More than half of the bound's weighted error sits in the first ten levels of a thousand, those with the least noise; of $L_{\text{simple}}$ half lies below level 170. $L_{\text{simple}}$ counts every level the same, so relative to the bound it gives small $t$ far
-# less weight. What that means, fairly stated:
+# less weight. What that means:
 #
 # - At each level the best prediction is the same under both. The weights decide
 #   on which levels a network of limited size does well after a training of limited length.
@@ -906,7 +906,7 @@ assert max(strays["data"], strays["exact"]) < 0.0025
 assert strays["exact"] < strays["network"] < 0.03
 
 # %% [markdown]
-# The weights 0.5, 0.3 and 0.2 are met within four standard errors, each of at most 0.01. The clusters have the right width within 10%. Nobody told the network any of these numbers. Its excess shows in one place: more of the network's points than of the control's lie far from every centre (further than 0.6: below 3%, against 0.1%).
+# The weights 0.5, 0.3 and 0.2 are met within four standard errors, each of at most 0.01. The clusters have the right width within 10%. Nobody told the network any of these numbers. Its excess shows in one place: more of the network's points than of the control's lie far from every centre (further than 0.6: below 3%, against 0.1% of the control's).
 #
 # ## What breaks: the mean without the noise
 #

@@ -603,14 +603,14 @@ for t in (50, 200):  # in truth, on average over x_t: E Var(x_0 | x_t)
     assert abs(left / (1 - abar) - {50: 0.03, 200: 0.64}[t]) < 0.02
 
 # %% [markdown]
-# The width says it. A thousand small losses of variance leave the peaks too narrow at $\eta = 1$, and $\hat\sigma$ gives the width back. Most of that happens in the last ten levels, and the ratio {eq}`eq:lost-over-added` shows why. Within one peak of variance $v$, $\operatorname{Var}(x_0 \mid x_t) = v\,(1 - \bar\alpha_t)/(\bar\alpha_t v + 1 - \bar\alpha_t)$ (two Gaussians multiplied),
+# The width is what differs. A thousand small losses of variance leave the peaks too narrow at $\eta = 1$, and $\hat\sigma$ gives the width back. Most of that happens in the last ten levels, and the ratio {eq}`eq:lost-over-added` shows why. Within one peak of variance $v$, $\operatorname{Var}(x_0 \mid x_t) = v\,(1 - \bar\alpha_t)/(\bar\alpha_t v + 1 - \bar\alpha_t)$ (two Gaussians multiplied),
 # so the ratio is $v/(\bar\alpha_t v + 1 - \bar\alpha_t)$. It is large at $t = 2$, a third at $t = 10$, and small at $t = 50$. (Higher up, where $x_t$ may have come from either peak, it is large again, 0.64 at $t = 200$.) Where the ratio is small $\hat\sigma$ adds too much, and later steps remove it. After the last noisy step no step can: at $S = 100$ its noise (0.046) is wider than the peaks (0.03),
 # and the width shows it.
 #
 # At $S = 100$ $\hat\sigma$ has drawn level with $\eta = 1$, which in the paper it has not. The share has a part in it: with $\eta = 1$ almost 0.005 of the mass is in the wrong peak, a distance of 1.6 away.
 # So the details depend on the data and on the measure. For a real network the corrections of "Noise corrects" may come on top; this table cannot tell how much.
 #
-# Is narrowness the point? The wider peaks from above say yes: there, $\hat\sigma$ is already better than $\eta = 1$ from $S = 20$ on.
+# Does it matter that these peaks are so narrow? The wider peaks from above say yes: there, $\hat\sigma$ is already better than $\eta = 1$ from $S = 20$ on.
 
 # %% tags=["hide-input"]
 wide = [w1(peaks, *outcome(peaks.eps, S, "hat")) for S in counts]
@@ -674,7 +674,7 @@ Table(["η", "mean of a pixel beyond −1 or 1"], rows)
 #
 # ## What breaks: a square too many
 #
-# The root in {eq}`eq:sigma-eta` is $\sigma$. It is easily taken for $\sigma^2$ (one text does so: {doc}`/sources`). The noise is then $\sqrt{\sigma(1)}$, which is larger, since $\sigma(1) < 1$. Does it stay in range? Where it does not, the direction term has the root of a negative number. The package refuses. A code that sets the negative number to 0 goes on,
+# The root in {eq}`eq:sigma-eta` is $\sigma$. It is easily taken for $\sigma^2$ (one text does so: {doc}`/sources`). The noise is then $\sqrt{\sigma(1)}$, which is larger, since $\sigma(1) < 1$. Does this noise stay in its range? Where it does not, the direction term has the root of a negative number. The package refuses. A code that sets the negative number to 0 goes on,
 # and level $s$ gets variance $\sigma^2$ instead of $1 - \bar\alpha_s$. The slip is out of range at 54 of the 999 steps.
 
 # %% tags=["hide-input"]

@@ -60,7 +60,7 @@ for ax, (eta, name) in zip(axes, ((0.0, "ODE: no noise"), (1.0, "SDE: noise all 
 axes[0].set(ylabel="$x_t$");
 
 # %% [markdown]
-# They name one process, in other units. The picture has most of it. Left are the paths of an ODE, a differential equation without noise: DDIM with steps too short to see. Right are those of an SDE, one with noise: DDPM with such steps. Both run on the same density. Flow matching will draw the left panel in other units.
+# They name one process, in other units. On the left are paths of an ODE, a differential equation without noise: this is DDIM with steps too short to see. On the right are paths of an SDE, a differential equation with noise: this is DDPM with such steps. The grey density is the same in both. Flow matching will draw the left panel in other units.
 #
 # At the end of this chapter you will have checked, by running it,
 #
