@@ -613,7 +613,7 @@ assert share["same ends"] > 0.14 and abs(share["mended"] - 0.1) < 0.02
 #
 # ````{solution} ex-forward-lineup
 # :class: dropdown
-# From about 240 on, little before noise outweighs data of variance 1 (level 260). What no single pixel could say, sixty-four together do: they tell 1,597 pictures apart half of the time.
+# From about 240 on, a little before noise outweighs data of variance 1 (level 260). What no single pixel could say, sixty-four together do: they tell 1,597 pictures apart half of the time.
 #
 # ```python
 # import torch
