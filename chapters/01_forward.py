@@ -17,7 +17,7 @@ from ddim_edu.randomness import draw
 from ddim_edu.sampler import sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
-# %% mystnb={"figure": {"caption": "Left: data on a line, with two peaks, becomes noise in a thousand small steps (grey: its density; coloured: six walks). Middle and right: where a walk was that is now at the dot. One small step before, within one narrow bell. One giant step before, on either of two hills, and no bell (dashed) describes that.", "name": "fig-why-small"}, "image": {"alt": "Left, a grey density with two narrow bands at level 0 that merge into one broad band at level 1000, with six jagged walks over it and a black dot at level 200 between the bands. Middle, one narrow bell, solid and dashed line alike. Right, a solid line with two separate hills and a dashed wide bell that misses both."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Left: data on a line, with two peaks, becomes noise in a thousand small steps (grey: its density; coloured: six walks). Middle: where a walk that is now at the dot was one small step before; a narrow bell describes it. Right: where a point at the same height was before one giant step that took it from data to noise; it was on either of two hills, and no bell (dashed) describes that.", "name": "fig-why-small"}, "image": {"alt": "Left, a grey density with two narrow bands at level 0 that merge into one broad band at level 1000, with six jagged walks over it and a black dot at level 200 between the bands. Middle, one narrow bell, solid and dashed line alike. Right, a solid line with two separate hills and a dashed wide bell that misses both."}} tags=["hide-input"]
 linear, walkers = NoiseSchedule.linear(), torch.Generator().manual_seed(2)
 hills = GaussianMixture([0.35, 0.65], [[-1.2], [0.65]], [0.02, 0.05], linear)
 line = torch.linspace(-3, 3, 1201, dtype=torch.float64)
@@ -44,7 +44,7 @@ for ax, title, s, t in zip(pair, ("one small step before", "one giant step befor
 pair[0].legend(loc="upper left", fontsize=8);
 
 # %% [markdown]
-# Small steps are for the way back. One step before the dot lies a narrow bell, and a bell is two numbers: a mean to learn and a width that is known. One giant step before lies whatever the data is, here two hills, for photographs something nobody can write down.
+# A diffusion model learns to take the noise out again, and so to make new photographs out of noise alone. The small steps are for this way back. Where a walk was one small step ago is described by a narrow bell, and a bell is two numbers: a mean, which can be learnt, and a width, which is known. Where it was before one giant step is described by the data itself: here by two hills, for photographs by something that nobody can write down.
 #
 # **Try it.** Seven clusters in the plane, at all levels. Press play, then drag the level back. Colours tell where a point began; eight walks leave the one start that is drawn strongly.
 #
@@ -288,7 +288,7 @@ for t in levels:
 # %% [markdown]
 # **Try it.** The picture below has all levels. It draws $x_t$ as the sum that it is: what is left of the data, $\sqrt{\bar\alpha_t}\; x_0$, plus noise of standard deviation
 # $\sqrt{1 - \bar\alpha_t}$. Follow how one part shrinks to a spike while the other grows from one. Then find the level at which the two peaks become one, for the linear schedule and
-# for the cosine (another common schedule; an exercise below writes it down). The two levels are far apart. Compare the two $\bar\alpha_t$.
+# for the cosine (another common schedule; an exercise below writes it down). The two levels are far apart. Are the two $\bar\alpha_t$?
 #
 # <div class="explore" data-explore="forward-1d">
 #
@@ -352,7 +352,7 @@ Table(["level t", "cluster named correctly", "KL divergence, nats"], rows)
 #
 # The second half is to be reversible. If $x_t$ is distributed as $q(x_t)$ and $x_{t-1}$ is drawn from $q(x_{t-1} \mid x_t)$, then $x_{t-1}$ is
 # distributed as $q(x_{t-1})$. So a walk that undoes one step after the other, from $x_T$ to $x_0$, ends in a new draw of the data. What does
-# undoing one step ask for? Bayes' rule says it:
+# undoing one step ask for? Bayes' rule gives the distribution:
 #
 # $$
 # q(x_{t-1} \mid x_t) \;\propto\; q(x_t \mid x_{t-1})\; q(x_{t-1}) .
@@ -388,7 +388,7 @@ cases = {
 }
 
 # %% [markdown]
-# First, is the rule right? Count. Of 400,000 pairs $(x_0, x_{300})$ keep those whose $x_{300}$ is within 0.02 of $-1$: how many of them come from the
+# First, is the rule right? We count. Of 400,000 pairs $(x_0, x_{300})$ keep those whose $x_{300}$ is within 0.02 of $-1$: how many of them come from the
 # left peak, which holds 35% of the data? The sampling error of this share is about 0.7%.
 
 # %%
@@ -415,8 +415,8 @@ for ax, (title, (density, gaussian, _)) in zip(axes, cases.items()):
 axes[1].legend();
 
 # %% [markdown]
-# The number: the total variation distance, half the area between the two curves. It is the largest difference in probability that the
-# two distributions give to any event; 0 is equality, 1 is no overlap. And the variance of the small step should be near its $\beta_{200}$, which is 0.0041.
+# How far is the Gaussian from the exact density? We take the total variation distance, half the area between the two curves. It is the largest difference in probability that the
+# two distributions give to any event; 0 is equality, 1 is no overlap. Beside it stands the variance, which for the small step should be near $\beta_{200} = 0.0041$.
 
 # %% tags=["hide-input"]
 rows = []
@@ -613,7 +613,7 @@ assert share["same ends"] > 0.14 and abs(share["mended"] - 0.1) < 0.02
 #
 # ````{solution} ex-forward-lineup
 # :class: dropdown
-# From about 240 on, little before noise outweighs data of variance 1 (level 260). What no single pixel could say, sixty-four together do: they tell 1,597 pictures apart half of the time.
+# From about 240 on, a little before noise outweighs data of variance 1 (level 260). What no single pixel could say, sixty-four together do: they tell 1,597 pictures apart half of the time.
 #
 # ```python
 # import torch

@@ -32,7 +32,7 @@ rows = {"t steps": torch.cat(walked), "one jump": torch.cat(jumped)}
 picture_rows({name: row / 1.3 for name, row in rows.items()}, [f"t = {t}" for t in columns], width=7);
 
 # %% [markdown]
-# We can jump. Compare the rows column by column: as much face, as much noise, but not the same specks, because the two rows drew different numbers. The lower row cost five lines of arithmetic, the upper one a thousand.
+# We can jump. In each column the two rows hold as much of the face and as much noise. Only the specks differ, because the two rows drew different random numbers. The lower row cost five lines of arithmetic, the upper one a thousand.
 #
 # The jump is one line, and this chapter derives it without leaving anything out, because every later formula of the book
 # rests on it. At the end of this chapter you will have derived, and checked by running it,
@@ -186,7 +186,7 @@ assert abs(x_2.var() - 0.6) < 4 * 0.6 * (2 / n) ** 0.5
 # ### Check by coefficients
 #
 # The proof is algebra, so the check can be algebra too: no sampling, so no luck. The chain is linear in $x_0, z_1, \dots, z_T$. Track the
-# weight of each of them in $x_t$. One step scales all the weights by $\sqrt{\alpha_t}$ and sets that of $z_t$ to $\sqrt{\beta_t}$.
+# weight of each of them in $x_t$. One step scales all the weights by $\sqrt{\alpha_t}$ and sets that of $z_t$ to $\sqrt{\beta_t}$. The figure shows where the noise in $x_{1000}$ comes from in the end.
 
 # %%
 weights = torch.zeros(schedule.T + 1, dtype=torch.float64)  # [0] of x_0, [i] of z_i
@@ -392,7 +392,7 @@ assert 9.2e-4 < formula.flatten(1).sum(1).mean() < 9.4e-4
 
 # %% [markdown]
 # A digit has a divergence of 0.0009 nats on average, and the best test is right 50.9% of the time: for 64 pixels, $x_T$ is as good as pure noise. But the divergence grows with the number of pixels. In a 256 × 256 colour picture the mean of all 196,608 numbers has a noise
-# of standard deviation $1/\sqrt{196608} = 0.0023$, and a mean brightness of 1 shifts it by $\sqrt{\bar\alpha_T}$. The schedule of latent diffusion models leaves a factor on $x_0$ more than ten times
+# of standard deviation $1/\sqrt{196608} = 0.0023$, and a mean brightness of 1 shifts it by $\sqrt{\bar\alpha_T} = 0.0064$, nearly three times as much: this $x_T$ still tells how bright the picture was. The schedule of latent diffusion models leaves a factor on $x_0$ more than ten times
 # DDPM's. (Their $x_0$ is not a picture but a smaller array that stands for one, so the noise of its mean is larger; the shift still exceeds it.) Models trained on it have trouble with very dark or very bright pictures {cite}`lin2024flawed`.
 
 # %%
@@ -433,7 +433,7 @@ for first, made in ((260, schedule), (497, NoiseSchedule.cosine())):
 # %% [markdown]
 # ### What the SNR says about the best guess
 #
-# Now the number earns its place. Let the data be standard normal, $x_0 \sim \mathcal N(0, 1)$, and ask for the best guess of $x_0$ from $x_t$ in mean square. Let
+# The SNR also says how well $x_0$ can be guessed. Let the data be standard normal, $x_0 \sim \mathcal N(0, 1)$, and ask for the best guess of $x_0$ from $x_t$ in mean square. Let
 # $w = \sqrt{1 - \bar\alpha_t}\, x_0 - \sqrt{\bar\alpha_t}\, \epsilon$. The pair $(x_t, w)$ is the pair $(x_0, \epsilon)$ rotated and mirrored, so $x_t$ and $w$ are independent standard normals too, and
 # $x_0 = \sqrt{\bar\alpha_t}\, x_t + \sqrt{1 - \bar\alpha_t}\, w$. For any guess $g$ made from $x_t$ the
 # cross term vanishes, because $w$ is independent of $x_t$ and has mean 0: $E[(x_0 - g)^2] = E[(\sqrt{\bar\alpha_t}\, x_t - g)^2] + (1 - \bar\alpha_t)$. So the best guess is

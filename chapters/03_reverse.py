@@ -70,7 +70,7 @@ def number(x):
 # ## One square, completed
 #
 # {ref}`ch-forward` ended with Bayes' rule {eq}`eq:bayes-step`: what lies behind $x_t$ is the narrow bell $q(x_t \mid x_{t-1})$ times the density
-# $q(x_{t-1})$ of *all* data at that level. The second factor is what nobody can write down. Told $x_0$ as well, it becomes
+# $q(x_{t-1})$ of *all* data at that level. The second factor is what nobody can write down. If $x_0$ is given too, it becomes
 # $q(x_{t-1} \mid x_0)$, and that is a Gaussian by {prf:ref}`thm-closed-form`. Coordinates are independent then, so one coordinate is enough.
 #
 # ```{prf:lemma} Two Gaussians make one
@@ -103,7 +103,7 @@ def number(x):
 # Multiply numerator and denominator by $b v$: $1/A = b v/(a^2 v + b)$ and $B/A = (a v y + b m)/(a^2 v + b)$.
 # ```
 #
-# Now insert $x = x_{t-1}$ with $m = \sqrt{\bar\alpha_{t-1}}\, x_0$ and $v = 1 - \bar\alpha_{t-1}$, and $y = x_t$ with $a = \sqrt{\alpha_t}$ and $b = \beta_t = 1 - \alpha_t$. The
+# Insert $x = x_{t-1}$ with $m = \sqrt{\bar\alpha_{t-1}}\, x_0$ and $v = 1 - \bar\alpha_{t-1}$, and $y = x_t$ with $a = \sqrt{\alpha_t}$ and $b = \beta_t = 1 - \alpha_t$. The
 # denominator becomes $\alpha_t - \bar\alpha_t + 1 - \alpha_t = 1 - \bar\alpha_t$, and $q(x_{t-1} \mid x_t, x_0)$, the **posterior** (the distribution of $x_{t-1}$ after $x_t$ has been seen), has
 #
 # $$
@@ -569,7 +569,7 @@ assert gamma[1:10].min() > 5 * gamma[100:].max()
 
 # %% [markdown]
 # More than half of the bound's weighted error sits in the first ten levels of a thousand, those with the least noise; of $L_{\text{simple}}$ half lies below level 170. $L_{\text{simple}}$ counts every level the same, so relative to the bound it gives small $t$ far
-# less weight. What that means, fairly stated:
+# less weight. What that means:
 #
 # - At each level the best prediction is the same under both. The weights decide
 #   on which levels a network of limited size does well after a training of limited length.
@@ -672,10 +672,10 @@ for t in (1, 10, 100, 300, 1000):
 Table(["level t", "ε", "x₀", "v", "score"], rows)
 
 # %% [markdown]
-# Read the columns. At $t = 1$ the noise is a hundredth of a unit in clusters of standard deviation $\sqrt{0.03} = 0.17$: nothing tells it from the width of the cluster, and the floor of $\epsilon$ is nearly 1, its variance. At $t = 1000$ nearly all of $x_t$ *is* noise, and the floor is tiny. Yet the same prediction, seen as one of $x_0$, has an error $1/\operatorname{SNR}$ times as large. The column of $v$ is the one without
+# At $t = 1$ the noise is a hundredth of a unit in clusters of standard deviation $\sqrt{0.03} = 0.17$: nothing tells it from the width of the cluster, and the floor of $\epsilon$ is nearly 1, its variance. At $t = 1000$ nearly all of $x_t$ *is* noise, and the floor is tiny. Yet the same prediction, seen as one of $x_0$, has an error $1/\operatorname{SNR}$ times as large. The column of $v$ is the one without
 # extremes. To train on $x_0$ with equal weights, then, is to train on $\epsilon$ with weights $1/\operatorname{SNR}$: the choice of target is another choice of weights.
 #
-# Which target is better? Let a network err by 0.01 in what it says ({py:func}`~ddim_edu.forward.said_to_eps` makes it $\epsilon$). In the picture, under the cosine schedule, that is:
+# Which target is better? Let a network err by 0.01 in what it says ({py:func}`~ddim_edu.forward.said_to_eps` makes it $\epsilon$). In the predicted picture, under the cosine schedule, that becomes:
 
 # %% tags=["hide-input"]
 # checks eq:error-scale
@@ -701,7 +701,7 @@ Table(["level t", "off in x₀, ε said", "off in x₀, v said"], rows)
 # %% [markdown]
 # ## A network for points
 #
-# Now learn $\epsilon^*$ from samples alone. {py:class}`~ddim_edu.nets.points.PointNet` is a multilayer perceptron (linear maps, with a fixed curve applied to every number in between) of three hidden layers. It is told the level by sines and cosines of $t$. The whole of DDPM's training
+# Learn $\epsilon^*$ from samples alone. {py:class}`~ddim_edu.nets.points.PointNet` is a multilayer perceptron (linear maps, with a fixed curve applied to every number in between) of three hidden layers. It is told the level by sines and cosines of $t$. The whole of DDPM's training
 # (its algorithm 1) is in the loop: draw data, draw levels, draw noise, take a step down the loss.
 
 # %%
@@ -806,7 +806,7 @@ assert in_corners > 1.2 * on_data  # now t = 100
 # \end{gathered}
 # $$ (eq:reverse-variance)
 #
-# The average of this over $x_t$ is also the best $\sigma_t^2$: around the best mean, it makes $L_{t-1}$ least. For the mean of {eq}`eq:kl-gaussians` has derivative 0 at $v_2 = v_1 + E(m_1 - m_2)^2$.
+# The average of this over $x_t$ is also the best $\sigma_t^2$ {cite}`bao2022analytic`: around the best mean, it makes $L_{t-1}$ least. For the mean of {eq}`eq:kl-gaussians` has derivative 0 at $v_2 = v_1 + E(m_1 - m_2)^2$.
 # If the data is a single point, nothing is unknown and the answer is $\tilde\beta_t$. If it is standard normal, $\operatorname{Var}(x_0 \mid x_t) = 1 - \bar\alpha_t$ by {eq}`eq:best-error`, and the sum is
 # $\beta_t\,(1 - \bar\alpha_{t-1} + \bar\alpha_{t-1}\beta_t)/(1 - \bar\alpha_t) = \beta_t$, DDPM's other choice. For a variance of $x_0$ up to 1 the **average over $x_t$** lies between the two, because the straight-line guess of {ref}`chapter 2 <ch-variance>` alone
 # leaves at most $1 - \bar\alpha_t$. At a single $x_t$ the variance may be larger: where $x_t$ could have come from either of two peaks, much more is unknown. Again everything holds for any $s < t$, and one large step, from level 200 to 100, shows it best.
@@ -857,7 +857,7 @@ first = int(levels[ratio > 0.99][0])
 assert ratio[0] < 0.5 and first == 168 and schedule.beta[first] < 0.00345
 
 # %% [markdown]
-# At 30% of the $x_{200}$ it is above $\beta$, by up to a half. So no single number is right at every $x_{200}$. For DDPM's thousand small steps the two extremes differ by more than 1% only below level 168, and there both are at most 0.0034. (The bound notices all the same: {ref}`ex-reverse-gap`.) In
+# At 30% of the $x_{200}$ the variance is above $\beta$, by up to a half. So no single number is right at every $x_{200}$. For DDPM's thousand small steps the two extremes differ by more than 1% only below level 168, and there both are at most 0.0034. (The bound notices all the same: {ref}`ex-reverse-gap`.) In
 # {py:func}`~ddim_edu.sampler.sample`, `eta=1` takes the standard deviation $\sqrt{\tilde\beta}$ and `eta="hat"` takes $\hat\sigma = \sqrt\beta$, both around the mean {eq}`eq:mean-from-eps`, and both without noise at the last step.
 #
 # Now walk. The network knows the data only through the loss; the exact predictor runs beside it as a control.
@@ -906,7 +906,7 @@ assert max(strays["data"], strays["exact"]) < 0.0025
 assert strays["exact"] < strays["network"] < 0.03
 
 # %% [markdown]
-# The weights 0.5, 0.3 and 0.2 are met within four standard errors, each of at most 0.01. The clusters have the right width within 10%. Nobody told the network any of these numbers. Its excess shows in one place: more of the network's points than of the control's lie far from every centre (further than 0.6: below 3%, against 0.1%).
+# The weights 0.5, 0.3 and 0.2 are met within four standard errors, each of at most 0.01. The clusters have the right width within 10%. Nobody told the network any of these numbers. Its excess shows in one place: more of the network's points than of the control's lie far from every centre (further than 0.6: below 3%, against 0.1% of the control's).
 #
 # ## What breaks: the mean without the noise
 #

@@ -25,7 +25,7 @@ from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path, ddim_step, sample
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
-# %% mystnb={"figure": {"caption": "One network, one start, 24 ways down: four members of the family (rows, from no fresh noise down to the most) and six numbers of steps S (columns). Drawn by `benchmarks/strips.py` with the model of faces that comes with the package.", "name": "fig-sigma-faces"}, "image": {"alt": "Four rows of six drawn faces. First row, no noise: the same face with black hair from 10 steps on, clean everywhere. Second and third row: clean faces, another one with almost every number of steps. Last row, the larger noise: coloured grain all over the faces with 5, 10 and 20 steps, and clean faces from 50 on."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "One network, one start, 24 ways down: four members of the family (rows: $\\eta$ = 0, 0.5 and 1, and the larger noise $\\hat\\sigma$) and six numbers of steps S (columns). Only the first row keeps its face, and only the last has grain in short runs. Drawn by `benchmarks/strips.py` with the model of faces that comes with the package. (Faces after Pablo Stanley and, under CC BY 4.0, Micah Lanier, Johan Melin and Draftbit; see {doc}`/using`.)", "name": "fig-sigma-faces"}, "image": {"alt": "Four rows of six drawn faces. First row, no noise: the same face with black hair from 10 steps on, clean everywhere. Second and third row: clean faces, another one with almost every number of steps. Last row, the larger noise: coloured grain all over the faces with 5, 10 and 20 steps, and clean faces from 50 on."}} tags=["hide-input"]
 stored = json.loads(in_repository("results/strips.json").read_text(encoding="utf8"))["rows"]
 faces = {}
 for row in stored:
@@ -37,7 +37,7 @@ rows = {name: torch.cat([faces[eta, S] for S in shown]) for eta, name in names.i
 picture_rows(rows, [f"S = {S}" for S in shown], width=7);
 
 # %% [markdown]
-# No member needs a network of its own: one network drew all of these. Look down the first columns: with few steps the member without noise is the one to take, and DDPM's larger noise stays in the picture as grain. Look along the rows: without noise the start decides the face; with noise nearly every number of steps ends in another one.
+# No member needs a network of its own: one network drew all of these. Look down the first columns: with few steps DDPM's larger noise stays in the picture as grain. The other three rows are clean there, and which of them is best the eye cannot say; this chapter measures it where the truth is known. Look along the rows: without noise the start decides the face; with noise the face changes with the number of steps.
 #
 # **Try it.** The same choice in the plane. Turn $\eta$, the amount of fresh noise, from 0 to 1 and play again. Colours tell where a point ends: without noise each end has a region of starts; with noise the colours mix.
 #
@@ -65,8 +65,8 @@ peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
 # %% [markdown]
 # ## From a prediction to a step
 #
-# For any two levels $s < t$, chapter 4's posterior {eq}`eq:q-sigma-step` puts the data where level $s$ wants it, adds the noise found in $x_t$, scaled down, and
-# fills up with fresh noise of standard deviation $\sigma$. A sampler has $x_t$ but not $x_0$. It has a network that predicts the noise, $\hat\epsilon = \epsilon_\theta(x_t, t)$, and
+# For any two levels $s < t$, a draw from chapter 4's posterior {eq}`eq:q-sigma-step` is a sum of three parts: the data, scaled as level $s$ has it; the noise found in $x_t$, scaled down; and
+# fresh noise of standard deviation $\sigma$, which makes up the rest of the variance of level $s$. A sampler has $x_t$ but not $x_0$. It has a network that predicts the noise, $\hat\epsilon = \epsilon_\theta(x_t, t)$, and
 # {eq}`eq:unmix` turns that into a prediction $\hat x_0$ of the data. The **generative step** draws from $q_\sigma(x_s \mid x_t, \hat x_0)$:
 #
 # $$
@@ -76,8 +76,8 @@ peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], schedule)
 # \end{aligned}
 # $$ (eq:generative-step)
 #
-# These are equations 9, 10 and 12 of {cite:t}`song2021ddim`, and the three names are theirs. The second term deserves its name: without it the step would land on the
-# prediction itself, scaled to level $s$; the second term takes it part of the way back towards $x_t$.
+# These are equations 9, 10 and 12 of {cite:t}`song2021ddim`, and the three names are theirs. The second term deserves its name: the first alone would land on the
+# prediction itself, scaled to level $s$; the second goes part of the way back towards $x_t$.
 
 # %%
 # checks eq:generative-step
@@ -150,7 +150,7 @@ for eta, path in paths.items():
 
 # %% [markdown]
 # At $\eta = 0$ the order stays: the result is a function of $x_T$, and on a line an increasing one. With noise some neighbouring pairs end the other way round, 4 of the 12 at $\eta = 0.3$ and 5 at $\eta = 1$: $x_T$ no longer decides alone ({ref}`ex-sigma-half` asks how much of $x_T$ is forgotten). Chapter 7 builds on
-# this function of $x_T$; the forgetting will matter below.
+# this function of $x_T$; the section "Noise corrects" uses the forgetting.
 #
 # ## One number from DDIM to DDPM
 #
@@ -199,7 +199,7 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 #
 # Must each $\sigma$ have its own network? The natural objective seems to say so, for it contains $\sigma$. The model $p_\theta$ starts from $\mathcal N(0, I)$ and takes the steps
 # {eq}`eq:generative-step`; only its last step, $p_\theta(x_0 \mid x_1) = \mathcal N(\hat x_0, \sigma_1^2 I)$, is given a width $\sigma_1 > 0$, so that data has a density. Write $\sigma_t$ for $\sigma_{t \to t-1}$. The
-# joint {eq}`eq:q-sigma-joint` is a product of steps downwards. (For the Markov chain, chapter 3 had to find this form first.) So the variational bound {eq}`eq:elbo`, here called $J_\sigma$, falls apart as in {eq}`eq:three-terms`:
+# joint {eq}`eq:q-sigma-joint` is a product of steps downwards. (For the Markov chain, chapter 3 had to find this form first.) So minus the variational bound {eq}`eq:elbo`, which the paper calls $J_\sigma$ (equation 11), falls apart as in {eq}`eq:three-terms`:
 #
 # $$
 # \begin{aligned}
@@ -209,7 +209,7 @@ assert torch.allclose(ours.std, theirs.std, atol=1e-12)
 # \end{aligned}
 # $$
 #
-# with expectations over data and noise (the first term too). $\operatorname{KL}(p \Vert q)$, the divergence of $q$ from $p$, is the mean of $\ln(p/q)$ under $p$. Compare it with the weighted error of the noise, $L_\gamma = \sum_t \gamma_t\, E \lVert \epsilon - \epsilon_\theta(x_t, t) \rVert^2$ (equation 5 of the paper).
+# with expectations over data and noise (the first term too). Compare $J_\sigma$ with the weighted error of the noise, $L_\gamma = \sum_t \gamma_t\, E \lVert \epsilon - \epsilon_\theta(x_t, t) \rVert^2$ (equation 5 of the paper).
 #
 # ```{prf:theorem} One objective, the paper's theorem 1
 # :label: thm-one-objective
@@ -455,7 +455,7 @@ Table(["fault", "η", *(f"S = {S}" for S in counts)], rows)
 # With the exact predictor the order is the same at each of these $S$: less noise, less error. With either fault $\eta = 0$ is the worst. From the wrong start $\eta = 1$
 # is the best, and with the wrong predictor $\eta = 0.5$ beats both ends up to $S = 100$.
 #
-# If the reason is that noise forgets, it should help against early mistakes and not against late ones, after which little noise is left to come. So let the predictor be wrong at high levels only, then at low
+# If fresh noise helps because it replaces part of the state, and with it part of an old mistake, it should help against early mistakes and not against late ones, after which little noise is left to come. So let the predictor be wrong at high levels only, then at low
 # levels only. And let it be exact for the *wrong data*, with half of the mass in each peak.
 
 # %%
@@ -504,7 +504,7 @@ Table(["mistake", "η = 0", "η = 0.5", "η = 1"], rows)
 # \frac{\text{lost}}{\text{added}} = \frac{\operatorname{Var}(x_0 \mid x_t)}{1 - \bar\alpha_t} .
 # $$ (eq:lost-over-added)
 #
-# At a ratio of 1 $\hat\sigma$ adds just what was lost: so it is for standard normal data ({ref}`ex-sigma-hat-gaussian`). At 0 nothing was lost, and all that is added is error: so it is for data that is a single point. These are the two cases of chapter 3, and DDPM's own reasons for the two choices. Real data lie between. How bad is it at the worst?
+# At a ratio of 1 $\hat\sigma$ adds just what was lost. That is the case of standard normal data ({ref}`ex-sigma-hat-gaussian`). At a ratio of 0 nothing was lost, and all that is added is error. That is the case of data that is a single point. They are the two cases of chapter 3, and DDPM's own reasons for the two choices. Real data lie between. How large is the error for a single point?
 
 # %% tags=["hide-input"]
 # checks eq:hat-excess
@@ -524,7 +524,7 @@ for S in (10, 20, 50, 100, 1000):
 Table(["steps S", "noise of the state", "noise that the network is told"], rows)
 
 # %% [markdown]
-# In the worst case, a single point, with $S = 10$ the last prediction is made on a state with noise of standard deviation 0.32, by a network that is told 0.01. At $S = 1000$ it is 0.013 against 0.01, and one grey level of 256 is 0.008.
+# In the worst case, a single point, with $S = 10$ the last prediction is made on a state with noise of standard deviation 0.32, by a network that is told 0.01. At $S = 1000$ it is 0.013 against 0.01. That surplus cannot be seen: one grey level of 256 is 0.008.
 #
 # Here is the paper's comparison on data whose truth we know: two narrow peaks, of standard deviation 0.03, and an exact predictor.
 # In thousandths:
@@ -603,14 +603,14 @@ for t in (50, 200):  # in truth, on average over x_t: E Var(x_0 | x_t)
     assert abs(left / (1 - abar) - {50: 0.03, 200: 0.64}[t]) < 0.02
 
 # %% [markdown]
-# The width says it. A thousand small losses of variance leave the peaks too narrow at $\eta = 1$, and $\hat\sigma$ gives the width back. Most of that happens in the last ten levels, and the ratio {eq}`eq:lost-over-added` shows why. Within one peak of variance $v$, $\operatorname{Var}(x_0 \mid x_t) = v\,(1 - \bar\alpha_t)/(\bar\alpha_t v + 1 - \bar\alpha_t)$ (two Gaussians multiplied),
+# The width is what differs. A thousand small losses of variance leave the peaks too narrow at $\eta = 1$, and $\hat\sigma$ gives the width back. Most of that happens in the last ten levels, and the ratio {eq}`eq:lost-over-added` shows why. Within one peak of variance $v$, $\operatorname{Var}(x_0 \mid x_t) = v\,(1 - \bar\alpha_t)/(\bar\alpha_t v + 1 - \bar\alpha_t)$ (two Gaussians multiplied),
 # so the ratio is $v/(\bar\alpha_t v + 1 - \bar\alpha_t)$. It is large at $t = 2$, a third at $t = 10$, and small at $t = 50$. (Higher up, where $x_t$ may have come from either peak, it is large again, 0.64 at $t = 200$.) Where the ratio is small $\hat\sigma$ adds too much, and later steps remove it. After the last noisy step no step can: at $S = 100$ its noise (0.046) is wider than the peaks (0.03),
 # and the width shows it.
 #
 # At $S = 100$ $\hat\sigma$ has drawn level with $\eta = 1$, which in the paper it has not. The share has a part in it: with $\eta = 1$ almost 0.005 of the mass is in the wrong peak, a distance of 1.6 away.
 # So the details depend on the data and on the measure. For a real network the corrections of "Noise corrects" may come on top; this table cannot tell how much.
 #
-# Is narrowness the point? The wider peaks from above say yes: there, $\hat\sigma$ is already better than $\eta = 1$ from $S = 20$ on.
+# Does it matter that these peaks are so narrow? The wider peaks from above say yes: there, $\hat\sigma$ is already better than $\eta = 1$ from $S = 20$ on.
 
 # %% tags=["hide-input"]
 wide = [w1(peaks, *outcome(peaks.eps, S, "hat")) for S in counts]
@@ -636,7 +636,7 @@ rows = [[eta, *(f"{1000 * e:.1f}" for e in row)] for eta, row in own.items()]
 Table(["η", *(f"S = {S}" for S in columns[:4])], rows)
 
 # %% [markdown]
-# With these levels $\hat\sigma$ is ahead of $\eta = 1$ at every $S$. So on this data it is the last jump that ruins its short runs. With $S = 10$ and that jump, the prediction that becomes the sample is made on a state with 32 times the noise that the network is told of; without it, with 1.7 times.
+# With these levels $\hat\sigma$ is ahead of $\eta = 1$ at every $S$. So on this data it is the last jump that ruins the short runs of $\hat\sigma$. With $S = 10$ and that jump, the prediction that becomes the sample is made on a state with 32 times the noise that the network is told of; without it, with 1.7 times.
 #
 # ## On a trained network
 #
@@ -652,7 +652,7 @@ for eta in (0.0, 1.0, "hat"):
         digits.model, shape, digits.schedule, tau, eta=eta, generator=fresh
     )
 
-# %% mystnb={"figure": {"caption": "The four starts of `benchmarks/strips.py`, ten steps each, by the model of faces: DDIM ($\\eta = 0$), DDPM ($\\eta = 1$) and DDPM with the larger noise $\\hat\\sigma$. (Faces after Pablo Stanley and, under CC BY 4.0, Micah Lanier, Johan Melin and Draftbit; see {doc}`/using`.)", "name": "fig-sigma-ten"}, "image": {"alt": "Three rows of four drawn faces, 32 by 32 pixels. The rows for eta 0 and eta 1 show clean faces on plain grounds, the row for sigma-hat shows faces with coloured grain all over."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "The four starts of `benchmarks/strips.py`, ten steps each, by the model of faces: DDIM ($\\eta = 0$), DDPM ($\\eta = 1$) and DDPM with the larger noise $\\hat\\sigma$. Only the larger noise leaves grain. (Faces after Pablo Stanley and, under CC BY 4.0, Micah Lanier, Johan Melin and Draftbit; see {doc}`/using`.)", "name": "fig-sigma-ten"}, "image": {"alt": "Three rows of four drawn faces, 32 by 32 pixels. The rows for eta 0 and eta 1 show clean faces on plain grounds, the row for sigma-hat shows faces with coloured grain all over."}} tags=["hide-input"]
 every = {}
 for row in stored:
     if row["S"] == 10 and row["eta"] != 0.5:
@@ -670,12 +670,12 @@ assert outside["hat"].mean() > 3 * max(outside[0.0].mean(), outside[1.0].mean())
 Table(["η", "mean of a pixel beyond −1 or 1"], rows)
 
 # %% [markdown]
-# The excess is visible, on the faces more than on the small digits, and measurable. (Clipping $\hat x_0$ to $[-1, 1]$, as the official code does for $\hat\sigma$ only, would hide it from this number.)
+# The excess is visible as grain on the faces, and measurable on the digits. (Clipping $\hat x_0$ to $[-1, 1]$, as the official code does for $\hat\sigma$ only, would hide it from this number.)
 #
 # ## What breaks: a square too many
 #
-# The root in {eq}`eq:sigma-eta` is $\sigma$. It is easily taken for $\sigma^2$ (one text does so: {doc}`/sources`). The noise is then $\sqrt{\sigma(1)}$, which is larger, since $\sigma(1) < 1$. Does it stay in range? Where it does not, the direction term has the root of a negative number. The package refuses. A code that sets the negative number to 0 goes on,
-# and level $s$ gets variance $\sigma^2$ instead of $1 - \bar\alpha_s$. That happens at 54 of the 999 steps.
+# The root in {eq}`eq:sigma-eta` is $\sigma$. It is easily taken for $\sigma^2$ (one text does so: {doc}`/sources`). The noise is then $\sqrt{\sigma(1)}$, which is larger, since $\sigma(1) < 1$. Does this noise stay in its range? Where it does not, the direction term has the root of a negative number. The package refuses. A code that sets the negative number to 0 goes on,
+# and level $s$ gets variance $\sigma^2$ instead of $1 - \bar\alpha_s$. The slip is out of range at 54 of the 999 steps.
 
 # %% tags=["hide-input"]
 t = torch.arange(2, 1001)
@@ -906,7 +906,7 @@ assert abs(rms["slipped"] - 0.1) < 0.005 and abs(rms["right"] - 0.02) < 0.005
 # 1. A step is predicted $x_0$, plus direction pointing to $x_t$, plus fresh noise; the sampler is a loop over it, and `ddim_path` is that loop as a generator.
 # 2. $\eta$ scales the noise: 0 is DDIM, a function of $x_T$; 1 is DDPM, exactly.
 # 3. $J_\sigma = L_\gamma + C$ with weights that contain $k_t^2$; if every level can be fitted, the weights do not matter, so one network serves all.
-# 4. A step loses $k^2 \operatorname{Var}(x_0 \mid x_t)$ of variance, more with more noise: inside the $\eta$ family, few steps with a good network ask for $\eta = 0$. Noise also forgets early mistakes, and with a faulty prediction or start it can win.
+# 4. A step loses $k^2 \operatorname{Var}(x_0 \mid x_t)$ of variance, more with more noise: inside the $\eta$ family, few steps with a good network ask for $\eta = 0$. Fresh noise also wears early mistakes away, so with a faulty prediction or start more noise can be better.
 # 5. $\hat\sigma$ adds $k^2 (1 - \bar\alpha_t)$, which is right for standard normal data and, on average, too much for data of smaller variance (chapter 3). In short runs on narrow data that end with a jump to level 1 the excess is what one sees; in long runs $\hat\sigma$ can be the best.
 #
 # **Next.** Chapter 6 asks which levels to visit, and why any may be left out. In the package, read {py:mod}`ddim_edu.sampler`: at its centre is the loop of this chapter.

@@ -27,7 +27,7 @@ from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path, ddim_step, sample
 from ddim_edu.schedule import SPACINGS, NoiseSchedule, make_tau
 
-# %% mystnb={"figure": {"caption": "Four starts, one in each row. The same noise becomes nearly the same face with 1,000 calls of the network, with 100, with 20. Drawn by `benchmarks/strips.py`, without fresh noise, with the model of faces that comes with the package. (Faces after Pablo Stanley and, under CC BY 4.0, Micah Lanier, Johan Melin and Draftbit; see {doc}`/using`.)", "name": "fig-fewer-faces"}, "image": {"alt": "Four rows of six drawn faces each, for 1,000, 100, 50, 20, 10 and 5 steps. In every row it is the same face throughout: hair, skin and clothes keep their colours. Down to 20 steps hardly anything changes; at 10 edges are softer, at 5 the face is blurred."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Four starts, one in each row. The same noise becomes nearly the same face with 1,000 calls of the network, with 100, with 20. Drawn by `benchmarks/strips.py`, without fresh noise, with the model of faces that comes with the package. (Faces after Pablo Stanley and, under CC BY 4.0, Micah Lanier, Johan Melin and Draftbit; see {doc}`/using`.)", "name": "fig-fewer-faces"}, "image": {"alt": "Four rows of six drawn faces each, for 1,000, 100, 50, 20, 10 and 5 steps. In every row it is the same face throughout: shape and features stay. Down to 20 steps hardly anything changes; at 10 edges are softer and some hair is paler, at 5 the face is blurred and some colours are off."}} tags=["hide-input"]
 stored = json.loads(in_repository("results/strips.json").read_text(encoding="utf8"))["rows"]
 faces = {}
 for row in stored:
@@ -38,7 +38,7 @@ rows = {f"start {i + 1}": torch.stack([faces[0.0, S][i] for S in calls]) for i i
 picture_rows(rows, [f"S = {S}" for S in calls], width=7);
 
 # %% [markdown]
-# No. Read a row from left to right: 50 times fewer calls, and the same face. Only then it begins to blur. The network is the same in all columns, and nobody told it how many steps would be taken.
+# No. Read a row from left to right: down to 20 calls, 50 times fewer, the face stays. Below that it blurs. The network is the same in all columns, and nobody told it how many steps would be taken.
 #
 # What is at stake stands at the beginning of the DDIM paper: drawing 50,000 pictures of 32 × 32 pixels took a DDPM about 20 hours on a 2080 Ti graphics card, and a GAN (a network that
 # makes a picture in one call) less than a minute {cite}`song2021ddim`. Nearly all of those hours go into network calls, a thousand for each picture. At the end of this
@@ -297,7 +297,7 @@ for name, b in below.items():
 Table(["schedule", "density r", "cost, over the least"], rows)
 
 # %% [markdown]
-# In the coordinates $\nu$ and $x/\sqrt{\bar\alpha}$ the path of a quantile is the same curve for every schedule. So the schedules put the bends at different levels and at nearly the same SNR: half the steps belong below level 167 with the linear schedule, SNR 2.9, and below 329 with the cosine, SNR 3.0. The bends belong to the data, the labels to the schedule. The table is {eq}`eq:fewer-density`: other densities cost more. The actual error is 0.59 to 0.74 of the predicted.
+# In the coordinates $\nu$ and $x/\sqrt{\bar\alpha}$ the path of a quantile is the same curve for every schedule. So the schedules put the bends at different levels and at nearly the same SNR: half the steps belong below level 167 with the linear schedule, SNR 2.9, and below 329 with the cosine, SNR 3.0. The bends belong to the data, the labels to the schedule. The table is {eq}`eq:fewer-density`: other densities cost more. At $S = 50$ and 100 the actual error is 0.59 to 0.74 of the bound.
 #
 # ## Five spacings
 #
@@ -557,7 +557,7 @@ x = sample(rare(linear).eps, (20_000, 1), linear, tau, eta=1.0, generator=genera
 off = (x < -0.3).double().mean() - share[10, 1.0]
 assert abs(off) < 4 * (share[10, 1.0] * (1 - share[10, 1.0]) / 20_000) ** 0.5
 
-# %% mystnb={"figure": {"caption": "Cost against quality on exact problems. Left: distance of the samples from the data, linear schedule. The dotted floor is that of the sampled curve, η = 1; the other has no chance in it. Right, in the same colours: the share of the samples in a peak that holds a tenth of the data (dotted); the diamond is the chain of chapter 1.", "name": "fig-fewer-cost"}, "image": {"alt": "Two plots against the number of network calls on a logarithmic axis. Left: the error for eta 0 falls in a nearly straight line from about 0.2 at 5 calls to 0.01 at 100; eta 1 stays above it, and above a dotted floor that eta 0 falls below. Right: the share rises towards 10 percent for both, from below, and faster for eta 0."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Cost against quality on exact problems. Left: distance of the samples from the data, linear schedule. The dotted line is how far 5,000 true draws lie from the data, so the sampled curve, η = 1, can hardly fall below it; the curve of η = 0 is computed without draws and can. Right, in the same colours: the share of the samples in a peak that holds a tenth of the data (dotted); the diamond is the chain of chapter 1.", "name": "fig-fewer-cost"}, "image": {"alt": "Two plots against the number of network calls on a logarithmic axis. Left: the error for eta 0 falls in a nearly straight line from about 0.2 at 5 calls to 0.01 at 100; eta 1 stays above it, and above a dotted floor that eta 0 falls below. Right: the share rises towards 10 percent for both, from below, and faster for eta 0."}} tags=["hide-input"]
 fig, (left, right) = figure(2, height=3.5)
 left.loglog(steps, quiet, "o-", label=r"$\eta = 0$")
 left.loglog(steps, list(noisy.values()), "s-", label=r"$\eta = 1$")
@@ -613,7 +613,7 @@ assert below_T.abs().mean() < 1.1
 # (sec-fewer-start)=
 # ### Which start
 #
-# `leading` with $S = 10$ starts at 901. In training, every $x_t$ that the network saw at that level held a picture, times $\sqrt{\bar\alpha_{901}} = 0.15$. The sampler hands the network pure noise. `trailing` asks the network at level $T$ first, where training did show pure noise, up to one part in 20,000 {cite}`lin2024flawed`. Which matters more, the wrong start or the network's error at $T$? The larger model, of clothes, was measured with both, clipped: three seeds of 250 pictures for
+# `leading` with $S = 10$ starts at 901. In training, every $x_t$ that the network saw at that level held a picture, times $\sqrt{\bar\alpha_{901}} = 0.15$. The sampler hands the network pure noise. `trailing` asks the network at level $T$ first, where training did show pure noise, up to one part in 20,000 {cite}`lin2024flawed`. Which matters more, the wrong start or the network's error at $T$? The larger model, of clothes (Fashion-MNIST), was measured with both, clipped: three seeds of 250 pictures for
 # each number, in the classifier distance of chapter 11 (smaller is better).
 
 # %% tags=["hide-input"]
@@ -653,7 +653,7 @@ lines = [[k, *(f"{np.mean(far[k, eta]):.2f}" for eta in (0, 1))] for k in ("eps"
 Table(["the network says", "distance, η = 0", "distance, η = 1"], lines)
 
 # %% [markdown]
-# With $\epsilon$, $\eta = 0$ keeps a bad beginning that fresh noise would cover. With $v$, DDIM is ahead.
+# With $\epsilon$, fresh noise helps: without it the error made at $T$ stays. With $v$, DDIM is ahead.
 #
 # ### How good are the samples?
 #
@@ -685,7 +685,7 @@ for key, (value, error) in quality.items():
     lines.append([name, f"{1000 * value:.0f} ± {1000 * error:.0f}"])
 Table(["", "energy distance, thousandths"], lines)
 
-# %% mystnb={"figure": {"caption": "Energy distance of 384 samples of the digits model to the training images, with two standard errors. The band is the same for 200 held-out real digits. All runs share their starts.", "name": "fig-fewer-quality"}, "image": {"alt": "Plot of energy distance against 5, 10 and 20 network calls. At 5 calls the points of eta 0 and eta 1 lie close together and far above the grey band around zero of the held-out digits, at 10 near its upper edge, at 20 within it."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Energy distance of 384 samples of the digits model to the training images, with two standard errors. The band is the same for 200 held-out real digits; with 20 calls both curves have come down to it. All runs share their starts.", "name": "fig-fewer-quality"}, "image": {"alt": "Plot of energy distance against 5, 10 and 20 network calls. At 5 calls the points of eta 0 and eta 1 lie close together and far above the grey band around zero of the held-out digits, at 10 near its upper edge, at 20 within it."}} tags=["hide-input"]
 fig, ax = figure(height=3.4)
 for eta, marker, shift in ((0.0, "o", 0.97), (1.0, "s", 1.03)):
     values, bars = zip(*(quality[eta, S] for S in few))
@@ -722,7 +722,7 @@ assert all(quality[eta, 5][0] > 5 * quality[eta, 5][1] for eta in (0.0, 1.0))
 # At $\eta = 0$ all walks, long or short, approximate the same curve. So one $x_T$ should become the same picture, roughly at small $S$ and better as $S$ grows (the paper's section 5.2 calls it
 # *consistency*). At $\eta = 1$ fresh noise enters, and which picture comes out is decided on the way. The faces of {numref}`fig-fewer-faces`, and beside two of them the same starts with fresh noise:
 
-# %% mystnb={"figure": {"caption": "Two starts, each without fresh noise (η = 0) and with it (η = 1). Without it a row shows one face. With it the same start ends in another face for almost every S.", "name": "fig-fewer-consistency"}, "image": {"alt": "Four rows of six drawn faces for 5, 10, 20, 50, 100 and 1,000 steps. First and third row, eta 0: one face each, blurred at 5 steps and clear from 20 on. Second and fourth row, eta 1: clear faces with other hair, glasses, skin and clothes from column to column."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Two starts, each without fresh noise (η = 0) and with it (η = 1). Without it a row shows one face. With it the face changes with S: other hair, other skin, other clothes.", "name": "fig-fewer-consistency"}, "image": {"alt": "Four rows of six drawn faces for 5, 10, 20, 50, 100 and 1,000 steps. First and third row, eta 0: one face each, blurred at 5 steps and clear from 20 on. Second and fourth row, eta 1: clear faces with other hair, glasses, skin and clothes from column to column."}} tags=["hide-input"]
 rows = {}
 for i, name in ((0, "start 1"), (3, "start 4")):
     for eta in (0.0, 1.0):
@@ -731,7 +731,7 @@ for i, name in ((0, "start 1"), (3, "start 4")):
 picture_rows(rows, [f"S = {S}" for S in reversed(calls)], width=7);
 
 # %% [markdown]
-# In numbers, on the small model of digits, whose 32 starts take seconds: root-mean-square differences per pixel, on a scale from $-1$ to 1.
+# In numbers, for 32 starts of the digits model: root-mean-square differences per pixel, on a scale from $-1$ to 1.
 
 # %%
 sizes, from_one = (5, 10, 20, 50, 100), x_T[:32]
@@ -788,7 +788,7 @@ for S in (10, 20, 50):
     assert fewer / 4 < faster < fewer * 4
 
 # %% [markdown]
-# If calls are all that costs, twenty of them make twenty-four minutes of the twenty hours. That is no GAN's minute.
+# If calls are all that costs, twenty per picture make twenty-four minutes of the twenty hours. A GAN's minute stays out of reach.
 #
 # ## What breaks: one-step formulas on long jumps
 #

@@ -37,7 +37,7 @@ from ddim_edu.sampler import ddim_path, ddim_step
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.solvers import adaptive_ddim, heun_path
 
-# %% mystnb={"figure": {"caption": "Left: the fall of the loss that the text claims for its term, and what the term did to the loss on held-out pictures in ten trainings with it and ten without (95% intervals, narrower than the dots). Right: steps that do adapt, each to its own error: a row for each of twelve starts, a dot at each level where the network is called. Above them, even steps.", "name": "fig-adaptive-answer"}, "image": {"alt": "Two plots. Left, a long orange bar from 0 to minus 29 percent for the claim, and two blue dots exactly at 0 for digits and clothes. Right, thirteen rows of dots over the level: the top row is even; in the others dots stand close together at low levels and far apart at high ones, differently in each row."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Left: the fall of the loss that the text claims for its term, and what the term did to the loss on held-out pictures in ten trainings with it and ten without, half of them on digits and half on clothes, that is, Fashion-MNIST (95% intervals, narrower than the dots). Right: steps that do adapt, each to its own error: a row for each of twelve starts, a dot at each level where the network is called. Above them, even steps.", "name": "fig-adaptive-answer"}, "image": {"alt": "Two plots. Left, a long orange bar from 0 to minus 29 percent for the claim, and two blue dots exactly at 0 for digits and clothes. Right, thirteen rows of dots over the level: the top row is even; in the others dots stand close together at low levels and far apart at high ones, differently in each row."}} tags=["hide-input"]
 fig, (left, right) = figure(2, height=2.9)
 left.barh([0], [100 * (0.025 / 0.035 - 1)], height=0.45, color=COLOURS[5])
 for place, name in ((-1, "digits"), (-2, "fashion-mnist")):
@@ -61,7 +61,7 @@ right.set(xlabel="level t", yticks=(1, -5.5), yticklabels=("even", "adapted,\n12
 right.grid(False);
 
 # %% [markdown]
-# No. The term is far too small: measured with the same pictures, levels and noises, the loss with it and without it differ by less than 0.03%, where a fall by 29% was claimed. A step that adapts to its own error is another matter. It is short where the path bends, near the data, and no two starts take the same steps.
+# No. The term is far too small: measured with the same pictures, levels and noises, the loss with it and without it differ by less than 0.01% (± 0.03%), where a fall by 29% was claimed. A step that adapts to its own error is another matter. It is short where the path bends, near the data, and no two starts take the same steps.
 #
 # The first half of this chapter is for everyone. You will have checked
 #
@@ -89,7 +89,7 @@ right.grid(False);
 #
 # The fall from the first row to the last is what S1 credits to the new term.
 #
-# The loss is the training MSE of $\epsilon$, the $L_\text{simple}$ of {eq}`eq:l-simple`; no picture is reconstructed. S1 doesn't say whether its loss includes the new term, nor how many batches or runs are behind a range. Nor does such a loss judge samples: the last two rows have the same loss, and FIDs of 8.31 and 21.87. How much does the loss depend on the batch? For the shipped digits model:
+# The loss is the training MSE of $\epsilon$, the $L_\text{simple}$ of {eq}`eq:l-simple`; no picture is reconstructed. S1 does not say whether its loss includes the new term, nor how many batches or runs are behind a range. Nor does such a loss judge samples: the last two rows have the same loss, and FIDs of 8.31 and 21.87. How much does the loss depend on the batch? For the shipped digits model:
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -180,7 +180,7 @@ assert complexity(dot)[0, 0].nonzero().tolist() == [[2, 3], [3, 2], [3, 3]]
 assert pixel_complexity(dot)[0, 0].nonzero().tolist() == [[1, 2], [2, 1], [2, 3], [3, 2]]
 
 # %% [markdown]
-# The published map leans to the upper left: a dot's own entry lies one further right and down. And a background that isn't 0 is an edge at the frame. The norm is a worse fault.
+# The published map leans to the upper left: a dot's own entry lies one further right and down. And a background that is not 0 is an edge at the frame. Dividing by the norm is worse.
 #
 # ## Why the term can do nothing
 #
@@ -310,7 +310,7 @@ Table(["size of the batches", "loss above the MSE"], rows)
 # \bar v \pm t_{r-1}\, \frac{s}{\sqrt r}, \qquad t_4 = 2.78 .
 # $$ (eq:t-interval)
 #
-# Since seeds are shared, we take the interval of the five **differences** to `mse`: what a seed does to both cancels. Let $p$ be the probability of so large a mean difference between equals. Each of the four tables below compares six losses with `mse`. If all six were equal to `mse`, and independent, some $p$ would fall below 0.05 with the probability $1 - 0.95^6 = 0.26$.
+# Since seeds are shared, we take the interval of the five **differences** to `mse`: what a seed does to both cancels. Let $p$ be the probability that equal losses show so large a mean difference. Below, each outcome on each data set compares six losses with `mse`. If all six were equal to `mse`, and independent, some $p$ would fall below 0.05 with the probability $1 - 0.95^6 = 0.26$.
 # **Holm's correction** prevents that. For each outcome and data set it multiplies the smallest $p$ by 6, the next by 5, and so on. We call a loss better or worse if its corrected $p$ is below 0.05.
 
 # %%
@@ -682,9 +682,9 @@ assert least < errors[0.0][2] < errors[1.0][2] < errors[10.0][2]
 #
 # ### What the other losses did
 #
-# **The mended loss does not help.** The held-out MSE is called worse at $\lambda = 1$ and 10 on both data sets. Of the six distances of samples all are larger, and one is called: on the digits, by 61% at $\lambda = 10$. 
+# **The mended loss does not help.** The held-out MSE is called worse at $\lambda = 1$ and 10 on both data sets. Of the six distances of samples all are larger, but only one passes the test: on the digits, by 61% at $\lambda = 10$. 
 #
-# **Min-SNR divides the judges.** Its held-out MSE is worse by 9% (digits) and 13% (Fashion-MNIST). Its samples are closer to the data, by 22% and 7%. All four are called. (In one family of all 24 tests the last two would miss 0.05; the other calls stand.) The differences in each tenth of the levels, in percent of the MSE of `mse` there, may say why:
+# **Min-SNR divides the judges.** Its held-out MSE is worse by 9% (digits) and 13% (Fashion-MNIST). Its samples are closer to the data, by 22% and 7%. All four pass the test. (Corrected for all 24 tests together the last two would miss 0.05; the others stand.) The differences in each tenth of the levels, in percent of the MSE of `mse` there, may say why:
 
 # %% tags=["hide-input"]
 rows = []
@@ -751,7 +751,7 @@ Table(["difference to mse", "digits: KID", "sharpness", "clothes: KID", "sharpne
 # \text{error} \approx \tfrac12 \sqrt{\bar\alpha_s}\; (\nu_t - \nu_s)\; \operatorname{rms}(\epsilon_s - \epsilon_t) .
 # $$ (eq:step-estimate)
 #
-# The second call isn't lost: its prediction starts the next step. If the estimate is above a tolerance, {py:func}`~ddim_edu.solvers.adaptive_ddim` tries a shorter step, at the price of a call. The next length (in $\arctan \nu$) is the last, times $0.8/\sqrt{\text{error}/\text{tolerance}}$, because the error goes with the square of the length. The next cell compares it, on the mixture in the plane, with the distance from Heun's steps of one level:
+# The second call is not lost: its prediction starts the next step. If the estimate is above a tolerance, {py:func}`~ddim_edu.solvers.adaptive_ddim` tries a shorter step, at the price of a call. The next length (in $\arctan \nu$) is the last, times $0.8/\sqrt{\text{error}/\text{tolerance}}$, because the error goes with the square of the length. The next cell compares it, on the mixture in the plane, with the distance from Heun's steps of one level:
 
 # %% tags=["hide-input"]
 # checks eq:step-estimate
@@ -891,7 +891,7 @@ beside = [one + two[1:] for one, two in zip(rows[:5], rows[5:])]
 Table(["quantity", "digits", "95%", "clothes", "95%"], beside)
 
 # %% [markdown]
-# (*Alone*: each picture normalised as a batch of one.) The last change of the network's prediction tells much of the error of the next step; almost all is told by the estimate {eq}`eq:step-estimate`, which costs a call. The published complexity of $\hat x_0$ tells little on either data set; normalised picture by picture, the complexity tells something on the clothes. Is this worth having? Let half of the pictures get 12 steps and the others 8. (The complexity comes from an extra sampling in five steps, which are not counted.) The last row knows the truth: its half gains most from 12 steps instead of 8.
+# (*Alone*: each picture normalised as a batch of one.) The last change of the network's prediction tells much of the error of the next step; almost all is told by the estimate {eq}`eq:step-estimate`, which costs a call. The published complexity of $\hat x_0$ tells little on either data set; normalised picture by picture, the complexity tells something on the clothes. Does knowing it help? Let half of the pictures get 12 steps and the others 8. (The complexity comes from an extra sampling in five steps, which are not counted.) The last row knows the truth: its half gains most from 12 steps instead of 8.
 
 # %% tags=["hide-input"]
 rows = []
@@ -909,7 +909,7 @@ beside = [one + two[1:] for one, two in zip(rows[:8], rows[8:])]
 Table(["change of the error", "digits", "clothes"], beside)
 
 # %% [markdown]
-# (± is two standard errors, for other pictures.) **There is next to nothing to gain by dealing out 12 and 8 steps.** The best half that exists lowers the mean error by 1.3% on the digits and 3.9% on the clothes. Complexity gains nothing on the digits; on the clothes its gain is well within chance.
+# (± is two standard errors.) **There is next to nothing to gain by dealing out 12 and 8 steps.** The best half that exists lowers the mean error by 1.3% on the digits and 3.9% on the clothes. Complexity gains nothing on the digits; on the clothes its gain is well within chance.
 #
 # ## What breaks: a weight that looks at the answer
 #

@@ -39,7 +39,7 @@ linear = NoiseSchedule.linear()
 nsr, alpha_bar = linear.nsr, linear.alpha_bar
 peaks = GaussianMixture([0.3, 0.7], [[-1.0], [0.6]], [0.02, 0.05], linear)
 
-# %% mystnb={"figure": {"caption": "One density, two ways to live in it. Grey: the density of $x_t$, from noise (left) to data with peaks at −1 and 0.6 (right). Seven walkers follow the equation without noise (left) and the equation with noise (right). No walker on the left is like one on the right, but the crowds are.", "name": "fig-continuous-flow"}, "image": {"alt": "Two panels with the same grey background, one broad band at level 1000 that splits into two narrow bands near level 0. Left: seven smooth lines that never cross. Right: seven jagged lines that cross often until the bands part."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "One density, two ways to live in it. Grey: the density of $x_t$, from noise (left) to data with peaks at −1 and 0.6 (right). Seven walkers follow the equation without noise (left) and the equation with noise (right). No single walk on the left is like one on the right, but at every level the crowds have the same density.", "name": "fig-continuous-flow"}, "image": {"alt": "Two panels with the same grey background, one broad band at level 1000 that splits into two narrow bands near level 0. Left: seven smooth lines that never cross. Right: seven jagged lines that cross often until the bands part."}} tags=["hide-input"]
 line = torch.linspace(-3, 3, 301, dtype=torch.float64)[:, None]
 background = torch.stack([peaks.log_prob(line, t).exp() for t in range(0, 1001, 5)])
 crowd = draw(torch.empty(2_000, 1, dtype=torch.float64), generator)
@@ -60,7 +60,7 @@ for ax, (eta, name) in zip(axes, ((0.0, "ODE: no noise"), (1.0, "SDE: noise all 
 axes[0].set(ylabel="$x_t$");
 
 # %% [markdown]
-# Other models, or other words? In this picture stand all of them: the paths of an ODE and of an SDE, DDIM and DDPM with steps too short to see, on one and the same density. Flow matching will draw the left panel in other units.
+# They name one process, in other units. On the left are paths of an ODE, a differential equation without noise: this is DDIM with steps too short to see. On the right are paths of an SDE, a differential equation with noise: this is DDPM with such steps. The grey density is the same in both. Flow matching will draw the left panel in other units.
 #
 # At the end of this chapter you will have checked, by running it,
 #
@@ -158,7 +158,7 @@ assert np.allclose(np.divide(left[:-1], left[1:]), 4, rtol=0.03)
 # \frac{\partial p}{\partial \text{time}} = -\nabla \cdot (a\, p) + D\, \Delta p ,
 # $$ (eq:fokker-planck)
 #
-# the **Fokker–Planck equation**. Its first term is chapter 7's equation of a cloud, its second is heat.
+# the **Fokker–Planck equation**. Its first term is that of chapter 7's equation of a cloud, its second that of the heat equation.
 #
 # ## Every η at once
 #
@@ -207,7 +207,7 @@ assert np.allclose(np.divide(left[:-1], left[1:]), 4, rtol=0.03)
 # \end{gathered}
 # $$ (eq:eta-step)
 #
-# With $h = \nu_t - \nu_s$ small, $\bar\sigma^2 \approx 2\eta^2\nu h$ and the bracket is $-(1 + \eta^2)\,h$: the step {eq}`eq:eta-sde` downwards. So **the sampler of chapter 5 is one discretisation of all these equations**: DDPM, at $\eta = 1$, of the reverse-time SDE, DDIM of the ODE. The plain one, {eq}`eq:reverse-eta` with small steps, is called Euler–Maruyama. Per unit of time the three must differ by less and less, in proportion to $1/T$. The cell checks it, and the algebra of {eq}`eq:eta-step` to 12 digits.
+# With $h = \nu_t - \nu_s$ small, $\bar\sigma^2 \approx 2\eta^2\nu h$ and the bracket is $-(1 + \eta^2)\,h$: the step {eq}`eq:eta-sde` downwards. So **the sampler of chapter 5 is one discretisation of all these equations**: DDPM, at $\eta = 1$, of the reverse-time SDE, DDIM of the ODE. Taking {eq}`eq:reverse-eta` itself with small steps is another; it is called Euler–Maruyama's method. Per unit of time the sampler's step, {eq}`eq:eta-sde` and {eq}`eq:reverse-eta` must differ by less and less, in proportion to $1/T$. The cell checks it, and the algebra of {eq}`eq:eta-step` to 12 digits.
 
 # %% tags=["hide-input"]
 # checks eq:eta-step, eq:eta-sde, eq:reverse-eta
@@ -236,7 +236,7 @@ for eta in (0.0, 0.6, 1.0):
     assert all(big < 1e-9 or 9 < big / small < 11 for big, small in zip(*off))
 
 # %% [markdown]
-# (At $T = 1000$, per unit of time: the gap of the mean to {eq}`eq:eta-sde` and to {eq}`eq:reverse-eta`, and of the variance to both.) Now the theorem, first without samples. On the line, {eq}`eq:fokker-planck` can be solved: cut the line into small cells and keep account of what flows between neighbours. We solve it for {eq}`eq:reverse-eta`, with $B = -\ln\bar\alpha$ for the time ($dB = \beta\,du$), from the exact density at $t = 1000$ down to $t = 1$.
+# (Printed for $T = 1000$, per unit of time: how far the mean of the sampler's step is from {eq}`eq:eta-sde` and from {eq}`eq:reverse-eta`, and its variance from both.) Now the theorem, first without samples. On the line, {eq}`eq:fokker-planck` can be solved: cut the line into small cells and keep account of what flows between neighbours. We solve it for {eq}`eq:reverse-eta`, with $B = -\ln\bar\alpha$ for the time ($dB = \beta\,du$), from the exact density at $t = 1000$ down to $t = 1$.
 
 # %%
 grid = torch.linspace(-5, 5, 1001, dtype=torch.float64)
@@ -325,7 +325,7 @@ for eta in (0.0, 0.5, 1.0):
 # The gap, $\int \tilde p \ln\tfrac{\tilde p}{p}$, changes at the rate of $\tilde p$ times $\ln\tfrac{\tilde p}{p}$, integrated (the other term, $\int \partial\tilde p$, is 0). Integrate by parts once.
 # ```
 #
-# So at $\eta = 0$ nothing is ever forgotten, and $\eta$ sets the speed of forgetting: push and spread cancel on $p_\nu$ and on no other density. One case needs no computer. For data $\mathcal N(0, v)$ $\epsilon^* = \nu\bar x/(v + \nu^2)$ is a straight line, so the mean $m$ of $\tilde p$ obeys $dm/d\nu = (1 + \eta^2)\,\nu m/(v + \nu^2)$, and is in proportion to $(v + \nu^2)^{(1 + \eta^2)/2}$. Counted in standard deviations $\sqrt{v + \nu^2}$ of $p_\nu$, the gap shrinks from $\nu_T$ on by the factor
+# So at $\eta = 0$ the gap never shrinks, and $\eta$ sets the speed at which it does: push and spread cancel on $p_\nu$ and on no other density. One case needs no computer. For data $\mathcal N(0, v)$ $\epsilon^* = \nu\bar x/(v + \nu^2)$ is a straight line, so the mean $m$ of $\tilde p$ obeys $dm/d\nu = (1 + \eta^2)\,\nu m/(v + \nu^2)$, and is in proportion to $(v + \nu^2)^{(1 + \eta^2)/2}$. Counted in standard deviations $\sqrt{v + \nu^2}$ of $p_\nu$, the gap shrinks from $\nu_T$ on by the factor
 #
 # $$
 # \Bigl(\frac{v + \nu^2}{v + \nu_T^2}\Bigr)^{\eta^2/2} .
@@ -393,7 +393,7 @@ print("in the right peak:", ", ".join(f"{name} {s:.3f}" for name, s in share.ite
 assert abs(share["SDE"] - 0.7) < 0.002 and share["ODE"] > 0.77
 
 # %% [markdown]
-# This is the reason for what chapter 5 saw: early mistakes vanish, late ones have no noise left to vanish in. Forgetting has a price: each step of finite length errs, and more so with noise ({eq}`eq:lost-variance`). Which $\eta$ is best depends on which error is larger.
+# This is the reason for what chapter 5 saw: early mistakes vanish, and after a late one there is too little noise to come. Forgetting has a price: each step of finite length errs, and more so with noise ({eq}`eq:lost-variance`). Which $\eta$ is best depends on which error is larger.
 #
 # **Try it.** The same in the plane, from a start that is shifted by 0.8. Play, and watch the two gaps; then turn $\eta$ down.
 #
@@ -419,7 +419,7 @@ assert abs(share["SDE"] - 0.7) < 0.002 and share["ODE"] > 0.77
 # r = \frac{\nu}{1 + \nu}, \qquad y = \frac{\bar x}{1 + \nu} = \frac{x_t}{\sqrt{\bar\alpha_t} + \sqrt{1 - \bar\alpha_t}} .
 # $$ (eq:flow-units)
 #
-# (Chapter 7 drove the first two by one and the same noise.) A noise *schedule* says which $\nu$ is called which time, and nothing more. For the cosine schedule, $\sqrt{\bar\alpha} = \cos\varphi$ with nearly even steps of $\varphi$, so that $r = \sin\varphi/(\sin\varphi + \cos\varphi)$: the time of flow matching and the time of the cosine schedule are never more than 0.06 apart.
+# (Chapter 7 ran the first two with the same noise, and got the same states.) A noise *schedule* says which $\nu$ is called which time, and nothing more. For the cosine schedule, $\sqrt{\bar\alpha} = \cos\varphi$ with nearly even steps of $\varphi$, so that $r = \sin\varphi/(\sin\varphi + \cos\varphi)$: the time of flow matching and the time of the cosine schedule are never more than 0.06 apart.
 
 # %%
 # checks eq:flow-units
@@ -454,7 +454,7 @@ assert apart[cosine] < 0.06 < 0.2 < apart[linear]
 # \gamma_t \to \frac{\tfrac12 \beta(u)\, du}{1 - \bar\alpha_t} ,
 # $$ (eq:bound-limit)
 #
-# so the bound is $\tfrac12\int \beta(u)\, E\lVert s_\theta - \nabla\ln q\rVert^2\, du$ plus a constant: the rate of {eq}`eq:gap-decay` at $\eta = 1$, with the network's error in place of the wrong start's.
+# so minus the bound is $\tfrac12\int \beta(u)\, E\lVert s_\theta - \nabla\ln q\rVert^2\, du$ plus a constant: the rate of {eq}`eq:gap-decay` at $\eta = 1$, with the network's error in place of the wrong start's.
 
 # %%
 # checks eq:score-matching
@@ -515,9 +515,9 @@ print(f"one step from r = 0.999: to {one_step.min():.3f} .. {one_step.max():.3f}
 assert (one_step - 0.12).abs().max() < 0.01 and (paths[-1].diff(dim=0) > 0).all()
 
 # %% [markdown]
-# One long step takes every start to nearly the same place, 0.12, the mean of the data: "straight" is said of the pairs.
+# One long step takes every start to nearly the same place, 0.12, the mean of the data. So the paths of the flow are not straight; in flow matching "straight" is said of the lines that join the pairs.
 #
-# Now the ODE. Is it DDIM's? Differentiate $y = \bar x/(1 + \nu)$ along $d\bar x = \epsilon^* d\nu$, with $dr = d\nu/(1 + \nu)^2$: the result is $(1 + \nu)\,\epsilon^* - \bar x = (\epsilon^* - y)/(1 - r) = u^*$. It is.
+# Now the ODE. Is it DDIM's? Differentiate $y = \bar x/(1 + \nu)$ along $d\bar x = \epsilon^* d\nu$, with $dr = d\nu/(1 + \nu)^2$: the result is $(1 + \nu)\,\epsilon^* - \bar x = (\epsilon^* - y)/(1 - r) = u^*$. So it is the same ODE. The steps are the same, too:
 #
 # ```{prf:theorem} Euler in r is DDIM
 # :label: thm-flow-euler
@@ -535,7 +535,7 @@ assert (one_step - 0.12).abs().max() < 0.01 and (paths[-1].diff(dim=0) > 0).all(
 # That is predicted data and predicted noise in the proportions of level $s$, which is what the DDIM step makes.
 # ```
 #
-# The proof works in every unit in which both proportions are straight lines in time; $\nu$ is another. We try it on a grid of random times, with a predictor that is wrong on purpose, and then on the book's faces: a network of chapter 10, which never heard of $r$, sampled as flow matching.
+# The proof works in every unit in which both proportions are straight lines in time. The units of $\bar x$ are another such, with the proportions 1 and $\nu$ and the time $\nu$. We try the theorem on a grid of random times, with a predictor that is wrong on purpose, and then on the book's faces: a network that was trained as chapter 10 does, without any $r$, and is sampled as flow matching.
 
 # %%
 # checks eq:flow-euler, eq:flow-velocity, eq:linear-path
@@ -584,7 +584,7 @@ picture_rows({"Euler in r": y, "DDIM": by_ddim});
 # \int_0^1 E \lVert u_\theta - u \rVert^2\, dr = \int_0^\infty E \lVert \hat\epsilon - \epsilon \rVert^2\, d\nu .
 # $$ (eq:flow-loss)
 #
-# **Flow matching is DDPM's loss with the clock for a ruler**: where DDPM averages over $dt$, it averages over $d\nu$. DDIM's step multiplies an error of the noise by the length $\nu_t - \nu_s$, and long steps are those at high $\nu$; there the new ruler measures more.
+# **Flow matching is DDPM's loss with the clock for a ruler**: where DDPM averages over $dt$, it averages over $d\nu$. What is that good for? DDIM's step multiplies an error of the noise by the length $\nu_t - \nu_s$, and its longest steps are those at high $\nu$. There $d\nu$ is long too, so the new loss gives more weight to the errors that the sampler magnifies most.
 
 # %%
 # checks eq:flow-loss
@@ -634,7 +634,7 @@ def train(loss):
 eps_net, velocity_net = train(say_eps), train(say_velocity)
 
 # %% [markdown]
-# Each can be asked at any level of either grid, in its own words: for the nearest of the levels that it was trained on. {py:func}`~ddim_edu.flow.as_eps_theta` makes a noise predictor of the second. The samplers take ten DDIM steps, even in $t$ (trailing levels of the linear schedule) or even in $r$; the error is the median distance from 1,000 steps with the exact predictor.
+# Each can be asked at any level of either grid: it is given the nearest of the levels that it was trained on, and answers in its own target. {py:func}`~ddim_edu.flow.as_eps_theta` makes a noise predictor of the second. The samplers take ten DDIM steps, even in $t$ (trailing levels of the linear schedule) or even in $r$; the error is the median distance from 1,000 steps with the exact predictor.
 
 # %%
 def predictors(schedule):
