@@ -350,6 +350,15 @@ def test_notes_as_they_were_heard():
     assert sum(abs(a - c) > 0.5 for a, c in level) <= 2
 
 
+def test_chapter_15_says_what_the_control_of_notes_was():
+    asked, free = (
+        cell(stored("notes_control")["control"], S=20, eta=0.0, scale=1.0, asked=told) for told in (True, False)
+    )
+    dB, ms = ([row[key]["mean_absolute"] for row in (asked, free)] for key in ("loudness", "onset"))
+    said = f"off by {dB[0]:.1f} dB when it is asked for and {dB[1]:.1f} when not, the onset by {ms[0]:.0f} and {ms[1]:.0f} ms"
+    assert said in (ROOT / "chapters" / "15_sound.py").read_text(encoding="utf8")
+
+
 def test_three_keys_of_the_keyboard():
     """C3, E3 and A3 on the flute, made again: as far out of tune, and the same sound as the file's."""
     b, file, midis = benchmark("notes_keyboard"), stored("notes_keyboard"), [48, 52, 57]
