@@ -518,11 +518,13 @@ Players({"half-way, along the arc": middle[0], "half-way, mean of spectrograms":
 
 # %%
 KEYS = json.loads(in_repository("results/notes_keyboard.json").read_text(encoding="utf8"))
+rows = []
 for name, keys in KEYS["keys"].items():
     right = sum(key["heard"] == name for key in keys.values())
     cents = np.abs([np.nan if key["cents"] is None else key["cents"] for key in keys.values()])
-    print(f"{name:7} heard as such {right} of {len(keys)}, in tune to half a semitone {(cents < 50).sum()}")
+    rows.append([name, f"{right} of {len(keys)}", f"{(cents < 50).sum()} of {len(keys)}"])
     assert right > 20 and (cents < 50).sum() > 20
+Table(["instrument", "heard as such", "within 50 cents"], rows)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 Keyboard.stored(KEYS)
@@ -635,12 +637,12 @@ each, repeats = speech["made"]["each"], speech["aperiodicity"]
 rows = zip(spoken_by, each["instrument"], each["cents"], repeats)
 Table(
     ["word", "heard as", "cents from C4", "aperiodicity"],
-    [[name, INSTRUMENTS[i], f"{c:+.0f}", f"{d:.2f}"] for name, i, c, d in rows],
+    [[name, INSTRUMENTS[i], f"{round(c):+d}", f"{d:.2f}"] for name, i, c, d in rows],
 )
 
 # %%
 last = [(levels(x) > levels(x).amax(1, keepdim=True) - 20).sum(1).double() for x in (eight, as_flute)]
-print(f"length of a word and of what was made of it, n = 8: r = {torch.corrcoef(torch.stack(last))[0, 1]:.2f}")
+print(f"length before and after, n = 8: r = {torch.corrcoef(torch.stack(last))[0, 1]:.2f}")
 assert speech["made"]["instrument"]["right"] < 6 and sum(abs(c) > 50 for c in each["cents"]) > 1
 assert min(repeats) > 5 * RESULTS["truth"]["each"]["flute"]["aperiodicity"]
 assert [INSTRUMENTS[i] for i in ear(as_flute).argmax(1)].count("flute") in (3, 4, 5)

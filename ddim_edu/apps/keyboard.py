@@ -136,7 +136,8 @@ class Keyboard:
         cents = self.cents.get(name, {}).get(midi)
         if cents is None:
             return ""
-        return f' data-heard=": {abs(cents):.0f} cents too {"high" if cents > 0 else "low"}"'
+        size = f"{abs(cents):.0f}"
+        return f' data-heard=": {size} cent{"" if size == "1" else "s"} too {"high" if cents > 0 else "low"}"'
 
 
 def _octaves(keys: list[int]) -> list[list[int]]:
