@@ -609,6 +609,8 @@ Players({"three, by Nicolas": spoken[0], "three, as the string's Gaussian has it
 # %% [markdown]
 # Where a class of notes is always silent its variance is tiny, and a word that speaks there is many standard deviations away: the formula multiplies that by the ratio of two deviations which say nothing about words. What comes out is neither word nor note. The measure in the first lines warns: an input that lies many standard deviations from what the class has seen is not an input for the class.
 #
+# ### The network's answer
+#
 # A network gives no such warning. Here are eight words, taken up under no class and down as the flute's C4, guided with scale 2:
 
 # %% tags=["hide-input"]
