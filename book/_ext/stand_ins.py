@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = frozenset(
     {
         "PIL", "accelerate", "cycler", "dicebear", "dicebear_styles", "einops", "matplotlib", "mido", "numpy", "onnx",
-        "pytest", "resvg_py", "safetensors", "scipy", "sklearn", "torch", "torch_fidelity", "torchvision", "tqdm", "tyro",
+        "pytest", "resvg_py", "safetensors", "scipy", "sklearn", "torch", "torch_fidelity", "torchvision", "tqdm",
+        "tyro",
     }
 )  # fmt: skip
 
