@@ -1,4 +1,4 @@
-"""The blind test of generated notes: what is drawn is decided by the seed alone, and answers are counted as they are."""
+"""The blind test of generated notes: what is drawn is decided by the seed alone, answers are counted as they are."""
 
 import importlib.util
 import json
