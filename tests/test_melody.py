@@ -157,7 +157,6 @@ def test_the_command_plays_the_formulas(tmp_path, capsys, instrument):
         (["C4 H4", "--truth"], "note 2 of 2: 'H4' has no letter"),
         (["C4 C6", "--truth"], "note 2 of 2: 'C6' is out of range: give C3 to C5"),
         ([], "which tune?"),
-        (["tune.mid"], "is a MIDI file, which is not read"),
         (["C4", "--instrument", "flut", "--truth"], "there is no instrument 'flut'; did you mean flute?"),
         (["C4", "--out", "x.mp3", "--truth"], "x.mp3 does not end like a sound: use .wav"),
         (["C4", "--tempo", "0", "--truth"], "tempo"),

@@ -82,6 +82,7 @@ MEASURED = {
     "inversion": "test_edits_of_inversion",
     "interpolation": "test_latents_of_interpolation",
     "notes_control": "test_notes_as_they_were_heard",
+    "notes_keyboard": "test_three_keys_of_the_keyboard",
     "notes_ways": "test_the_first_notes_of_their_ways",
     "one_step": "test_a_row_of_one_step",
     "quoted": "test_quoted_is_what_the_page_of_sources_quotes",
@@ -347,6 +348,35 @@ def test_notes_as_they_were_heard():
     assert sum(a != c for a, c in zip(heard["instrument"], row["each"]["instrument"], strict=False)) <= 1
     level = zip(heard["loudness"], row["each"]["loudness"], strict=False)
     assert sum(abs(a - c) > 0.5 for a, c in level) <= 2
+
+
+def test_chapter_15_says_what_the_control_of_notes_was():
+    asked, free = (
+        cell(stored("notes_control")["control"], S=20, eta=0.0, scale=1.0, asked=told) for told in (True, False)
+    )
+    dB, ms = ([row[key]["mean_absolute"] for row in (asked, free)] for key in ("loudness", "onset"))
+    level, onset = f"{dB[0]:.1f} dB when it is asked for and {dB[1]:.1f} when not", f"{ms[0]:.0f} and {ms[1]:.0f} ms"
+    text = (ROOT / "chapters" / "15_sound.py").read_text(encoding="utf8")
+    assert f"the level is off by {level}, the onset by {onset}." in text
+
+
+def test_three_keys_of_the_keyboard():
+    """C3, E3 and A3 on the flute, made again: as far out of tune, and the same sound as the file's."""
+    b, file, midis = benchmark("notes_keyboard"), stored("notes_keyboard"), [48, 52, 57]
+    assert file["model"] == model_about(load("notes")), "measure it again: " + file["command"]
+    with torch.no_grad():
+        full = b.Player(load("notes")).sounds(b.silenced(b.played(b.Player(load("notes")), "flute", midis)))
+    cents = 100 * (b.pitch_of(full).midi - torch.tensor(midis))
+    for midi, off, sound in zip(midis, cents.tolist(), b.aligned(full, b.RATE, b.LEAD / b.RATE), strict=True):
+        kept = file["keys"]["flute"][str(midi)]
+        assert off == pytest.approx(kept["cents"], abs=5)
+        wav = base64.b64decode(kept["wav"])
+        length = len(wav) - 58  # a header of 12 bytes, and of three chunks 8 + 18, 8 + 4, 8
+        assert abs(length - len(b.cut(sound))) < 0.05 * b.RATE
+        code = 255 - np.frombuffer(wav, np.uint8)[58:].astype(int)
+        size = (((code & 15) + 16.5) * 2.0 ** ((code >> 4 & 7) + 3) - 132) * np.where(code & 128, -1, 1)
+        n = min(len(size), len(sound)) // 2
+        assert np.corrcoef(size[:n], sound[:n])[0, 1] > 0.9
 
 
 def test_the_first_notes_of_their_ways():

@@ -21,8 +21,9 @@ from types import ModuleType
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = frozenset(
     {
-        "PIL", "accelerate", "cycler", "dicebear", "dicebear_styles", "einops", "matplotlib", "numpy", "onnx", "pytest",
-        "resvg_py", "safetensors", "scipy", "sklearn", "torch", "torch_fidelity", "torchvision", "tqdm", "tyro",
+        "PIL", "accelerate", "cycler", "dicebear", "dicebear_styles", "einops", "matplotlib", "mido", "numpy", "onnx",
+        "pytest", "resvg_py", "safetensors", "scipy", "sklearn", "torch", "torch_fidelity", "torchvision", "tqdm",
+        "tyro",
     }
 )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """A tune, note by note: ``python -m ddim_edu.apps melody "C4 E4 G4:2" --instrument flute`` (chapter 21).
 
 Each note is one sound, and they are laid on their beats. ``--truth`` makes the notes by their formulas, without a
-model. Exit codes: as for the other applications.
+model. In place of the notes may stand a MIDI file, ``tune.mid`` (:mod:`ddim_edu.apps.midi`). Exit codes: as for the
+other applications.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import tyro
 from torch import Tensor
 
 from ddim_edu.apps.melody import Tone, aligned, join, parse_tune
+from ddim_edu.apps.midi import ENDINGS, read_tune
 from ddim_edu.apps.playing import Player
 from ddim_edu.commands.options import carry_out, distinct, parse
 from ddim_edu.data.notes import (
@@ -48,12 +50,16 @@ ONSET = 0.1  # asked of a model, whose notes are brought to LEAD after that
 class MelodyOptions(Checked):
     """A tune on one instrument, written as a wav file: "C4 E4 G4:2" is three notes, the last of two beats."""
 
-    # The tune: notes as C4, F#4 or Bb3, from C3 to C5; how many beats, as C4:2 or C4:1/2; R for a rest.
+    # The tune: notes as C4, F#4 or Bb3, from C3 to C5; how many beats, as C4:2 or C4:1/2; R for a rest. Or a MIDI file.
     tune: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TUNE", help_behavior_hint="(required)")] = ""
     # Who plays: string, bar, bell, flute, brass, epiano, bowed or voice.
     instrument: str = "string"
-    # Beats a minute.
-    tempo: Annotated[float, Range(20, 400)] = 120.0
+    # Beats a minute; by default 120, or as the MIDI file says.
+    tempo: Annotated[float | None, Range(20, 400)] = None
+    # Semitones up, or down if negative.
+    transpose: Annotated[int, Range(-120, 120)] = 0
+    # Which part of a MIDI file, from 1; by default the only one.
+    part: Positive | None = None
     # Make the notes by their formulas instead of a model's samples.
     truth: bool = False
     # How loud: root mean square of the loudest 50 ms in dB, -36 to -16.
@@ -82,6 +88,13 @@ class MelodyOptions(Checked):
         if self.instrument not in INSTRUMENTS:
             near = closest(self.instrument, INSTRUMENTS)
             raise ValueError(f"there is no instrument {self.instrument!r}{near} (known: {', '.join(INSTRUMENTS)})")
+        if self.part is not None and not self.is_file:
+            raise ValueError("--part is of a MIDI file: name one that ends in .mid")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the tune is in a MIDI file."""
+        return Path(self.tune).suffix.lower() in ENDINGS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,14 +113,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: MelodyOptions) -> None:
     if not options.tune.strip():
         raise ValueError(f"which tune? {PROG} 'C4 E4 G4:2'")
-    if Path(options.tune).suffix.lower() in (".mid", ".midi"):
-        raise ValueError(f"{options.tune} is a MIDI file, which is not read: write the notes out, as 'C4 E4 G4:2'")
-    tones = parse_tune(options.tune, LOWEST, HIGHEST)
+    tones, tempo = tune_of(options)
     check_writable(options.out)
     distinct([options.out])
     began = time.perf_counter()
-    sounds = by_formula(tones, options) if options.truth else by_model(tones, options)
-    tune = join(sounds, tones, options.tempo, RATE, LEAD)
+    sounds = by_formula(tones, tempo, options) if options.truth else by_model(tones, options)
+    tune = join(sounds, tones, tempo, RATE, LEAD)
     write_wav(options.out, tune, RATE, peak=0.9 if tune.abs().max() > 1 else None)
     how = "by formula" if options.truth else f"S = {options.steps}"
     n, seconds = len(sounds), len(tune) / RATE
@@ -117,12 +128,26 @@ def _run(options: MelodyOptions) -> None:
     )
 
 
-def by_formula(tones: Sequence[Tone], options: MelodyOptions) -> Tensor:
+def tune_of(options: MelodyOptions) -> tuple[Sequence[Tone], float]:
+    """The tune that is asked for, in words or as a file, and its tempo.
+
+    Raises:
+        ValueError: One line, if it can't be read or played.
+    """
+    if options.is_file:
+        tune = read_tune(options.tune, options.part, options.transpose, LOWEST, HIGHEST)
+        return tune.tones, options.tempo or tune.tempo
+    tones = parse_tune(options.tune, LOWEST - options.transpose, HIGHEST - options.transpose)
+    moved = [tone if tone.midi is None else Tone(tone.midi + options.transpose, tone.beats) for tone in tones]
+    return moved, options.tempo or 120.0
+
+
+def by_formula(tones: Sequence[Tone], tempo: float, options: MelodyOptions) -> Tensor:
     """The true notes of a tune, ``(N, SAMPLES)``, each held for its beats as far as a clip is long."""
     sounds = []
     for i, tone in enumerate(tones):
         if tone.midi is not None:
-            length = min(0.8, max(0.1, 0.9 * float(tone.beats) * 60 / options.tempo))
+            length = min(0.8, max(0.1, 0.9 * float(tone.beats) * 60 / tempo))
             note = Note(options.instrument, tone.midi, options.loudness, onset=LEAD, length=length, decay=0.4)
             sounds.append(torch.from_numpy(render(note, [options.seed, i])))
     return torch.stack(sounds)
