@@ -58,6 +58,7 @@ FILES = sorted((ROOT / "results").glob("*.json"))
 NOT_MEASURED = {
     "adaptive_ablation_digits": "each cell is a training of minutes; what is complete is checked below",
     "adaptive_ablation_fashion-mnist": "as the digits'",
+    "blind_notes": "somebody's answers; the count is checked below",
     "bench_training_cpu": "seconds on one machine, beside packages that are not installed here",
     "chapter_times": "seconds on one machine",
     "chapter_hashes": "what chapters ran with, no measurement",
@@ -112,6 +113,16 @@ MODELS = [path.stem for path in FILES if isinstance(json.loads(path.read_text(en
 def test_the_model_of_a_result_is_the_one_that_is_shipped(name):
     about = stored(name)["model"]
     assert about == model_about(load(about["checkpoint"])), "measure it again: " + stored(name)["command"]
+
+
+def test_the_count_of_blind_notes():
+    said = stored("blind_notes")
+    taken = said["taken"]
+    assert len(taken) == 8 and all(len(answers) == 4 for answers in taken.values())
+    right = sum(answers.count(name) for name, answers in taken.items())
+    assert (right, 32) == (said["right"], said["n"])
+    text = (ROOT / "chapters" / "21_music.py").read_text(encoding="utf8")
+    assert f"of 32 notes of the model, as spectrograms without names, a reader named the instrument of {right};" in text
 
 
 def test_a_cell_of_table1_digits(tmp_path):
