@@ -42,7 +42,7 @@ with torch.no_grad():
 picture_rows(rows, [f"t = {t}" for t in (*columns, *columns[-2::-1])], width=7);
 
 # %% [markdown]
-# Without fresh noise the way can be walked in both directions: up to a noise that stands for this face, and down to the same face. Fresh noise forgets: from the very same place DDPM comes down to somebody else, each time to another one. (The outlines that shine through in the middle belong to the story: what one finds up there is not quite noise.)
+# Without fresh noise the way can be walked in both directions: up to a noise that stands for this face, and down to the same face. With fresh noise the face is lost: from the same place DDPM comes down to another face, and to a different one each time. (In the middle the outlines still shine through. What one finds up there is not quite noise; the chapter says why.)
 #
 # The map is the flow of an ordinary differential equation (ODE), and it can be run backwards: a picture can be encoded as the noise
 # that would produce it. At the end of this chapter you will have checked, by running it,
@@ -512,13 +512,13 @@ assert off["digits"]["nu"] < 0.2 * off["digits"]["t"] and wrong["nu"] < 12
 assert all(o["nu^2"] > 5 * max(o["nu"], o["t"]) for o in off.values())
 
 # %% [markdown]
-# So neither clock wins by law. On the digits DDIM's typical start hits the right one almost exactly, since its last step goes straight to $E[x_0 \mid x_t]$, where Euler in $t$ stops a little beside it;
+# So neither clock is always the better one. On the digits DDIM's typical start hits the right one almost exactly, since its last step goes straight to $E[x_0 \mid x_t]$, where Euler in $t$ stops a little beside it;
 # a few starts of either (7 of 40 for DDIM, 3 for Euler in $t$) end nearest to another digit. On the smooth mixture Euler in $t$ is ahead. What all three share is order 1; methods of higher order on this ODE are in {py:mod}`ddim_edu.solvers`.
 #
 # **Try it.** Here is one such method, for comparison. Heun's method makes DDIM's step, asks for the noise once more at the step's end, and then makes the step anew with the mean of the two predictions; only the last step,
 # to the data, is plain DDIM, because no network knows level 0. On the left is one start in the ODE's own units, where a step of DDIM is a straight piece along the velocity at its right end. The
-# border between the two peaks is near the start $-0.5$; move across it. Then read off what twice the steps do to the mean error of each method. A method of order 2 should divide it by four. Does
-# Heun's, when the levels are even in $t$, and when they are dense near the data?
+# border between the two peaks is near the start $-0.5$; move across it. The picture opens with six even steps, and there Heun's method is the *worse* one: from this start it misses by twice as much as DDIM, in eleven calls instead of six. An order says how fast an error falls once steps are short, and these are long: the last one, from level 167 to the data, is plain DDIM in both methods. Now take
+# more steps, and read off what twice the steps do to the mean error of each method. A method of order 2 should divide it by four. Does Heun's, when the levels are even in $t$, and when they are dense near the data?
 #
 # <div class="explore" data-explore="euler">
 #
@@ -571,7 +571,7 @@ Table(["steps up", "pairs of 4,000 out of order"], rows)
 # %% [markdown]
 # ### Held-out digits, and the paper's table
 #
-# Now we take the trained network, and digits that it has never seen. The network's schedule is the cosine, and one look at the clock is a warning.
+# Now we take the trained network, and digits that it has never seen. The network's schedule is the cosine. Look first at how far the clock $\nu$ moves between its last levels:
 
 # %% tags=["hide-input"]
 trained = load("digits")
@@ -713,7 +713,7 @@ assert abs(smooth[20] - 0.45) < 0.03 and abs(smooth[200] - 0.75) < 0.03
 # %% [markdown]
 # With the same variances and a density, the mean square comes to 0.45 in 20 steps and to 0.75 in 200, on its way to 1. What these numbers lack is the work of long steps. The digits stay at about a third of them, at either number of steps: that is the work of the missing density. Data that are to be encoded as noise need a density; the noise of level 1 gives them one.
 #
-# So a good round trip says little about the latents. A good round trip also says little about the other one, from noise to a picture and back to the noise. That other trip misses by much, and by less in shorter steps; with 900 steps by less than a third of the miss with 50. In the quiet pixels the decoder shrinks all noise to nearly nothing, and the encoder finds it again only in short steps. (Five noises; unrelated noise would miss by 2.)
+# So a good round trip from picture to picture says little about the latents. It also says little about the opposite trip, from noise to a picture and back to noise. That one misses by much: with 50 steps by more than three times as much as with 900. In the quiet pixels the decoder shrinks all noise to nearly nothing, and the encoder finds it again only in short steps. (Five noises; unrelated noise would miss by 2.)
 
 # %%
 noise, missed = draw(pictures, generator)[:5], {}
@@ -801,7 +801,7 @@ assert 0.3 < clipped / ours[50] < 3
 Table(["squared error", "without clipping", "with"], rows)
 
 # %% [markdown]
-# On the digits clipping does next to nothing. Clipping breaks inversion where data, or predictions on the way to it, reach beyond the range.
+# On the digits clipping does next to nothing. Clipping breaks inversion where the data reach beyond the range, or the predictions on the way to them do.
 #
 # ## Exercises
 #

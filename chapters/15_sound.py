@@ -413,7 +413,7 @@ Table(["", *(name.replace("eta", "η") for name in more)], [row])
 #
 # Does the model recite its training recordings? A **reciter** can be built: decode the latents of training recordings. The nearest training recording to such a sound is 0.08 away, which is what the decoder blurs. For decoded held-out recordings it is 0.14 away. Every setting of the sampler stays above 0.16. So on average the sounds are no recitations: they are about twice as far from the training set as a reciter's. (An average can't exclude that a few are.)
 #
-# The line below the first table is a surprise. It is about the fourth row of the table, $S = 50$ and $\eta = 0$. Every third clip of that row was made into sound and back into a picture. Of these clips 78% are right in both, word and voice. Before, the row had 61%, with an interval that ends at 66%. One way to read it: some pictures are faulted although the speech is right, because no sound has such a picture. The way through sound replaces it by the picture of a sound.
+# The last row of the first table is a surprise. It is about the fourth row, $S = 50$ and $\eta = 0$. Every third clip of that row was made into sound and back into a picture. Of these clips 78% are right in both, word and voice. Before, the row had 61%, with an interval that ends at 66%. One way to read it: some pictures are faulted although the speech is right, because no sound has such a picture. The way through sound replaces it by the picture of a sound.
 #
 # ## Another word, the same voice
 #
