@@ -19,13 +19,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = re.compile(r"\{((?:prf:ref|cite:[tp]|py:[a-z]+|[a-z]+))\}`([^`]+)`")
 EQUATION = re.compile(
-    r"^(?P<pad>[ \t]*)\$\$\n(?P<body>(?:(?!^[ \t]*\$\$).*\n)*?)[ \t]*\$\$ \((?P<label>eq:[\w:-]+)\)$", re.M
+    r"^(?P<pad>[ \t]*)\$\$\n(?P<body>(?:(?![ \t]*\$\$).*\n)*)[ \t]*\$\$(?: \((?P<label>[\w:-]+)\))?$", re.M
 )
 KINDS = {"exercise": "Exercise", "prf:theorem": "Theorem", "prf:lemma": "Lemma", "prf:definition": "Definition",
          "prf:corollary": "Corollary", "prf:proposition": "Proposition"}  # fmt: skip
 NUMBERED = re.compile(r"^[ \t]*`{3,}\{(?P<kind>" + "|".join(KINDS) + r")\}.*\n[ \t]*:label: (?P<label>\S+)$", re.M)
+PROOF = re.compile(r"^`{3,}\{prf:proof\}$", re.M)
 LABEL = re.compile(r"^\((?P<label>[\w:-]+)\)=\n+#+ (?P<title>.*)$", re.M)
-MATH = re.compile(r":::\{math\}\n[ \t]*:label: (\S+)\n[ \t]*:enumerator: \S+\n((?:.*\n)*?)([ \t]*):::")
+MATH = re.compile(r":::\{math\}\n(?:[ \t]*:label: (\S+)\n)?[ \t]*:enumerat.*\n((?:.*\n)*?)([ \t]*):::")
 LINK = re.compile(r'\[(?:[^\[\]]|\[[^\[\]]*\])*\]\([^()\s]* "\{([a-z:]+)\}([^"]*)"\)')
 
 
@@ -64,7 +65,8 @@ class References:
                 for found in LABEL.finditer(text):
                     self.named[found["label"]] = found["title"], path.name
                 for found in EQUATION.finditer(text):
-                    add("equation", found["label"], "({})")
+                    if found["label"]:
+                        add("equation", found["label"], "({})")
                 for found in NUMBERED.finditer(text):
                     add(found["kind"], found["label"], KINDS[found["kind"]] + " {}")
 
@@ -149,28 +151,31 @@ def linked(text: str, references: References, here: str) -> str:
             words, place = references.words(found[1], found[2])
         except (KeyError, OSError):  # being written, or no role at all
             return found[0]
-        if place == here:
+        if place == here and found[1] != "numref":  # of a figure, which a cell draws, JupyterLab knows no label
             place = "#" + re.sub(r".* <|>$", "", found[2])
         return f'[{words}]({place or "../book/references.bib"} "{{{found[1]}}}{found[2]}")'
 
     def equation(found: re.Match) -> str:
-        if found["label"] not in references.named:
-            return found[0]
-        pad, number = found["pad"], references.number(found["label"])
-        options = f"{pad}:label: {found['label']}\n{pad}:enumerator: {number}\n"
-        return f"{pad}:::{{math}}\n{options}{found['body']}{pad}:::"
+        pad, options = found["pad"], [":enumerated: false"]
+        if found["label"]:
+            if found["label"] not in references.named:
+                return found[0]
+            options = [f":label: {found['label']}", f":enumerator: {references.number(found['label'])}"]
+        lines = "".join(f"{pad}{option}\n" for option in options)
+        return f"{pad}:::{{math}}\n{lines}{found['body']}{pad}:::"
 
     def numbered(found: re.Match) -> str:
         number = references.named.get(found["label"])
         return f"{found[0]}\n:enumerator: {references.number(found['label'])}" if number else found[0]
 
-    return ROLE.sub(role, NUMBERED.sub(numbered, EQUATION.sub(equation, text)))
+    text = PROOF.sub(r"\g<0>\n:enumerated: false", NUMBERED.sub(numbered, EQUATION.sub(equation, text)))
+    return ROLE.sub(role, text)
 
 
 def unlinked(text: str) -> str:
     """What :func:`linked` made its text of."""
-    text = MATH.sub(lambda found: f"$$\n{found[2]}{found[3]}$$ ({found[1]})", text)
-    text = re.sub(r"^:enumerator: \d+\.\d+\n", "", text, flags=re.M)
+    text = MATH.sub(lambda found: f"$$\n{found[2]}{found[3]}$$" + (f" ({found[1]})" if found[1] else ""), text)
+    text = re.sub(r"^:enumerat(or: \d+\.\d+|ed: false)\n", "", text, flags=re.M)
     return LINK.sub(lambda found: f"{{{found[1]}}}`{found[2]}`", text)
 
 
@@ -185,13 +190,13 @@ def plain(text: str, references: References, here: str) -> str:
         references: What the labels are called.
         here: Name of the notebook.
     """
+
+    def equation(found: re.Match) -> str:
+        tag = f"\\tag{{{references.number(found['label'])}}}\n" if found["label"] else ""
+        return f"{found['pad']}$$\n{found['body']}{tag}{found['pad']}$$"
+
     text = blocks(text, references)
-    text = EQUATION.sub(
-        lambda found: (
-            f"{found['pad']}$$\n{found['body']}\\tag{{{references.number(found['label'])}}}\n{found['pad']}$$"
-        ),
-        text,
-    )
+    text = EQUATION.sub(equation, text)
     text = re.sub(r"^\([\w:-]+\)=\n+(?=#)", "", text, flags=re.M)
 
     def role(found: re.Match) -> str:
