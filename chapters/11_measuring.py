@@ -532,7 +532,7 @@ heads = "KID, thousandths", "all pictures at once", "sd by exchange", "exchanges
 Table(["DDIM, steps", *heads], rows)
 
 # %% [markdown]
-# The ± beside the two samplers is the standard error of a finite number of pictures. Where samples and data are alike it is too large, by the factor $\sqrt{1 + N/n}$ for sets of $N$ and subsets of $n$: here by 2. By this ±, KID tells neither set from data. The last cell has a sharper test. If samples and data were alike, it would not matter which is which. So the cell exchanges them at random, 400 times, and prints how much KID scatters then. A KID as large as that of 5 steps is rare there; that of 10 steps is common.
+# In the first column ± is the standard error of a finite number of pictures. Where samples and data are alike it is too large, by the factor $\sqrt{1 + N/n}$ for sets of $N$ and subsets of $n$: here by 2. By this ±, KID tells neither set from data. The other columns have a sharper test. If samples and data were alike, it would not matter which is which. So the cell exchanges them at random, 400 times: the third column says how much KID scatters then, and the last how often it is as large as without an exchange. A KID as large as that of 5 steps is rare there; that of 10 steps is common.
 #
 # **Precision and recall** {cite}`kynkaanniemi2019precision` split the question: do the samples look like data, and is all of the data covered? Around each real picture lies a ball that reaches to its third-nearest real neighbour. With $B$ the union of these balls and $x_1, \dots, x_N$ the samples,
 #

@@ -573,7 +573,7 @@ def table(measure, places):
     for name in order:
         cells = (study[task]["rows"].get(name) for task in tasks)
         rows.append((labels[name], *(cell(c, measure, places) if c else "" for c in cells)))
-    return Table(["PSNR, dB", *heads], rows)
+    return Table([{"psnr": "PSNR, dB", "ssim": "SSIM"}[measure], *heads], rows)
 
 
 table("psnr", 1)
@@ -742,7 +742,7 @@ for task in tasks:
     for name, found in study[task]["several"].items():
         curve = {row["answers"]: f"{row['psnr']['mean']:.1f}" for row in found["curve"]}
         ratio, half = found["spread_over_error"].values()
-        curve = (curve.get(k, "") for k in range(1, 5))
+        curve = [curve.get(k, "") for k in range(1, 5)]
         rows.append((f"{task}, {labels[name]}", *curve, f"{ratio:.2f} ± {half:.2f}"))
 heads = "PSNR of 1, dB", "mean of 2", "of 3", "of 4", "spread / error"
 Table(["answers", *heads], rows)
