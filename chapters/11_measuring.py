@@ -413,7 +413,7 @@ fig.align_ylabels();
 
 # %%
 assert grades[5] < 0.8 * grades[256] and grades[3] > grades[256]
-Table(["grey levels", *grades], [["distance", *(f"{v:.2f}" for v in grades.values())]])
+Table(["grey levels", *map(str, grades)], [["distance", *(f"{v:.2f}" for v in grades.values())]])
 
 # %% [markdown]
 # Rounding to 17 brings the samples nearer to the data, which is no surprise, as the data has 17. Rounding to *five* brings them nearer still. Nothing improved, and a table would show a gain of a third.
@@ -532,7 +532,7 @@ heads = "KID, thousandths", "all pictures at once", "sd by exchange", "exchanges
 Table(["DDIM, steps", *heads], rows)
 
 # %% [markdown]
-# In the first column ± is the standard error of a finite number of pictures. Where samples and data are alike it is too large, by the factor $\sqrt{1 + N/n}$ for sets of $N$ and subsets of $n$: here by 2. By this ±, KID tells neither set from data. The other columns have a sharper test. If samples and data were alike, it would not matter which is which. So the cell exchanges them at random, 400 times: the third column says how much KID scatters then, and the last how often it is as large as without an exchange. A KID as large as that of 5 steps is rare there; that of 10 steps is common.
+# In the first column ± is the standard error of a finite number of pictures. Where both are alike it is too large, by the factor $\sqrt{1 + N/n}$ for sets of $N$ and subsets of $n$: here by 2. By this ±, KID tells neither set from data. The other columns have a sharper test. If samples and data were alike, exchanging them at random would not matter. The third column says how KID scatters over 400 exchanges, the last how often it is as large as without. One as large as that of 5 steps is rare; that of 10 steps is common.
 #
 # **Precision and recall** {cite}`kynkaanniemi2019precision` split the question: do the samples look like data, and is all of the data covered? Around each real picture lies a ball that reaches to its third-nearest real neighbour. With $B$ the union of these balls and $x_1, \dots, x_N$ the samples,
 #

@@ -106,8 +106,8 @@ class Table:
         ValueError: if a row has more or fewer cells than there are headings.
     """
 
-    def __init__(self, columns: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
-        self.columns, self.rows = [str(name) for name in columns], [[str(cell) for cell in row] for row in rows]
+    def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        self.columns, self.rows = list(columns), [[str(cell) for cell in row] for row in rows]
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"{len(row)} cells under {len(self.columns)} headings: {row}")
