@@ -74,7 +74,7 @@ Table(["setting", "default", "digits"], [row for row in rows if "unet" not in ro
 #
 # Three of the shipped models, `digits`, `fashion-mnist` and `cifar10-tiny`, are read here. How do they differ from the recipes of their names?
 
-# %%
+# %% tags=["hide-input"]
 MODELS = ("digits", "fashion-mnist", "cifar10-tiny")
 shipped = {name: load(name) for name in MODELS}
 told = {k: changes(RECIPES[k], recipe_from_dict(made.recipe)) for k, made in shipped.items()}

@@ -644,7 +644,7 @@ for name, steps in columns.items():
 assert {len(values) for values in cells.values()} == {3}  # seeds
 Table(["ours, not FID", *(f"S = {S}" for S in every)], rows)
 
-# %%
+# %% tags=["hide-input"]
 paper = table["paper"]["cifar10 fid"]
 rows = []
 for eta, row in paper.items():
@@ -826,7 +826,7 @@ Table(["clothes told right", "η = 0", "η = 1", "more, 95%"], rows)
 #
 # The round trip of {doc}`chapter 7 </chapters/07_ode>`, $x_0 \to x_T \to x_0$ on the 200 test digits, per dimension and with pictures in $[0, 1]$. The walk turns round at level 990; beyond that the cosine schedule multiplies every error of the network.
 
-# %%
+# %% tags=["hide-input"]
 table2 = result("table2_digits")
 theirs = next(iter(table2["paper"].values()))
 by, rows = {row["steps"]: row for row in table2["rows"]}, []

@@ -532,7 +532,7 @@ Table(["", "number", "error", "sharpness", "distance (se)"], rows)
 #
 # The middles, of pairs from two classes: half-way on the arc, half-way on the straight line, and the mean of the two pictures. "Third class" is the share that the classifier takes for neither end.
 
-# %%
+# %% tags=["hide-input"]
 rows, heads = [], ("pairs", "confidence", "sharpness", "third class", "distance (se)")
 for name, block in having("real"):
     for way in ("slerp", "lerp", "pixels"):
@@ -582,7 +582,7 @@ assert apart < from_fade
 # Let $w$ be the mean latent of pictures of class $B$ minus that of class $A$ ({py:func}`~ddim_edu.apps.interpolate.direction`). Adding $w$ to the latent of an $A$ ({py:func}`~ddim_edu.apps.interpolate.move`; it restores the length afterwards) might make it a $B$: such arithmetic is known from other generative models {cite}`white2016latents`. {prf:ref}`thm-affine-decoding` supplies the null hypothesis.
 # For Gaussian data, $D(x + w) = D(x) + A w$, and $A w$ is the difference of the two mean pictures, up to the error of the round trip. Then nothing would be gained over adding *that* to the pixels. So we do both. 200 held-out images, each sent to one other class; the means come from the training images; success is the classifier's word.
 
-# %%
+# %% tags=["hide-input"]
 rows, heads = [], ("success", "as before", "sharpness", "distance (se)")
 for name, block in having("classes"):
     print(f"{name}: {block['n']} images, means of {block['train']}")
@@ -596,7 +596,7 @@ Table(["amount", *heads], rows)
 # At first sight directions work: with twice the direction added, the classifier takes 162 of 200 digits for the wanted class. At second sight, adding mean *pixels* works better by this measure. The latents buy the look. At the amount 1, sums of pixels are blurred (sharpness 0.81; real digits have 1.04) and far from the data. Moved latents give digits that are as sharp as reconstructions, and as near to the data.
 # At the amounts 2 and 3 neither way is nearer to the data than the other, but the pixels' sums are overdrawn, and the latents' digits are not. With clothes, latents succeed as often as pixels and end nearer to the data. The direction says *which* class, in pixels as in latents; the decoder turns the sum into a picture.
 
-# %%
+# %% tags=["hide-input"]
 block = study["digits"]["ink"]
 print(f"halves are {block['halves_apart']:.2f} apart in mean grey value")
 rows = []
@@ -654,7 +654,7 @@ print(f"centres of mass of first, middle, last: {shown}; error of the middle {er
 #
 # If $x_T$ is to be a picture's address, it should not depend on the number of steps. Decode 200 latents with different $S$, each against the finest.
 
-# %%
+# %% tags=["hide-input"]
 rows = []
 for name, block in having("steps"):
     print(f"{name}: {block['n']} latents; unrelated pictures {pm(block['unrelated'])} apart")
@@ -695,7 +695,7 @@ Table(["of a difference is left", "η = 0", "η = 1"], rows)
 # %% [markdown]
 # On the trained model, 30 pairs of latents and seven frames between them, in 20 steps. **Fresh** noise for each frame; one **shared** noise for all; or noise that is **interpolated** too, from that of one end to that of the other, each step's by slerp.
 
-# %%
+# %% tags=["hide-input"]
 block = study["digits"]["noise"]
 rows = []
 for name, row in block["rows"].items():

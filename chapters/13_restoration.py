@@ -553,7 +553,7 @@ for name in order:
         labels[name] = labels[name].replace(f"travel {n}", f"{n} walks")
 labels["replace"] = "pasting"
 
-# %%
+# %% tags=["hide-input"]
 def cell(row, measure, places):
     """Mean and interval; + better than "2 walks", - worse, at 5% by Holm."""
     found = row[measure]
@@ -584,7 +584,7 @@ table("ssim", 2)
 # %% [markdown]
 # Some of these rows are close. A gap that is not marked is not a gap of 0, so the next cell has the intervals.
 
-# %%
+# %% tags=["hide-input"]
 differences = {}
 
 

@@ -365,7 +365,7 @@ play(spoken, "seven, Lucas", "two, Theo")
 # %% [markdown]
 # That was *seven* by Lucas and *two* by Theo, if all went well; ask your own ears. The classifiers' answers for 300 new sounds, five of each class:
 
-# %%
+# %% tags=["hide-input"]
 lines = []
 for r in RESULTS["spoken"]["rows"]:
     lines.append((f"{r['S']}, {r['eta']}, {r['scale']}", *told(r)))
@@ -373,7 +373,7 @@ best = {(r["S"], r["eta"], r["scale"]): r for r in RESULTS["spoken"]["rows"]}
 lines.append(("50, 0, 1, through sound", *told(best[50, 0, 1]["through sound"])))
 Table(["S, η, scale", *HEAD], lines)
 
-# %%
+# %% tags=["hide-input"]
 spoken_of = RESULTS["spoken"]
 rows = {"held out, as recorded": spoken_of["real"], "held out, decoded": spoken_of["coded"]}
 rows |= {"a reciter, decoded": spoken_of["recited"], "S = 50, eta = 0": best[50, 0, 1]}
@@ -466,7 +466,7 @@ Table(["decoded as", "from the autoencoder's, dB", "heard"], rows)
 # %% [markdown]
 # The classifiers agree, about these two. One example proves nothing. All 300 held-out recordings were changed, each to the word five further on (*three* becomes *eight*, *eight* becomes *three*), and each to the next speaker; and beside each stands a control: a *new* sound of the target class, from fresh noise, that has never met the recording.
 
-# %%
+# %% tags=["hide-input"]
 lines = []
 for r in RESULTS["changes"]["rows"]:
     r["way"] = r["way"].removeprefix("inverted, ")
@@ -476,7 +476,7 @@ Table(["change, way, scale", *HEAD], lines)
 # %% [markdown]
 # The control is the point of the table. It has never met the recording, and yet it says the right word in the right voice more often than not, since the label asks for both: *that the voice is the same is mostly the label's doing*. (From a recording's latent, more changes succeed than from noise, above all those that keep the speaker. Perhaps this is only because such a latent leads to a good sound.) What, then, does the recording hand over? Ask for something the label doesn't say: how long the word lasts, here the time during which it stays within 40 decibels of its loudest place. The next cell has the correlation, over the 300, of the recording's duration with that of what was made from it, and the distance between the two pictures. (Correlations of 300 pairs have a standard error of about 0.06 where there is none.)
 
-# %%
+# %% tags=["hide-input"]
 lines = []
 for r in RESULTS["changes"]["rows"]:
     rho, d = r["duration_correlation"], r["distance_to_source"]

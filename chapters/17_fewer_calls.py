@@ -295,7 +295,7 @@ for eta in (0.0, 1.0):
     assert torch.isclose(best, ours) and abs((mean.var() + best**2) / wanted - 1) < 0.02
 Table([f"step from {t} to {s}, mean of", "its own σ", "best σ"], rows)
 
-# %%
+# %% tags=["hide-input"]
 sizes, table = (10, 20, 50, 100), {}
 for spacing in ("leading", "trailing"):
     for name in (0.0, 1.0):
@@ -413,7 +413,7 @@ def fitted_to(levels):
     return fit_weights(plane.eps, x, linear, levels, right)
 
 
-# %%
+# %% tags=["hide-input"]
 lists = {"trailing": make_tau(1000, 5).tolist(), "quadratic-full": tau, "cheapest": chosen}
 five_calls, rows = {}, []
 for name, levels in lists.items():
@@ -443,7 +443,7 @@ assert mean["cheapest"]["fitted"] > mean["quadratic-full"]["fitted"]
 #
 # The same for pictures ({py:func}`~ddim_edu.steps.fit_weights` on twenty paths of 40 steps). The measure is chapter 11's classifier distance, for pictures from other starts, a value a seed; `benchmarks/fewer_calls.py` makes the table again. "Best" is {eq}`eq:best-variance` with the mean of $\eta = 1$, measured on 200 training pictures.
 
-# %%
+# %% tags=["hide-input"]
 NAMES = {"ddim": "DDIM", "eta 1": "η = 1", "best": "best variance", "dpm-solver-2m": "2M"}
 NAMES |= {"levels": "cheapest levels", "weights": "fitted", "levels, weights": "fitted, cheapest levels"}
 values = {name: {row["way"]: row["value"] for row in found["rows"]} for name, found in measured.items()}
@@ -455,7 +455,7 @@ def way_of(name):
     return solver, int(S)
 
 
-# %%
+# %% tags=["hide-input"]
 lines, every = [], sorted({way_of(way)[1] for rows in values.values() for way in rows})
 for name, rows in values.items():
     print(f"{name}: {measured[name]['protocol']['n']} pictures a seed, {len(rows['ddim 5'])} seeds")
