@@ -28,7 +28,9 @@ def texts(notebook: str) -> list[str]:
 def test_a_downloaded_notebook_has_no_role_directive_or_label_left(path):
     stored = path.read_text(encoding="utf-8")
     assert any(RAW.search(text) for text in texts(stored))
-    for text in texts(downloads.for_download(stored, path.name, KNOWN)):
+    given = downloads.for_download(stored, path.name, KNOWN)
+    assert not references.ROLE.search(given)  # nor in a caption
+    for text in texts(given):
         assert not RAW.search(text), RAW.search(text)[0]
         for target in re.findall(r"\]\(([^()\s]+)\)", text):
             place = path.parent / target.partition("#")[0]

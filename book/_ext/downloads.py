@@ -40,6 +40,9 @@ def for_download(notebook: str, name: str, known: references.References) -> str:
     for cell in content["cells"]:
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
+            figure = cell["metadata"].get("mystnb", {}).get("figure", {})
+            if "caption" in figure:
+                figure["caption"] = references.plain(figure["caption"], known, name)
         elif cell["cell_type"] == "markdown":
             cell["source"] = references.plain("".join(cell["source"]), known, name).splitlines(keepends=True)
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
