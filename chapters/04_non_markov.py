@@ -2,8 +2,8 @@
 # (ch-non-markov)=
 # # The non-Markovian family
 #
-# **Question.** {ref}`Chapter 3 <ch-reverse>` asked the forward chain where $x_{t-1}$ was, given $x_t$ and $x_0$, and Bayes' rule gave one answer, $q(x_{t-1} \mid x_t, x_0)$. The network was then trained with a loss that
-# never looks at two levels at once. So why would the way from $x_t$ to $x_{t-1}$ have to be *this* one?
+# **Question.** In {ref}`chapter 3 <ch-reverse>` the sampler goes from $x_t$ to $x_{t-1}$ as the forward chain would, by the posterior $q(x_{t-1} \mid x_t, x_0)$ that Bayes' rule gives. But the loss that trained the network
+# never looks at two levels at once. Does the step have to be *this* one, or can the same network take others?
 
 # %% tags=["hide-input"]
 import torch
@@ -47,7 +47,7 @@ axes[0, 0].set(ylabel="x")
 axes[1, 0].set(ylabel="density");
 
 # %% [markdown]
-# It does not have to. Look down any column at one level, say at the dotted line: the three crowds are spread alike, as the histograms show. Look along a walk: one keeps its noise to the end, one trades it little by little, one draws it
+# Others are possible. At any one level, say at the dotted line, the three crowds are spread alike, as the histograms show. The walks differ: on the left each keeps its noise to the end, in the middle it is replaced little by little, on the right it is drawn
 # anew at every level. Training sees levels, never walks, so it cannot tell the three apart. The middle one is DDPM's chain; the one without any chance in its steps is DDIM's.
 #
 # At the end of this chapter you will have checked, by running it,
@@ -72,8 +72,8 @@ schedule = NoiseSchedule.linear()  # T = 1000 levels
 # the distributions $q(x_t \mid x_0)$, one for each $t$. These are called the **marginals**. The distribution of all levels together, $q(x_{1:T} \mid x_0)$,
 # is called the **joint**. It contains the marginals and much more: how one level depends on another.
 #
-# Marginals do not determine a joint. Two standard normal numbers can be equal, or independent, or anything between. Walking down from $x_T$ to the data, as a sampler does,
-# is all about how one level depends on another, and there training leaves us free. Which joints have the right marginals?
+# Marginals do not determine a joint. Two standard normal numbers can be equal, or independent, or anything between. A sampler walks down from $x_T$ to the data. For this it needs to know how one level depends on another,
+# and training does not fix that. Which joints have the right marginals?
 #
 # ## Use the noise again
 #
@@ -174,7 +174,7 @@ assert torch.isclose(ours.std, ddpm.std, rtol=1e-10)
 # The product begins at $t = 2$, because that is the step that makes $x_1$. A factor for $t = 1$ would draw $x_0$, which is given. So there is no $\sigma_1$ here.
 # (A model, which has to make $x_0$ itself, needs a last step of its own; that is chapter 5's.)
 #
-# Three members will accompany us: no fresh noise, DDPM's, and as much fresh noise as the level holds.
+# Three members are compared throughout the chapter: no fresh noise, DDPM's, and as much fresh noise as the level holds.
 
 # %%
 def three(schedule):
@@ -378,11 +378,11 @@ assert abs(squares["DDPM's sigma"].mean() / schedule.beta.sum() - 1) < 0.01
 Table(["", "ρ at t = 300", "ρ at t = 2", "sum of squared steps"], rows)
 
 # %% [markdown]
-# DDPM's sum is within 1% of the sum of all $\beta_t$, which is 10.05 (chapter 2): upwards, each step adds fresh noise of that variance. The smooth curves without fresh noise make next to none of
-# it. With the largest $\sigma$ the covariance is 0, and each step costs both variances.
+# DDPM's sum is within 1% of the sum of all $\beta_t$, which is 10.05 (chapter 2): upwards, each step adds fresh noise of that variance. Without fresh noise the curves are smooth and the sum is close to 0.
+# With the largest $\sigma$ the covariance is 0, and each step contributes the variances of both levels.
 #
-# The same on pictures. Each row below is one walk, for the same face (one of 64 drawn faces that come with the package). Cover all columns but one: nothing tells the rows apart. Read along a row instead. In the first, one
-# grain fades as the face appears. In the last, every picture has a grain of its own.
+# The same on pictures. Each row below is one walk, for the same face (one of 64 drawn faces that come with the package). Within a single column the rows cannot be told apart. Along a row they can: in the first, the same
+# grain fades as the face appears; in the last, every picture has a grain of its own.
 
 # %%
 faces = from_uint8(torch.from_numpy(shipped().pixels[:4]))  # (4, 3, 64, 64)
@@ -399,7 +399,7 @@ for name, row in rows.items():
 picture_rows(shown, [f"t = {t}" for t in columns], width=7);
 
 # %% [markdown]
-# The number: the correlation between the noises of neighbouring columns, over four such faces and all their pixels. Between levels further apart than one step, the correlations of
+# The table has the correlation between the noises of neighbouring columns, over four such faces and all their pixels. Between levels further apart than one step, the correlations of
 # the steps multiply ({ref}`ex-family-distance`).
 
 # %% tags=["hide-input"]
@@ -583,8 +583,8 @@ ax.legend(loc="lower right");
 
 # %% [markdown]
 # Here DDPM's $\sigma$ is 0.68 of the largest. The sign has a reason. With less fresh noise than DDPM's, $\rho_t$ and with it $a_t$ are larger: $x_{t-1}$ comes in with a larger factor, for the sake of the noise in it, and
-# brings more data along than level $t$ should have. So $c_t$ is negative and takes the excess away. With more fresh noise it is the other way round. One of the texts on the page {doc}`/sources` (S4) says of this process that $x_t$ "keeps injecting itself at each iteration". It is $x_0$ that keeps
-# coming in; $x_t$ depending on $x_{t-1}$ is what every chain has.
+# brings more data along than level $t$ should have. So $c_t$ is negative and takes the excess away. With more fresh noise it is the other way round. One of the texts on the page {doc}`/sources` (S4) says of this process that $x_t$ "keeps injecting itself at each iteration". What comes in at every step is $x_0$;
+# that $x_t$ depends on $x_{t-1}$ is true of every chain.
 #
 # ### What is deterministic at sigma 0
 #
@@ -609,7 +609,7 @@ for (what, measured), value in zip(unknown.items(), expected):
     assert abs(measured - value) < 5 * value / (2 * n) ** 0.5 + 1e-12
 
 # %% [markdown]
-# Only with $x_0$ and $x_4$ together is nothing left.
+# Nothing is left unknown only if both $x_0$ and $x_4$ are given.
 #
 # ## How much fresh noise
 #
@@ -666,7 +666,7 @@ axes[0].set(xscale="log", ylabel=r"$\sigma$")
 axes[1].legend(loc="lower right");
 
 # %% [markdown]
-# With a thousand steps only the step from 2 to 1 is beyond the range, with 1.1 times what fits. With ten steps the last three before the data are, with up to 32 times.
+# With a thousand steps only the step from 2 to 1 is beyond the range, by a factor of 1.1. With ten steps three are, those from 301, 201 and 101, by a factor of up to 32.
 #
 # How then can a sampler use $\hat\sigma$? By not putting it under the root. With `eta="hat"` the sampler keeps the mean that belongs to DDPM's $\sigma$ and adds noise of standard deviation $\hat\sigma$ to it (none at the last step), as DDPM
 # does. No root fails. But given $x_0$ the variances no longer add up: each step leaves $\hat\sigma^2 - \sigma_\text{DDPM}^2$ too much, so **this process is not a member of the family**, even
@@ -707,7 +707,7 @@ for S, tau in taus.items():
 #
 # ## What breaks: more noise than fits
 #
-# If DDPM's $\sigma$ makes livelier paths than none, why not twice DDPM's? The package refuses. A hand-written step gets a negative number under its root, and a "nan", and two repairs
+# What if a step adds twice DDPM's $\sigma$? The package refuses. In a step written by hand the number under the root is negative and the result "nan", and two repairs
 # come to mind: clamp the number at 0, or take its absolute value. Both run. Neither gives the marginals. On the coarse schedule, where twice DDPM's $\sigma$ is too much at every
 # step, follow the variance of the noise, which should be 1 throughout:
 
@@ -733,7 +733,7 @@ for name, repair in (("clamp", lambda v: v.clamp(min=0)), ("abs", torch.abs)):
     print(f"{name:5s}: variance {expected:.1f} at level 1")
 
 # %% [markdown]
-# With absolute values the excess is much larger, since each step also hands on some of the excess of the one before. A network would be shown $x_t$ of a kind that it never saw in training. With the
+# With absolute values the excess is much larger, since each step also passes on a part of the excess before it. A network would be shown $x_t$ of a kind that it never saw in training. With the
 # thousand levels of the linear schedule the same mistake is easier to miss: there twice DDPM's $\sigma$ is beyond the range at the last four steps of the walk only, from level 5 down, where the noise has a standard deviation below 0.03.
 
 # %%
@@ -795,7 +795,7 @@ for t in shown:
 Table(["loss of the network", "by one jump", *members], rows)
 
 # %% [markdown]
-# One training, then, serves every member. Chapter 3 came to $L_\text{simple}$ by way of a variational bound for DDPM's chain; that the bounds of the other members lead to it as well is shown in {ref}`chapter 5 <ch-sigma>`.
+# So one trained network serves every member. Chapter 3 came to $L_\text{simple}$ by way of a variational bound for DDPM's chain; that the bounds of the other members lead to it as well is shown in {ref}`chapter 5 <ch-sigma>`.
 #
 # ## Exercises
 #

@@ -42,7 +42,7 @@ with torch.no_grad():
 picture_rows(rows, [f"t = {t}" for t in (*columns, *columns[-2::-1])], width=7);
 
 # %% [markdown]
-# Without fresh noise the way can be walked in both directions: up to a noise that stands for this face, and down to the same face. Fresh noise forgets: from the very same place DDPM comes down to somebody else, each time to another one. (The outlines that shine through in the middle belong to the story: what one finds up there is not quite noise.)
+# Without fresh noise the way can be walked in both directions: up to a noise that stands for this face, and down to the same face. With fresh noise the face is lost: from the same place DDPM comes down to another face, and to a different one each time. (In the middle outlines still shine through: what one finds there is not quite noise.)
 #
 # The map is the flow of an ordinary differential equation (ODE), and it can be run backwards: a picture can be encoded as the noise
 # that would produce it. At the end of this chapter you will have checked, by running it,
@@ -64,7 +64,7 @@ nsr, alpha_bar = schedule.nsr, schedule.alpha_bar
 # ## Rescaling instead of shrinking
 #
 # Chapter 1 shrank the state before each addition of noise, so that the variance stays near 1, and remarked that one could rescale before
-# each call of the network instead. Do that now. Divide the closed form {eq}`eq:closed-form` by $\sqrt{\bar\alpha_t}$ and write
+# each call of the network instead. Divide the closed form {eq}`eq:closed-form` by $\sqrt{\bar\alpha_t}$ and write
 #
 # $$
 # \begin{gathered}
@@ -139,7 +139,7 @@ for step in ddim_path(one.eps, x_T, schedule, tau):  # eta = 0
     assert torch.allclose(step.x_s, xbar * alpha_bar[step.s].sqrt(), **close)
 
 # %% [markdown]
-# Two things follow at once. If the data is a single point $m$, the noise in $\bar x_t = m + \nu_t \epsilon$ is known exactly, the right-hand side of {eq}`eq:clock-ode` is constant along the path, and DDIM is exact *in one step* (checked below, with a table). And a path bends only because the $x_0$ that one expects changes along it. Where $\nu$ is much larger than the data is wide, that change hardly shows in $\epsilon^*$, and paths are almost straight.
+# Two things follow at once. If the data is a single point $m$, the noise in $\bar x_t = m + \nu_t \epsilon$ is known exactly, the right-hand side of {eq}`eq:clock-ode` is constant along the path, and DDIM is exact *in one step* (checked below). And a path bends only because the $x_0$ that one expects changes along it. Where $\nu$ is much larger than the data is wide, that change hardly shows in $\epsilon^*$, and paths are almost straight.
 #
 # ## What the exact flow does
 #
@@ -322,7 +322,7 @@ bend, far = (s.amax(0) - s.amin(0) for s in (slope, slope[nsr[1:] > 2]))
 assert far.max() < 0.2 < 1 < bend.max()
 
 # %% [markdown]
-# Even three steps kept the order. That is not luck. The mean of {eq}`eq:rescaled` given $x_t$ says that
+# Even three steps kept the order. The mean of {eq}`eq:rescaled` given $x_t$ says that
 # $\epsilon^* = (\bar x_t - E[x_0 \mid x_t])/\nu_t$. Put this into {eq}`eq:clock-step`: a step is a weighted mean of where one is and where the data is expected,
 #
 # $$
@@ -381,7 +381,7 @@ for t, s in ((1000, 1), (500, 50), (200, 100)):
 # %% [markdown]
 # ## The same ODE in another clock
 #
-# Yang Song and others {cite}`song2021sde` (the DDIM paper is Jiaming Song's) describe the forward process in continuous time, with $\beta(t) = -\tfrac{d}{dt} \ln \bar\alpha(t)$, and show that an ODE has the same
+# Yang Song and others {cite}`song2021sde` describe the forward process in continuous time, with $\beta(t) = -\tfrac{d}{dt} \ln \bar\alpha(t)$, and show that an ODE has the same
 # marginals, the **probability-flow ODE**. Written with $\epsilon^*$ it is
 #
 # $$
@@ -512,13 +512,13 @@ assert off["digits"]["nu"] < 0.2 * off["digits"]["t"] and wrong["nu"] < 12
 assert all(o["nu^2"] > 5 * max(o["nu"], o["t"]) for o in off.values())
 
 # %% [markdown]
-# So neither clock wins by law. On the digits DDIM's typical start hits the right one almost exactly, since its last step goes straight to $E[x_0 \mid x_t]$, where Euler in $t$ stops a little beside it;
-# a few starts of either (7 of 40 for DDIM, 3 for Euler in $t$) end nearest to another digit. On the smooth mixture Euler in $t$ is ahead. What all three share is order 1; methods of higher order on this ODE are in {py:mod}`ddim_edu.solvers`.
+# So neither clock is always the better one. On the digits DDIM's typical start hits the right one almost exactly, since its last step goes straight to $E[x_0 \mid x_t]$, where Euler in $t$ stops a little beside it;
+# a few starts of either (7 of 40 for DDIM, 3 for Euler in $t$) end nearest to another digit. What all three share is order 1; methods of higher order on this ODE are in {py:mod}`ddim_edu.solvers`.
 #
-# **Try it.** Here is one such method, for comparison. Heun's method makes DDIM's step, asks for the noise once more at the step's end, and then makes the step anew with the mean of the two predictions; only the last step,
+# **Try it.** Heun's method makes DDIM's step, asks for the noise once more at the step's end, and then makes the step anew with the mean of the two predictions; only the last step,
 # to the data, is plain DDIM, because no network knows level 0. On the left is one start in the ODE's own units, where a step of DDIM is a straight piece along the velocity at its right end. The
-# border between the two peaks is near the start $-0.5$; move across it. Then read off what twice the steps do to the mean error of each method. A method of order 2 should divide it by four. Does
-# Heun's, when the levels are even in $t$, and when they are dense near the data?
+# border between the two peaks is near the start $-0.5$; move across it. The picture opens with six even steps, and there Heun's method is the *worse* one: from this start it misses by twice as much as DDIM, in eleven calls instead of six. The order counts for short steps only, and the last of these reaches from level 167 to the data. Take
+# more, and read off what twice the steps do to the mean error of each method. A method of order 2 should divide it by four. Does Heun's, when the levels are even in $t$, and when they are dense near the data?
 #
 # <div class="explore" data-explore="euler">
 #
@@ -571,7 +571,7 @@ Table(["steps up", "pairs of 4,000 out of order"], rows)
 # %% [markdown]
 # ### Held-out digits, and the paper's table
 #
-# Now we take the trained network, and digits that it has never seen. The network's schedule is the cosine, and one look at the clock is a warning.
+# Now the trained network, with its cosine schedule, and digits that it has never seen. First, how far does the clock move between the last levels?
 
 # %% tags=["hide-input"]
 trained = load("digits")
@@ -691,7 +691,7 @@ Table(["", *found], rows)
 
 # %% [markdown]
 # With 200 steps the mean is nearly right, neighbours are hardly correlated, and the lively pixels have about the right size. But the latents of pictures ("S = 20", "S = 200") are **not**
-# standard normal: they are too short, and most of what is missing is missing in the quiet pixels. From level 1 ("q_1") nothing is missing once steps are short. Two causes are at work.
+# standard normal: they are too short, and most of what is missing is missing in the quiet pixels. From level 1 ("q_1") nothing is missing once steps are short. There are two causes.
 #
 # **Long steps.** {eq}`eq:gaussian-flow` says what they do. A coordinate of variance
 # $v$ that starts one standard deviation from its mean follows $\bar x - m = \sqrt{v + \nu^2}$. The slope of this path is 0 at the data and nearly 1 once $\nu$ is several times $\sqrt v$. Where $v$ is tiny, the slope rises within the first step up. Euler uses the slope at the lower end for the whole step, and so arrives too close to the mean. Later steps do not make up for the loss: for $\nu$ well above $\sqrt v$ we have $\epsilon^* = (\bar x - m)/\nu$, a straight line that keeps the ratio of $\bar x - m$ to $\nu$.
@@ -713,7 +713,7 @@ assert abs(smooth[20] - 0.45) < 0.03 and abs(smooth[200] - 0.75) < 0.03
 # %% [markdown]
 # With the same variances and a density, the mean square comes to 0.45 in 20 steps and to 0.75 in 200, on its way to 1. What these numbers lack is the work of long steps. The digits stay at about a third of them, at either number of steps: that is the work of the missing density. Data that are to be encoded as noise need a density; the noise of level 1 gives them one.
 #
-# So a good round trip says little about the latents. A good round trip also says little about the other one, from noise to a picture and back to the noise. That other trip misses by much, and by less in shorter steps; with 900 steps by less than a third of the miss with 50. In the quiet pixels the decoder shrinks all noise to nearly nothing, and the encoder finds it again only in short steps. (Five noises; unrelated noise would miss by 2.)
+# So a good round trip says little about the latents, and little about the opposite trip, from noise to a picture and back. That one misses by much: with 50 steps more than three times as far as with 900. In the quiet pixels the decoder shrinks all noise to nearly nothing, and the encoder finds it again only in short steps. (Five noises; unrelated noise would miss by 2.)
 
 # %%
 noise, missed = draw(pictures, generator)[:5], {}
@@ -766,8 +766,8 @@ for S in (10, 100):
     assert gone > 0.7 * apart and 1.15 < gone < 1.35 and abs(apart - 1.3) < 0.05
 
 # %% [markdown]
-# The encoding is lost. With some effort one can keep it: record the noise of every step beside $x_T$, and replay this noise. Then $S$ latents of the size of the picture stand for one picture, and editing methods
-# make use of them {cite}`huberman2024edit`; {ref}`ex-ode-record` does it.
+# The encoding is lost. It can be kept: record the noise of every step beside $x_T$, and replay it. Then $S$ latents of the size of the picture stand for one picture; editing methods
+# use them {cite}`huberman2024edit`; {ref}`ex-ode-record` does it.
 #
 # ## What breaks: the wrong clock, and clipping
 #
@@ -801,7 +801,7 @@ assert 0.3 < clipped / ours[50] < 3
 Table(["squared error", "without clipping", "with"], rows)
 
 # %% [markdown]
-# On the digits clipping does next to nothing. Clipping breaks inversion where data, or predictions on the way to it, reach beyond the range.
+# On the digits clipping does next to nothing. Clipping breaks inversion where the data reach beyond the range, or the predictions on the way to them do.
 #
 # ## Exercises
 #

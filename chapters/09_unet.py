@@ -18,7 +18,7 @@ from ddim_edu.data.named import digits
 from ddim_edu.forward import q_sample, unmix_x0
 from ddim_edu.models import load
 from ddim_edu.nets.unet import Attention, Block, UNet, UNetConfig
-from ddim_edu.plotting import figure, picture_rows
+from ddim_edu.plotting import Table, figure, picture_rows
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import sample
 from ddim_edu.schedule import make_tau
@@ -328,13 +328,14 @@ ax.set(xlim=(-0.05, 7.75), ylim=(0.05, 5.05));
 
 # %%
 firsts = {i: stage[0] for i, stage in enumerate(reversed(large.network.up))}
-reads = watch(firsts, lambda: large.model(noisy, twenty, kinds), given=True)
+reads, rows = watch(firsts, lambda: large.model(noisy, twenty, kinds), given=True), []
 for i, read in reads.items():
     handed = maps["down", i]
     assert torch.equal(read[:, -handed.shape[1] :], handed)
     n, channels, across = read.shape[-1], read.shape[1], handed.shape[1]
-    print(f"{n:2d} x {n:2d}: {across} of {channels} channels from across")
+    rows.append((f"{n} × {n}", channels, across))
 assert sum(isinstance(part, Block) for part in large.network.up.modules()) == 6
+Table(["map", "channels that are read", "of them from across"], rows)
 
 # %% [markdown]
 # How much of the *noise* is in the maps of the way down, and how much of the *picture*? Fit a linear function, by least squares: from the channels at one position of a map to the pixels that this position covers (1, 4 or 16 of them), once of the noise and once of the clean picture. Fit it on fifteen of the pictures, each with four draws of noise, and report the share of the variance
@@ -360,11 +361,10 @@ many_noise = draw(many, generator)
 many_noisy = q_sample(many, t, large.schedule, many_noise)
 seen = watch(downs, lambda: large.model(many_noisy, twenty.repeat(4)))
 share = {h.shape[-1]: (readable(h, many_noise), readable(h, many)) for h in seen.values()}
-print("map      noise  picture")
-for n, values in share.items():
-    print(f"{n:2d} x {n:2d} ", *(f"{round(value, 1) + 0.0:6.1f}" for value in values))
 assert share[28][0] > share[14][0] + 0.1 > share[7][0] + 0.2
 assert share[7][0] < 0.2 and all(picture > 0.6 for _, picture in share.values())
+rows = [(f"{n} × {n}", *(f"{round(v, 1) + 0.0:.1f}" for v in both)) for n, both in share.items()]
+Table(["map", "share of the noise explained", "of the picture"], rows)
 
 # %% [markdown]
 # Most of the noise stands in the finest map and next to nothing of it in the coarsest, while the picture can be read off all three. The 7 × 7 map would have room for the noise (96 channels × 49 positions are six times the 784 pixels), but training has filled it with what the picture is. The answer needs both, the noisy pixels and the knowledge of what they show. The two
@@ -400,9 +400,6 @@ for how in ("zeros", "average"):
         hook.remove()
 
 # %%
-print(f"{'cut':18s}", *(f"t={t:3d}" for t in cut_at))
-for name, row in table.items():
-    print(f"{name:18s}", *(f"{value:5.2f}" for value in row))
 for name in names[:2]:  # the coarse ones
     assert all(a < 1.1 * b for a, b in zip(table[f"{name}, zeros"], whole))
 assert all(value > 0.9 for value in table["a (8 x 8), zeros"])
@@ -411,6 +408,8 @@ lost = [cut - left for cut, left in zip(table["b (8 x 8), zeros"], whole)]
 assert lost[0] > 5 * max(lost[1:])
 worse = zip(table["a (8 x 8), average"][:2], table["a (8 x 8), zeros"])
 assert all(average > 1.2 * zeros for average, zeros in worse)
+rows = [(name, *(f"{value:.2f}" for value in row)) for name, row in table.items()]
+Table(["loss without", *(f"t = {t}" for t in cut_at)], rows)
 
 # %% [markdown]
 # Three things can be read off this table, and not all of them were expected.
@@ -480,9 +479,9 @@ right.set(xlabel="distance of two levels", ylabel="likeness", ylim=(-0.2, 1.05))
 # %%
 bands = ((1, 9), (10, 99), (100, 399), (400, 999))
 likeness = [products[0, low : high + 1].mean() / K for low, high in bands]
-for (low, high), mean in zip(bands, likeness):
-    print(f"mean likeness at distance {low:3d} to {high:3d}: {mean:.2f}")
 assert likeness == sorted(likeness, reverse=True)
+rows = [(f"{low} to {high}", f"{mean:.2f}") for (low, high), mean in zip(bands, likeness)]
+Table(["levels apart", "mean likeness"], rows)
 
 # %% [markdown]
 # This helps one set of weights to serve all levels. Neighbouring levels ask nearly the same question, and their embeddings are much alike, so what is learnt at one level serves others. Distant levels ask different questions, and on average their embeddings are less alike. (The fast hands come round again and make the curve jagged; the network is free to listen to the slow ones.) Does the trained network
@@ -502,12 +501,14 @@ ax.set(xlabel="level that the network is told", ylabel="loss", ylim=(0, None))
 ax.legend(loc="upper right", ncols=3, fontsize=8);
 
 # %%
+rows = []
 for t, row in lied.items():
     best = told[row.index(min(row))]
-    print(f"true {t}: least loss {min(row):.2f}, when told {best}")
+    rows.append((t, f"{min(row):.2f}", best))
     assert best == t and row[0] > 1
 off_by_one = losses(400, 399).mean() / losses(400).mean()
 assert abs(off_by_one - 1) < 0.01
+Table(["true level", "least loss", "when told"], rows)
 
 # %% [markdown]
 # Of the levels tried, the true one gives the smallest loss each time. Being told 399 in place of 400 changes it by less than a hundredth, and a gross lie can be worse than silence. What does the network say when it is lied to?
@@ -522,12 +523,13 @@ def correlation(x, y):
     return torch.corrcoef(torch.stack([x.flatten(), y.flatten()]))[0, 1].item()
 
 
-print("true  told  spread  correlation with x_0")
+rows = []
 for t, told in ((700, 700), (700, 1), (100, 100), (100, 1000)):
     out = says(t, told)
-    print(f"{t:4d}  {told:4d}  {out.std():6.1f}  {correlation(out, images):6.2f}")
+    rows.append((t, told, f"{out.std():.1f}", f"{correlation(out, images):.2f}"))
 assert says(700, 1).std() > 1.5 and correlation(says(100, 1000), images) > 0.8
 assert 0.9 < says(700, 700).std() < 1.1 > says(100, 100).std()
+Table(["true level", "told", "spread of the answer", "its correlation with x₀"], rows)
 
 # %% [markdown]
 # Told that there is little noise, the network takes all that it finds for something faint and blows it up to size: its answer has twice the spread that noise has. Told that there is nothing but noise, it hands back what it sees, which is the picture.
@@ -537,19 +539,19 @@ assert 0.9 < says(700, 700).std() < 1.1 > says(100, 100).std()
 # A label enters by the same door. Each class has a learnt vector, added to the vector of the level before the last SiLU, and there is one more row for **any class**, the *null label*. In training some of the labels are replaced by it (a fifth of them for this model), so that one network learns to predict with the label and without. The vectors start at zero: a new network treats all classes alike. How much does it help to know the digit?
 
 # %%
-wrong = (classes + 1) % 10
-print("label     true    any  wrong")
+wrong, lines = (classes + 1) % 10, []
 assert small.recipe["label_dropout"] == 0.2
 assert new.label_embedding.weight.abs().max() == 0
 for t in (50, 300, 700):
     rows = [losses(t, labels=labels) for labels in (classes, any_digit, wrong)]
-    print(f"t = {t:3d}", *(f"{row.mean():6.3f}" for row in rows))
+    lines.append((t, *(f"{row.mean():.3f}" for row in rows)))
     if t > 50:
         for less, more in zip(rows, rows[1:]):  # the same pictures and noise
             gap = more - less
             assert gap.mean() > 2 * gap.std() / 200**0.5
 assert rows[0].mean() < 2 / 3 * rows[1].mean()  # at level 700
 assert torch.equal(losses(300), losses(300, labels=any_digit))
+Table(["level t", "loss, true label", "any", "wrong"], lines)
 
 # %% [markdown]
 # At level 50 the digit can be seen, and the label says little that is new. At level 700 it hardly can, and knowing it takes a third or more off the loss. {doc}`Chapter 14 </chapters/14_conditioning>` builds on the difference of the two predictions.
@@ -595,8 +597,7 @@ apart = (row[:, None] - row).abs(), (column[:, None] - column).abs()
 apart = torch.maximum(*apart)
 near = (weights * (apart <= 1)).sum(-1).mean()
 equal = (apart <= 1).double().mean()
-print(f"weight on itself and neighbours: {near:.2f}")
-print(f"if all weights were equal: {equal:.2f}")
+print(f"weight on itself and neighbours {near:.2f}; if all were equal {equal:.2f}")
 effective = (-(weights * weights.log()).sum(-1)).exp().mean()
 print(f"positions listened to, by the entropy: {effective:.0f} of 49")
 assert abs(near - equal) < 0.05 and effective < 49 / 3
@@ -631,12 +632,12 @@ def side(resolutions, without, n=160):
 
 # %%
 sides = [side(resolutions, (Attention, nn.GroupNorm)) for resolutions in (1, 2, 3)]
-print("1, 2, 3 resolutions:", *sides)
 assert sides == [25, 61, 133]
 with_attention, with_norms = side(1, nn.GroupNorm, 40), side(1, Attention, 40)
-print("1 resolution, and attention: all", with_attention)
-print("1 resolution, and norms:     all", with_norms)
 assert with_attention == with_norms == 40
+rows = [(f"{n}, convolutions alone", across) for n, across in zip((1, 2, 3), sides)]
+rows += [("1, and attention", "all 40"), ("1, and norms", "all 40")]
+Table(["resolutions", "pixels across that one pixel sees"], rows)
 
 # %% [markdown]
 # Each resolution more than doubles the sight. And here is a surprise: strictly speaking a single resolution without attention sees everything too, through the mean and variance of its norms. But those are two numbers per group; they can say "it is a bright picture", not "there is a heel down there". What a network can see is one question, and what it looks at is another. In the *trained* network the size of the gradient answers the second.
@@ -665,9 +666,9 @@ seen |= {"300, told 30": gradient(300, 30), "300, told 900": gradient(300, 900)}
 far = {}
 for t, size in seen.items():  # without the middle pixel itself
     far[t] = (size[distance > 6].sum() / size[distance > 0].sum()).item()
-    print(f"t = {t!s:13s} beyond 6 pixels: {far[t]:.2f}")
 assert far[900] > far[300] + 0.05 > far[30] + 0.1
 assert far["300, told 900"] > far["300, told 30"] + 0.05 > far[30] + 0.1
+Table(["level t", "gradient beyond 6 pixels"], [(t, f"{v:.2f}") for t, v in far.items()])
 
 # %% [markdown]
 # The numbers are the share of the gradient (its middle left out) that falls on pixels more than 6 rows or columns away. The higher the level, the farther the network looks. The level that it is told is one reason: given the same $x_{300}$, it looks farther when told 900 than when told 30. The picture is another: told 30 each time, it looks farther at $x_{300}$ than at $x_{30}$. That is the answer to the chapter's question in one line: one set of weights that looks near or far, as the level and the picture ask.
@@ -700,7 +701,6 @@ beside = total - sum(counts.values())  # attention: 2 n^2 C
 assert beside == 2 * 49**2 * 96
 
 # %%
-print(f"{'stage':16s}weights  work / 10^6")
 stages = {"embeddings": ("time_mlp", "label_embedding"), "conv_in": ("conv_in",)}
 stages |= {f"down {28 // 2**i:2d}": (f"down.{i}.",) for i in range(3)}
 stages |= {"middle 7": ("middle",)}
@@ -711,17 +711,21 @@ for stage, names in stages.items():
     mine = large.network.named_parameters()
     size[stage] = sum(p.numel() for n, p in mine if n.startswith(names))
     work[stage] = sum(c for n, c in counts.items() if n.startswith(names))
-    print(f"{stage:14s}{size[stage]:9,d}{work[stage] / 1e6:10.1f}")
+
 assert sum(size.values()) == sum(p.numel() for p in large.model.parameters())
 assert sum(work.values()) == sum(counts.values())
+rows = [(s, f"{size[s]:,}", f"{work[s] / 1e6:.1f}") for s in stages]
+Table(["stage", "weights", "multiply-adds, millions"], rows)
 
 # %%
+rows = []
 for pixels in (7, 14, 28):
     names = [stage for stage in size if stage.endswith(f" {pixels}")]
     of_size = sum(size[n] for n in names) / sum(size.values())
     of_work = sum(work[n] for n in names) / total
-    print(f"{pixels:2d}: {of_size:.0%} of the weights, {of_work:.0%} of the work")
+    rows.append((f"{pixels} × {pixels}", f"{of_size:.0%}", f"{of_work:.0%}"))
     assert 0.2 < of_work < 0.5
+Table(["resolution", "of the weights", "of the work"], rows)
 
 # %% [markdown]
 # A weight at 28 × 28 is used 784 times a picture, one at 7 × 7 only 49 times. In this network the number of channels doubles whenever the resolution is halved: four times the weights on a quarter of the pixels. So all resolutions have work of the same order, but most of the parameters are at the bottom. (An `Upsample` works at the finer resolution, and is counted with the stage that it ends. Attention's own work, $2 n^2 C$, is half a million here.) Does the clock agree? Take the time of the blocks at 28 × 28, by hooks, as a share of a whole call.
@@ -774,18 +778,18 @@ assert sum(spent) / whole_time > 4 * of_parameters
 # %%
 published = {"cifar10-64": 8_952_067, "cifar10-128": 35_746_307}
 published |= {"celeba-64": 78_700_803, "celeba-hq-256": 113_673_219}
-print("               parameters  work / 10^9")
-found = {}
+found, rows = {}, []
 for name, parameters in published.items():
     with torch.device("meta"):
         network = UNet(RECIPES[name].unet)
     count = sum(p.numel() for p in network.parameters())
     giga = cost(network)[1] / 1e9
-    print(f"{name:13s} {count:11,d} {giga:9.1f}")
+    rows.append((name, f"{count:,}", f"{giga:.1f}"))
     assert count == parameters
     found[name] = count, giga
 ratios = [b / a for a, b in zip(found["cifar10-128"], found["celeba-hq-256"])]
 assert 3 < ratios[0] < 3.5 and 38 < ratios[1] < 42
+Table(["recipe", "parameters", "multiply-adds, 10⁹ a picture"], rows)
 
 # %% [markdown]
 # Parameters and work part again. From CIFAR-10 to CelebA-HQ the parameters triple and the work grows fortyfold: there are 64 times as many pixels, and the second resolution has 128 channels in place of 256. One sample in 1000 steps costs a thousand times the last column; this is the arithmetic behind the wish for fewer steps.
@@ -800,13 +804,14 @@ def fraction(x_t, t):
     return predict(net, x_t, t / 1000, torch.full((len(x_t),), 10))
 
 
-print("level   right   t/T")
+rows = []
 for t in (50, 300, 700):
     x_t = q_sample(images, t, schedule, eps)
     bad = (fraction(x_t, torch.full((200,), t)) - eps).square().mean().item()
     good = losses(t).mean().item()
-    print(f"{t:5d} {good:7.2f} {bad:5.2f}")
+    rows.append((t, f"{good:.2f}", f"{bad:.2f}"))
     assert bad > 1 > good
+Table(["level t", "loss, told t", "told t/T"], rows)
 
 # %%
 made = {}
@@ -826,8 +831,9 @@ known = data.floats(data.train).flatten(1)
 away = {}
 for name, x in made.items():
     away[name] = torch.cdist(x.flatten(1), known).amin(1).mean()
-    print(f"{name:5s} to the nearest training digit: {away[name]:.1f}")
 assert away["t/T"] > 1.5 * away["right"]
+rows = [(told, f"{gap:.1f}") for told, gap in zip(("t", "t/T"), away.values())]
+Table(["the network is told", "distance to the nearest training digit"], rows)
 
 # %% [markdown]
 # All fractions lie between 0 and 1, so the network believes that there is no noise, at whatever level: its loss is worse than silence at all three levels, and the samples are no digits. No exception, no warning, and the shapes are right. A loss above 1 is the alarm, and costs one line to look at.

@@ -22,7 +22,7 @@ from ddim_edu.files import in_repository
 from ddim_edu.losses import draw_t, loss_simple
 from ddim_edu.models import load, training_log
 from ddim_edu.nets.unet import UNet, UNetConfig
-from ddim_edu.plotting import COLOURS, figure, picture_rows
+from ddim_edu.plotting import COLOURS, Table, figure, picture_rows
 from ddim_edu.randomness import draw, generator_for
 from ddim_edu.schedule import NoiseSchedule
 from ddim_edu.training.recipes import RECIPES, Recipe, changes, recipe_from_dict
@@ -62,15 +62,11 @@ picture_rows(rows);
 # %%
 settings = len(fields(Recipe)) - 1 + len(fields(UNetConfig))
 assert settings == 42
-print(f"{settings} settings")
-print("cifar10-128:", changes(Recipe(), RECIPES["cifar10-128"]))
-print("digits:")
-for line in changes(Recipe(), RECIPES["digits"]):
-    if not line.startswith("unet"):
-        print("  ", line)
+print(f"{settings} settings; cifar10-128:", ", ".join(changes(Recipe(), RECIPES["cifar10-128"])))
 linear, cosine = NoiseSchedule.linear(), NoiseSchedule.cosine()
-for kind, made in (("linear", linear), ("cosine", cosine)):
-    print(f"SNR at level 667, {kind}: {made.snr[667]:.2f}")
+print(f"SNR at level 667: linear {linear.snr[667]:.2f}, cosine {cosine.snr[667]:.2f}")
+rows = [line.replace(" -> ", " ").split(" ") for line in changes(Recipe(), RECIPES["digits"])]
+Table(["setting", "default", "digits"], [row for row in rows if "unet" not in row[0]])
 
 # %% [markdown]
 # In words (the fields of the network, `unet`, belong to chapter 9): small pictures, so the cosine schedule, because the linear one spends its last third on levels where next to nothing of 8 × 8 pixels is left. Few steps, so a
@@ -78,12 +74,13 @@ for kind, made in (("linear", linear), ("cosine", cosine)):
 #
 # Three of the shipped models, `digits`, `fashion-mnist` and `cifar10-tiny`, are read here. How do they differ from the recipes of their names?
 
-# %%
+# %% tags=["hide-input"]
 MODELS = ("digits", "fashion-mnist", "cifar10-tiny")
 shipped = {name: load(name) for name in MODELS}
-for name, made in shipped.items():
-    different = changes(RECIPES[name], recipe_from_dict(made.recipe))
-    print(f"{name}:", *(different or ["as the recipe"]), sep="\n   ")
+told = {k: changes(RECIPES[k], recipe_from_dict(made.recipe)) for k, made in shipped.items()}
+print("as their recipes:", ", ".join(name for name in MODELS if not told[name]))
+rows = [line.replace(" -> ", " ").split(" ") for line in told["digits"]]
+Table(["setting of digits", "recipe", "shipped"], rows)
 
 # %% [markdown]
 # Two are their recipes to the letter: `fashion-mnist` for pictures of clothes, `cifar10-tiny` for CIFAR-10 shrunk to 16 × 16 pixels. The digits' run is longer, has some dropout, and still predicts the noise.
@@ -217,19 +214,21 @@ handles = axes[0].get_legend_handles_labels()
 fig.legend(*handles, loc="outside upper center", ncols=2);
 
 # %%
+rows = []
 for name, log in logs.items():
     loss, held = np.array(log["loss"]), np.array(log["heldout_loss"])
     looks = np.array(log["step"])[~np.isnan(held)]
     held, fifth = held[~np.isnan(held)], len(loss) // 5
     low, after = held.min(), loss[-fifth:].mean()
-    print(f"{name}: held out {held[0]:.3f} at step {looks[0]:.0f},")
-    print(f"   lowest {low:.4f} at step {looks[held.argmin()]:.0f},")
-    print(f"   at the end {held[-1] / low - 1:.1%} higher;")
-    print(f"   training, last fifth of the run {after:.3f}")
+    rows.append((name, f"{held[0]:.3f}", f"{low:.4f}", f"{looks[held.argmin()]:.0f}"))
+    rows[-1] += (f"{held[-1] / low - 1:.1%}", f"{after:.3f}")
+    assert looks[0] == 500
     assert held[-1] < 1.01 * low and held[-1] < 0.95 * held[0]
     assert after < 1.02 * loss[-2 * fifth : -fifth].mean()
     if name == "digits":
         assert held[-1] > 1.002 * low and after < 0.99 * loss[-2 * fifth : -fifth].mean()
+heads = "held out, step 500", "lowest", "at step", "end above it", "training, last fifth"
+Table(["loss", *heads], rows)
 
 # %% [markdown]
 # Overfitting shows as a held-out loss that turns and rises while the training loss goes on falling. The digits turn at three quarters of the run, by 0.3% up to the end: unless that is chance, it begins, and there is no harm in it yet. The cure, if one were needed, is more dropout or fewer steps. Each of the 1,597 digits is seen 481 times.
@@ -239,15 +238,16 @@ for name, log in logs.items():
 
 # %%
 sample = json.loads(in_repository("results/heldout_sample.json").read_text())
-for name in ("first", "fair"):
-    found, error = sample[name]["loss"], sample[name]["standard_error"]
-    print(f"{name} 400, of {sample[name]['classes']:2d} classes: {found:.4f} ± {error:.4f}")
 assert sample["first"]["classes"] == 1 and sample["fair"]["classes"] == 10
 tiny_log = logs["cifar10-tiny"]
 late = np.mean(tiny_log["loss"][-fifth:])  # of the loop above, its last model
 assert abs(sample["first"]["loss"] - tiny_log["heldout_loss"][-1]) < 5e-4
 assert 0.16 < 1 - sample["first"]["loss"] / late < 0.18
 assert abs(sample["fair"]["loss"] - late) < sample["fair"]["standard_error"]
+seen = {name: sample[name] for name in ("first", "fair")}
+rows = [(f"{name} 400", of["classes"], f"{of['loss']:.4f} ± {of['standard_error']:.4f}")
+        for name, of in seen.items()]  # fmt: skip
+Table(["images", "of classes", "held-out loss"], rows)
 
 # %% [markdown]
 # They are no easier than the training images. The trainer now draws as many of each class; the logs will follow with the next models. (An `assert` on a committed file guards these sentences, not the result.)
@@ -337,13 +337,12 @@ for kind, (x_0, _) in sets.items():
 # %%
 names = "zero", "multiple", "line", "memoriser", "network", "told class"
 mean = {key: e.mean() for key, e in errors.items()}
-print("            " + "".join(f"{kind:>10s}" for kind in sets))
-for name in names:
-    print(f"{name:12s}" + "".join(f"{mean[kind, name]:10.2f}" for kind in sets))
 assert 0.5 < mean["held out", "network"] / mean["held out", "line"] < 0.65
 assert mean["training", "memoriser"] < 0.6 * mean["training", "network"]
 assert mean["held out", "memoriser"] > 1.2 > 2 * mean["held out", "network"]
 assert mean["held out", "told class"] < 0.97 * mean["held out", "network"]
+rows = [(name, *(f"{mean[kind, name]:.2f}" for kind in sets)) for name in names]
+Table(["error of", *(f"{kind} images" for kind in sets)], rows)
 
 # %% mystnb={"figure": {"caption": "Squared error of the predicted noise, level by level, on digits. Left: all predictors, on held-out images. Right: network (label hidden) and memoriser, on held-out and on training images.", "name": "fig-training-levels"}, "image": {"alt": "Two plots of error against level. Left: all curves fall with the level; zero stays at 1, below it multiple, line and network in this order; from level 600 on line and network run together and the network that is told the class lies below both. The memoriser leaves them at low levels and rises far above 1. Right: the network's curves for both sets of images lie close together, while the memoriser's are far apart at low levels: near zero on training images, above one on held-out ones."}} tags=["hide-input"]
 fig, (left, right) = figure(2, height=3.3, sharey=True)
@@ -362,15 +361,15 @@ right.legend(fontsize=8, loc="upper right");
 
 # %% tags=["hide-input"]
 by_level = {name: errors["held out", name].mean(1) for name in names}
-print("       error in the noise   in x_0,")
-print("  t    line network   class  of 255")
+rows = []
 for t in (20, 100, 300, 500, 700, 900):
     i = int((grid == t).nonzero())
-    row = "".join(f"{by_level[name][i]:8.3f}" for name in ("line", *names[4:]))
+    row = [f"{by_level[name][i]:.3f}" for name in ("line", *names[4:])]
     grey = 255 / 2 * (by_level["network"][i] / schedule.snr[t]).sqrt()
-    print(f"{t:3d}{row}{grey:8.0f}")
+    rows.append((t, *row, f"{grey:.0f}"))
 part = by_level["network"][:6].sum() / by_level["network"].sum()
 print(f"levels up to 220 make {part:.0%} of the network's loss")
+Table(["level t", "error of the line", "network", "told class", "in x₀, greys of 255"], rows)
 
 # %%
 low, high = by_level["network"][0], by_level["network"][-3]
@@ -463,14 +462,14 @@ end = {key: np.mean(curve[-4:]) for key, curve in curves.items()}
 raw = end["constant", "raw"]
 final = curves["falling", "raw"][-1]
 bought = {d: raw / end["constant", d] for d in ("0.9", "0.99", "0.999")}
-print("excess of the raw weights, constant rate:")
-print(f"  {bought['0.9']:.1f} times that of average 0.9")
-print(f"  about {bought['0.99']:.0f} times that of 0.99, {bought['0.999']:.0f} of 0.999")
-print(f"  about {raw / final:.0f} times raw at the falling rate")
 print(f"the largest decay after 1,200 steps: {1_200 / 1_209:.3f}")
 assert 1.3 < bought["0.9"] < 2 and abs(bought["0.99"] - 3) < 0.4
 assert abs(raw / final - 3.7) < 0.5  # what the falling rate buys
 assert 0.7 < curves["falling", "0.99"][-1] / final < 1.3
+over = [f"{bought['0.9']:.1f}", f"{bought['0.99']:.0f}", f"{bought['0.999']:.0f}"]
+over.append(f"{raw / final:.0f}")
+heads = "average 0.9", "average 0.99", "average 0.999", "raw, falling rate"
+Table(["excess, constant rate", *(f"over {name}" for name in heads)], [["raw weights", *over]])
 
 # %% [markdown]
 # With a constant rate the raw weights never settle: each batch kicks them about, and their excess stays about three times as large as that of an average over a hundred steps. With a rate that falls to 0 the kicks die out by themselves, and at the end raw and averaged weights are as good as each other. So the average is not magic: it takes out
@@ -502,9 +501,8 @@ powers = d ** torch.arange(n - 1, -1, -1, dtype=torch.float64)
 assert torch.allclose(a, d**n * w[0] + (1 - d) * powers @ w[1:])
 expected = (1 - d) / (1 + d)
 assert abs(a.var() / expected - 1) < 5 * (2 / 20_000) ** 0.5
-for d in (0.99, 0.9999):
-    half = math.log(2) / -math.log(d)
-    print(f"decay {d}: half the weight in {half:,.0f} steps")
+half = {d: math.log(2) / -math.log(d) for d in (0.99, 0.9999)}
+print("; ".join(f"decay {d}: half the weight in {n:,.0f} steps" for d, n in half.items()))
 
 # %% [markdown]
 # ## Mirrored levels
@@ -567,13 +565,13 @@ print("mirrored or not, the gradient's variance is the same within a third")
 # does care: after the first steps a gradient of the mean is seldom longer than 1, and one that is $D$ times as long nearly always. The norms of the shipped runs stand in their logs, and the start of a run can be watched.
 
 # %%
-print("gradient norms after the warm-up (means between lines of the log)")
+rows = []
 for name, log in logs.items():
     norm, D = np.array(log["grad_norm"]), math.prod(shipped[name].image_shape)
     norm = norm[np.array(log["step"]) > shipped[name].recipe["warmup"]]
-    print(f"{name:13s} {norm.min():.2f} to {norm.max():.2f}", end=", ")
-    print(f"of the sum at least {D * norm.min():.0f}")
+    rows.append((name, f"{norm.min():.2f} to {norm.max():.2f}", f"{D * norm.min():.0f}"))
     assert norm.max() < 1 < D * norm.min()
+Table(["gradient's norm after the warm-up", "loss a mean", "loss a sum: at least"], rows)
 
 # %%
 D = train[0].numel()
@@ -769,16 +767,16 @@ print("bf16 in the network changes the loss by less than 1%")
 runs = {"cifar10-128": RECIPES["cifar10-128"]}
 runs |= {name: recipe_from_dict(made.recipe) for name, made in shipped.items()}
 sizes = {"digits": len(data.train), "fashion-mnist": 60_000}  # CIFAR-10: 50,000
-print("                  steps  batch       images  epochs")
+rows = []
 for name, recipe in runs.items():
     seen = recipe.steps * recipe.batch
     epochs = seen / sizes.get(name, 50_000)
-    print(f"{name:14s} {recipe.steps:8,d} {recipe.batch:6d}", end=" ")
-    print(f"{seen:12,d} {epochs:7,.0f}")
+    rows.append((name, f"{recipe.steps:,}", recipe.batch, f"{seen:,}", f"{epochs:,.0f}"))
     assert seen == 102_400_000 if name == "cifar10-128" else seen < 1_024_000
 a_second = {"cifar10-128": 21, "celeba-hq-256": 2.2}  # steps on a TPU v3-8
-for name, rate in a_second.items():
-    print(f"DDPM's hours, {name}: {RECIPES[name].steps / rate / 3_600:.0f}")
+hours = {name: RECIPES[name].steps / rate / 3_600 for name, rate in a_second.items()}
+print("DDPM's hours:", ", ".join(f"{name} {n:.0f}" for name, n in hours.items()))
+Table(["run", "steps", "batch", "images", "epochs"], rows)
 
 # %% [markdown]
 # An **epoch** is as many images as the training set has. The paper's model has seen a hundred million images, each of its training images two thousand times, every other time mirrored; ours have seen less than a hundredth of that. The hours are those of a TPU v3-8, which {cite:t}`ho2020ddpm` liken to eight V100

@@ -20,7 +20,7 @@ from ddim_edu.measuring.reconstruction import power_law_exponent
 from ddim_edu.measuring.reference import real_images
 from ddim_edu.measuring.statistics import paired, summary
 from ddim_edu.models import load
-from ddim_edu.plotting import COLOURS, figure, picture_rows, table1_figure, table2_figure
+from ddim_edu.plotting import COLOURS, Table, figure, picture_rows, table1_figure, table2_figure
 from ddim_edu.sampler import ddim_path, invert, sample
 from ddim_edu.sampling import Sampler, Sampling
 from ddim_edu.schedule import make_tau
@@ -136,9 +136,9 @@ normal = torch.special.ndtri((torch.arange(1000).double() + 0.5) / 1000)
 coin = torch.sign(normal) * normal.square().mean().sqrt()
 moving = (normal - coin).square().mean()  # in order: best on a line
 pair = [mean_and_cov(v[:, None]) for v in (normal, coin)]
-print(f"a coin and a normal: {frechet_distance(*pair[0], *pair[1]):.2f}")
-print(f"cost of moving one into the other: {moving:.2f}")
-assert frechet_distance(*pair[0], *pair[1]) < 1e-9 < 0.3 < moving
+apart = frechet_distance(*pair[0], *pair[1])
+print(f"a coin and a normal: distance {apart:.2f}, cost of moving one into the other {moving:.2f}")
+assert apart < 1e-9 < 0.3 < moving
 
 # %% [markdown]
 # ## A small sister
@@ -180,15 +180,14 @@ def noisy(std, images=train):
 
 
 noises = {std: noisy(std) for std in (0.1, 0.2, 0.4)}
-for std, found in noises.items():
-    print(f"training digits with noise {std}:  {distance(found):.2f}")
 labels = digits().train_labels
-print(f"training digits without the 7s:  {distance(of_train[labels != 7]):.2f}")
-for S, found in features.items():
-    print(f"DDIM, {S:2d} steps:                  {distance(found):.2f}")
+sets = {f"training digits with noise {std}": found for std, found in noises.items()}
+sets |= {"training digits without the 7s": of_train[labels != 7]}
+sets |= {f"DDIM, {S} steps": found for S, found in features.items()}
 worse = [distance(found) for found in noises.values()]
 assert worse == sorted(worse) and distance(of_train[labels != 7]) > 2
 assert distance(features[5]) > 1.3 * distance(features[10])
+Table(["pictures", "distance"], [(name, f"{distance(found):.2f}") for name, found in sets.items()])
 
 # %% [markdown]
 # The distance rises when pictures get worse and when a class is missing, which is what one wants of it. By this measure ten steps are better than five. What else moves it?
@@ -204,9 +203,9 @@ def some(features, n):
 
 counts = (100, 150, 200, 400, 800)
 scores = {n: [distance(some(of_train, n)) for _ in range(20)] for n in counts}
-for n, values in scores.items():
-    print(f"N {n:4d}: {np.mean(values):.1f} ± {np.std(values):.1f}")
 assert np.mean(scores[200]) > 1.2 * distance(features[5])
+row = [f"{np.mean(values):.1f} ± {np.std(values):.1f}" for values in scores.values()]
+Table(["", *(f"N = {n}" for n in counts)], [["distance", *row]])
 
 # %% [markdown]
 # At $N = 200$ the training set, measured against itself, scores worse than DDIM with 5 steps did at $N = 1500$. The *true* distance is 0. Sample means and covariances are off by chance, and being off in any direction counts as distance. The mean alone shows it:
@@ -296,11 +295,13 @@ right.minorticks_off()
 right.set_title("real CIFAR-10 images", fontsize=10);
 
 # %%
+rows = []
 for S, (_, means, end, slope) in lines.items():
-    print(f"{S:2d} steps: at N = 250 {means[0]:.1f}, 1500 {means[-1]:.1f}, infinity {end:.1f}")
-    print(f"          slope: {slope / (b_mu + b_C):.1f} times the formula's b")
+    four = means[0], means[-1], end, slope / (b_mu + b_C)
+    rows.append((S, *(f"{value:.1f}" for value in four)))
     assert abs(slope / (b_mu + b_C) - 1) < 0.3
 assert lines[10][2] < lines[5][2] and lines[10][1][0] > 2 * lines[5][1][-1]
+Table(["steps", "distance at N = 250", "1,500", "infinity", "slope over the formula's b"], rows)
 
 # %% [markdown]
 # The lines are nearly parallel, and their slope is nearly the formula's (which holds at distance 0). So $N$ moves both samplers alike, and what remains at the left end is their own. (The dots stray alike: subsets take the same places in both sets, and pictures at a place share their start.) Do not compare across $N$: with 250 pictures the better sampler scores more than twice as high as the worse one with 1,500.
@@ -309,15 +310,15 @@ assert lines[10][2] < lines[5][2] and lines[10][1][0] > 2 * lines[5][1][-1]
 
 # %%
 points, ends = list(fid_of.items()), []
-for n, value in points:
-    print(f"FID of {n:6,} real pictures: {value:.2f}")
 for (n, fid), (m, better) in zip(points, points[1:]):
     ends.append(better - (fid - better) / (1 / n - 1 / m) / m)
-    print(f"the line through {n:,} and {m:,} ends at {ends[-1]:.1f}")
     assert fid > 1.3 * better
 assert ends[0] > 2 * ends[1] > 0 > ends[2]
 assert max(ends[3:]) < 1 and round(fid_of[10_000], 2) == 3.15
 assert cifar["protocol"]["reference"]["name"] == "cifar10-train-inception.npz"
+ends = [*(f"{end:.1f}" for end in ends), ""]
+rows = [(f"{n:,}", f"{value:.2f}", end) for (n, value), end in zip(points, ends)]
+Table(["real pictures", "FID", "the line to the next ends at"], rows)
 
 # %% [markdown]
 # Photographs have such FIDs. A published FID without its $N$ says little. A thousand pictures are fewer than the 2048 features: $\hat C$ is singular, higher orders count, and the curve against $1/N$ is no line. The lines through neighbouring points end at values that do not agree, one of them below 0, which no distance is. Only from 2,500 pictures on do they end near 0: extrapolation needs more pictures than features. The last value, 3.15, is no yardstick for papers: their numbers are, by custom, of 50,000 samples, and $1/N + 1/M$ is then a third of what it is here ($M$ = 50,000).
@@ -336,11 +337,11 @@ def in_turn(n):
 for values in scores.values():
     assert 0.15 < np.std(values) / np.mean(values) < 0.7
 turns = [in_turn(400) for _ in range(20)]
-print(f"400 digits, classes in turn: {np.mean(turns):.2f} ± {np.std(turns):.2f}")
 by_chance = scores[400]
-print(f"400 digits, as they come:    {np.mean(by_chance):.2f} ± {np.std(by_chance):.2f}")
 gap = np.mean(by_chance) - np.mean(turns)
 assert gap > 0.8 * (distance(features[5]) - distance(features[10])) > 0
+row = [f"{np.mean(values):.2f} ± {np.std(values):.2f}" for values in (turns, by_chance)]
+Table(["400 digits", "classes in turn", "as they come"], [["distance", *row]])
 
 # %% [markdown]
 # This difference is one of protocol, not of quality, and it is about as large as that between our two samplers. So the order of the classes goes into the protocol that {py:mod}`ddim_edu.evaluate` writes beside each number: how many pictures, of which classes, which seed, how drawn and rounded, against which set, by which weights.
@@ -351,15 +352,16 @@ assert gap > 0.8 * (distance(features[5]) - distance(features[10])) > 0
 # {cite}`ho2020ddpm` for one set of samples:
 
 # %%
-held_out = mean_and_cov(of_test)
+held_out, rows = mean_and_cov(of_test), []
 for S, found in features.items():
     against = frechet_distance(*mean_and_cov(found), *held_out)
-    print(f"{S:2d} steps: {distance(found):.2f} (train), {against:.2f} (test)")
+    rows.append((f"{S} steps", f"{distance(found):.2f}", f"{against:.2f}"))
     assert abs(against - distance(found) - (b_mu + b_C) / len(test)) < 0.3
 print(f"the formula's bias for M = {len(test)}: {(b_mu + b_C) / len(test):.2f}")
 quoted = json.loads(in_repository("results/quoted.json").read_text())
-for name, value in list(quoted["ddpm"].items())[1:]:
-    print(f"DDPM, {name.replace('fid', 'FID')}: {value}")
+of_sets = [quoted["ddpm"][f"fid against the {kind} set"] for kind in ("training", "test")]
+rows.append(("DDPM, FID", *of_sets))
+Table(["", "against the training set", "the test set"], rows)
 
 # %% [markdown]
 # For our samplers nearly all of the difference is the bias of a small reference, and says nothing of the model.
@@ -374,9 +376,9 @@ for mode, smooth in filters:
     options = {} if smooth is None else {"antialias": smooth}
     back = F.interpolate(large, size=8, mode=mode, **options)
     resized[mode] = distance(network.compute(back.clamp(0, 255).round().byte()))
-    print(f"training digits, {mode:8s}: {resized[mode]:.2f}")
 assert resized["bilinear"] > resized["area"] > distance(features[10])
 assert resized["nearest"] > distance(features[10]) > resized["bicubic"]
+Table(["filter on the way back", *resized], [["distance", *(f"{v:.2f}" for v in resized.values())]])
 
 # %% [markdown]
 # Three of these four copies of the training set are farther from it than DDIM with 10 steps. If the pictures of a model and those of its reference went through different filters on the way to the network, the distance measures the filters too.
@@ -410,8 +412,8 @@ for ax, (n, images) in zip(axes, coarse.items()):
 fig.align_ylabels();
 
 # %%
-print({n: round(value, 2) for n, value in grades.items()})
 assert grades[5] < 0.8 * grades[256] and grades[3] > grades[256]
+Table(["grey levels", *map(str, grades)], [["distance", *(f"{v:.2f}" for v in grades.values())]])
 
 # %% [markdown]
 # Rounding to 17 brings the samples nearer to the data, which is no surprise, as the data has 17. Rounding to *five* brings them nearer still. Nothing improved, and a table would show a gain of a third.
@@ -429,16 +431,17 @@ def nearest(images):
     return gaps.min(1)
 
 
+rows = []
 for name, images in (("samples", drawn[10]), ("test digits", test)):
     parts = nearest(images).values.quantile(torch.tensor([0.05, 0.5, 0.95]))
-    print(f"{name:12s} nearest:", " ".join(f"{p:.2f}" for p in parts))
+    rows.append((name, *(f"{p:.2f}" for p in parts)))
 median = [nearest(x).values.median() for x in (drawn[10], test)]
 assert 0.8 < median[0] / median[1] < 1.25
 copies = network.compute(train[torch.randperm(1597, generator=generator)[:1500]])
 print(f"distance of 1,500 training digits: {distance(copies):.2f}")
 assert distance(copies) < 0.2 * distance(features[10])
-mirrored = nearest(train.flip(3)).values.median()
-assert mirrored > median[1]
+assert nearest(train.flip(3)).values.median() > median[1]  # mirrored
+Table(["to the nearest training digit", "5% below", "median", "95% below"], rows)
 
 # %% mystnb={"figure": {"caption": "Above: samples of DDIM with 10 steps. Below each: its nearest neighbour among the 1,597 training digits, by the distance of pixels. The five samples on the left are those of all 1,500 that lie nearest to a training digit; the five on the right are the first five drawn.", "name": "fig-measuring-neighbours"}, "image": {"alt": "Two rows of ten grey digits. On the left, the five pairs are the same digit in almost the same strokes, though no pair is identical. On the right, pairs show the same digit written differently."}} tags=["hide-input"]
 gaps, which = nearest(drawn[10])
@@ -488,16 +491,19 @@ ours = kid(x, y, **options, generator=torch.Generator().manual_seed(5))[0]
 assert abs(ours - expected) < 1e-9
 
 # %%
+off = []
 for n in (100, 400):
     pairs = [(some(of_train, n), some(of_train, n)) for _ in range(40)]
     values = [by_hand(a.double(), b.double()) for a, b in pairs]
     mean, error = np.mean(values), np.std(values) / 40**0.5
     assert abs(mean) < 5 * error
-    print(f"N {n}: one draw is off by {np.std(values):.3f}, the mean by chance only")
-for S, found in features.items():
-    of_S = kid(found, of_train, subsets=50, subset_size=500, generator=generator)
-    print(f"DDIM, {S:2d} steps: {round(1e3 * of_S[0])} ± {1e3 * of_S[1]:.0f} / 1000")
-    assert abs(of_S[0]) < 4 * of_S[1]
+    off.append(f"{1e3 * np.std(values):.0f} at N = {n}")
+print("KID of the training set with itself, one draw, in thousandths: ±", ", ".join(off))
+of_S = {
+    S: kid(found, of_train, subsets=50, subset_size=500, generator=generator)
+    for S, found in features.items()
+}
+assert all(abs(value) < 4 * error for value, error in of_S.values())
 
 # %%
 def exchanged(x, y, times=400):
@@ -515,16 +521,18 @@ def exchanged(x, y, times=400):
 
 
 # %%
-chance = {}
+chance, rows = {}, []
 for S, found in features.items():
     value, others = exchanged(found, of_train)
     chance[S] = (others >= value).double().mean().item()
-    print(f"{S:2d} steps: {1e3 * value:3.0f} / 1000; by exchange sd", end=" ")
-    print(f"{1e3 * others.std():.0f}, so large in {chance[S]:.0%} of cases")
+    usual = f"{round(1e3 * of_S[S][0])} ± {1e3 * of_S[S][1]:.0f}"
+    rows.append((S, usual, *(f"{1e3 * v:.0f}" for v in (value, others.std())), f"{chance[S]:.0%}"))
 assert chance[5] < 0.03 and chance[10] > 0.2
+heads = "KID, thousandths", "all pictures at once", "sd by exchange", "exchanges as large"
+Table(["DDIM, steps", *heads], rows)
 
 # %% [markdown]
-# The ± beside the two samplers is the standard error of a finite number of pictures. Where samples and data are alike it is too large, by the factor $\sqrt{1 + N/n}$ for sets of $N$ and subsets of $n$: here by 2. By this ±, KID tells neither set from data. The last cell has a sharper test. If samples and data were alike, it would not matter which is which. So the cell exchanges them at random, 400 times, and prints how much KID scatters then. A KID as large as that of 5 steps is rare there; that of 10 steps is common.
+# In the first column ± is the standard error of a finite number of pictures. Where both are alike it is too large, by the factor $\sqrt{1 + N/n}$ for sets of $N$ and subsets of $n$: here by 2. By this ±, KID tells neither set from data. The other columns have a sharper test. If samples and data were alike, exchanging them at random would not matter. The third column says how KID scatters over 400 exchanges, the last how often it is as large as without. One as large as that of 5 steps is rare; that of 10 steps is common.
 #
 # **Precision and recall** {cite}`kynkaanniemi2019precision` split the question: do the samples look like data, and is all of the data covered? Around each real picture lies a ball that reaches to its third-nearest real neighbour. With $B$ the union of these balls and $x_1, \dots, x_N$ the samples,
 #
@@ -548,12 +556,14 @@ assert np.allclose(ours, precision_recall(of_train, features[10]), atol=2e-3)
 
 
 # %%
+found = {}
+
+
 def ten_times(name, draw_set):
     """Mean precision and recall of 200 pictures, over ten draws."""
     rows = [precision_recall(of_train, draw_set()) for _ in range(10)]
-    p, r = np.mean(rows, 0)
-    print(f"{name:26s} precision {p:.2f}, recall {r:.2f}")
-    return p, r
+    found[name] = np.mean(rows, 0)
+    return found[name]
 
 
 def draw_200(features):
@@ -563,12 +573,14 @@ def draw_200(features):
 # %%
 ten_times("DDIM, 10 steps", draw_200(features[10]))
 whole = ten_times("training digits", draw_200(of_train))
-lacking = ten_times("  without the 7s", draw_200(of_train[labels != 7]))
-near = ten_times("  with noise 0.2", lambda: draw_200(noisy(0.2))())
+lacking = ten_times("without the 7s", draw_200(of_train[labels != 7]))
+near = ten_times("with noise 0.2", lambda: draw_200(noisy(0.2))())
 clean = ten_times("test digits", draw_200(of_test))
-far = ten_times("  with noise 0.2", lambda: noisy(0.2, test))
+far = ten_times("test digits with noise 0.2", lambda: noisy(0.2, test))
 assert lacking[0] > 0.99 and 0.03 < whole[1] - lacking[1] < 0.15
 assert abs(near[0] - clean[0]) < 0.05 and far[0] < clean[0] - 0.06
+rows = [(name, *(f"{value:.2f}" for value in pair)) for name, pair in found.items()]
+Table(["200 pictures", "precision", "recall"], rows)
 
 # %% [markdown]
 # Each row is of 200 pictures, since both numbers depend on how many there are. Without the 7s precision is perfect and recall is lower by about the share of the 7s: one number could not have said which side was wrong.
@@ -581,12 +593,12 @@ assert abs(near[0] - clean[0]) < 0.05 and far[0] < clean[0] - 0.06
 
 # %%
 quoted = quoted["sources"]
-for row in quoted:
-    print(f"{row['model']:38s} FID {row['fid']:5.2f}   loss {row['loss']}")
 plain, adaptive = quoted[0]["fid"], quoted[3]["fid"]
 print(f"with the adaptive step: {adaptive / plain:.2f} times the FID")
 assert adaptive > 1.5 * plain
 assert max(fid_of.values()) - min(fid_of.values()) > adaptive - plain
+rows = [(row["model"], f"{row['fid']:.2f}", row["loss"]) for row in quoted]
+Table(["model of the sources", "FID", "loss"], rows)
 
 # %% [markdown]
 # S1, the source of {doc}`chapter 8 </chapters/08_adaptive>`, presents its adaptive-step term as an improvement, because the loss is lower. Its table has one row, with FID 21.87; the 11.81 of the same network stands in S0 and S3. Side by side the FID is almost doubled, and lower is better. If both numbers were measured in the same way, the pictures with the term were
@@ -622,23 +634,23 @@ def ours(spacing, eta, S):
     return np.mean(cells[spacing, eta, S])
 
 
+SIGNS = {eta: "σ̂" if eta == "hat" else f"η = {eta:g}" for eta in ETAS}
+rows, every = [], columns["leading"]
 for name, steps in columns.items():
-    print(f"ours, not FID ({name})")
-    print("  S =" + "".join(f"{S:6d}" for S in steps))
     for eta in ETAS:
-        print(f"{eta!s:5s}" + "".join(f"{ours(name, eta, S):6.2f}" for S in steps))
-    for eta in (0.0, 1.0, "hat"):  # half of 95% intervals
-        halves = (summary(cells[name, eta, S]).half for S in steps)
-        print(f"± {eta!s:3s}" + "".join(f"{half:6.2f}" for half in halves))
-    seeds = [min(len(cells[name, eta, S]) for eta in ETAS) for S in steps]
-    print("seeds" + "".join(f"{number:6d}" for number in seeds))
+        three = {S: summary(cells[name, eta, S]) for S in steps}
+        shown = {S: f"{of.mean:.2f} ± {of.half:.2f}" for S, of in three.items()}
+        rows.append((f"{name}, {SIGNS[eta]}", *(shown.get(S, "") for S in every)))
+assert {len(values) for values in cells.values()} == {3}  # seeds
+Table(["ours, not FID", *(f"S = {S}" for S in every)], rows)
 
-# %%
+# %% tags=["hide-input"]
 paper = table["paper"]["cifar10 fid"]
-print("the paper's, FID (CIFAR-10, quadratic)")
-print("  S =" + "".join(f"{int(S):7d}" for S in paper["0"]))
+rows = []
 for eta, row in paper.items():
-    print(f"{eta:5s}" + "".join(f"{value:7.2f}" for value in row.values()))
+    sign = "σ̂" if eta == "hat" else f"η = {eta}"
+    rows.append((sign, *(f"{value:.2f}" for value in row.values())))
+Table(["the paper's FID, CIFAR-10, quadratic", *(f"S = {S}" for S in paper["0"])], rows)
 
 # %% mystnb={"figure": {"caption": "The classifier distance of the digits model against the number of steps, for five choices of noise and two spacings. Both axes are logarithmic. Where there are several seeds, dots are means and bars reach from the smallest to the largest.", "name": "fig-measuring-table1"}, "image": {"alt": "Two panels with lines against the number of steps on logarithmic axes. Left, leading spacing: all lines fall; that of sigma-hat starts far above the others and falls most steeply; below it come eta 1, then 0.5, then 0.2 and 0 close together at the bottom. Right, quadratic spacing: sigma-hat falls steeply from the top to below all others, while the line of eta 0 falls a little, then rises again and ends on top."}} tags=["hide-input"]
 every = [row for name in files for row in result(name)["rows"]]
@@ -646,16 +658,18 @@ shown = [row for row in every if row["steps"] in columns[row["spacing"]]]
 table1_figure({**table, "rows": shown})[0];
 
 # %%
+rows = []
 for S in (10, 20):
     pairs = zip(cells["leading", 0.0, S], cells["leading", 1.0, S])
     each = sorted(noise / none for none, noise in pairs)
-    theirs = paper["1"][str(S)] / paper["0"][str(S)]
-    print(f"S {S}: eta 1 over eta 0: {each[0]:.1f} to {each[-1]:.1f}, paper {theirs:.1f}")
+    theirs, hat = (paper[eta][str(S)] / paper["0"][str(S)] for eta in ("1", "hat"))
     assert each[0] > 1.2
     order = [ours("leading", eta, S) for eta in (0.0, 0.5, 1.0, "hat")]
     assert order == sorted(order)
-    theirs = paper["hat"][str(S)] / paper["0"][str(S)]
-    print(f"S {S}: sigma-hat over eta 0: {order[3] / order[0]:.0f}, paper {theirs:.0f}")
+    mine = f"{each[0]:.1f} to {each[-1]:.1f}", f"{order[3] / order[0]:.0f}"
+    rows.append((f"S = {S}", mine[0], f"{theirs:.1f}", mine[1], f"{hat:.0f}"))
+heads = "η = 1: ours, seed by seed", "the paper's", "σ̂: ours", "the paper's"
+Table(["over the distance at η = 0", *heads], rows)
 
 # %%
 scatter = max(np.std(values, ddof=1) / np.mean(values) for values in cells.values())
@@ -675,10 +689,13 @@ for eta in ETAS:
 for S, low, high in ((50, "hat", 1.0), (5, 0.5, 0.0)):  # seed by seed
     pairs = zip(cells["leading", low, S], cells["leading", high, S])
     assert all(better < worse for better, worse in pairs)
+spread = {}
 for S in columns["leading"]:
     column = [ours("leading", eta, S) for eta in ETAS]
-    print(f"S {S:4d}: worst row over best row {max(column) / min(column):.1f}")
-    assert S < 50 or max(column) / min(column) < 2
+    spread[S] = max(column) / min(column)
+    assert S < 50 or spread[S] < 2
+heads = (f"S = {S}" for S in spread)
+Table(["", *heads], [["worst row over best row", *(f"{v:.1f}" for v in spread.values())]])
 
 # %%
 chance = [in_turn(1000) for _ in range(20)]
@@ -688,20 +705,20 @@ assert ours("leading", 0.0, 50) < floor + 3 * np.std(chance)
 assert paper["hat"]["1000"] == min(row["1000"] for row in paper.values())
 
 # %%
-trio, apart = ((0.5, 0.0), (1.0, 0.0), ("hat", 1.0)), {}
-print("differences seed by seed, ± half of 95% intervals")
-print("   S     0.5 - 0.0      1.0 - 0.0      hat - 1.0")
+trio, apart, rows = ((0.5, 0.0), (1.0, 0.0), ("hat", 1.0)), {}, []
 for S in columns["leading"]:
     for one, other in trio:
         pair = cells["leading", one, S], cells["leading", other, S]
         apart[one, other, S] = paired(*pair)
     three = (apart[*names, S] for names in trio)
-    print(f"{S:4d}" + "".join(f"{d.mean:9.3f} ±{d.half:.2f}" for d in three))
+    rows.append((f"S = {S}", *(f"{d.mean:.3f} ± {d.half:.2f}" for d in three)))
 clear = {key: d for key, d in apart.items() if abs(d.mean) > d.half}
 late = {key for key in clear if key[2] >= 50}
 assert late == {("hat", 1.0, 100)} and apart["hat", 1.0, 100].mean < 0
 assert {(0.5, 0.0, 5), (1.0, 0.0, 10)} <= set(clear) and (1.0, 0.0, 20) not in clear
 assert apart[0.5, 0.0, 5].mean < 0 < apart[1.0, 0.0, 10].mean
+heads = (f"{SIGNS[one]} minus {SIGNS[other]}" for one, other in trio)
+Table(["seed by seed, 95%", *heads], rows)
 
 # %% [markdown]
 # The seeds first. With $\eta = 0$ the same seed is the worst in every column, and at 1000 steps nearly twice as far as the others: DDIM's picture is a function of its start, so an unlucky set of 1,000 starts stays unlucky. With $\eta = 1$ another seed is the worst up to 50 steps, and then the order changes.
@@ -716,18 +733,17 @@ assert apart[0.5, 0.0, 5].mean < 0 < apart[1.0, 0.0, 10].mean
 # The paper's numbers for CIFAR-10 come from *quadratic* spacing, which ends at $0.8\,T$. Does it help here?
 
 # %%
-S = 20
-print("S = 20     eta 0  eta 0.5  sigma-hat")
+S, rows = 20, []
 for spacing in ("leading", "quadratic"):
     three = [ours(spacing, eta, S) for eta in (0.0, 0.5, "hat")]
-    print(f"{spacing:9s} {three[0]:6.2f} {three[1]:8.2f} {three[2]:10.2f}")
+    rows.append((spacing, *(f"{value:.2f}" for value in three)))
 signal = model.schedule.alpha_bar[800].sqrt()
 print(f"share of the picture at level 800: {signal:.2f}")
 assert three[0] > 2 * ours("leading", 0.0, S) and three[0] > 1.5 * max(three[1:])
 row = [ours("quadratic", 0.0, S) for S in columns["quadratic"][1:]]
-print("eta 0, 10 to 100 steps:", *(f"{value:.2f}" for value in row))
 assert row == sorted(row)
 assert ours("quadratic", "hat", 50) < floor + 2 * np.std(chance)
+Table(["S = 20", "η = 0", "η = 0.5", "σ̂"], rows)
 
 # %% [markdown]
 # Quadratic spacing does harm DDIM here, and turns the order round: even $\hat\sigma$ is ahead of it. Under the cosine schedule level 800 still holds part of the picture (the factor $\sqrt{\bar\alpha_t}$ is printed), and a start from pure noise is wrong there, as {doc}`chapter 6 </chapters/06_fewer_steps>` found with exact predictors. DDIM keeps the mistake; noise forgets part of it, as in chapter 5. More steps do not help DDIM: with quadratic spacing its row rises
@@ -742,43 +758,44 @@ for row in sorted(every, key=lambda row: row["seed"]):
     key = row["spacing"], row["eta"], row["steps"]
     clothes.setdefault(key, []).append(row["value"])
 assert all(len(values) == 3 for values in clothes.values())
-sizes, rows = {}, {"leading": ETAS, "quadratic": ETAS, "trailing": (0.0, 1.0)}
-for spacing, etas in rows.items():
-    known = {S: [clothes.get((spacing, eta, S), []) for eta in etas]
-             for S in (5, 10, 20, 50, 100)}
-    sizes[spacing] = [S for S in known if all(len(v) == 3 for v in known[S])]
-    print(f"{spacing:10s}S =" + "".join(f"{S:6d}" for S in sizes[spacing]))
-    for eta in etas:
-        found = (clothes[spacing, eta, S] for S in sizes[spacing])
-        print(f"{eta!s:>13s}" + "".join(f"{np.mean(v):6.1f}" for v in found))
+every, rows = (5, 10, 20, 50, 100), []
+sizes = {"leading": every, "quadratic": every, "trailing": every[:3]}
+for spacing, known in sizes.items():
+    for eta in ETAS if spacing != "trailing" else (0.0, 1.0):
+        means = [f"{np.mean(clothes[spacing, eta, S]):.1f}" for S in known]
+        rows.append((f"{spacing}, {SIGNS[eta]}", *means, *[""] * (5 - len(known))))
+Table(["clothes", *(f"S = {S}" for S in every)], rows)
 
 # %%
 real = result("floor_fashion-mnist")
 print(f"250 real ones, classes in turn: {real['mean']:.1f} ± {real['sd']:.1f}")
-half = [summary(clothes["leading", 0.0, S]).half for S in (5, 10, 20, 50, 100)]
-print("± of leading, eta 0:", " ".join(f"{h:.1f}" for h in half))
+half = {S: summary(clothes["leading", 0.0, S]).half for S in every}
 for S in sizes["leading"]:
     pairs = zip(clothes["leading", 1.0, S], clothes["leading", 0.0, S])
     assert all(noise < none for noise, none in pairs)
+left = dict.fromkeys(every, "")
 for S, start in ((5, 801), (10, 901), (20, 951)):
     assert make_tau(1000, S, "leading")[-1] == start
-    left = model.schedule.alpha_bar[start].sqrt()
-    print(f"leading, S {S:2d}: {left:.2f} of the picture left at the start")
+    left[S] = f"{model.schedule.alpha_bar[start].sqrt():.2f}"
 pairs = zip(clothes["trailing", 1.0, 20], clothes["trailing", 0.0, 20])
 assert all(noise < none for noise, none in pairs)
+rows = [("95% of η = 0: ±", *(f"{h:.1f}" for h in half.values()))]
+rows.append(("of the picture left at the start", *left.values()))
+Table(["leading", *(f"S = {S}" for S in every)], rows)
 
 # %%
+rows = []
 for S in (5, 10, 20):
     lead = {}
     for spacing in ("leading", "trailing"):
         none, noise = (np.mean(clothes[spacing, eta, S]) for eta in (0.0, 1.0))
         lead[spacing] = none - noise
         assert none / noise < (2 if spacing == "leading" else 1.3)
-    print(f"S {S:2d}: eta 1 is ahead by {lead['leading']:.1f} from leading, ", end="")
-    print(f"by {lead['trailing']:.1f} from trailing")
+    rows.append((f"S = {S}", *(f"{lead[spacing]:.1f}" for spacing in lead)))
     assert lead["trailing"] < 0.5 * lead["leading"]
 few = clothes["trailing", 0.0, 5], clothes["leading", 0.0, 20]
 assert np.mean(few[0]) < 1.25 * np.mean(few[1])
+Table(["η = 1 is ahead by", "leading", "trailing"], rows)
 
 # %%
 at_50 = [np.mean(clothes["quadratic", eta, 50]) for eta in ETAS]
@@ -788,14 +805,14 @@ assert max(flat) < 1.06 * min(flat)
 accuracy, right = result("accuracy_fashion-mnist"), {}
 for row in accuracy["rows"]:
     right[row["steps"], row["eta"]] = [int(one) for one in row["right"]]
-print(f"right of real clothes: {accuracy['accuracy_on_real']:.2f}")
+rows = [("real", f"{accuracy['accuracy_on_real']:.2f}", "", "")]
 for S in (20, 50):
-    none, noise = right[S, 0.0], right[S, 1.0]
-    gap = paired(noise, none)
-    print(f"S {S}: {np.mean(none):.2f} at eta 0, {np.mean(noise):.2f} at eta 1", end=", ")
-    print(f"{gap.mean:.2f} ± {gap.half:.2f} more")
+    gap = paired(right[S, 1.0], right[S, 0.0])
+    two = (f"{np.mean(right[S, eta]):.2f}" for eta in (0.0, 1.0))
+    rows.append((f"S = {S}", *two, f"{gap.mean:.2f} ± {gap.half:.2f}"))
     assert (gap.mean > gap.half) == (S == 50)
 assert abs(gap.mean - 1 / 7) < 0.01
+Table(["clothes told right", "η = 0", "η = 1", "more, 95%"], rows)
 
 # %% [markdown]
 # With `leading` spacing $\eta = 1$ is better than $\eta = 0$ in every column and every seed, against the first of the paper's claims. The start explains a part of it. The first level of `leading` still holds a share of the picture, so that pure noise is wrong there, and fresh noise forgets the mistake. `trailing` starts at $T$. With it DDIM's five steps are about
@@ -809,15 +826,14 @@ assert abs(gap.mean - 1 / 7) < 0.01
 #
 # The round trip of {doc}`chapter 7 </chapters/07_ode>`, $x_0 \to x_T \to x_0$ on the 200 test digits, per dimension and with pictures in $[0, 1]$. The walk turns round at level 990; beyond that the cosine schedule multiplies every error of the network.
 
-# %%
+# %% tags=["hide-input"]
 table2 = result("table2_digits")
 theirs = next(iter(table2["paper"].values()))
-by = {row["steps"]: row for row in table2["rows"]}
-print("   S     mean     ±   median  the paper's mean")
+by, rows = {row["steps"]: row for row in table2["rows"]}, []
 for S, row in by.items():
-    share = row["standard_error"] / row["error"]
-    print(f"{S:4d}  {row['error']:.1e}  {share:4.0%}  {row['median']:.1e}", end="")
-    print(f"  {theirs[str(S)]:g}" if str(S) in theirs else "")
+    share, paper_s = row["standard_error"] / row["error"], theirs.get(str(S), "")
+    mean, median = f"{row['error']:.1e}", f"{row['median']:.1e}"
+    rows.append((f"S = {S}", mean, f"{share:.0%}", median, paper_s))
 
 few = [S for S in by if S <= 100]
 ours_, typical = ([by[S][key] for S in few] for key in ("error", "median"))
@@ -825,6 +841,7 @@ series = {"mean": ours_, "median": typical}
 series["the paper's mean"] = [theirs[str(S)] for S in few]
 powers = {name: power_law_exponent(few, errors)[0] for name, errors in series.items()}
 print("to S = 100:", ", ".join(f"{k} as S^-{v:.1f}" for k, v in powers.items()))
+Table(["digits, there and back", "mean", "±", "median", "the paper's mean"], rows)
 
 # %% [markdown]
 # The column ± is the standard error as a share of the mean. A first-order method has an error proportional to $1/S$, so its square should fall as $1/S^2$. The mean does not, here or in the paper, whose exponent is about the same. Our standard errors say why: if one of the 200 pictures had all of the error,
@@ -844,8 +861,8 @@ tau = make_tau(990, 20, "leading")  # as the table
 x_T = invert(model.model, images, model.schedule, tau)
 *_, last = ddim_path(model.model, x_T, model.schedule, tau)
 each = ((last.x_s - images) / 2).square().mean((1, 2, 3)).sort().values
-print(f"S 20 once more: mean {each.mean():.4f}, median {each.median():.4f}")
-print(f"share of the worst five of 200: {each[-5:].sum() / each.sum():.1f}")
+worst = each[-5:].sum() / each.sum()
+print(f"S = 20: mean {each.mean():.4f}, median {each.median():.4f}; of the worst five {worst:.1f}")
 assert each[-5:].sum() > 0.25 * each.sum()
 assert abs(each.mean() / by[20]["error"] - 1) < 0.01
 
@@ -862,8 +879,7 @@ right = to_uint8(x)
 wrong = (((x + 1) * 127.5).round().int() % 256).byte()
 share = (right != wrong).double().mean()
 scores_ = [distance(network.compute(images)) for images in (right, wrong)]
-print(f"{share:.0%} of the pixels differ")
-print(f"distance {scores_[0]:.1f} becomes {scores_[1]:.1f}")
+print(f"{share:.0%} of the pixels differ; distance {scores_[0]:.1f} becomes {scores_[1]:.1f}")
 assert scores_[1] > 2 * scores_[0]
 
 # %% [markdown]

@@ -25,7 +25,7 @@ from ddim_edu.files import in_repository
 from ddim_edu.measuring.metrics import sharpness
 from ddim_edu.measuring.statistics import holm
 from ddim_edu.models import load, load_classifier
-from ddim_edu.plotting import figure, picture_rows
+from ddim_edu.plotting import Table, figure, picture_rows
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import decode, invert
 from ddim_edu.schedule import NoiseSchedule, make_tau
@@ -77,6 +77,7 @@ cosine, tau = trained.schedule, make_tau(990, 20, "trailing")
 
 # %%
 # checks eq:norm-bound
+rows = []
 for d in (1, 4, 64, 784):
     mean = 2**0.5 * np.exp(gammaln((d + 1) / 2) - gammaln(d / 2))
     exact = 2 * d - 2 * d**0.5 * mean  # E (n - sqrt d)^2
@@ -84,7 +85,8 @@ for d in (1, 4, 64, 784):
     found = (x.norm(dim=1) - d**0.5).square()
     assert abs(found.mean() - exact) < 5 * found.std() / 5_000**0.5
     assert exact < 2
-    print(f"d = {d:3d}: length {mean:5.2f}, E(n - sqrt d)^2 = {exact:.3f}")
+    rows.append((d, f"{mean:.2f}", f"{d**0.5:g}", f"{exact:.3f}"))
+Table(["dimensions d", "mean length", "√d", "E (length − √d)²"], rows)
 
 # %% [markdown]
 # The straight line between two latents, or **lerp** (linear interpolation), leaves the shell. For independent $a, b \sim \mathcal N(0, I)$ each coordinate of $(1 - u)\,a + u\,b$, with $u$ from 0 to 1, has variance
@@ -111,16 +113,18 @@ for d in (1, 4, 64, 784):
 # checks eq:lerp-variance, eq:slerp, eq:same-direction
 a, b = torch.randn(2, 4_000, 64, generator=generator, dtype=torch.float64)
 theta = angle(a, b)
-print(f"angle {theta.mean():.3f}, std {theta.std():.3f}; 1/sqrt d = {1 / 8}")
+print(f"angle {theta.mean():.3f} ± {theta.std():.3f} (sd); 1/√d = {1 / 8}")
+rows = []
 for u in (0.25, 0.5):
     line, arc = lerp(a, b, u), slerp(a, b, u)
     weight = [(v * theta).sin() / theta.sin() for v in (1 - u, u)]
     by_hand = weight[0][:, None] * a + weight[1][:, None] * b
     assert torch.allclose(arc, by_hand, rtol=0, atol=1e-12)
     for x, expected in ((line, (1 - u) ** 2 + u**2), (arc, 1.0)):
-        print(f"u = {u}: variance {x.var():.2f}, theory {expected:.3f}")
+        rows.append((f"{'line' if x is line else 'arc'}, u = {u}", f"{x.var():.2f}", expected))
         assert abs(x.var() / expected - 1) < 0.03
 assert torch.allclose(arc, line / (theta / 2).cos()[:, None], rtol=0, atol=1e-12)
+Table(["variance of a coordinate", "measured", "theory"], rows)
 
 # %% [markdown]
 # So at the middle, "line or arc?" is a question of length alone. The midpoint of a line between two draws is a draw from $\mathcal N(0, \tfrac12 I)$: *what does a model make of a latent that is too short, by the factor* $r = \sqrt{1/2}$? We ask an exact predictor first.
@@ -220,10 +224,11 @@ def slopes(x, h=1e-7):
 
 
 found, slope, speed = slopes(x)
-print(f"81 latents: slope {slope.min():.1f} to {slope.max():.1f}", end=", ")
-print(f"error of the formula up to {(slope / speed - 1).abs().max():.0%}")
-assert (slope / speed - 1).abs().max() < 0.1
-print("latents that decode into the gap:", int(((found > -0.6) & (found < 0)).sum()))
+within = int(((found > -0.6) & (found < 0)).sum())
+off = (slope / speed - 1).abs().max()
+print(f"81 latents: slope {slope.min():.1f} to {slope.max():.1f}, by the formula within {off:.0%};")
+print(f"of them decode into the gap: {within}")
+assert off < 0.1 and within == 0
 
 # %% [markdown]
 # None of the 81 latents decodes into the gap between the peaks, from −0.6 to 0. The claim is about the gap, so look there. The map is increasing: the gap's latents lie between the last one that decodes to less than −0.6 and the first one that decodes to more than 0.
@@ -237,8 +242,8 @@ for n in (81, 401):
 wide = right - left
 print(f"the gap, 0.6 wide, takes {wide:.2f} of the latents' line")
 steepest, foreseen = (round(v.max().item(), -2) for v in (steep, formula))
-print(f"slope there up to {steepest:,.0f}, by the formula up to {foreseen:,.0f}")
-print(f"error of the formula up to {(steep / formula - 1).abs().max():.0%}")
+off = (steep / formula - 1).abs().max()
+print(f"slope there up to {steepest:,.0f}; by the formula {foreseen:,.0f}, off by up to {off:.0%}")
 assert steep.max() > 300 * slope.max() and -0.6 < out[steep.argmax()] < 0
 assert wide < 0.02 and (steep / formula - 1).abs().max() < 0.25
 
@@ -261,11 +266,10 @@ def having(piece):
 
 
 moves = study["digits"]["speed"]
-print(f"{moves['pairs']} arcs of {moves['frames']} frames, change (rms)")
-print(f"   where the class changes, on {moves['turning']} of them:", end=" ")
-print(pm(moves["where_class_changes"], 3))
-print("   elsewhere:", pm(moves["elsewhere"], 3))
 assert moves["where_class_changes"][0] > 2 * moves["elsewhere"][0]
+turns, head = moves["turning"], f"{moves['pairs']} arcs of {moves['frames']} frames"
+rows = [(f"where the class changes, on {turns}", pm(moves["where_class_changes"], 3))]
+Table([head, "rms change of a frame"], [*rows, ("elsewhere", pm(moves["elsewhere"], 3))])
 
 # %% mystnb={"figure": {"caption": "Left: the decoded value along a line of latents, data with peaks at −1 and 0.6 (grey: its density, sideways). The gap is crossed in a leap. Right: three arcs between drawn latents of the digits model, and by how much the picture changes from frame to frame; dots mark frames where the classifier's answer changes. One of the arcs never changes its digit.", "name": "fig-interpolation-speed"}, "image": {"alt": "Left, an increasing curve with two flat stretches near -1 and 0.6 and a steep rise between them, beside a grey density with two humps. Right, three irregular lines of small height; two have narrow peaks, on which most dots sit, and one has neither peak nor dot."}} tags=["hide-input"]
 fig, (left, right) = figure(2, height=2.7)
@@ -290,9 +294,8 @@ right.set(xlabel="u", ylabel="change per frame");
 
 # %%
 leap = change.max() / change.median()
-print(f"last arc: largest change over median {leap:.0f}")
 right = (judge(heldout).argmax(1) == data.heldout_labels).double().mean()
-print(f"held-out digits that the classifier gets right: {right:.0%}")
+print(f"last arc: largest change over median {leap:.0f}; held-out digits judged right {right:.0%}")
 assert leap > 3 and right > 0.95
 
 # %% [markdown]
@@ -310,14 +313,15 @@ def exact_eps(x, t):
     return ten.eps(x.flatten(1), t).view_as(x)
 
 
-z, short = draw(torch.empty(100, 1, 8, 8), generator), {}
+z, short, rows = draw(torch.empty(100, 1, 8, 8), generator), {}, []
 for name, eps_theta in (("mixture", exact_eps), ("network", trained.model)):
     for r in (0.5, 0.5**0.5, 1.0):
         short[name, r] = x = decode(eps_theta, r * z, cosine, tau)
         said = judge(x.clamp(-1, 1)).argmax(1)
         eights, spread = (said == 8).double().mean(), x.var(0).mean()
-        print(f"{name} r = {r:.2f}: eights {eights:.2f}, variance {spread:.2f}, "
-              f"sharpness {sharpness(x.clamp(-1, 1)).mean():.2f}")
+        three = eights, spread, sharpness(x.clamp(-1, 1)).mean()
+        rows.append((f"{name}, r = {r:.2f}", *(f"{value:.2f}" for value in three)))
+Table(["predictor, length", "share of eights", "variance", "sharpness"], rows)
 
 # %%
 def eights(name, r):
@@ -338,9 +342,9 @@ for name in ("mixture", "network"):
 assert crisp("mixture", 0.5) < 0.7 * crisp("mixture", 1.0)
 assert crisp("network", 0.5) > 0.85 * crisp("network", 1.0)
 zero = [decode(e, 0 * z[:1], cosine, tau) for e in (exact_eps, trained.model)]
-print("r = 0 decodes to", [judge(x.clamp(-1, 1)).argmax().item() for x in zero])
+print("r = 0 decodes to", *(judge(x.clamp(-1, 1)).argmax().item() for x in zero), end="; ")
 nearest = (mean - flat.mean(0)).norm(dim=1).argsort()
-print("classes by distance of their mean from the mean of all", nearest.tolist())
+print("classes, nearest mean to that of all first:", *nearest.tolist())
 
 # %% [markdown]
 # As $r$ falls, all latents move towards one point, the origin, and all pictures towards one picture. For both predictors that is an 8, the digit whose class mean is nearest to the mean of all digits. The variety of the pictures falls for both, for the network less. But the mixture's pictures turn pale, with half of their sharpness at $r = 0.5$, and the network's pictures
@@ -350,13 +354,13 @@ print("classes by distance of their mean from the mean of all", nearest.tolist()
 
 # %%
 clothes = load("fashion-mnist")
-z28 = draw(torch.empty(10, 1, 28, 28), torch.Generator().manual_seed(5))
+z28, rows = draw(torch.empty(10, 1, 28, 28), torch.Generator().manual_seed(5)), []
 for r in (0.5**0.5, 0.85, 1.0):
     short["clothes", r] = x = decode(clothes.model, r * z28, cosine, tau)
-    print(f"r = {r:.2f}: variance over pictures {spread('clothes', r):.3f}, "
-          f"mean grey value {x.mean():.2f}")
+    rows.append((f"r = {r:.2f}", f"{spread('clothes', r):.3f}", f"{x.mean():.2f}"))
 assert spread("clothes", 0.5**0.5) < 0.1 * spread("clothes", 1.0)
 assert torch.equal(clothes.schedule.alpha_bar, cosine.alpha_bar)
+Table(["clothes", "variance over pictures", "mean grey value"], rows)
 
 # %% mystnb={"figure": {"caption": "Ten latents of the digits model and ten of the Fashion-MNIST model, multiplied by r (at the left) and decoded. Each column keeps its direction. Rows with r = 0.71 are what straight lines between draws have in the middle.", "name": "fig-interpolation-norms"}, "image": {"alt": "Six rows of ten small grey pictures. Three rows of digits, all clean, with r 0.5, 0.71 and 1; in some columns the digit differs from row to row. Three rows of clothes: at r 1 bright and detailed, at 0.85 dark and flat, mostly of the same kind, at 0.71 almost black."}} tags=["hide-input"]
 fig, axes = figure(1, 6, height=4.9)
@@ -382,37 +386,43 @@ fig.align_ylabels();
 # With $\nu = 64$, the clock at level 990 where we start, an error of a hundredth in the scale of the noise is an error of 0.64 in the picture: too much noise is taken away, what is left is shorter still, and the next step meets an even stranger input. (So the state becomes too short. That it ends in black, of all pictures, we only observe.) So we measure $\delta$, by regression of the prediction on $r x_T$.
 
 # %%
-# checks eq:overshoot
 def overshoot(eps_theta, x):
     eps = eps_theta(x, torch.full((len(x),), 990))
     return ((eps * x).sum() / x.square().sum() - 1).item(), eps
 
 
+# %%
+# checks eq:overshoot
 abar, nu = cosine.alpha_bar[990], cosine.nsr[990].item()
-made = [("mixture", exact_eps, z), ("digits", trained.model, z)]
+made, rows = [("mixture", exact_eps, z), ("digits", trained.model, z)], []
 for name, eps_theta, x in [*made, ("clothes", clothes.model, z28)]:
     delta = [overshoot(eps_theta, r * x)[0] for r in (0.5**0.5, 0.85, 1.0)]
     said = (f"{round(d, 3) + 0.0:+.3f}" for d in delta)  # no -0.000
-    print(f"{name:8} delta at r = 0.71, 0.85, 1:", *said)
+    rows.append((name, *said))
 delta, eps = overshoot(clothes.model, 0.5**0.5 * z28)
 x0_hat = (0.5**0.5 * z28 - (1 - abar).sqrt() * eps) / abar.sqrt()
 found = (x0_hat * z28).sum() / z28.square().sum() * 2**0.5
 exact = (1 - (1 - abar).sqrt() * (1 + delta)) / abar.sqrt()
-print(f"x0_hat against x_T: slope {found:.1f}, by the formula {-delta * nu:.1f}")
+print(f"clothes: predicted x_0 against x_T, slope {found:.1f}, by the formula {-delta * nu:.1f}")
 assert abs(found - exact) < 0.1 and abs(found + delta * nu) < 0.1
+Table(["δ", "r = 0.71", "r = 0.85", "r = 1"], rows)
 
 # %% [markdown]
 # The exact predictor's $\delta$ is small at every length. A network has hardly seen more than one length. The network for clothes, given noise of length 20, predicts noise that is longer, as if drawn to the length 28 that it knows. The network for digits hardly does so. We cannot say why. One difference is known: lengths around 8 are spread wider (by 9%) than lengths around 28 (by 2.5%).
 
 # %% tags=["hide-input"]
+def from_data(row):
+    return "{:.1f} ({:.1f})".format(*row["classifier_distance"])
+
+
+rows, heads = [], ("confidence", "sharpness", "variance", "distance (se)")
 for name, block in having("norms"):
-    print(f"{name}, {block['rows'][0]['n']} latents, S = {block['S']}")
-    print("   r     confidence     sharpness      variance distance (se)")
+    assert all(row["n"] == 200 for row in block["rows"])
     for row in [*block["rows"], block["real"] | {"r": "real"}]:
-        r = row["r"] if row["r"] == "real" else f"{row['r']:.2f}"
-        d, se = row["classifier_distance"]
-        print(f"   {r:5} {pm(row['confidence'])}    {pm(row['sharpness'])}"
-              f"    {row['variance']:.3f}    {d:.1f} ({se:.1f})")
+        r = row["r"] if row["r"] == "real" else f"r = {row['r']:.2f}"
+        seen = pm(row["confidence"]), pm(row["sharpness"])
+        rows.append((f"{name}, {r}", *seen, f"{row['variance']:.3f}", from_data(row)))
+Table(["200 latents", *heads], rows)
 
 # %% [markdown]
 # (Confidence is the classifier's largest probability. The distance is the classifier distance of {ref}`chapter 11 <ch-measuring>` between such a set and the training images, with its standard error. It depends on the number of images, so compare it within a block only. The last row is held-out images.) For the digits the classifier's confidence goes *up* as latents get shorter, and sharpness hardly moves: one by one, the pictures in the middle of a straight line are as good as any. The loss shows only in the set of pictures: its variance falls, and at $r = 0.5$ the set is farther from the data.
@@ -426,9 +436,9 @@ for name, block in having("norms"):
 corners = draw(torch.empty(4, 1, 28, 28), torch.Generator().manual_seed(3))
 grid = square(*corners, 5)
 frames = decode(clothes.model, grid.flatten(0, 1), clothes.schedule, tau)
-print(f"corners' norms {corners.flatten(1).norm(dim=1).numpy().round(1)}")
+norms = ", ".join(f"{norm:.1f}" for norm in corners.flatten(1).norm(dim=1))
 middle, mean = grid[2, 2].norm().item(), corners.mean(0).norm().item()
-print(f"middle of the square {middle:.1f}, mean of the corners {mean:.1f}")
+print(f"lengths: corners {norms}; middle {middle:.1f}; mean of the corners {mean:.1f}")
 assert abs(middle - 28) < 2.5 and abs(mean - 14) < 1.5
 
 # %% mystnb={"figure": {"caption": "A square spanned by four drawn latents (its corners) of the Fashion-MNIST model, decoded in 20 steps.", "name": "fig-interpolation-square"}, "image": {"alt": "A grid of five by five grey pictures of clothes. The corners are four different pieces; from each to the next the pictures change in small steps, with quick changes of kind in between."}} tags=["hide-input"]
@@ -439,9 +449,9 @@ ax.set_axis_off();
 
 # %%
 change = frames.unflatten(0, (5, 5)).diff(dim=1).square().mean((2, 3, 4)).sqrt()
-print("change from left to right, row by row:")
-print(change.numpy().round(2))
 assert change.max() > 2 * change.min()
+rows = [(i, *(f"{v:.2f}" for v in row)) for i, row in enumerate(change, 1)]
+Table(["rms change, row", *(f"{i} to {i + 1}" for i in range(1, 5))], rows)
 
 # %% [markdown]
 # On the square, too, pictures change in leaps: the largest step of the top row, 0.45, is the one from a shoe to a shirt.
@@ -462,7 +472,7 @@ assert change.max() > 2 * change.min()
 # %%
 # checks eq:latent-size
 axes, nsr = torch.linalg.eigvalsh(flat.T.cov()).clamp(min=1e-9), cosine.nsr
-gauss = Gaussian(torch.zeros(64), axes, cosine)
+gauss, rows = Gaussian(torch.zeros(64), axes, cosine), []
 for S in (20, 50, 200):
     levels = make_tau(900, S, "trailing")
     t, s = levels[:-1], levels[1:]
@@ -471,18 +481,19 @@ for S in (20, 50, 200):
     size = cosine.alpha_bar[900] * axes * grown.prod(0) ** 2
     latent = invert(gauss.eps, axes.sqrt()[None], cosine, levels)[0]
     assert torch.allclose(latent**2, size, rtol=1e-3)
-    print(f"S = {S:3d}: mean {size.mean():.2f}; widest quarter of the directions "
-          f"{size[48:].mean():.2f}, narrowest {size[:16].mean():.2f}")
+    rows.append((f"S = {S}", *(f"{v.mean():.2f}" for v in (size, size[48:], size[:16]))))
+Table(["mean square of latents", "all", "widest quarter", "narrowest"], rows)
 
 # %% tags=["hide-input"]
+rows = []
 for name, block in having("real"):
-    print(f"{name}, mean square of latents:   measured, predicted")
     for row in block["by_S"]:
-        print(f"   S = {row['S']:3d}, {row['n']} images   "
-              f"{pm(row['mean_square'])}   {row['predicted']:.2f}")
-    print("   by quarters, widest first:", np.round(block["quarters"], 2))
-    print(f"   length {pm(block['norm'], 1)}, root of d "
-          f"{block['root_dims']:.0f}; angle {pm(block['angle'])}")
+        both = pm(row["mean_square"]), f"{row['predicted']:.2f}"
+        rows.append((f"{name}, S = {row['S']}", row["n"], *both))
+    quarters = ", ".join(f"{v:.2f}" for v in block["quarters"])
+    print(f"{name}: by quarters, widest first, {quarters}; length {pm(block['norm'], 1)},"
+          f" √d {block['root_dims']:.0f}; angle {pm(block['angle'])}")
+Table(["mean square of latents", "images", "measured", "predicted"], rows)
 
 # %%
 memory = EmpiricalData(flat, cosine)
@@ -504,15 +515,14 @@ for name, most in (("digits", 0.25), ("fashion-mnist", 0.1)):
 # What does it mean for interpolation? The angle between two latents is again near $\pi/2$, and an arc keeps the length of its ends. But that length is 6 instead of 8, or 23 instead of 28. Should one stretch such latents to $\sqrt d$, where the model expects them?
 
 # %% tags=["hide-input"]
+rows = []
 for name, block in having("real"):
-    print(f"{name}, {block['of_images']['n']} images, S = {block['S']}")
-    print("   error of the round trip     ", pm(block["roundtrip"], 3))
-    print("   of latents stretched to sqrt d", pm(block["stretched"], 3))
-    for kind in ("images", "reconstructions", "stretched"):
+    off = {"images": "", "reconstructions": pm(block["roundtrip"], 3)}
+    off["stretched"] = pm(block["stretched"], 3)
+    for kind, error in off.items():
         seen = block[f"of_{kind}"]
-        print(f"   {kind:16} sharpness {pm(seen['sharpness'])}, distance "
-              f"{seen['classifier_distance'][0]:.1f} "
-              f"({seen['classifier_distance'][1]:.1f})")
+        rows.append((f"{name}, {kind}", seen["n"], error, pm(seen["sharpness"]), from_data(seen)))
+Table(["", "number", "error", "sharpness", "distance (se)"], rows)
 
 # %% [markdown]
 # No. Stretched latents decode to pictures that are farther from the originals, four times as far for the digits and twice for clothes, and the clothes have more than twice the detail of real ones: {eq}`eq:cross-fade` with $p > 1$. Most of what is missing is missing in narrow directions, which the way down presses flat again. The shell of radius $\sqrt d$ is a statement about draws. For latents that were found,
@@ -522,26 +532,26 @@ for name, block in having("real"):
 #
 # The middles, of pairs from two classes: half-way on the arc, half-way on the straight line, and the mean of the two pictures. "Third class" is the share that the classifier takes for neither end.
 
-# %%
+# %% tags=["hide-input"]
+rows, heads = [], ("pairs", "confidence", "sharpness", "third class", "distance (se)")
 for name, block in having("real"):
-    print(f"{name}, {block['middle_slerp']['n']} pairs of two classes")
-    print("           confidence     sharpness      third class   distance")
     for way in ("slerp", "lerp", "pixels"):
         seen = block[f"middle_{way}"]
-        d, se = seen["classifier_distance"]
-        of = ("confidence", "sharpness", "third_class")
-        values = "    ".join(pm(seen[what]) for what in of)
-        print(f"   {way:6}  {values}   {d:4.1f} ({se:.1f})")
+        values = (pm(seen[what]) for what in ("confidence", "sharpness", "third_class"))
+        rows.append((f"{name}, {way}", seen["n"], *values, from_data(seen)))
+Table(["two classes, half-way", *heads], rows)
 
 # %%
-found, ps = dict(having("real")), {}
+found, ps, rows = dict(having("real")), {}, []
 for name, block in found.items():
+    rows.append([name])
     for what in ("confidence", "sharpness"):
         mean, half, ps[name, what] = block[f"{what}_slerp_minus_lerp"]
-        print(f"{name}: {what}, slerp minus lerp {mean:+.3f} ± {half:.3f}")
+        rows[-1].append(f"{mean:+.3f} ± {half:.3f}")
 corrected = max(holm(ps).values())
 print(f"largest p after Holm's correction: {corrected:.3f}")
 assert corrected < 0.05
+Table(["slerp minus lerp", "confidence", "sharpness"], rows)
 
 # %% mystnb={"figure": {"caption": "Between two faces that the model never saw: along the arc and along the straight line between their latents (20 steps each way), and the cross-fade of the two pictures. The first two rows are nearly the same. Faces: parts by Micah Lanier (CC BY 4.0) and Pablo Stanley (CC0), recoloured.", "name": "fig-interpolation-real"}, "image": {"alt": "Three rows of seven small drawn faces. In the first two a face in a red turban, looking right, turns violet, and from the fourth picture on is another with grey, then blue hair and an open mouth. In the third both are there at once, half transparent."}} tags=["hide-input"]
 drawn, few = torch.from_numpy(shipped().pixels[[36, 41]]), make_tau(900, 20, "trailing")
@@ -572,27 +582,28 @@ assert apart < from_fade
 # Let $w$ be the mean latent of pictures of class $B$ minus that of class $A$ ({py:func}`~ddim_edu.apps.interpolate.direction`). Adding $w$ to the latent of an $A$ ({py:func}`~ddim_edu.apps.interpolate.move`; it restores the length afterwards) might make it a $B$: such arithmetic is known from other generative models {cite}`white2016latents`. {prf:ref}`thm-affine-decoding` supplies the null hypothesis.
 # For Gaussian data, $D(x + w) = D(x) + A w$, and $A w$ is the difference of the two mean pictures, up to the error of the round trip. Then nothing would be gained over adding *that* to the pixels. So we do both. 200 held-out images, each sent to one other class; the means come from the training images; success is the classifier's word.
 
-# %%
+# %% tags=["hide-input"]
+rows, heads = [], ("success", "as before", "sharpness", "distance (se)")
 for name, block in having("classes"):
-    print(f"{name}, {block['n']} images, means of {block['train']}")
-    print("   amount       success        as before      sharpness    distance")
+    print(f"{name}: {block['n']} images, means of {block['train']}")
     for row in block["rows"]:
         if row["amount"] > 0:
-            d, se = row["classifier_distance"]
             seen = (pm(row[k]) for k in ("success", "kept", "sharpness"))
-            print(f"   {row['amount']:.0f} in {row['kind']:6}  ", end="")
-            print("    ".join(seen), f"  {d:4.1f} ({se:.1f})")
+            rows.append((f"{name}, {row['amount']:.0f} in {row['kind']}", *seen, from_data(row)))
+Table(["amount", *heads], rows)
 
 # %% [markdown]
 # At first sight directions work: with twice the direction added, the classifier takes 162 of 200 digits for the wanted class. At second sight, adding mean *pixels* works better by this measure. The latents buy the look. At the amount 1, sums of pixels are blurred (sharpness 0.81; real digits have 1.04) and far from the data. Moved latents give digits that are as sharp as reconstructions, and as near to the data.
 # At the amounts 2 and 3 neither way is nearer to the data than the other, but the pixels' sums are overdrawn, and the latents' digits are not. With clothes, latents succeed as often as pixels and end nearer to the data. The direction says *which* class, in pixels as in latents; the decoder turns the sum into a picture.
 
-# %%
+# %% tags=["hide-input"]
 block = study["digits"]["ink"]
 print(f"halves are {block['halves_apart']:.2f} apart in mean grey value")
+rows = []
 for row in block["rows"]:
-    print(f"   {row['amount']:+.0f}: change {pm(row['change'], 3)}, right way "
-          f"{pm(row['right_way'])}, same class {pm(row['same_class'])}")
+    seen = pm(row["change"], 3), pm(row["right_way"]), pm(row["same_class"])
+    rows.append((f"{row['amount']:+.0f}".replace("-", "−"), *seen))
+Table(["amount", "change of mean grey", "the right way", "same class"], rows)
 
 # %% [markdown]
 # One more direction, for all digits alike: the mean latent of the brighter half of the training digits minus that of the darker. Adding it once makes every digit brighter, taking it away makes every one darker, and nine in ten keep their class. The change is in proportion to the amount, and about half of what the two halves differ by.
@@ -602,13 +613,14 @@ for row in block["rows"]:
 # A film has frames missing, and interpolating latents looks like the way to fill them in. Test it where the answer is known: a picture shifted to the left, and to the right, by one pixel (digits) or three (clothes). The frame half-way is the picture unshifted.
 
 # %%
+rows, ways = [], ("arc", "cross-fade", "first frame")
 for name, block in having("shift"):
-    print(f"{name}, {block['n']} images, ± {block['by']}, S = {block['S']}")
-    for way in ("arc", "cross-fade", "first frame"):
-        print(f"   {way:11} rms error {pm(block['error'][way])}")
     mean, half, p = block["arc_minus_cross_fade"]
-    print(f"   arc minus cross-fade {mean:+.3f} ± {half:.3f} (p = {p:.0e})")
-    assert mean - half > 0
+    errors = (pm(block["error"][way]) for way in ways)
+    about = f"{name}, {block['n']} by ± {block['by']}"
+    rows.append((about, *errors, f"{mean:+.3f} ± {half:.3f}", f"{p:.0e}"))
+    assert mean - half > 0 and block["S"] == 50
+Table(["rms error, S = 50", *ways, "arc minus cross-fade", "p"], rows)
 
 # %% mystnb={"figure": {"caption": "Top: a held-out piece of clothing shifted left, in the middle, and shifted right, with gaps where frames are missing. Below: seven frames along the arc between the latents of the first and the last.", "name": "fig-interpolation-shift"}, "image": {"alt": "Two rows of small pictures of trousers. Top: three sharp copies, at the left, in the middle and at the right, with grey gaps between them. Bottom: seven frames; the first and last show trousers left and right, those in the middle are blurred, wider, and seem to have three legs."}} tags=["hide-input"]
 def unpack(text, size):
@@ -631,8 +643,8 @@ fig.align_ylabels();
 place, three = torch.arange(28) - 13.5, (truth[0], made[3], truth[2])
 centres = [(x.sum(0) @ place / x.sum()).item() for x in three]
 error = (made[3] - truth[1]).square().mean().sqrt() * 2
-print("centres of mass of first, middle, last:", np.round(centres, 1))
-print(f"error of the middle {error:.2f}")
+shown = ", ".join(f"{c:.1f}" for c in centres)
+print(f"centres of mass of first, middle, last: {shown}; error of the middle {error:.2f}")
 
 # %% [markdown]
 # The frame on the arc is **worse than the cross-fade**, for digits and for clothes, and in the figure it makes the same mistake: both ends are there at once, and the trousers have a third leg. Part of the error is that of the round trip, which pictures moved aside do not survive well: look at the two ends of the row. (These trousers are a hard case. The error of their middle is 0.62; the mean over all pictures is 0.41.) To move a thing is to add light in some pixels and take it away in others, and half a movement is not half of each. A Gaussian can do no better, by {eq}`eq:cross-fade`. These networks do not either;
@@ -642,13 +654,14 @@ print(f"error of the middle {error:.2f}")
 #
 # If $x_T$ is to be a picture's address, it should not depend on the number of steps. Decode 200 latents with different $S$, each against the finest.
 
-# %%
+# %% tags=["hide-input"]
+rows = []
 for name, block in having("steps"):
-    print(f"{name}, {block['n']} latents, against S = {block['reference']}; "
-          f"unrelated {pm(block['unrelated'])}")
+    print(f"{name}: {block['n']} latents; unrelated pictures {pm(block['unrelated'])} apart")
     for row in block["by_S"]:
-        print(f"   S = {row['S']:2d}: {pm(row['distance'], 3)}, "
-              f"same class {pm(row['same_class'])}")
+        seen = pm(row["distance"], 3), pm(row["same_class"])
+        rows.append((f"{name}, S = {row['S']} from {block['reference']}", *seen))
+Table(["one latent, two numbers of steps", "distance", "same class"], rows)
 
 # %% [markdown]
 # With twenty steps, 93% of the latents already show the digit that they show after a hundred, and up to there the distance falls in proportion to $1/S$, as chapter 7's order demands. Clothes are slower, but not different. The DDIM paper calls this consistency: one can search with few steps and render with many.
@@ -672,24 +685,32 @@ def run(x, S, eta):
     return decode(normal.eps, x, schedule, make_tau(1000, S, "trailing"), **how)
 
 
+rows = []
 for S in (5, 50):
     still, noisy = ((run(a, S, e) - run(b, S, e)) / (a - b) for e in (0.0, 1.0))
     assert torch.allclose(noisy, factor, rtol=1e-9)
-    print(f"S = {S:2d}: eta 0 {still.mean():.3f}, eta 1 {noisy.mean():.4f}")
+    rows.append((f"S = {S}", f"{still.mean():.3f}", f"{noisy.mean():.4f}"))
+Table(["of a difference is left", "η = 0", "η = 1"], rows)
 
 # %% [markdown]
 # On the trained model, 30 pairs of latents and seven frames between them, in 20 steps. **Fresh** noise for each frame; one **shared** noise for all; or noise that is **interpolated** too, from that of one end to that of the other, each step's by slerp.
 
-# %%
+# %% tags=["hide-input"]
 block = study["digits"]["noise"]
-print(f"{block['pairs']} pairs; rms change")
+rows = []
 for name, row in block["rows"].items():
-    print(f"   {name:12} from frame to frame {pm(row['step'])}, "
-          f"largest {pm(row['largest'])}, end to end {pm(row['ends'])}")
-print("one latent, two noises, S =", study["digits"]["steps"]["by_eta"][0]["S"])
+    seen = row["step"], row["largest"], row["ends"]
+    rows.append((name.replace("eta 0", "η = 0"), *map(pm, seen)))
+heads = "from frame to frame", "largest", "from end to end"
+Table([f"rms change, {block['pairs']} pairs", *heads], rows)
+
+# %% tags=["hide-input"]
+rows = []
 for row in study["digits"]["steps"]["by_eta"]:
-    print(f"   eta {row['eta']}: {pm(row['two_noises'])}, same class "
-          f"{pm(row['same_class'])}; from eta 0 {pm(row['from_eta_0'])}")
+    assert row["S"] == 50
+    seen = row["two_noises"], row["same_class"], row["from_eta_0"]
+    rows.append((f"η = {row['eta']:g}", *map(pm, seen)))
+Table(["one latent, S = 50", "between two noises", "same class", "from η = 0"], rows)
 
 # %% mystnb={"figure": {"caption": "Seven frames between two drawn latents with η = 0, and with η = 1 and fresh, shared or interpolated noise.", "name": "fig-interpolation-noise"}, "image": {"alt": "Four rows of seven small digits. The first row changes from one digit to another by way of a few. The second row shows seven unrelated digits. The third row shows the same digit seven times. The fourth row begins with that digit and changes into another."}} tags=["hide-input"]
 fig, axes = figure(1, 4, height=4.2)

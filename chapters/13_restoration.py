@@ -27,7 +27,7 @@ from ddim_edu.forward import unmix_eps, unmix_x0
 from ddim_edu.measuring.metrics import psnr
 from ddim_edu.measuring.statistics import paired
 from ddim_edu.models import load
-from ddim_edu.plotting import COLOURS, figure, image_row, picture_rows
+from ddim_edu.plotting import COLOURS, Table, figure, image_row, picture_rows
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path, ddim_step
 from ddim_edu.schedule import NoiseSchedule, make_tau
@@ -87,7 +87,7 @@ picture_rows({name: torch.cat(row) for name, row in rows.items()} | {"truth": tr
 
 # %%
 # checks eq:pseudo-inverse, eq:range-null
-generator = torch.Generator().manual_seed(0)
+generator, given = torch.Generator().manual_seed(0), []
 known = torch.zeros(8, 8, dtype=torch.bool)
 known[:4] = True  # the upper half
 operators = {"hole": Mask(known), "small": AveragePool(2), "grey": Grey()}
@@ -99,9 +99,9 @@ for name, op in operators.items():
     P = op.pseudo_inverse(op.forward(every)).flatten(1).T
     assert torch.allclose(A_plus @ A, P) and torch.allclose(P @ P, P)
     x = draw(torch.empty(192, dtype=torch.float64), generator)
-    assert (A @ (x - P @ x)).abs().max() < 1e-12
-    assert abs((P @ x) @ (x - P @ x)) < 1e-10
-    print(f"{name:5s} of 3 x 8 x 8 = 192 numbers, {len(A):3d} are given")
+    assert (A @ (x - P @ x)).abs().max() < 1e-12 and abs((P @ x) @ (x - P @ x)) < 1e-10
+    given.append(f"{name} {len(A)}")
+print("given of 3 × 8 × 8 = 192 numbers:", ", ".join(given))
 
 # %% [markdown]
 # Suppose someone has a guess $g$ of the whole picture that does not agree with $y$. What is the least change that makes it agree?
@@ -280,13 +280,14 @@ closely = study["digits/inpaint"]["closely"]
 assert all((len(v["psnr"]), v["answers"]) == (200, 16) for v in closely.values())
 base, against = closely["travel 1"]["psnr"], {}
 for name, label in (("replace", "pasting"), ("travel 2", "two walks, see below")):
-    against[name] = gap = paired(closely[name]["psnr"], base)
-    print(f"{label}, minus correction: {gap.mean:+.2f} ± {gap.half:.2f} dB")
+    against[label] = paired(closely[name]["psnr"], base)
 one_each = (study["digits/inpaint"]["rows"][k]["psnr"]["each"] for k in ("replace", "travel 1"))
-single, pasting, two_walks = paired(*one_each), against["replace"], against["travel 2"]
-print(f"pasting, from one answer to each digit: {single.mean:+.2f} ± {single.half:.2f} dB")
+pasting, two_walks = against.values()
+against["pasting, from one answer to each digit"] = paired(*one_each)
 assert 0 < pasting.mean - pasting.half and pasting.p < 0.01  # pasting is better
 assert two_walks.mean - two_walks.half > pasting.mean + pasting.half
+rows = [(label, f"{gap.mean:+.2f} ± {gap.half:.2f}") for label, gap in against.items()]
+Table(["minus correction", "PSNR, dB"], rows)
 
 # %% [markdown]
 # On the pair no difference is seen. On the digits pasting is *better*, by 0.3 dB; why, we cannot say. That is a third of what walking twice gains, an idea of the next section. (The interval from one answer to each digit shows nothing: neither a difference nor that there is none.) What the correction adds is not quality but reach: it treats every $A$ alike, and one cannot paste a mean of four pixels.
@@ -406,18 +407,19 @@ for c_ in (0.3, 0.8, 0.99):
 # The table holds the theorem against the recursion `mean_reached` with 1,000 and with 50 steps, and against {py:func}`~ddim_edu.apps.restore.restore` itself with 50 (4,000 runs; the allowed error is five standard errors). The truth is $c\,y = 1.2$ with variance $0.36$.
 
 # %%
-print("eta walks  theorem  1000 steps  50 steps  50 steps, runs: mean, variance")
-reached = {}
+reached, rows = {}, []
 for eta, n in ((0.0, 1), (0.0, 2), (1.0, 1), (1.0, 2), (1.0, 5)):
     limit = c * y_1 * share(n * (1 + eta**2) / 2, c)
     many, few = (mean_reached(c, y_1, k, eta, n) for k in (range(1001), fifty))
     how = {"eta": eta, "travel": n, "jump": 1, "generator": generator}
     x = restore(pair.eps, first, y, schedule, fifty, **how)[:, 1]
     reached[eta, n] = x.mean().item()
-    print(f"{eta:.0f}   {n}  {limit:10.3f} {many:10.3f} {few:10.3f}", end="")
-    print(f"{x.mean():17.1f} {x.var():13.1f}")
+    three = (f"{value:.3f}" for value in (limit, many, few))
+    rows.append((f"η = {eta:.0f}, {n}", *three, f"{x.mean():.1f}", f"{x.var():.1f}"))
     assert abs(x.mean() - few) < 5 * (x.var() / 4000).sqrt()
     assert abs(many / limit - 1) < 0.006 and few < 1.002 * many
+heads = "mean, theorem", "1000 steps", "50 steps", "50 steps, run", "variance, run"
+Table(["walks", *heads], rows)
 
 # %% mystnb={"figure": {"caption": "The share of the truth that the mean of the unknown pixel reaches, against the correlation of the two pixels. Lines: the theorem, for η = 0, for η = 1, and for η = 1 with time travel of 2 and 5 walks. Dots: 2,000 runs of 50 steps each, which fall a little short of the limit of short steps.", "name": "fig-restoration-share"}, "image": {"alt": "Four rising curves of the share reached against the correlation from 0 to 1. From the bottom: eta 0 starts at one third, eta 1 at one half, two walks at two thirds, five walks at five sixths; all rise slowly and reach 1 at correlation 1. Dots lie on the curves or slightly below."}} tags=["hide-input"]
 fig, ax = figure(height=2.8)
@@ -442,8 +444,9 @@ ax.legend(loc="lower right", ncols=2);
 for (eta, n, c_), (found, error) in dots.items():
     limit = share(n * (1 + eta**2) / 2, c_)
     assert 0.9 * limit - 5 * error < found < limit + 5 * error
-for kappa in (0.5, 1.0, 2.0, 5.0):
-    print(f"kappa {kappa}: share {share(kappa, 1e-3):.3f} for c near 0")
+kappas = (0.5, 1.0, 2.0, 5.0)
+row = ["share of the way, c near 0", *(f"{share(kappa, 1e-3):.3f}" for kappa in kappas)]
+Table(["", *(f"κ = {kappa:g}" for kappa in kappas)], [row])
 
 # %% [markdown]
 # Where 1.2 is the truth, the mean gets to 0.52 without noise and to 0.75 with $\eta = 1$; for weak correlations it covers a third of the way and a half. That is why `restore` has $\eta = 1$ as its default: two walks at $\eta = 0$ do the same at twice the price (both have $\kappa = 1$). The limit for weak correlations is $\kappa/(\kappa + 1)$, an exercise below, so that
@@ -478,15 +481,15 @@ for n in (1, 2, 5, 10):
     found[n] = restore(plane.eps, first, y, schedule, fifty, **how)[:, 1]
 
 # %%
-print("walks   share of the upper peak     Wasserstein-1 distance")
-off, upper = {}, {n: (x > 0.35).double().mean().item() for n, x in found.items()}
+off, rows, upper = {}, [], {n: (x > 0.35).double().mean().item() for n, x in found.items()}
 for n, x in found.items():
     off[n] = wasserstein_distance(x.numpy(), truth.numpy())
     error = (upper[n] * (1 - upper[n]) / 2000) ** 0.5
-    print(f"{n:4d}   {upper[n]:14.2f} ± {2 * error:.2f} {off[n]:21.2f}")
-print(f"truth {(truth > 0.35).double().mean():15.2f}")
+    rows.append((n, f"{upper[n]:.2f} ± {2 * error:.2f}", f"{off[n]:.2f}"))
+rows.append(("truth", f"{(truth > 0.35).double().mean():.2f}", ""))
 assert upper[1] < 0.31 < 0.4 and upper[10] > upper[1] + 0.05 and upper[10] < 0.4
 assert off[10] < 0.65 * off[1] and upper[10] - upper[1] > 0.4 * (0.4 - upper[1])
+Table(["walks", "share of the upper peak", "Wasserstein-1 distance"], rows)
 
 # %% mystnb={"figure": {"caption": "The open coordinate of the mixture when the other is 0.6: the posterior (black) and histograms of 2,000 answers without time travel and with ten walks.", "name": "fig-restoration-mixture"}, "image": {"alt": "Two histograms with the same black curve, which has a higher peak at -0.4 and a lower one at 1.1. Left, one walk: the left bars overshoot the curve and the right ones reach about two thirds of it. Right, ten walks: the right bars reach the curve, the left ones still overshoot it a little; both groups are narrower than the curve's peaks."}} tags=["hide-input"]
 fig, axes = figure(2, height=2.4, sharey=True)
@@ -499,15 +502,17 @@ for ax, n in zip(axes, (1, 10)):
 axes[0].set_ylabel("density");
 
 # %%
+rows = []
 for n in (1, 10):
     peak = (found[n] > 0.35)
     means = [found[n][part].mean().item() for part in (~peak, peak)]
     wide = [found[n][part].std().item() for part in (~peak, peak)]
     between = ((found[n] > 0.13) & (found[n] < 0.57)).double().mean()
-    print(f"{n:2d} walks: peaks at {means[0]:.1f} and {means[1]:.1f}", end="")
-    print(f", widths {wide[0]:.2f} and {wide[1]:.2f} for {0.03**0.5:.2f}")
+    rows.append((n, *(f"{v:.1f}" for v in means), *(f"{v:.2f}" for v in wide)))
     assert max(wide) < 0.17 and between < 0.02
     assert abs(means[0] + 0.4) < 0.05 and abs(means[1] - 1.1) < 0.06
+print(f"true width of a peak {0.03**0.5:.2f}")
+Table(["walks", "lower peak at", "upper at", "lower's width", "upper's"], rows)
 
 # %% [markdown]
 # Each answer is a plausible one: next to nothing lies between the peaks, and both are where they should be. But **how often** each is given is wrong: a quarter of the answers name the upper peak, where two in five should. At high levels the noise still leaves room for the third component, the largest one, whose second coordinate is low, and what is decided there stays decided. Time
@@ -548,13 +553,13 @@ for name in order:
         labels[name] = labels[name].replace(f"travel {n}", f"{n} walks")
 labels["replace"] = "pasting"
 
-# %%
+# %% tags=["hide-input"]
 def cell(row, measure, places):
     """Mean and interval; + better than "2 walks", - worse, at 5% by Holm."""
     found = row[measure]
     test = found.get("difference", {"p_holm": 1})
-    mark = " " if test["p_holm"] > 0.05 else "+" if test["mean"] > 0 else "-"
-    return f"{found['mean']:.{places}f}±{found['half']:.{places}f}{mark}"
+    mark = "" if test["p_holm"] > 0.05 else " +" if test["mean"] > 0 else " −"
+    return f"{found['mean']:.{places}f} ± {found['half']:.{places}f}{mark}"
 
 
 # %% tags=["hide-input"]
@@ -563,13 +568,12 @@ short |= {"inpaint": "hole", "upscale": "small", "colourise": "colour"}
 
 
 def table(measure, places):
-    for part in (0, 1):
-        heads = (short.get(k.split("/")[part], "digits") for k in tasks)
-        print(" " * 21 + "".join(f"{head:>11s}" for head in heads))
+    heads = (", ".join(short.get(part, "digits") for part in k.split("/")) for k in tasks)
+    rows = []
     for name in order:
         cells = (study[task]["rows"].get(name) for task in tasks)
-        texts = (cell(row, measure, places) if row else "" for row in cells)
-        print(f"{labels[name]:21s}" + "".join(f"{text:>11s}" for text in texts))
+        rows.append((labels[name], *(cell(c, measure, places) if c else "" for c in cells)))
+    return Table([{"psnr": "PSNR, dB", "ssim": "SSIM"}[measure], *heads], rows)
 
 
 table("psnr", 1)
@@ -580,16 +584,18 @@ table("ssim", 2)
 # %% [markdown]
 # Some of these rows are close. A gap that is not marked is not a gap of 0, so the next cell has the intervals.
 
-# %%
+# %% tags=["hide-input"]
+differences = {}
+
+
 def gap(task, better, worse, which=slice(None)):
     each = study[task]["rows"]
     pair = (np.array(each[k]["psnr"]["each"])[which] for k in (better, worse))
-    found = paired(*pair)
-    print(f"{task}: {labels[better]} minus {labels[worse]}", end=" ")
-    print(f"{found.mean:+.1f} ± {found.half:.1f} dB")
+    differences[task, better, worse] = found = paired(*pair)
     return found
 
 
+# %%
 hole, small = "digits/inpaint", "fashion-mnist/upscale"
 open_ = [gap(hole, "mean picture", "travel 2"), gap(small, "straight line", "travel 2")]
 open_.append(gap(hole, "straight line", "travel 2, mean of 4"))
@@ -597,6 +603,9 @@ assert all(abs(found.mean) < found.half < 0.7 for found in open_)
 ahead = gap("digits/upscale", "straight line", "travel 2")
 assert 0 < ahead.mean - ahead.half and ahead.mean < 1
 assert abs(open_[1].mean) + open_[1].half < 0.5 and open_[2].mean + open_[2].half < 0.6
+rows = [(f"{task}: {labels[a]} minus {labels[b]}", f"{d.mean:+.1f} ± {d.half:.1f}")
+        for (task, a, b), d in differences.items()]  # fmt: skip
+Table(["", "PSNR, dB"], rows)
 
 # %% [markdown]
 # **In decibels the model loses.** It is ahead of the pseudo-inverse and of bicubic interpolation. (On digits with a hole, its distance to the mean picture could be 0.) But with a hole or lost colours the straight line, which is solved in seconds, beats an answer by 2 to 4 dB, and so does the nearest neighbour where there is a hole. On small pictures the line is ahead by less than 1 dB (digits), or the two are within half a decibel of each other (clothes, where SSIM prefers the answer).
@@ -606,14 +615,16 @@ assert abs(open_[1].mean) + open_[1].half < 0.5 and open_[2].mean + open_[2].hal
 rows = study["digits/inpaint"]["rows"]
 five, one = (rows[f"travel {n}"]["psnr"]["each"] for n in (5, 1))
 gain = paired(five, one)
-print(f"digits/inpaint, 5 walks minus 1: {gain.mean:.1f} ± {gain.half:.1f} dB")
 assert gain.p < 0.001
 
 grey = np.array(study["cifar10-tiny/colourise"]["rows"]["grey"]["psnr"]["each"])
-print(f"grey: {(grey > 100).sum()} of 200 pictures above 100 dB", end="")
-print(f"; mean without them {grey[grey < 100].mean():.1f}")
+some = f"{(grey > 100).sum()} of 200 pictures above 100 dB"
+print(f"grey: {some}; mean without them {grey[grey < 100].mean():.1f} dB")
 without = gap("cifar10-tiny/colourise", "grey", "straight line", grey < 100)
 assert 0 < (grey > 100).sum() < 10 and abs(without.mean) < without.half < 1
+two = {"digits/inpaint: 5 walks minus 1": gain}
+two["photos without them: grey minus straight line"] = without
+Table(["", "PSNR, dB"], [(name, f"{d.mean:+.1f} ± {d.half:.1f}") for name, d in two.items()])
 
 # %% [markdown]
 # A few of the photographs have no colour themselves. There the grey picture errs by rounding only, above 100 dB, and lifts the mean of all by almost 3 dB. Without these photographs no difference to the straight line is seen, and the last line says how large one could be.
@@ -644,28 +655,29 @@ handles = list(seen.values()), list(seen)
 fig.legend(*handles, loc="outside lower center", ncols=4, fontsize=8);
 
 # %%
+lines = []
 for task in tasks:
     rows = study[task]["rows"]
     soft, sharp = (rows[k]["sharpness"] for k in ("straight line", "travel 2"))
-    print(f"{task:23s} sharpness of the line {soft:.2f}, an answer {sharp:.2f}")
+    lines.append((task, f"{soft:.2f}", f"{sharp:.2f}"))
     if "colour" not in task:
         assert soft < 0.7 < sharp < 1.1
         near, ours = rows["nearest neighbour"], rows["travel 2"]
         assert near["sharpness"] > ours["sharpness"]
         assert all(near[k]["mean"] > ours[k]["mean"] for k in ("psnr", "ssim"))
+Table(["sharpness, over that of the true pictures", "the line", "an answer"], lines)
 
 # %%
-print("distance to the training pictures")
+lines, names = [], ("travel 1", "travel 2", "travel 5", "nearest neighbour", "straight line")
 for task in ("digits/inpaint", "fashion-mnist/inpaint"):
-    rows, truth = study[task]["rows"], study[task]["truth"]["distance"]
-    print(f"{task}: true pictures {truth:.1f}")
-    for name in ("travel 1", "travel 2", "travel 5", "nearest neighbour"):
-        if name in rows:
-            print(f"{labels[name]:>20s} {rows[name]['distance']:.1f}")
-    print(f"{'straight line':>20s} {rows['straight line']['distance']:.1f}")
+    rows = study[task]["rows"]
+    found = [f"{rows[k]['distance']:.1f}" if k in rows else "" for k in names]
+    lines.append((task, f"{study[task]['truth']['distance']:.1f}", *found))
     assert rows["travel 2"]["distance"] < rows["travel 1"]["distance"]
     assert rows["nearest neighbour"]["distance"] < rows["travel 2"]["distance"]
     assert rows["travel 2"]["distance"] < 0.7 * rows["straight line"]["distance"]
+heads = "true pictures", *(labels[k] for k in names)
+Table(["distance to the training pictures", *heads], lines)
 
 # %% [markdown]
 # On digits and clothes the line's pictures are blurred, with 11 to 63% of the sharpness; an answer has 71 to 97% of it. (The luma of a photograph, which is given, holds nearly all of its detail, so colours hardly matter here.) The last cell has a judge that compares whole sets and not pairs, the classifier distance of {ref}`chapter 11 <ch-measuring>`: by it the answers lie far closer to real pictures than the line's, and every further walk brings them closer. One rival is ahead of the answers by nearly all of these measures
@@ -710,28 +722,30 @@ def fair(y):
 # checks eq:mean-of-answers, eq:fair-spread
 drawn = torch.stack([fair(x_0[:, 0]) for _ in range(8)])
 mean = chances_of(x_0[:, 0]) @ m[:, 1]
-V = (x_0[:, 1] - mean).square().mean()
+V, rows = (x_0[:, 1] - mean).square().mean(), []
 for k in (1, 2, 4, 8):
     each = (x_0[:, 1] - drawn[:k].mean(0)).square()
     error = each.std() / 4000**0.5
-    print(f"{k} answers: error {each.mean() / V:.2f} ± {2 * error / V:.2f} V, ", end="")
-    print(f"expected {1 + 1 / k:.2f}")
+    rows.append((k, f"{each.mean() / V:.2f} ± {2 * error / V:.2f}", f"{1 + 1 / k:.2f}"))
     assert abs(each.mean() - (1 + 1 / k) * V) < 6 * error
     if k > 1:
         spread = (1 + 1 / k) * drawn[:k].var(0)
         assert abs((spread - each).mean()) < 5 * (spread - each).std() / 4000**0.5
+Table(["mean of answers", "error over V", "expected"], rows)
 
 # %% [markdown]
 # And the models' answers, of the study (the mean of 1 is that over the single answers):
 
 # %% tags=["hide-input"]
-print(f"{'':31s} PSNR of the mean of 1, 2, .. answers   spread / error")
+rows = []
 for task in tasks:
     for name, found in study[task]["several"].items():
-        curve = "  ".join(f"{row['psnr']['mean']:.1f}" for row in found["curve"])
+        curve = {row["answers"]: f"{row['psnr']['mean']:.1f}" for row in found["curve"]}
         ratio, half = found["spread_over_error"].values()
-        print(f"{task:22s} {labels[name]:8s} {curve:>27s}", end="")
-        print(f"{ratio:20.2f} ± {half:.2f}")
+        curve = [curve.get(k, "") for k in range(1, 5)]
+        rows.append((f"{task}, {labels[name]}", *curve, f"{ratio:.2f} ± {half:.2f}"))
+heads = "PSNR of 1, dB", "mean of 2", "of 3", "of 4", "spread / error"
+Table(["answers", *heads], rows)
 
 # %% [markdown]
 # As {eq}`eq:mean-of-answers` says, averaging pays: of the $10 \log_{10} (2/1.25) = 2.0$ dB that four fair answers would gain, the digits gain 1.7 (hole) and 1.6 (small). With a hole, the mean of four and the straight line are at most 0.6 dB apart, by the intervals above; on small pictures the mean of four is ahead. It has lost its sharpness on the way. The last column compares the two sides of {eq}`eq:fair-spread`. On digits it lies above 1: the answers vary more than
@@ -746,12 +760,13 @@ net, op, s = load("digits"), AveragePool(2), 0.3
 x_0 = heldout[::5]
 y_clean = op.forward(x_0)
 y_noisy = y_clean + s * draw(y_clean, torch.Generator().manual_seed(3))
-restored = {}
+restored, noise = {}, []
 for name, y in (("clean", y_clean), ("noisy", y_noisy)):
     how = {"generator": torch.Generator().manual_seed(4), "clip": 1.0}
     restored[name] = restore(net.model, op, y, net.schedule, tau, **how)
     kept = op.forward(restored[name]) - y_clean
-    print(f"{name}: noise in the means of the result {kept.std():.2f}")
+    noise.append(f"{name} {kept.std():.2f}")
+print("noise in the means of the result:", ", ".join(noise))
 assert (kept - (y_noisy - y_clean)).abs().max() < 1e-4
 
 # %% mystnb={"figure": {"caption": "Two digits: the truth, means of 2 × 2 pixels, their restoration; the same means with noise, and their restoration, in which the means have all of that noise.", "name": "fig-restoration-noise"}, "image": {"alt": "A row of ten small pictures, five for each of two digits. The third of each five is a clean digit on black; the fourth is a coarse picture with random grey blocks, and the fifth a ragged shape on a ground that is not black but spotted."}} tags=["hide-input"]

@@ -22,7 +22,7 @@ from ddim_edu.sampler import decode
 from ddim_edu.data.named import digits
 from ddim_edu.measuring.statistics import holm, paired, summary
 from ddim_edu.models import load
-from ddim_edu.plotting import COLOURS, figure, picture_rows
+from ddim_edu.plotting import COLOURS, Table, figure, picture_rows
 from ddim_edu.randomness import draw, image_generators
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
@@ -126,11 +126,12 @@ for ax, rows, name in zip(axes, (worth, by_net), ("two peaks", "digits")):
 axes[0].legend(fontsize=9);
 
 # %%
+lines = []
 for name, rows in (("two peaks", worth), ("digits", by_net)):
     t, gain, square = np.array(rows).T
-    print(f"{name:10s} largest near t = {t[gain.argmax()]:.0f}", end="; ")
-    print(f"difference squared over gain {square.sum() / gain.sum():.1f}")
+    lines.append((name, f"t = {t[gain.argmax()]:.0f}", f"{square.sum() / gain.sum():.1f}"))
     assert gain.max() > 5 * gain[0] and 0.6 < square.sum() / gain.sum() < 1.7
+Table(["data", "gain is largest near", "difference squared, over the gain"], lines)
 
 # %% [markdown]
 # At low levels the picture shows what it is, at the highest it shows nothing yet; in between the label tells something. The network comes near to {eq}`eq:guide-label-worth` without ever having been asked to.
@@ -208,12 +209,13 @@ for w in (0.5, 1.0, 2.0, 7.5):
         assert torch.allclose(ours, package(w), atol=1e-5)
 
 # %%
+told = {}
 for g in (0.0, 0.5, 1.0, 3.0):
     pipeline = eps_u + g * (eps_c - eps_u) if g > 1 else eps_c
     assert torch.allclose(pipeline, package(max(g, 1.0)))
     labml = g * eps_c + (g - 1) * eps_u
-    right = torch.allclose(labml, package(g))
-    print(f"scale {g}: labml's text {'right' if right else 'wrong'}")
+    told[g] = "right" if torch.allclose(labml, package(g)) else "wrong"
+Table(["scale", *(f"{g:g}" for g in told)], [["labml's text", *told.values()]])
 
 # %% [markdown]
 # labml's text has a plus where a minus belongs, which is right at $s = 1$ only. Where both predictions are the same $\epsilon$, it returns $(2s - 1)\,\epsilon$. Its code is right; an exercise runs the text.
@@ -286,7 +288,7 @@ tau = make_tau(1000, 1000)
 
 # %%
 # checks eq:guide-flow, eq:guide-variances
-print("v v_c   s   mean: guided  tilted   variance: guided  tilted")
+rows, heads = [], ("mean, guided", "tilted", "variance, guided", "tilted")
 for m, v, m_c, v_c in ((0, 2, 0, 1), (0, 1, 0.8, 1), (0, 1, 0.8, 0.3)):
     everything = Gaussian(torch.tensor([float(m)]), v, schedule)
     one = Gaussian(torch.tensor([float(m_c)]), v_c, schedule)
@@ -299,11 +301,12 @@ for m, v, m_c, v_c in ((0, 2, 0, 1), (0, 1, 0.8, 1), (0, 1, 0.8, 0.3)):
         assert abs(sd**2 / got - 1) < 0.02
         centre = tilted * ((1 - s) * m / v + s * m_c / v_c)
         assert v != v_c or abs(x[1].item() - centre) < 0.02
-        row = f"{v} {v_c:3.1f} {s:3.0f} {x[1].item() + 0:12.2f} {centre:8.2f}"
-        print(f"{row} {sd**2:16.2f} {tilted:7.2f}")
+        four = (f"{value:.2f}" for value in (x[1].item() + 0, centre, sd**2, tilted))
+        rows.append((f"{v}, {v_c:g}, {s:g}", *four))
+Table(["v, v_c, s", *heads], rows)
 
 # %% [markdown]
-# The columns at the left are $v$, $v_c$ and $s$. The first pair of rows has equal means, the second equal variances, the third neither. So at scale 3 the tilted density is sampled in the second only. For any data, guidance is right at scales 0 and 1.
+# The first pair of rows has equal means, the second equal variances, the third neither. So at scale 3 the tilted density is sampled in the second only. For any data, guidance is right at scales 0 and 1.
 #
 # ### Where the samples go
 #
@@ -335,17 +338,18 @@ for ax, name, scales in zip(axes, ("two peaks", "middle"), ((1, 2, 4), (1, 2))):
 axes[0].legend(fontsize=9);
 
 # %%
-print("             s   mean: guided tilted   sd: guided tilted   apart")
+rows = []
 for (name, s), x in ends.items():
     tilted = truth[name, s]
     below = torch.cumulative_trapezoid(tilted.density, tilted.x)
     share = np.interp(x, tilted.x[1:], below)  # of the tilted density below x
     apart = np.abs(share - shares[:, 0].numpy()).max()
     sd, centre = tilted.variance**0.5, abs(x.mean().item())  # none is negative
-    print(f"{name:10s} {s:3d} {centre:14.2f} {abs(tilted.mean):6.2f}", end="")
-    print(f" {x.std().item():13.3f} {sd:6.3f} {apart:7.2f}")
+    rows.append((f"{name}, s = {s}", f"{centre:.2f}", f"{abs(tilted.mean):.2f}"))
+    rows[-1] += (f"{x.std().item():.3f}", f"{sd:.3f}", f"{apart:.2f}")
     assert apart < 0.02 if s == 1 else apart > 0.15
 assert ends["middle", 4].std() < 0.05 * truth["middle", 4].variance ** 0.5
+Table(["", "mean, guided", "tilted", "sd, guided", "tilted", "shares apart"], rows)
 
 # %%
 # checks eq:guide-tilted
@@ -372,9 +376,10 @@ def guided_between(low, high, s=4):
 shift = {}
 for low, high in ((0, 1000), (200, 1000), (0, 200), (0, 100)):
     shift[low, high] = guided_between(low, high) - 0.6
-    moved = shift[low, high]
-    print(f"guided at {low:3d} < t <= {high:4d}: the mean moves by {moved:.2f}")
 assert shift[200, 1000] > 3 * shift[0, 200] > 3 * shift[0, 100]
+heads = (f"{low} < t ≤ {high}" for low, high in shift)
+row = ["the mean moves by", *(f"{moved:.2f}" for moved in shift.values())]
+Table(["guided at", *heads], [row])
 
 # %% [markdown]
 # Guidance is a push away from the other classes, given while the picture cannot yet be seen. What it does to trained models has to be measured.
@@ -412,13 +417,13 @@ def against(row, other, name):
 
 
 # %% tags=["hide-input"]
+rows = []
 for model in ("digits", "fashion-mnist"):
     about = found[model]["protocol"]["guidance"]
     print(f"{model}: {about['n']} samples a scale")
-    print("scale" + "".join(f"{name:>14s}" for name in NAMES))
     for scale, row in scale_rows(model).items():
-        cells = (f"{cell(row[name]):>14s}" for name in NAMES)
-        print(f"{scale:5s}" + "".join(cells))
+        rows.append((f"{model}, {scale}", *(cell(row[name]) for name in NAMES)))
+Table(["model, scale", *NAMES], rows)
 
 # %% mystnb={"figure": {"caption": "Fidelity against diversity. Accuracy and precision (left), recall and spread within a class (right) against the scale, with 95% intervals. Full lines: digits. Dashed: Fashion-MNIST.", "name": "fig-guide-trade"}, "image": {"alt": "Two plots against the scale from 0 to 10. Left: accuracy rises steeply from a tenth at scale 0 to near one at scale 1 to 2 and stays; precision is high throughout. Right: recall and spread fall with the scale, for both data sets."}} tags=["hide-input"]
 fig, axes = figure(2, height=2.9)
@@ -449,15 +454,18 @@ for model in ("digits", "fashion-mnist"):
 beyond_chance = {k: p < 0.05 for k, p in holm({k: t.p for k, t in tests.items()}).items()}
 
 # %%
-print("against scale 1; * p < 0.05 after Holm's correction for all twenty")
+against_one = {}
 for (model, scale, name), (gain, half) in gains.items():
-    mark = "*" if beyond_chance[model, scale, name] else ""
-    print(f"{model:13s} scale {scale:>2s}: {name:9s} {gain:+.2f} ± {half:.2f} {mark}".rstrip())
+    mark = " *" if beyond_chance[model, scale, name] else ""
+    key = f"{model}, {scale}"
+    against_one.setdefault(key, [key]).append(f"{gain:+.2f} ± {half:.2f}{mark}")
 for model in ("digits", "fashion-mnist"):
     sure = [(scale, "spread") for scale in ("3", "10")] + [("10", "recall")]
     assert all(beyond_chance[model, *k] and gains[model, *k][0] < 0 for k in sure)
 clothes = {name for name in NAMES if beyond_chance["fashion-mnist", "3", name]}
 assert clothes == {"accuracy", "spread"}  # not precision, not recall
+print("minus scale 1; * p < 0.05 after Holm's correction for all twenty")
+Table(["model, scale", *NAMES], against_one.values())
 
 # %% [markdown]
 # On the digits the label alone nearly suffices. From scale 0 to 1 the accuracy rises from chance to 98%, the distance is smallest at 1, and more guidance only puts the last 2% right. On the clothes a quarter of the samples at scale 1 is taken for another class, and guidance is worth having: at scale 3 the accuracy is 99%, more than real clothes reach. (More than real is no triumph. A shirt that could be a coat is
@@ -600,17 +608,24 @@ KEPT = ("ink", "slant", "width")
 
 def edit_row(r):
     won, moved = summary(r["successes"]), summary(r["changes"])
-    kept = "".join(f"{r[k]:7.2f}" for k in KEPT)
-    cells = "   ".join(f"{m.mean:.2f} ± {m.half:.2f}" for m in (won, moved))
-    return f"{r['by']:6s} {r['scale']:5.0f} {r['strength']:6.1f} {cells}{kept}"
+    cells = (f"{m.mean:.2f} ± {m.half:.2f}" for m in (won, moved))
+    name = f"{r['by']}, {r['scale']:.0f}, {r['strength']:.1f}"
+    return name, *cells, *(f"{r[k]:.2f}" for k in KEPT)
 
 
-for model in ("digits", "fashion-mnist"):
-    print(f"{model}: {found[model]['protocol']['edit']['n']} pictures")
-    print("by     scale  str.     success        change   " + "  ".join(KEPT))
-    for by, scale in (("noise", 1), ("noise", 2), ("invert", 1), ("invert", 2)):
-        for r in edits(model, by, scale):
-            print(edit_row(r))
+KINDS = ("noise", 1), ("noise", 2), ("invert", 1), ("invert", 2)
+HEADS = "success", "change", *KEPT
+tables = {
+    model: Table(
+        [f"{model}, {found[model]['protocol']['edit']['n']} pictures: by, scale, strength", *HEADS],
+        [edit_row(r) for by, scale in KINDS for r in edits(model, by, scale)],
+    )
+    for model in ("digits", "fashion-mnist")
+}
+tables["digits"]
+
+# %% tags=["hide-input"]
+tables["fashion-mnist"]
 
 # %% [markdown]
 # Which way is better? The rows of the tables cost unequal numbers of network calls: inversion walks up and down, and guidance calls the network twice a step. So compare at **one price**, 60 calls a picture. Noise at strength 0.6 and scale 2 costs that (30 steps down). Inversion was run again in 60 calls, with fewer steps, at three strengths a scale.
@@ -629,14 +644,16 @@ p = holm({k: test.p for k, test in tests.items()})
 
 # %%
 print(f"noise: success {noised['success']:.2f}, change {noised['change']:.2f}")
+rows = {s: [f"scale {s}, strength {nearest[s]['strength']}"] for s in (1, 2)}
 for (scale, what), test in tests.items():
-    at = f"inversion, scale {scale}, strength {nearest[scale]['strength']}: {what}"
     sure = "beyond chance" if p[scale, what] < 0.05 else "within chance"
-    print(f"{at} {test.mean:+.2f} ± {test.half:.2f}, {sure}")
+    rows[scale].append(f"{test.mean:+.2f} ± {test.half:.2f}, {sure}")
 assert {r["calls"] for r in again} == {60} == {2 * round(0.6 * 50)}
 assert all(p[s, "successes"] > 0.05 > p[s, "changes"] for s in (1, 2))
 assert all(tests[s, "changes"].mean < 0 for s in (1, 2))
 WAYS = ("noise", 2), ("invert", 1), ("invert", 2)
+assert list(tests) == [(s, what) for s in (1, 2) for what in ("successes", "changes")]
+Table(["inversion minus noise", "success", "change"], rows.values())
 
 # %% mystnb={"figure": {"caption": "Editing: success against change, with 95% intervals. The strength rises along each curve from left to right. Better is higher and further left.", "name": "fig-edit-trade"}, "image": {"alt": "Two plots of success against change, for digits and clothes. Each has three rising curves: by noise at scale 2, and by inversion at scales 1 and 2."}} tags=["hide-input"]
 fig, axes = figure(2, height=2.9, sharey=True)
@@ -654,13 +671,11 @@ axes[0].set_ylabel("success")
 axes[1].legend(fontsize=9);
 
 # %%
-print("clothes at full strength")
-print("by     scale  str.     success        change   " + "  ".join(KEPT))
-for by, scale in WAYS:
-    print(edit_row(edits("fashion-mnist", by, scale)[-1]))
 ends_of = [edits("digits", by, scale)[-1] for by, scale in WAYS]
 assert all(r["success"] > 0.9 and r["ink"] < 0.1 for r in ends_of[:1])
 assert all(r["success"] > 0.9 and r["ink"] > 0.6 for r in ends_of[1:])
+rows = [edit_row(edits("fashion-mnist", by, scale)[-1]) for by, scale in WAYS]
+Table(["clothes: by, scale, strength", *HEADS], rows)
 
 # %% [markdown]
 # At one price, and where about as many edits succeed, inversion changes the digits less than noise does, at either scale. In the figure, where prices differ, both curves of inversion lie above that of noise.
@@ -679,16 +694,17 @@ assert all(r["success"] > 0.9 and r["ink"] > 0.6 for r in ends_of[1:])
 # **Samples.** Guidance has no notion of *enough*. In the theorem the variance $v\,(v_c/v)^s$ falls to 0 as $s$ grows, and of the class in the middle a scale of 10 leaves a point. Nothing stops a network either, until the picture is saved and its pixels are cut to their range:
 
 # %%
+rows = []
 for name in ("two peaks", "middle"):
     sd = [ends[name, s].std().item() for s in (1, 10)]
-    print(f"{name:13s} sd {sd[0]:.2f} at scale 1, {sd[1]:.4f} at 10")
+    rows.append((f"{name}: standard deviation", f"{sd[0]:.2f}", f"{sd[1]:.4f}"))
 for model in ("digits", "fashion-mnist"):
-    rows = scale_rows(model)
-    one, most = rows["1"], rows["10"]
+    one, most = (scale_rows(model)[scale] for scale in ("1", "10"))
     worse, half = against(most, one, "precision")
-    outside = f"{one['beyond']:.1%} and {most['beyond']:.1%} beyond 1.1"
-    print(f"{model:13s} {outside}; precision {worse:+.2f} ± {half:.2f}")
+    rows.append((f"{model}: pixels beyond 1.1", f"{one['beyond']:.1%}", f"{most['beyond']:.1%}"))
+    rows.append((f"{model}: change of precision", "", f"{worse:+.2f} ± {half:.2f}"))
     assert most["beyond"] > one["beyond"] + 0.05
+Table(["", "scale 1", "scale 10"], rows)
 
 # %% [markdown]
 # **Editing real pictures.** To edit a picture by a prompt or a label one encodes it and decodes it under guidance. Take the mildest edit: the class stays its own. Then nothing should change, and at scale 1 nothing does. With guidance on the way down only, the picture does not come back: the decoder pushes, and the encoder has not pulled. With the same guidance
@@ -698,16 +714,17 @@ for model in ("digits", "fashion-mnist"):
 pieces = found["digits"]["pieces"]
 error = {k[5:]: summary(v["errors"]) for k, v in pieces.items() if "errors" in v}
 error["from 1 1"] = error["same 1"]
-print("1000 times the squared error of 100 digits, 50 steps each way")
-print("scale     on both ways   on the way down")
+rows = []
 for s in (1, 2, 3, 5):
     ways = (error[f"{way} {s}"] for way in ("same", "from 1"))
-    cells = (f"{1000 * e.mean:10.1f} ± {1000 * e.half:.1f}" for e in ways)
-    print(f"{s:5d} " + "  ".join(cells))
+    cells = (f"{1000 * e.mean:.1f} ± {1000 * e.half:.1f}" for e in ways)
+    rows.append((f"scale {s}", *cells))
 cycle = error["cycle 1"]
-print(f"to another class and back {1000 * cycle.mean:.0f}", end="; ")
 unrelated = ((heldout - heldout.roll(1, 0)) / 2).square().mean()
-print(f"two unrelated digits {1000 * unrelated:.0f}")
+rows.append(("to another class and back, scale 1", f"{1000 * cycle.mean:.0f}", ""))
+rows.append(("two unrelated digits", f"{1000 * unrelated:.0f}", ""))
+heads = "guided on both ways", "on the way down"
+Table(["squared error of 100 digits, thousandths", *heads], rows)
 
 # %%
 assert 25 < error["from 1 2"].mean / error["same 1"].mean < 60

@@ -15,7 +15,7 @@ from ddim_edu.data import spectrograms
 from ddim_edu.data.recordings import find_recording
 from ddim_edu.files import in_repository
 from ddim_edu.models import load
-from ddim_edu.plotting import COLOURS, figure
+from ddim_edu.plotting import COLOURS, Table, figure
 from ddim_edu.randomness import draw, generator_for
 from ddim_edu.sampler import invert, sample
 from ddim_edu.schedule import make_tau
@@ -114,9 +114,9 @@ axes[1].grid(False);
 
 # %%
 quiet = (y == -1).double().mean((1, 2, 3))
-for name, share in zip(NAMES, quiet):
-    print(f"{name:12} {share:.0%} of the picture is silence")
 assert ((quiet > 0.2) & (quiet < 0.9)).all()
+rows = [(name, f"{share:.0%}") for name, share in zip(NAMES, quiet)]
+Table(["recording", "silence, of the picture"], rows)
 
 # %% [markdown]
 # Half to three quarters of a picture is silence, since a clip lasts a second and a word about half of one. The picture doesn't depend on how loud the recording was. Its 4,096 numbers are a grey image, as far as a network is concerned.
@@ -231,15 +231,16 @@ ax.legend(title=r"momentum $\gamma$");
 # %%
 path = in_repository("results/spoken_digits.json")
 RESULTS = json.loads(path.read_text(encoding="utf8"))
+lines = []
 for gamma, history in histories.items():
     start, end = history[0].mean(), history[-1].mean()
-    print(f"momentum {gamma}: {start:.2f} -> {end:.2f}")
+    lines.append((f"these eight, momentum {gamma:g}", f"{end:.2f}, from {start:.2f}"))
 assert (histories[0.99][-1] < histories[0.0][-1]).all()
-print("\n30 held-out recordings, after 60 turns:")
 for name, rows in RESULTS["phases"].items():
     if name != "about":
         row = rows[-1]
-        print(f"  {name:30} {row['mean']:.3f} ± {2 * row['se']:.3f}")
+        lines.append((f"30 held out, {name}", f"{row['mean']:.3f} ± {2 * row['se']:.3f}"))
+Table(["", "error after 60 turns"], lines)
 
 # %% [markdown]
 # The last two lines of that table start from the magnitudes that {eq}`eq:lee-seung` guessed from bands, which no sound has exactly; so they end higher. What does it sound like? First the recording, then what came back from its picture alone.
@@ -285,21 +286,21 @@ z = (h - mean[:, None, None]) / (var[:, None, None] + normalise.eps).sqrt()
 latents = first.encode(pictures)
 torch.testing.assert_close(z, latents, atol=1e-4, rtol=1e-4)
 row = RESULTS["autoencoder"]
-for part, (centre, spread) in row["latent_mean_std"].items():
-    print(f"{part:9}: mean {abs(centre):.2f}, standard deviation {spread:.2f}")
+seen = {part: f"{abs(m):.2f} and {sd:.2f}" for part, (m, sd) in row["latent_mean_std"].items()}
+print("mean and standard deviation:", ", ".join(f"{v} ({k})" for k, v in seen.items()))
 assert abs(row["latent_mean_std"]["training"][1] - 1) < 0.02
 
 # %%
 unit = row["decibels_per_unit"]
 codes = {"rmse": "autoencoder", "rmse_components": "components"}
+lines = []
 for key, name in (codes | {"rmse_mean_picture": "mean picture"}).items():
-    value = row[key]
-    error, margin = unit * value["mean"], 2 * unit * value["se"]
-    print(f"{name:12} {error:5.2f} ± {margin:.2f} dB   n = {value['n']}")
+    error, margin = unit * row[key]["mean"], 2 * unit * row[key]["se"]
+    lines.append((name, f"{error:.2f} ± {margin:.2f}", row[key]["n"]))
 assert row["rmse"]["mean"] < row["rmse_mean_picture"]["mean"]
-print(f"{row['parameters']:,} parameters")
-beyond = (latents.abs() > 4).double().mean()
-print(f"share of the eight recordings' latents beyond 4: {beyond:.1%}")
+beyond = f"{(latents.abs() > 4).double().mean():.1%}"
+print(f"{row['parameters']:,} parameters; of the eight recordings' latents beyond 4: {beyond}")
+Table(["held out", "error, dB", "recordings"], lines)
 
 # %% [markdown]
 # The autoencoder's error on held-out recordings stands first, in decibels. Second comes the best that a *linear* code does with as many numbers: 512 principal components, the directions in which the training pictures vary most. Third, the error of a model that always answers with the mean picture. Three minutes of training have *not* beaten the linear code, whose error is half as large. (No wonder: the 512 components are pictures with two million numbers in all, the autoencoder has a tenth of that, and nobody adds noise to their coefficients.) The autoencoder is there for another reason. Its latent is still a picture, with neighbours in pitch and time, and so a U-Net can work on it; principal components have no neighbours. Whether what it loses matters is for a better judge than decibels.
@@ -331,16 +332,14 @@ def told(judged):
     parts = []
     for what in ("word", "speaker", "both"):
         s = judged[what]
-        parts.append(f"{s['share']:6.1%} [{s['low']:4.0%}, {s['high']:4.0%}]")
-    return "  ".join(parts)
+        parts.append(f"{s['share']:.1%} [{s['low']:.0%}, {s['high']:.0%}]")
+    return parts
 
 
-HEAD = "word                  speaker               both"
-print(" " * 30 + HEAD)
-for name, judged in RESULTS["judges"].items():
-    if name != "about":
-        print(f"{name:26}  {told(judged)}")
+HEAD = "word", "speaker", "both"
 assert RESULTS["judges"]["real"]["both"]["share"] > 0.8
+judges = {name: told(judged) for name, judged in RESULTS["judges"].items() if name != "about"}
+Table(["told right", *HEAD], [(name, *shares) for name, shares in judges.items()])
 
 # %% [markdown]
 # Both are right on 99% of the recordings, and neither the autoencoder nor the way through sound costs them anything that 300 clips would show. (Through sound, that is Griffin and Lim and back to a picture, went every third clip.) So whatever they fault from here on is the diffusion's doing. They judge pictures of sounds, though, not sounds: one of the exercises shows what they can't hear.
@@ -366,26 +365,24 @@ play(spoken, "seven, Lucas", "two, Theo")
 # %% [markdown]
 # That was *seven* by Lucas and *two* by Theo, if all went well; ask your own ears. The classifiers' answers for 300 new sounds, five of each class:
 
-# %%
-print(f" S  eta  scale    {HEAD}")
+# %% tags=["hide-input"]
+lines = []
 for r in RESULTS["spoken"]["rows"]:
-    print(f"{r['S']:2}  {r['eta']}    {r['scale']}     {told(r)}")
+    lines.append((f"{r['S']}, {r['eta']}, {r['scale']}", *told(r)))
 best = {(r["S"], r["eta"], r["scale"]): r for r in RESULTS["spoken"]["rows"]}
-through = best[50, 0, 1]["through sound"]
-print("the fourth row, through sound:")
-print(" " * 15 + told(through))
+lines.append(("50, 0, 1, through sound", *told(best[50, 0, 1]["through sound"])))
+Table(["S, η, scale", *HEAD], lines)
 
-# %%
+# %% tags=["hide-input"]
 spoken_of = RESULTS["spoken"]
-print("                          spread in a class   nearest in training")
 rows = {"held out, as recorded": spoken_of["real"], "held out, decoded": spoken_of["coded"]}
 rows |= {"a reciter, decoded": spoken_of["recited"], "S = 50, eta = 0": best[50, 0, 1]}
 rows |= {"S = 50, eta = 1": best[50, 1, 1], "S = 20, scale 4": best[20, 0, 4]}
+lines = []
 for name, r in rows.items():
-    line = f"{name:24}"
-    for value in (r["spread"], r["nearest"]):
-        line += f"   {value['mean']:.3f} ± {2 * value['se']:.3f}    "
-    print(line.rstrip())
+    both = (f"{v['mean']:.3f} ± {2 * v['se']:.3f}" for v in (r["spread"], r["nearest"]))
+    lines.append((name.replace("eta", "η"), *both))
+Table(["", "spread in a class", "nearest in training"], lines)
 
 # %%
 def against_held_out(r):
@@ -396,14 +393,14 @@ def against_held_out(r):
 
 
 more = {name: against_held_out(r) for name, r in list(rows.items())[3:]}
-for name, (mean, half) in more.items():
-    print(f"{name}: spread {mean:+.3f} ± {half:.3f} against held out, decoded")
 assert all(more[f"S = 50, eta = {e}"][0] > more[f"S = 50, eta = {e}"][1] for e in (0, 1))
 assert abs(more["S = 20, scale 4"][0]) < more["S = 20, scale 4"][1]
 least = min(r["nearest"]["mean"] - 2 * r["nearest"]["se"] for r in spoken_of["rows"])
 kinds = [spoken_of[k]["nearest"] for k in ("recited", "coded")]
 print(f"nearest: every setting above {least:.3f}, a reciter at {kinds[0]['mean']:.3f}")
 assert least > kinds[1]["mean"] + 2 * kinds[1]["se"] > 1.5 * kinds[0]["mean"]
+row = ["spread, minus held out, decoded", *(f"{m:+.3f} ± {half:.3f}" for m, half in more.values())]
+Table(["", *(name.replace("eta", "η") for name in more)], [row])
 
 # %% [markdown]
 # The first table: the deterministic sampler is the worst of the family here. At $S = 50$ it has both right in about 61% of its sounds, and $\eta = 1$ in 86%, at the same number of network calls. Even ten steps with $\eta = 1$ do better than fifty without noise.
@@ -416,7 +413,7 @@ assert least > kinds[1]["mean"] + 2 * kinds[1]["se"] > 1.5 * kinds[0]["mean"]
 #
 # Does the model recite its training recordings? A **reciter** can be built: decode the latents of training recordings. The nearest training recording to such a sound is 0.08 away, which is what the decoder blurs. For decoded held-out recordings it is 0.14 away. Every setting of the sampler stays above 0.16. So on average the sounds are no recitations: they are about twice as far from the training set as a reciter's. (An average can't exclude that a few are.)
 #
-# The line below the first table is a surprise. It is about the fourth row of the table, $S = 50$ and $\eta = 0$. Every third clip of that row was made into sound and back into a picture. Of these clips 78% are right in both, word and voice. Before, the row had 61%, with an interval that ends at 66%. One way to read it: some pictures are faulted although the speech is right, because no sound has such a picture. The way through sound replaces it by the picture of a sound.
+# The last row of the first table is a surprise. It is about the fourth row, $S = 50$ and $\eta = 0$. Every third clip of that row was made into sound and back into a picture. Of these clips 78% are right in both, word and voice. Before, the row had 61%, with an interval that ends at 66%. One way to read it: some pictures are faulted although the speech is right, because no sound has such a picture. The way through sound replaces it by the picture of a sound.
 #
 # ## Another word, the same voice
 #
@@ -458,50 +455,51 @@ def distance(a, b):
     return (a - b).square().mean().sqrt().item() * unit
 
 
-print(f"from the autoencoder's: own class {distance(back, coded):.1f} dB,")
-print(f"   eight {distance(eight, coded):.1f} dB,")
-print(f"   by Theo {distance(theo, coded):.1f} dB")
 word, speaker = listen(torch.cat([eight, theo]))
-for w, s in zip(word, speaker):
-    print("heard:", voices.words[int(w)], voices.speakers[int(s)])
+heard = [f"{voices.words[int(w)]} {voices.speakers[int(s)]}" for w, s in zip(word, speaker)]
 assert distance(back, coded) < distance(eight, coded)
 assert distance(back, coded) < distance(theo, coded)
+parts = {"own class": (back, ""), "eight": (eight, heard[0]), "by Theo": (theo, heard[1])}
+rows = [(name, f"{distance(x, coded):.1f}", what) for name, (x, what) in parts.items()]
+Table(["decoded as", "from the autoencoder's, dB", "heard"], rows)
 
 # %% [markdown]
 # The classifiers agree, about these two. One example proves nothing. All 300 held-out recordings were changed, each to the word five further on (*three* becomes *eight*, *eight* becomes *three*), and each to the next speaker; and beside each stands a control: a *new* sound of the target class, from fresh noise, that has never met the recording.
 
-# %%
-print(f"change  {'way':12}  scale    {HEAD}")
+# %% tags=["hide-input"]
+lines = []
 for r in RESULTS["changes"]["rows"]:
     r["way"] = r["way"].removeprefix("inverted, ")
-    print(f"{r['change']:6}  {r['way']:12}  {r['scale']:g}      {told(r)}")
+    lines.append((f"{r['change']}, {r['way']}, {r['scale']:g}", *told(r)))
+Table(["change, way, scale", *HEAD], lines)
 
 # %% [markdown]
 # The control is the point of the table. It has never met the recording, and yet it says the right word in the right voice more often than not, since the label asks for both: *that the voice is the same is mostly the label's doing*. (From a recording's latent, more changes succeed than from noise, above all those that keep the speaker. Perhaps this is only because such a latent leads to a good sound.) What, then, does the recording hand over? Ask for something the label doesn't say: how long the word lasts, here the time during which it stays within 40 decibels of its loudest place. The next cell has the correlation, over the 300, of the recording's duration with that of what was made from it, and the distance between the two pictures. (Correlations of 300 pairs have a standard error of about 0.06 where there is none.)
 
-# %%
-print(f"change  {'way':12}  scale  duration    distance")
+# %% tags=["hide-input"]
+lines = []
 for r in RESULTS["changes"]["rows"]:
-    d = r["distance_to_source"]
-    line = f"{r['change']:6}  {r['way']:12}  {r['scale']:g}"
-    rho, off = r["duration_correlation"], unit * d["mean"]
-    margin = 2 * unit * d["se"]
-    print(f"{line}      r = {rho:4.2f}    {off:5.2f} ± {margin:.2f} dB")
+    rho, d = r["duration_correlation"], r["distance_to_source"]
+    off, margin = unit * d["mean"], 2 * unit * d["se"]
+    name = f"{r['change']}, {r['way']}, {r['scale']:g}"
+    lines.append((name, f"{rho:.2f}", f"{off:.2f} ± {margin:.2f}"))
+Table(["change, way, scale", "correlation of durations", "distance, dB"], lines)
 
 # %% [markdown]
 # This is what inversion brings. A recording that goes up and down under its own class comes back with nearly its own duration; its changed word or voice keeps much of it (and less of it under guidance, which trusts the label more than the latent); a new sound has a length of its own (where the class is the recording's, r = 0.25 is left, since words and speakers differ in length). The same holds for the distance. So the latent holds *how* it was said, and the label *what* and *by whom*: with scale 2, 96 or 97 of a hundred changes come out as asked, and with scale 1, where the latent is heard more, a word is harder to change than a voice. Going up only 0.6 of the way keeps everything, the old word included.
 
 # %%
 rows = RESULTS["changes"]["rows"]
-rows = {(r["change"], r["way"], r["scale"]): r for r in rows}
+rows, lines = {(r["change"], r["way"], r["scale"]): r for r in rows}, []
 for change in ("word", "voice"):
     with_it, fresh = rows[change, "inverted", 2], rows[change, "new noise", 1]
     assert with_it["both"]["low"] > 0.9
     gap = with_it["duration_correlation"] - fresh["duration_correlation"]
     assert gap > 0.3
     through = rows[change, "inverted", 1]["through sound"]
-    print(f"{change:5}, scale 1, through sound, n = {through['both']['n']}:")
-    print(f"   {told(through)}")
+    lines.append((f"{change}, inverted, 1", *told(through)))
+    assert through["both"]["n"] == 100
+Table(["100 changes, through sound", *HEAD], lines)
 
 # %% [markdown]
 # ## What breaks: latents without the diffusion
@@ -519,13 +517,13 @@ nothing = draw(torch.empty(60, 8, 8, 8), torch.Generator().manual_seed(0))
 
 # %%
 kinds = {"recordings": latents, "DDIM": z, "normal": nothing}
-trips = {}
+trips, lines = {}, []
 for name, z in kinds.items():
     again = first.encode(first.decode(z))
     trips[name] = ((again - z).norm() / z.norm()).item()
-    size, off = z.square().mean(), trips[name]
-    print(f"{name:10}  mean square {size:.1f}, off after a round trip {off:.2f}")
+    lines.append((name, f"{z.square().mean():.1f}", f"{trips[name]:.2f}"))
 assert trips["normal"] > 2 * trips["DDIM"]
+Table(["latents", "mean square", "off after a round trip"], lines)
 
 # %% [markdown]
 # Decode and encode again: a latent of a sound comes back nearly as it was, and a normal one doesn't, because no sound has it. Mean and variance are 16 numbers. The latents of sounds are a thin set among all those that share them, and *where* that set lies is what the diffusion has learnt. The classifier agrees: of sixty sounds, one of each class, how often does it hear the word that was asked for? (One of ten is chance.)
@@ -535,7 +533,7 @@ words, right = torch.arange(10).repeat_interleave(6), {}
 for name, z in (("DDIM", made), ("normal", first.decode(nothing))):
     heard = listen(z)[0]
     right[name] = (heard == words).double().mean()
-    print(f"{name:6}: {right[name]:.1f} of the words")
+print("share of the words:", ", ".join(f"{name} {share:.1f}" for name, share in right.items()))
 assert right["DDIM"] > 0.6 and right["normal"] < 0.25
 
 # %% [markdown]

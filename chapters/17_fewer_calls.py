@@ -2,7 +2,7 @@
 # (ch-fewer-calls)=
 # # Fewer calls
 #
-# **Question.** A trained network is given, and each call of it costs the same. Chapter 6 went from a thousand calls to twenty by leaving levels out. What can be had from five, without training the network again?
+# **Question.** A trained network is given, and each call of it costs the same. Chapter 6 went from a thousand calls to twenty by leaving levels out. How good can the pictures of five calls become, without training the network again?
 
 # %% tags=["hide-input"]
 import json
@@ -19,7 +19,7 @@ from ddim_edu.forward import unmix_x0
 from ddim_edu.line import output_cdf, w1
 from ddim_edu.measuring.statistics import paired, summary
 from ddim_edu.models import load
-from ddim_edu.plotting import COLOURS, figure, picture_rows
+from ddim_edu.plotting import COLOURS, Table, figure, picture_rows
 from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path, ddim_step, decode
 from ddim_edu.sampling import clipped
@@ -47,14 +47,14 @@ with torch.no_grad():
 picture_rows(rows);
 
 # %% [markdown]
-# Five calls of DDIM make soft pictures: the jacket has lost its pattern, and a shirt (the seventh) has become a dress. Five calls of a solver that was fitted once show what twenty of DDIM's do. Nothing in the network was changed.
+# Five calls of DDIM make soft pictures: the jacket has lost its pattern, and a shirt (the seventh) has become a dress. A solver that was fitted once makes, with five calls, nearly the pictures that DDIM makes with twenty. Nothing in the network was changed.
 #
 # At the end of this chapter you will have checked, by running it,
 #
 # - which part of the ODE a DDIM step solves exactly, and how a method of order 2 grows out of the rest;
 # - that the best amount of fresh noise is neither $\eta = 0$ nor $\eta = 1$, and can be measured;
 # - that the best list of levels can be found by dynamic programming, from one call for each level;
-# - what a solver is when all of it is fitted: five calls then do about what twenty did;
+# - what a solver is when all of it is fitted, so that five calls do about what twenty did;
 # - why a method of order 2 can fail where DDIM does not.
 #
 # You need chapters 5 to 7.
@@ -63,8 +63,10 @@ picture_rows(rows);
 
 # %%
 apart = {name: (x - true).square().mean().sqrt().item() for name, x in rows.items()}
-print("off by:", "; ".join(f"{name} calls {a:.3f}" for name, a in apart.items() if a))
 assert apart["fitted, 5"] < 0.6 * apart["DDIM, 5"]
+of_rows = {f"{name} calls": f"{a:.3f}" for name, a in apart.items() if a}
+what = "root mean square distance to the exact row (grey from −1 to 1)"
+Table(["", *of_rows], [[what, *of_rows.values()]])
 
 # %% [markdown]
 # ## What a DDIM step solves exactly
@@ -81,13 +83,13 @@ assert apart["fitted, 5"] < 0.6 * apart["DDIM, 5"]
 # \frac{\bar x_s}{\nu_s} = \frac{\bar x_t}{\nu_t} + \int_{\lambda_t}^{\lambda_s} e^{\lambda}\; \hat x_0(\lambda)\, d\lambda .
 # $$ (eq:exact-step)
 #
-# Nothing is approximated yet: all that is linear in the state has been solved, and only the prediction stands under the integral. Methods that do this are called **exponential integrators** {cite}`zhang2023deis,lu2022dpm`. The simplest takes $\hat x_0$ for constant:
+# This is still exact. The part that is linear in the state has been solved, and only the prediction stands under the integral. Methods that do this are called **exponential integrators** {cite}`zhang2023deis,lu2022dpm`. The simplest takes $\hat x_0$ for constant:
 #
 # $$
 # \frac{\bar x_s}{\nu_s} = \frac{\bar x_t}{\nu_t} + \bigl(e^{\lambda_s} - e^{\lambda_t}\bigr)\; \hat x_0 .
 # $$ (eq:exponential-step)
 #
-# This is DDIM's step. Keep $\hat\epsilon$ constant in $d\bar x = \hat\epsilon\, d\nu$ instead and DDIM's step comes out too, since $\bar x_t = \hat x_0 + \nu_t\,\hat\epsilon$ ties the two numbers together. The two views part only at higher order, where one of them is no longer constant.
+# This is DDIM's step. Chapter 7 found the same step by keeping $\hat\epsilon$ constant in $d\bar x = \hat\epsilon\, d\nu$. Both are right, since $\bar x_t = \hat x_0 + \nu_t\,\hat\epsilon$ fixes one prediction by the other. At higher order the two ways lead to different methods.
 
 # %%
 # checks eq:exact-step
@@ -106,10 +108,10 @@ x0_hat = unmix_x0(x_t, eps, alpha_bar[t])
 ratio = x_t / alpha_bar[t].sqrt() / nsr[t] + (1 / nsr[s] - 1 / nsr[t]) * x0_hat
 by_hand = ratio * nsr[s] * alpha_bar[s].sqrt()
 assert torch.allclose(by_hand, ddim_step(x_t, eps, alpha_bar[t], alpha_bar[s]), atol=1e-12)
-print(f"{t} to {s}: lambda gains {(nsr[t] / nsr[s]).log():.2f}")
+
 
 # %% [markdown]
-# Where does this help? Where $\hat x_0$ is nearly constant, as it is once the network knows what the picture will be. For a single point one step is exact. Where the data is smooth, $\hat x_0$ follows the state all the way and little is won: for $\mathcal N(0, I)$ nothing moves in the units of $x$, Euler in $t$ is exact, and DDIM loses 31% of the variance in ten steps ({ref}`ex-ode-lost-variance`). That is what chapter 7 found without a reason.
+# DDIM's step is good where $\hat x_0$ is nearly constant, as it is once the network knows what the picture will be. For a single point one step is exact. Where the data is smooth, $\hat x_0$ follows the state all the way and little is won: for $\mathcal N(0, I)$ nothing moves in the units of $x$, Euler in $t$ is exact, and DDIM loses 31% of the variance in ten steps ({ref}`ex-ode-lost-variance`). That is what chapter 7 found without a reason.
 #
 # ### The next order
 #
@@ -125,7 +127,7 @@ print(f"{t} to {s}: lambda gains {(nsr[t] / nsr[s]).log():.2f}")
 # \hat x_0 + \frac{h}{2\, h_{\text{last}}}\; \bigl(\hat x_0 - \hat x_0^{\text{last}}\bigr)
 # $$ (eq:two-m)
 #
-# in the place of $\hat x_0$: **DPM-Solver++(2M)** of {cite:t}`lu2022dpmpp`. It solves the ODE of {ref}`chapter 16 <ch-continuous>`, as DDIM does, and remembers one prediction more. That one was paid for already, so the better order costs no call. A step of **Heun's method**, which {cite:t}`karras2022edm` use, asks at both ends and takes the mean of the two noises; the noise at the end can be used again for the next step (`heun-reuse`), so that this costs one call a step, too.
+# in the place of $\hat x_0$: **DPM-Solver++(2M)** of {cite:t}`lu2022dpmpp`. It solves the ODE of {ref}`chapter 16 <ch-continuous>`, as DDIM does, and keeps the prediction of the step before. So the higher order costs no further call. A step of **Heun's method**, which {cite:t}`karras2022edm` use, asks at both ends and takes the mean of the two noises; the noise at the end can be used again for the next step (`heun-reuse`), so that this costs one call a step, too.
 
 # %%
 # checks eq:two-m
@@ -169,10 +171,13 @@ for S in (20, 40, 80, 160):
         halved[name].append((end - truth).square().mean().sqrt().item())
 
 # %%
+rows = []
 for name, errors in halved.items():
     orders = np.log2(np.divide(errors[:-1], errors[1:]))
-    print(f"{name:12s} error {errors[0]:.1e} to {errors[-1]:.1e}, orders", *orders.round(2))
+    rows.append((name, f"{errors[0]:.1e}", f"{errors[-1]:.1e}", *(f"{order:.2f}" for order in orders)))
     assert abs(orders[-1] - (1 if name == "DDIM" else 2)) < 0.15
+heads = "error, 20 steps", "160 steps", "order, 20 to 40", "40 to 80", "80 to 160"
+Table(["Gaussian data", *heads], rows)
 
 # %% [markdown]
 # Now the mixture in the plane at equal *calls*, on two lists of levels. The error is the distance from 1,000 steps of Heun's method; bars are 95% intervals {eq}`eq:t-interval` from four groups of a hundred starts.
@@ -230,19 +235,20 @@ for ax in axes[1:]:
     ax.set_xticks(counts, counts)
 
 # %%
-for (spacing, name), row in at_equal.items():
-    print(f"{spacing:14s} {name:12s}", "  ".join(f"{r.mean:.3f} ± {r.half:.3f}" for r in row))
 good = {name: at_equal["quadratic-full", name][2].mean for name in SOLVERS}
 assert good["2M"] < 0.5 * good["DDIM"] and good["Heun, reused"] < 0.5 * good["DDIM"]
 even = {name: at_equal["trailing", name][2].mean for name in SOLVERS}
 assert even["2M"] > 0.7 * even["DDIM"]
+rows = [(f"{spacing}, {name}", *(f"{r.mean:.3f} ± {r.half:.3f}" for r in row))
+        for (spacing, name), row in at_equal.items()]  # fmt: skip
+Table(["error in the plane", *(f"{S} calls" for S in counts)], rows)
 
 # %% [markdown]
-# With levels that suit the data, order 2 more than halves the error at 20 calls. With levels that step over the bend, order 2 gains nothing: where a step is too long for the line through two predictions, the line is no better than a constant. **Order is a promise about short steps.** First come the levels.
+# With levels that suit the data, order 2 more than halves the error at 20 calls. With `trailing` levels, whose last step passes over the bend of the path, order 2 gains nothing: in so long a step a line through two predictions is no better than a constant. **The order says how the error falls when steps are short, and nothing about long steps.** So with few calls the levels matter first. They are chosen two sections below, once the noise is settled.
 #
 # ## The best variance
 #
-# Before the levels, the noise. A step replaces $x_0$ by $\hat x_0$ and so loses the variance $k^2 \operatorname{Var}(x_0 \mid x_t)$, {eq}`eq:lost-variance`, where $k$ is the weight of $\hat x_0$ in the step's mean. Chapter 3 drew the conclusion: for the mean of the step as it is, the best variance is the one that gives back what is lost on average. For the mean of any $\eta$,
+# A step replaces $x_0$ by $\hat x_0$ and so loses the variance $k^2 \operatorname{Var}(x_0 \mid x_t)$, {eq}`eq:lost-variance`, where $k$ is the weight of $\hat x_0$ in the step's mean. As in chapter 3, the best variance for a given mean puts back what is lost on average. For the mean of any $\eta$,
 #
 # $$
 # \sigma_*^2 = \sigma_{t \to s}(\eta)^2 + k^2\; E\, \operatorname{Var}(x_0 \mid x_t) .
@@ -277,7 +283,7 @@ x_0, noise = peaks.sample(100_000, generator), torch.Generator().manual_seed(1)
 _, found = unknown_variance(peaks.eps, x_0, linear, [0, 300], noise)
 assert abs(found - unknown(300)) < 0.003
 t, s = 300, 200
-x_t = alpha_bar[t].sqrt() * x_0 + (1 - alpha_bar[t]).sqrt() * draw(x_0, noise)
+x_t, rows = alpha_bar[t].sqrt() * x_0 + (1 - alpha_bar[t]).sqrt() * draw(x_0, noise), []
 for eta in (0.0, 1.0):
     sigma, eps = linear.sigma(t, s, eta), peaks.eps(x_t, t)
     k = alpha_bar[s].sqrt() - ((1 - alpha_bar[s] - sigma**2) * alpha_bar[t] / (1 - alpha_bar[t])).sqrt()
@@ -285,10 +291,11 @@ for eta in (0.0, 1.0):
     ours = best_sigma(linear, [0, s, t], [0, unknown(s), unknown(t)], eta)[1]
     mean = ddim_step(x_t, eps, alpha_bar[t], alpha_bar[s], sigma, 0 * x_t)
     wanted = alpha_bar[s] * x_0.var() + 1 - alpha_bar[s]
-    print(f"eta {eta:g}: sigma {sigma:.3f}, best {best:.3f}")
+    rows.append((f"η = {eta:g}", f"{sigma:.3f}", f"{best:.3f}"))
     assert torch.isclose(best, ours) and abs((mean.var() + best**2) / wanted - 1) < 0.02
+Table([f"step from {t} to {s}, mean of", "its own σ", "best σ"], rows)
 
-# %%
+# %% tags=["hide-input"]
 sizes, table = (10, 20, 50, 100), {}
 for spacing in ("leading", "trailing"):
     for name in (0.0, 1.0):
@@ -296,8 +303,9 @@ for spacing in ("leading", "trailing"):
         table[spacing, f"eta {name:g}"] = [w1(peaks, *walk) for walk in walks]
     for eta in (0.0, 1.0):
         table[spacing, f"best, mean of eta {eta:g}"] = [with_best(S, eta, spacing) for S in sizes]
-for (spacing, name), row in table.items():
-    print(f"{spacing:9s}{name:20s}", " ".join(f"{d:.3f}" for d in row))
+rows = [(f"{spacing}, {name.replace('eta', 'η =')}", *(f"{d:.3f}" for d in row))
+        for (spacing, name), row in table.items()]  # fmt: skip
+Table(["distance W₁ from the peaks", *(f"S = {S}" for S in sizes)], rows)
 
 # %%
 for spacing in ("leading", "trailing"):
@@ -307,7 +315,7 @@ for spacing in ("leading", "trailing"):
         assert all(b < 0.8 * a < c for a, b, c in list(zip(ddim, best, ddpm))[1:])
 
 # %% [markdown]
-# Columns: $S = 10$ to 100. From 20 steps on the best variance is well ahead of both ends of the family, and on the `trailing` levels at ten as well. So **few steps ask for $\eta = 0$ inside the $\eta$ family only**, where less noise is the only way to lose less. A step whose loss is paid back can afford noise. (Even DDIM's mean gains by it.)
+# From 20 steps on the best variance is well ahead of both ends of the family, and on the `trailing` levels at ten as well. So **$\eta = 0$ is best for few steps only within the $\eta$ family**, where the one way to lose less variance is to add less noise. If the lost variance is put back, fresh noise does no harm. (Even DDIM's mean gains by it.)
 #
 # For a network no density is needed. $x_0 - \hat x_0$ is $\nu$ times the error $\hat\epsilon - \epsilon$ of the noise, so $E\operatorname{Var}(x_0 \mid x_t)$ is $\nu_t^2$ times *the training loss at that level*: one pass over some data. A network's own error is counted in, as it should be, because around a mean that is off the best variance is larger. (Bao and colleagues use $\nu_t^2\,(1 - E\,\epsilon_\theta^2)$, which is the same for an exact predictor, and can turn negative for a network.)
 
@@ -318,19 +326,20 @@ x_t = alpha_bar[level].sqrt() * x_0 + (1 - alpha_bar[level]).sqrt() * eps
 predicted = peaks.eps(x_t, level)
 by_loss = nsr[level] ** 2 * (predicted - eps).square().mean()
 by_norm = nsr[level] ** 2 * (1 - predicted.square().mean())
-print(f"by the loss {by_loss:.3f}, by the norm {by_norm:.3f}, exact {unknown(level):.3f}")
+row = ["E Var(x₀ | x₃₀₀)", *(f"{v:.3f}" for v in (by_loss, by_norm, unknown(level)))]
 assert max(abs(by_loss - unknown(level)), abs(by_norm - unknown(level))) < 0.01
+Table(["", "by the loss", "by the norm", "exact"], [row])
 
 # %% [markdown]
 # ## Levels by dynamic programming
 #
-# Which $S$ levels? Follow a few paths in many short steps, and at each level ask the network once. That answer tells what a single DDIM step would make of the state, *to any lower level*, and the path tells what it should have made. So $N$ calls fill a table of errors $c(s, t)$ of all $N^2/2$ steps. Take their sum for the cost of a list. The cheapest list is found exactly: the cheapest way of $j$ steps from $t$ to 0 costs, with $V_0(0) = 0$ and no other way of 0 steps,
+# Which $S$ levels are the best? Follow a few paths in many short steps, and at each of $N$ levels ask the network once. With this answer a single DDIM step *to any lower level* can be computed, and the path says where that step should have ended. So $N$ calls give the errors $c(s, t)$ of all $N^2/2$ steps. Take their sum for the cost of a list. The cheapest list is found exactly: the cheapest way of $j$ steps from $t$ to 0 costs, with $V_0(0) = 0$ and no other way of 0 steps,
 #
 # $$
 # V_j(t) = \min_{s < t}\, \bigl(c(s, t) + V_{j-1}(s)\bigr) .
 # $$ (eq:cheapest)
 #
-# That is **dynamic programming**. {cite:t}`watson2021steps` fed it terms of the bound, {cite:t}`chen2024gits` errors of steps. (A sum of single errors is a stand-in: it does not know how an early error grows or shrinks.)
+# That is **dynamic programming**. {cite:t}`watson2021steps` fed it terms of the bound, {cite:t}`chen2024gits` errors of steps. (The sum of the single errors is not the error at the end: on the way down an early error grows or shrinks.)
 
 # %%
 candidates = make_tau(1000, 50).tolist()
@@ -350,7 +359,7 @@ for j in range(1, 6):
 way = cheapest(cost, 5)
 assert math.isclose(sum(cost[s, t].item() for s, t in pairwise(way)), V[5][50])
 chosen = [candidates[i] for i in way]
-print("five calls at", chosen[:0:-1])
+print("five calls, at the levels", *chosen[:0:-1])
 
 # %% mystnb={"figure": {"caption": "The error of a single DDIM step from one level to another, on the mixture in the plane. The steps of the cheapest list are marked, and those of `trailing`: its last step, from 200 to 0, is by far its dearest.", "name": "fig-calls-levels"}, "image": {"alt": "A triangle of colours: level left along the bottom, level reached upwards. Steps that cross the levels below about 200 are bright, short steps dark. Circles of the chosen list are dense at low levels and lie in darker places than the squares of the even list."}} tags=["hide-input"]
 fig, ax = figure(height=3.2)
@@ -375,7 +384,7 @@ _ = ax.legend(facecolor="#444444", labelcolor="white", loc="upper left")
 # %% [markdown]
 # ## All that a solver can be
 #
-# With one call a step, a solver can choose where to ask and how to add up what it was told:
+# A solver with one call a step chooses the levels at which it calls the network, and the weights with which it adds up the predictions:
 #
 # $$
 # x_{s_k} = w_{k0}\; x_T + \sum_{j=1}^{k} w_{kj}\; \hat x_0^{(j)} ,
@@ -404,9 +413,9 @@ def fitted_to(levels):
     return fit_weights(plane.eps, x, linear, levels, right)
 
 
-# %%
+# %% tags=["hide-input"]
 lists = {"trailing": make_tau(1000, 5).tolist(), "quadratic-full": tau, "cheapest": chosen}
-five_calls = {}
+five_calls, rows = {}, []
 for name, levels in lists.items():
     weights = fitted_to(levels)
     five_calls[name] = {
@@ -414,8 +423,9 @@ for name, levels in lists.items():
         "2M": errors_of(dpm_solver_2m, levels),
         "fitted": errors_of(lambda *a, w=weights: weighted(*a, w), levels),
     }
-    shown = {k: summary(errors) for k, errors in five_calls[name].items()}
-    print(f"{name:14s}", "  ".join(f"{k} {r.mean:.3f} ± {r.half:.3f}" for k, r in shown.items()))
+    shown = [summary(errors) for errors in five_calls[name].values()]
+    rows.append((name, *(f"{r.mean:.3f} ± {r.half:.3f}" for r in shown)))
+Table(["error of five calls, levels", "DDIM", "2M", "fitted"], rows)
 
 # %%
 mean = {name: {k: np.mean(v) for k, v in row.items()} for name, row in five_calls.items()}
@@ -427,14 +437,14 @@ assert mean["quadratic-full"]["fitted"] < 0.7 * at_equal["quadratic-full", "DDIM
 assert mean["cheapest"]["fitted"] > mean["quadratic-full"]["fitted"]
 
 # %% [markdown]
-# Five calls each, on starts that nothing was fitted to. For DDIM the cheapest list is ahead of both others. Fitted sums gain on every list, and on `quadratic-full` most of all: there five calls make about half the error of DDIM's twenty. The list that is cheapest for single DDIM steps is *not* the best for fitted sums, which mend just those errors that the list was chosen to avoid. **Levels belong to a solver.**
+# Five calls each, on starts that nothing was fitted to. For DDIM the cheapest list is ahead of both others. Fitted sums gain on every list, and on `quadratic-full` most of all: there five calls make about half the error of DDIM's twenty. The list that is cheapest for single DDIM steps is *not* the best for fitted sums, which correct just those errors that the list was chosen to avoid. **The best levels for one solver are not the best for another.**
 #
 # ## On the shipped networks
 #
 # The same for pictures ({py:func}`~ddim_edu.steps.fit_weights` on twenty paths of 40 steps). The measure is chapter 11's classifier distance, for pictures from other starts, a value a seed; `benchmarks/fewer_calls.py` makes the table again. "Best" is {eq}`eq:best-variance` with the mean of $\eta = 1$, measured on 200 training pictures.
 
-# %%
-NAMES = {"ddim": "DDIM", "eta 1": "eta 1", "best": "best variance", "dpm-solver-2m": "2M"}
+# %% tags=["hide-input"]
+NAMES = {"ddim": "DDIM", "eta 1": "η = 1", "best": "best variance", "dpm-solver-2m": "2M"}
 NAMES |= {"levels": "cheapest levels", "weights": "fitted", "levels, weights": "fitted, cheapest levels"}
 values = {name: {row["way"]: row["value"] for row in found["rows"]} for name, found in measured.items()}
 
@@ -445,13 +455,16 @@ def way_of(name):
     return solver, int(S)
 
 
-# %%
+# %% tags=["hide-input"]
+lines, every = [], sorted({way_of(way)[1] for rows in values.values() for way in rows})
 for name, rows in values.items():
-    print(f"{name}, {measured[name]['protocol']['n']} pictures a seed, {len(rows['ddim 5'])} seeds")
+    print(f"{name}: {measured[name]['protocol']['n']} pictures a seed, {len(rows['ddim 5'])} seeds")
     for solver, title in NAMES.items():
-        cells = sorted((way_of(way)[1], summary(v)) for way, v in rows.items() if way_of(way)[0] == solver)
+        cells = {way_of(way)[1]: summary(v) for way, v in rows.items() if way_of(way)[0] == solver}
+        shown = (f"{cells[S].mean:.2f} ± {cells[S].half:.2f}" if S in cells else "" for S in every)
         if cells:
-            print(f"  {title:24s}", "   ".join(f"{S}: {c.mean:.2f} ± {c.half:.2f}" for S, c in cells))
+            lines.append((f"{name}, {title}", *shown))
+Table(["classifier distance", *(f"{S} calls" for S in every)], lines)
 
 # %% mystnb={"figure": {"caption": "Classifier distance against calls: means over seeds, and bars from the least to the largest. Seeds differ by more than ways do, and in the same direction; the differences below are what counts.", "name": "fig-calls-models"}, "image": {"alt": "Distance against 3 to 20 calls on logarithmic axes, a panel for each model. On the digits the lines of DDIM and of two noises fall from the upper left to about 0.3 at 20 calls, 2M lies below them, and two fitted solvers lie lowest: at 5 calls they are below all others at 20."}} tags=["hide-input"]
 fig, axes = figure(len(values), height=3.0)
@@ -475,20 +488,22 @@ if len(values) > 1:
     axes[1].set_yticks((3, 4, 5, 6), (3, 4, 5, 6))
 _ = np.atleast_1d(axes)[0].set(ylabel="classifier distance")
 # %% [markdown]
-# Pictures of one seed have the same starts for every way of sampling, so differences are taken seed by seed. Less DDIM with twenty calls:
+# Pictures of one seed have the same starts for every way of sampling, so differences are taken seed by seed. The table has each way's distance minus that of DDIM with twenty calls; below 0 it is better:
 
 # %%
-less = {}
+less, lines = {}, []
 for name, rows in values.items():
     for way in ("weights 5", "levels, weights 5", "dpm-solver-2m 10", "best 20"):
         if way in rows:
             n = min(len(rows[way]), len(rows["ddim 20"]))
             found = less[name, way] = paired(rows[way][:n], rows["ddim 20"][:n])
-            print(f"{name:13s} {way:17s} {found.mean:+.3f} ± {found.half:.3f}")
+            solver, S = way_of(way)
+            lines.append((f"{name}, {NAMES[solver]}, {S}", f"{found.mean:+.3f} ± {found.half:.3f}"))
 even = less["fashion-mnist-v", "levels, weights 5"]
 assert abs(even.mean) < even.half
 ahead = less["digits-v", "levels, weights 5"]
 assert ahead.mean + ahead.half < 0 and less["digits-v", "weights 5"].mean < 0
+Table(["model, way, calls", "distance minus DDIM's, 20 calls"], lines)
 
 # %%
 for rows in values.values():
@@ -496,13 +511,15 @@ for rows in values.values():
         assert all(b < a for b, a in zip(rows[f"best {S}"], rows[f"eta 1 {S}"], strict=True))
 digits_rows = {row["way"]: row for row in measured["digits-v"]["rows"]}
 error = {way: np.mean(digits_rows[way]["error"]) for way in ("levels, weights 5", "ddim 20", "ddim 5")}
-print("digits, from the true end:", ", ".join(f"{way} {e:.3f}" for way, e in error.items()))
 assert error["levels, weights 5"] < error["ddim 20"] < error["ddim 5"]
+ways = ("fitted, cheapest levels, 5 calls", "DDIM, 20", "DDIM, 5")
+row = ["root mean square distance to the path's end", *(f"{e:.3f}" for e in error.values())]
+Table(["digits", *ways], [row])
 
 # %% [markdown]
 # **On the digits five fitted calls are ahead of DDIM's twenty** in every seed, on the cheapest levels with an interval that leaves 0 out; they are nearer to the end of the true path, too. Three fitted calls do about what DDIM does with ten. 2M with ten calls is at DDIM's twenty, or a hair ahead. The best variance is the best of the three noises at twenty calls, in each seed, though three seeds are too few for the interval to say so; at five calls it is behind $\eta = 0$.
 #
-# On Fashion-MNIST the same five calls, on the cheapest levels, come out even with DDIM's twenty, and far ahead of DDIM's five. We had hoped for an interval that lies below 0, and there is none: three seeds leave room for either sign. (250 pictures raise all distances alike; only the differences mean something.) The best variance is ahead of $\eta = 1$ at five calls and at ten in every seed, as on the digits; against DDIM the seeds disagree. The sums were fitted to be near the true end, which is what DDIM tends to; so DDIM with many calls is the best that they can become, and no fit of this kind gets far ahead of it.
+# On Fashion-MNIST the same five calls, on the cheapest levels, come out even with DDIM's twenty, and far ahead of DDIM's five. We had hoped for an interval that lies below 0, but it contains 0: with three seeds the difference could have either sign. (With only 250 pictures all distances are too large by about the same amount; only the differences mean something.) The best variance is ahead of $\eta = 1$ at five calls and at ten in every seed, as on the digits; against DDIM the seeds disagree. The weights were fitted to come near the end of the true path, to which DDIM with many calls comes as well. So a fit of this kind cannot get far ahead of DDIM with many calls.
 #
 # To draw with either from the command line, write them into a file (a solver is any function of this form) and name it: `python -m ddim_edu.sample digits --solver mine:fitted --steps 5`, or `--solver mine:best --eta 1 --steps 10`.
 #
@@ -529,7 +546,7 @@ assert error["levels, weights 5"] < error["ddim 20"] < error["ddim 5"]
 #
 # ## What the adaptive solver lost to
 #
-# Chapter 8's controller chose each step by an estimate of its error, and was behind plain `trailing` on both networks. Its file, read again, at about ten calls (starts below $T$, error against a fine path):
+# Chapter 8's controller chose the length of each step by an estimate of its error, and was behind plain `trailing` on both networks. Here are its results again, beside the solvers of this chapter, at about ten calls (starts below $T$; the error is the distance to a path of many short steps):
 
 # %%
 adaptive = json.loads(in_repository("results/adaptive_steps.json").read_text())["problems"]
@@ -543,18 +560,20 @@ ROWS = {
 }
 
 # %%
+lines = []
 for name in ("digits", "fashion-mnist"):
     rows = adaptive[name]["error_against_calls"]["rows"]
     rows = {(r["method"], r["variant"], r["setting"]): r for r in rows}
     for title, key in ROWS.items():
         r = rows[key]
-        print(f"{name:13s} {title:19s} {r['calls']:4.1f} calls: {r['mean']:.3f} ± {2 * r['mean_se']:.3f}")
+        lines.append((f"{name}, {title}", f"{r['calls']:.1f}", f"{r['mean']:.3f} ± {2 * r['mean_se']:.3f}"))
     one, two = rows[ROWS["adaptive, DDIM"]], rows[ROWS["adaptive, Heun"]]
     assert rows[ROWS["2M"]]["mean"] < one["mean"] and rows[ROWS["Heun, reused"]]["mean"] < two["mean"]
     assert rows[ROWS["DDIM, fitted levels"]]["mean"] < rows[ROWS["DDIM"]]["mean"] < one["mean"]
+Table(["model, solver", "calls", "error"], lines)
 
 # %% [markdown]
-# (± is two standard errors.) Three things stand against it. A step tried in vain is a call, and up to a quarter of the calls were. It sees one step ahead, while a list that was fitted once to other paths serves every start: pictures hardly differ in where they need steps. And at order 1 it throws away what it paid for, the earlier predictions. At a tolerance that a user of an ODE library would ask for the balance is another; at ten calls there is no room for trying.
+# (± is two standard errors.) The controller has three disadvantages. A step that is tried and rejected costs a call, and up to a quarter of the calls were rejected. It looks one step ahead, while one list of levels, fitted once to other paths, suits every start: pictures hardly differ in where they need short steps. And at order 1 it does not use the earlier predictions, which it has paid for. At a much smaller tolerance, as users of ODE libraries ask for, the comparison may come out differently; with ten calls there are none to spare for rejected steps.
 #
 # ## What breaks: order 2 from $T$
 #
@@ -571,22 +590,23 @@ for top in (1000, 990):
     with warnings.catch_warnings(action="ignore"):  # Heun's says what is seen below
         ends = {name: solve(data.eps, x, cosine, tau) for name, solve in SOLVERS.items()}
     off |= {(name, top): (end - truth).abs().mean().item() for name, end in ends.items()}
-for name in SOLVERS:
-    print(f"{name:12s} from 1000: {off[name, 1000]:8.3f}   from 990: {off[name, 990]:.3f}")
-print(f"the first step takes nu from {cosine.nsr[1000]:.0f} to {cosine.nsr[900]:.1f}")
+print(f"the first step takes ν from {cosine.nsr[1000]:.0f} to {cosine.nsr[900]:.1f}")
 assert off["Heun, reused", 1000] > 20 * off["DDIM", 1000]
 assert off["Heun, reused", 990] < off["DDIM", 990]
+rows = [(name, *(f"{off[name, top]:.3f}" for top in (1000, 990))) for name in SOLVERS]
+Table(["mean error, ten calls", "from level 1000", "from level 990"], rows)
 
 # %%
 with torch.no_grad(), warnings.catch_warnings(action="ignore"):
     for name, solve in SOLVERS.items():
         end = solve(net, starts, trained.schedule, make_tau(1000, 5))
         off[name] = (end - true).square().mean().sqrt().item()
-        print(f"clothes, five calls, {name:12s} off by {off[name]:.2f}")
 assert off["Heun, reused"] > 10 > 50 * off["2M"]
+row = ["root mean square distance to the exact ends", *(f"{off[name]:.2f}" for name in SOLVERS)]
+Table(["clothes, five calls", *SOLVERS], [row])
 
 # %% [markdown]
-# Heun's method takes the mean of two noises and multiplies it by the length of the step in $\nu$, which here is about 20,000. The two noises are almost the same, and what they differ by still puts the samples several times the data's width away. For data of variance $v$ the noise is $\nu\bar x/(v + \nu^2)$: all of its change between the two ends happens near the lower one, and the mean spreads half of it over the whole step. In the data's form, {eq}`eq:exact-step`, the same difference is one of two bounded predictions. So on a schedule that ends in pure noise, start Heun below $T$ (or take one DDIM step first), or use 2M. It is also the reason why {eq}`eq:any-solver` sums predicted *data*. From the command line, `--solver heun` on the default levels runs into just this with the shipped models, and says so in a line; `--spacing leading` and `--solver dpm-solver-2m` don't.
+# Heun's method takes the mean of two noises and multiplies it by the length of the step in $\nu$, which here is about 20,000. The two noises are almost the same, but multiplied by 20,000 their difference moves the samples away by several times the data's width. For data of variance $v$ the noise is $\nu\bar x/(v + \nu^2)$: all of its change between the two ends happens near the lower one, and the mean spreads half of it over the whole step. In the data's form, {eq}`eq:exact-step`, the same difference is one of two bounded predictions. So on a schedule that ends in pure noise, start Heun below $T$ (or take one DDIM step first), or use 2M. It is also the reason why {eq}`eq:any-solver` sums predicted *data*. From the command line, `--solver heun` on the default levels runs into just this with the shipped models, and says so in a line; `--spacing leading` and `--solver dpm-solver-2m` don't.
 #
 # ## Exercises
 #
@@ -698,8 +718,8 @@ assert off["Heun, reused"] > 10 > 50 * off["2M"]
 # ## Summary
 #
 # 1. A DDIM step solves the linear part of the ODE exactly and takes the predicted data for constant. Let it follow a line through the last two predictions, and the order is 2 at one call a step: DPM-Solver++(2M), DDIM with a memory.
-# 2. Order is a promise about short steps. At five to twenty calls the levels decide first, and the order pays on levels that suit the data.
-# 3. The best variance gives back what a step loses, and is the training loss in other units. With it a stochastic sampler is ahead of DDIM from 20 steps on where the predictor is exact: "few steps ask for $\eta = 0$" holds inside the $\eta$ family.
+# 2. The order of a method says how its error falls when steps are short. At five to twenty calls the levels matter more, and a higher order pays only on levels that suit the data.
+# 3. The best variance gives back what a step loses, and is the training loss in other units. With it a stochastic sampler is ahead of DDIM from 20 steps on where the predictor is exact: $\eta = 0$ is best for few steps only within the $\eta$ family.
 # 4. Dynamic programming finds the best levels for a sum of single errors from one call a level; least squares finds the best sums. Five fitted calls are ahead of DDIM's twenty on the digits, and even with them on Fashion-MNIST.
 # 5. Heun's method in $\nu$ multiplies an error of the noise by the length of its step: from the top of the cosine schedule it fails, and the data's form does not.
 #

@@ -62,6 +62,7 @@ def test_in_a_deeper_section_all_code_is_folded_but_for_open_cells():
         ("assert x\nprint(x)", True, False, ["4.1"], "Computed and checked: equation (4.1) — 1 assert"),
         ("import torch", False, True, [], "Imports"),
         ("figure()", True, True, [], "Code of the figure"),
+        ("Table(heads, rows)", True, True, [], "Code of the table"),
         ("x = 1\ny = 2", False, False, [], "Prepared — 2 lines"),
         ("print(x)", True, False, [], "Code — 1 line"),
     ],

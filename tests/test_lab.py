@@ -16,14 +16,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+BEGINS = "book/_tools/lab.py", "book/_tools/readable.py"
 pytest.importorskip("jupyterlab")
-pytest.importorskip("jupytext")
+jupytext = pytest.importorskip("jupytext")
 
 
 @pytest.fixture
 def server(tmp_path):
     """Of a small copy of the repository; gives a function that asks it."""
-    for name in ("pyproject.toml", "book/_tools/lab.py", "chapters/01_forward.py", "chapters/01_forward.ipynb"):
+    names = ["pyproject.toml", "book/references.bib", "book/_ext/references.py", *BEGINS]
+    every = [path.relative_to(ROOT).as_posix() for path in (ROOT / "chapters").glob("[0-9]*.ipynb")]
+    for name in [*names, "chapters/01_forward.py", *every]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     with socket.socket() as free:
@@ -66,13 +69,28 @@ def server(tmp_path):
         started.wait(30)
 
 
+TWO = "01_forward.ipynb", "01_forward.py"
+
+
+def cells(root: Path) -> list[list[str]]:
+    """What stands in the cells of the chapter's two files."""
+    return [[cell.source for cell in jupytext.read(root / "chapters" / name).cells] for name in TWO]
+
+
 @pytest.mark.slow
 def test_saving_a_chapter_writes_both_files_and_the_list_shows_notebooks_alone(server):
     listed = [entry["name"] for entry in server("contents/chapters")["content"]]
-    assert listed == ["01_forward.ipynb"]
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "chapters").glob("[0-9]*.ipynb"))
+    before = cells(server.root)
+    notebook = server("contents/chapters/01_forward.ipynb")["content"]
+    texts = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    assert any('](02_variance.ipynb "{ref}' in text for text in texts) and not any("{eq}`" in text for text in texts)
+    save = {"type": "notebook", "format": "json", "content": notebook}
+    server("contents/chapters/01_forward.ipynb", save)
+    assert cells(server.root) == before
     notebook = server("contents/chapters/01_forward.ipynb")["content"]
     notebook["cells"][1]["source"] += "\nA sentence of a test."
     server("contents/chapters/01_forward.ipynb", {"type": "notebook", "format": "json", "content": notebook})
-    for name in ("01_forward.ipynb", "01_forward.py"):
+    for name in TWO:
         assert "A sentence of a test." in (server.root / "chapters" / name).read_text(encoding="utf-8"), name
     assert "chapters/01_forward.ipynb" in server.log.read_text()

@@ -6,7 +6,8 @@ In a chapter's code cells, the code is folded
 - if it has an assert and prints; what it prints stays in view: "Computed and checked: equation (4.1) — 2 asserts";
 - if it neither prints nor defines a function or a class, and so prepares for another: "Prepared — 7 lines";
 - if it stands in a section that a first reading may leave out (:mod:`deeper`): "Code — 12 lines";
-- if it has the tag ``hide-input``, as MyST-NB does it, under the same slim line: "Imports", "Code of the figure".
+- if it has the tag ``hide-input``, as MyST-NB does it, under the same slim line: "Imports", "Code of the figure" or "of
+  the table".
 
 The tag ``open`` keeps a cell open. A fold is a ``<details>``: browsers open it by key, by their search in the page, and
 for an address that leads into it. MyST-NB's own fold can't be used for all of them: its line has a fixed name for
@@ -95,7 +96,7 @@ def summary(source: str, has_output: bool, hidden: bool, numbers: list[str]) -> 
             return "Imports"
         lines = len(source.splitlines())
         if hidden and has_output:
-            return "Code of the figure"
+            return f"Code of the {'table' if 'Table(' in source else 'figure'}"
         what = "Code" if has_output or hidden or defines(source) else "Prepared"
         return f"{what} — {lines} line{'s' * (lines > 1)}"
     what = "Computed and checked" if has_output else "Checked"
