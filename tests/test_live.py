@@ -552,6 +552,62 @@ def test_buttons_of_the_text_set_what_it_speaks_of(visit):
     assert one.page.get_by_label("Spacing of the steps", exact=True).input_value() == "leading"
 
 
+# Whether an element is whole in the window, and nothing lies over its middle or its corners.
+SEEN = """e => { const { left, top, right, bottom } = e.getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight && [[left + 4, top + 4], [(left + right) / 2, (top + bottom) / 2], [right - 4, bottom - 4]]
+        .every(([x, y]) => e.contains(document.elementFromPoint(x, y))); }"""
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "reduced_motion": "reduce"}
+
+
+def test_on_a_phone_what_a_button_of_the_text_does_is_seen_where_it_was_pressed(visit):
+    one = visit(**PHONE)
+    page = one.page
+    one.start()
+    page.locator(".live-more summary").tap()
+    assert page.locator(".live-more").get_attribute("open") is not None
+    button = page.locator("button[data-set='length=70']")
+    button.evaluate("e => e.scrollIntoView({ block: 'end' })")  # what comes below it is out of sight
+    button.tap()
+    mirror = page.locator("p:has(button[data-set='length=70']) + .live-mirror")
+    page.wait_for_function(
+        """() => { const [from, to] = ['[data-live=watch]', '.live-mirror'].map(box => document.querySelector(`${box} canvas`).toDataURL());
+        return document.querySelector('[data-live=watch]').dataset.state === 'done' && from === to; }"""
+    )
+    assert page.locator(".live-more").get_attribute("open") is None  # it would lie over what is asked for
+    assert page.get_by_label("Length of x_T", exact=True).input_value() == "70"
+    assert all(canvas.evaluate(SEEN) for canvas in mirror.locator("canvas").all())
+    assert button.evaluate("e => e === document.activeElement || document.activeElement === document.body")
+    assert button.get_attribute("aria-pressed") == "true" and "20 steps of each" in mirror.inner_text()
+    before, place = mirror.locator("canvas").first.evaluate("e => e.toDataURL()"), page.evaluate("scrollY")
+    page.locator("button[data-set='length=120']").tap()
+    page.wait_for_function("before => document.querySelector('.live-mirror canvas').toDataURL() !== before", arg=before)
+    assert page.evaluate("scrollY") == place and button.get_attribute("aria-pressed") == "false"
+    page.locator("button[data-set='eta=1']").evaluate("e => e.scrollIntoView({ block: 'end' })")
+    page.locator("button[data-set='eta=1']").tap()
+    one.page.wait_for_function("document.querySelector('[data-live=compare]').dataset.state === 'done'")
+    assert page.locator("[data-live=compare] .live-film").evaluate(SEEN)
+    mirror.get_by_role("button", name="The steps").tap()
+    assert page.locator("[data-live=watch] .live-pictures").evaluate(SEEN)
+
+
+def test_a_heading_that_one_is_led_to_is_not_under_the_settings(visit):
+    one = visit(**PHONE)
+    one.start()
+    one.page.evaluate("location.hash = '#between-two-noises'")
+    heading = one.page.locator("#between-two-noises h2")
+    one.page.wait_for_function("scrollY > 500")
+    assert heading.evaluate(SEEN)
+    one.page.set_viewport_size({"width": 844, "height": 390})  # on its side there is no room for a bar
+    assert one.page.locator("[data-live=start]").evaluate("e => getComputedStyle(e).position") == "static"
+
+
+def test_an_address_that_was_sent_earlier_shows_clothes(visit):
+    one = visit()
+    one.start("model=fashion-mnist&class=5&S=3")
+    assert one.page.get_by_label("Network", exact=True).input_value() == "fashion-mnist-v"
+    assert "class sandal" in one.page.inner_text("[data-live=watch] .live-status") and "fashion-mnist-v" in one.page.url
+
+
 def test_what_is_known_stays_and_a_hole_is_filled(visit):
     one = visit()
     page = one.page

@@ -242,6 +242,59 @@ def test_a_figure_that_a_phone_shrinks_opens_in_full_size(open_page):
     assert open_page(name).page.locator("#fig-adaptive-ablation a.larger").count() == 0  # there it is large already
 
 
+def test_a_wide_figure_says_that_it_can_be_swiped_until_it_was(open_page):
+    page = open_page("chapters/04_non_markov.html", PHONE, has_touch=True, is_mobile=True).page
+    box = page.locator(".wide-figure.more-right").first
+    hint = page.locator(".wide-figure + .wide-hint").first
+    box.wait_for()
+    assert hint.is_visible() and hint.inner_text().startswith("swipe → to see the rest")
+    height = page.evaluate("document.documentElement.scrollHeight")
+    box.evaluate("e => (e.scrollLeft = 60)")
+    hint.wait_for(state="hidden")
+    assert page.evaluate("document.documentElement.scrollHeight") == height  # nothing moves
+    wide = open_page("chapters/04_non_markov.html").page
+    wide.wait_for_function("document.querySelector('.bd-article figure img').complete")
+    assert not wide.locator(".wide-hint:visible").count()
+
+
+def test_without_scripts_a_figure_is_as_wide_as_the_phone(open_page):
+    page = open_page("chapters/04_non_markov.html", PHONE, java_script_enabled=False).page
+    assert page.locator("figure img").first.bounding_box()["width"] <= PHONE["width"]
+
+
+def test_nothing_lies_over_the_text_of_a_phone(open_page):
+    page = open_page("chapters/04_non_markov.html", PHONE).page
+    for y in (3000, 2500):  # the button to the top comes when one scrolls up
+        page.evaluate(
+            "y => new Promise(done => { addEventListener('scroll', done, { once: true }); scrollTo(0, y); })", y
+        )
+    assert not page.locator("#pst-back-to-top").is_visible()
+
+
+def test_the_map_of_a_chapter_says_what_it_is(open_page):
+    page = open_page("chapters/04_non_markov.html", PHONE).page
+    assert (
+        page.locator(".chapter-map > p").inner_text() == "The package, as data flows; what this chapter opens is marked"
+    )
+    assert "(without what is marked deeper)" in page.locator(".chapter-facts").inner_text()
+
+
+def test_the_search_says_a_pages_title_once(open_page):
+    tab = open_page("search.html")
+    tab.page.goto((ROOT / "search.html").as_uri() + "?q=forward")
+    tab.page.wait_for_selector(".search-summary:not(:empty)")
+    found = [text.split(" > ") for text in tab.page.locator("#search-results li a").all_inner_texts()]
+    assert ["1. The forward process"] in found
+    assert not [parts for parts in found if len(parts) == 2 and parts[1].lstrip("0123456789. ") == parts[0]]
+
+
+def test_in_the_dark_players_stand_on_the_pages_own_ground(open_page):
+    page = open_page("chapters/21_music.html", color_scheme="dark").page
+    box = page.locator(".cell_output .text_html:has(audio)").first
+    style = "e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).padding]"
+    assert box.evaluate(style) == ["rgba(0, 0, 0, 0)", "0px"]
+
+
 def test_in_the_dark_plots_are_turned_over_and_pictures_are_not(open_page):
     page = open_page("chapters/08_adaptive.html", color_scheme="dark").page
     style = "e => getComputedStyle(e).filter"
