@@ -554,8 +554,9 @@ def test_buttons_of_the_text_set_what_it_speaks_of(visit):
 
 # Whether an element is whole in the window, and nothing lies over its middle or its corners.
 SEEN = """e => { const { left, top, right, bottom } = e.getBoundingClientRect();
-    return top >= 0 && bottom <= innerHeight && [[left + 4, top + 4], [(left + right) / 2, (top + bottom) / 2], [right - 4, bottom - 4]]
-        .every(([x, y]) => e.contains(document.elementFromPoint(x, y))); }"""
+    const points = [[left + 4, top + 4], [(left + right) / 2, (top + bottom) / 2], [right - 4, bottom - 4]];
+    return top >= 0 && bottom <= innerHeight
+        && points.every(([x, y]) => e.contains(document.elementFromPoint(x, y))); }"""
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "reduced_motion": "reduce"}
 
 
@@ -570,8 +571,9 @@ def test_on_a_phone_what_a_button_of_the_text_does_is_seen_where_it_was_pressed(
     button.tap()
     mirror = page.locator("p:has(button[data-set='length=70']) + .live-mirror")
     page.wait_for_function(
-        """() => { const [from, to] = ['[data-live=watch]', '.live-mirror'].map(box => document.querySelector(`${box} canvas`).toDataURL());
-        return document.querySelector('[data-live=watch]').dataset.state === 'done' && from === to; }"""
+        """() => { const boxes = ['[data-live=watch]', '.live-mirror'].map(box => document.querySelector(box));
+        const [from, to] = boxes.map(box => box.querySelector('canvas').toDataURL());
+        return boxes[0].dataset.state === 'done' && from === to; }"""
     )
     assert page.locator(".live-more").get_attribute("open") is None  # it would lie over what is asked for
     assert page.get_by_label("Length of x_T", exact=True).input_value() == "70"

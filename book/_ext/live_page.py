@@ -29,7 +29,7 @@ CLASSES = {
     "digits": DIGITS,
     "digits-v": DIGITS,  # the teacher and its student, whose one call the page shows beside the teacher's twenty
     "digits-distill": DIGITS,
-    "fashion-mnist-v": [  # it predicts v; in few steps it draws better than the one that predicts the noise: results/eps_or_v_fashion-mnist.json
+    "fashion-mnist-v": [  # predicts v, and draws better in few steps
         "T-shirt",
         "trousers",
         "pullover",
