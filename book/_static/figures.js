@@ -10,12 +10,12 @@ window.addEventListener("load", () => {
     link.href = image.src;
     link.className = "larger";
     link.title = "Open the picture in its full size";
-    const box = document.createElement("div");
+    const box = document.createElement("div"), whole = image.closest(".covered") ?? image;
     box.className = "wide-figure";
-    image.style.minWidth = `${Math.round(READABLE * image.naturalWidth)}px`;
-    image.replaceWith(box);
+    for (const element of new Set([whole, image])) element.style.minWidth = `${Math.round(READABLE * image.naturalWidth)}px`;
+    whole.replaceWith(box);
     box.append(link);
-    link.append(image);
+    link.append(whole);
     const hint = document.createElement("p");
     hint.className = "wide-hint";
     hint.textContent = TOUCH ? "swipe → to see the rest, tap to open it whole" : "scroll → to see the rest, click to open it whole";
