@@ -6,14 +6,18 @@ machine without playwright or without a Chromium skips them and says so.
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import shutil
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
+from PIL import Image
 
 SITE = os.environ.get("SITE")
 CHROMIUM = next(
@@ -299,7 +303,27 @@ def test_in_the_dark_plots_are_turned_over_and_pictures_are_not(open_page):
     page = open_page("chapters/08_adaptive.html", color_scheme="dark").page
     style = "e => getComputedStyle(e).filter"
     assert "invert" in page.locator("#fig-adaptive-ablation img").evaluate(style)
-    assert "invert" not in page.locator("#fig-adaptive-maps img").evaluate(style)
+    figure = page.locator("#fig-adaptive-maps")
+    assert "invert" in figure.locator("img.turned").evaluate(style)  # its ground and its letters
+    assert "invert" not in figure.locator(".cover img").evaluate(style)
+
+
+@pytest.mark.parametrize(("name", "figure"), [("07_ode", "ode-faces"), ("17_fewer_calls", "calls-teaser")])
+@pytest.mark.parametrize("viewport", [PHONE, {"width": 1366, "height": 768}], ids=["phone", "laptop"])
+def test_in_the_dark_pictures_have_no_frame_and_keep_their_colours(open_page, name, figure, viewport):
+    """The ground of the figure is the page's own, and in the middle of each picture is what the light page shows."""
+    looks = {}
+    for scheme in ("light", "dark"):
+        page = open_page(f"chapters/{name}.html", viewport, color_scheme=scheme).page
+        image = page.locator(f"#fig-{figure} .covered")
+        image.scroll_into_view_if_needed()
+        looks[scheme] = Image.open(io.BytesIO(image.screenshot())).convert("RGB")
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    corner = looks["dark"].getpixel((1, 1))
+    assert max(abs(a - int(b)) for a, b in zip(corner, re.findall(r"\d+", ground))) <= 6
+    pictures = looks["light"].crop((180, 60, 350, 200)), looks["dark"].crop((180, 60, 350, 200))
+    light, dark = (np.asarray(one, float).reshape(-1) for one in pictures)
+    assert np.corrcoef(light, dark)[0, 1] > 0.9  # of a negative it is -1
 
 
 def test_next_leads_through_the_book_in_order(open_page):

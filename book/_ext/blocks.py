@@ -42,9 +42,11 @@ def blocks(png: bytes) -> tuple[int, int, list[Block]]:
 
 def _ink(png: bytes) -> tuple[int, int, list[int]]:
     """Each row as a number whose bits, the leftmost pixel first, say where it is not white."""
+    if png[:8] != b"\x89PNG\r\n\x1a\n" or len(png) < 33:
+        raise ValueError("no PNG")
     width, height, depth, kind, _, _, interlaced = struct.unpack(">IIBBBBB", png[16:29])
     channels = {2: 3, 3: 1, 6: 4}.get(kind)
-    if png[:8] != b"\x89PNG\r\n\x1a\n" or channels is None or depth != 8 or interlaced:
+    if channels is None or depth != 8 or interlaced:
         raise ValueError("a PNG of another kind")
     data, palette, at = b"", b"", 8
     while at < len(png):

@@ -1,4 +1,4 @@
-"""In dark mode, plots are shown light on dark; of figures with pictures the ground and the letters are, and the pictures not.
+"""In dark mode, plots are shown light on dark; of figures with pictures the ground and the letters, not the pictures.
 
 A figure that is made of lines, dots and letters on white can be turned over by the style sheet: light and dark change
 places, hues stay. A photograph or a digit can't: it would be a negative. Which of the two a figure is, the code that
