@@ -14,7 +14,7 @@ from collections.abc import Iterator
 SMALLEST = 24  # pixels, both ways: letters are smaller
 LINES = 45  # what is lower than this may be two lines of letters, which leave more of their block white than
 FULL = 0.6
-BAR = 0.95  # a narrow bar of colours has no white at all
+BAR = 0.75  # a narrow bar of colours, with its ticks, is fuller than any letters
 WHITE = 250  # of 255, in each channel: the ground
 GAP = 2  # white rows or columns that part two blocks
 

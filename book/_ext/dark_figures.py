@@ -67,4 +67,4 @@ def mark(app, doctree) -> None:
 
 def setup(app):
     app.connect("doctree-read", mark)
-    return {"version": "2", "parallel_read_safe": True}
+    return {"version": "2", "env_version": 2, "parallel_read_safe": True}  # another one: all pages are read anew
