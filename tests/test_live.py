@@ -586,7 +586,9 @@ def test_on_a_phone_what_a_button_of_the_text_does_is_seen_where_it_was_pressed(
     assert page.evaluate("scrollY") == place and button.get_attribute("aria-pressed") == "false"
     page.locator("button[data-set='eta=1']").evaluate("e => e.scrollIntoView({ block: 'end' })")
     page.locator("button[data-set='eta=1']").tap()
-    one.page.wait_for_function("document.querySelector('[data-live=compare]').dataset.state === 'done'")
+    page.wait_for_function(
+        "document.querySelector('[data-live=compare]').dataset.state === 'done' && location.hash.includes('eta=1')"
+    )
     assert page.locator("[data-live=compare] .live-film").evaluate(SEEN)
     mirror.get_by_role("button", name="The steps").tap()
     assert page.locator("[data-live=watch] .live-pictures").evaluate(SEEN)
@@ -599,6 +601,9 @@ def test_a_heading_that_one_is_led_to_is_not_under_the_settings(visit):
     heading = one.page.locator("#between-two-noises h2")
     one.page.wait_for_function("scrollY > 500")
     assert heading.evaluate(SEEN)
+    assert (
+        one.page.get_by_label("Network", exact=True).input_value() == "digits"
+    )  # the address of a heading sets nothing
     one.page.set_viewport_size({"width": 844, "height": 390})  # on its side there is no room for a bar
     assert one.page.locator("[data-live=start]").evaluate("e => getComputedStyle(e).position") == "static"
 

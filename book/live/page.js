@@ -95,7 +95,8 @@ document.addEventListener("DOMContentLoaded", () => {
     const usual = Object.fromEntries(Object.entries(KEYS).map(([key, [, value]]) => [key, value]));
     return { ...usual, ...FIRST[known], ...said, model: known };
   }
-  addEventListener("popstate", () => network && set(read(), { anew: false }).catch(() => {}));
+  const holdsSettings = () => location.hash.length < 2 || location.hash.includes("="); // and is not the name of a heading
+  addEventListener("popstate", () => network && holdsSettings() && set(read(), { anew: false }).catch(() => {}));
 
   // ---------------------------------------------------------------- the network
 
