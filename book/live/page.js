@@ -208,6 +208,7 @@ document.addEventListener("DOMContentLoaded", () => {
     following = true;
     place.max = S;
     place.value = 0;
+    film.style.minHeight = `${film.offsetHeight}px`; // until it is filled again: what lies below, and may be in view, stays where it is
     film.replaceChildren();
     watch.status.textContent = "";
     state.caption.innerHTML = `${samplerName()}: x<sub>t</sub>`;
@@ -230,6 +231,7 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     if (!alive()) return;
     const took = performance.now() - began;
+    film.style.minHeight = "";
     if (following) place.value = S;
     showFrame(Number(place.value));
     watch.status.textContent = `${S} ${S === 1 ? "step" : "steps"} of each in ${seconds(took)}: ${nameOfClass()}, seed ${seedOf(seed)}.`;
