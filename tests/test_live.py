@@ -544,6 +544,9 @@ def test_buttons_of_the_text_set_what_it_speaks_of(visit):
     one = visit()
     one.start()
     before = one.done("watch")
+    known = one.page.get_by_label("Network", exact=True).evaluate("e => [...e.options].map(o => o.value)")
+    wanted = one.page.locator("button[data-set^='model=']").evaluate_all("all => all.map(e => e.dataset.set.slice(6))")
+    assert len(wanted) == 3 and set(wanted) <= set(known)
     one.page.locator("button[data-set='length=70']").click()
     one.page.wait_for_function("location.hash.includes('length=70')")
     assert one.page.get_by_label("Length of x_T", exact=True).input_value() == "70"
