@@ -626,7 +626,7 @@ def test_what_is_known_stays_and_a_hole_is_filled(visit):
     )
     one.start()
     said = one.done("hole")
-    assert "a smudge may stay" in page.locator("section:has(> [data-live=hole])").inner_text()  # the default hole has one
+    assert "a smudge may stay" in page.locator("section:has(> [data-live=hole])").inner_text()
     found = {name: torch.tensor(value) for name, value in page.evaluate("window.filled").items()}
     known = found["mask"] == 0
     assert 0 < known.sum() < 64
