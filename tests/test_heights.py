@@ -47,7 +47,7 @@ MEASURE = """() => {
     height: Math.round(whole), code: code / whole, figures: sum(figures) / whole,
     first: (figures[0].getBoundingClientRect().top + scrollY) / innerHeight,
     core: +(facts.match(/the core (\\d+)/) ?? facts.match(/About (\\d+)/))[1],
-    shrunk: Math.min(1, ...[...article.querySelectorAll(".wide-figure img")].map(
+    shrunk: Math.min(1, ...[...article.querySelectorAll(".wide-figure img:not(.cover img)")].map(
       (image) => image.clientWidth / image.naturalWidth)),
   };
 }"""

@@ -31,7 +31,7 @@ from ddim_edu.schedule import SPACINGS, make_tau
 ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "book"
 LIVE = BOOK / "live"
-MODELS = ("digits", "fashion-mnist", "faces")
+MODELS = ("digits", "fashion-mnist-v", "faces")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PATIENCE = 120_000  # ms: the machine may be busy
 TOLERANCE = 1e-3  # what was asked for; float32 in two libraries differs by much less
@@ -306,6 +306,23 @@ def test_what_the_page_says_of_a_single_step_from_T():
     assert (step.x_s - x_T).square().mean() < 0.1
 
 
+@pytest.mark.parametrize(("name", "label"), [("fashion-mnist-v", 9), ("faces", 1)])
+def test_those_that_predict_v_say_about_the_mean_of_the_class(name, label):
+    """One step from T: nearly the same from every noise, hardly cut, and near the mean of what many steps draw."""
+    model, S = load(name), 10
+    assert model.prediction == "v"
+    x_T = torch.randn(16, *model.image_shape, generator=torch.Generator().manual_seed(0))
+    eps_theta = model.eps_theta(label)
+    with torch.no_grad():
+        (step,) = ddim_path(eps_theta, x_T, model.schedule, make_tau(1000, 1, "trailing"), clip=1.0)
+    once = step.x_s
+    drawn = decode(eps_theta, x_T, model.schedule, make_tau(1000, S), clip=1.0)
+    mean = drawn.mean(0)
+    assert (once.abs() == 1).float().mean() < 0.2
+    assert (once - once.mean(0)).square().mean() < 0.1 * (drawn - mean).square().mean()
+    assert (once.mean(0) - mean).square().mean() < 0.25 * (mean - mean.mean()).square().mean()
+
+
 # ---------------------------------------------------------------- the page
 
 
@@ -340,7 +357,7 @@ def test_the_page_draws_threes_without_an_error_or_the_network(visit):
     assert (load_classifier("digits").model(images).argmax(1) == 3).sum() >= 9
     for panel in ("compare", "between", "hole", "draw"):
         assert one.done(panel)
-    one.set("Network", "fashion-mnist")
+    one.set("Network", "fashion-mnist-v")
     page.wait_for_function(
         "document.querySelector('[aria-label=\"Settings of the sampler\"]').textContent.includes('ankle boot')"
     )
@@ -527,12 +544,78 @@ def test_buttons_of_the_text_set_what_it_speaks_of(visit):
     one = visit()
     one.start()
     before = one.done("watch")
+    known = one.page.get_by_label("Network", exact=True).evaluate("e => [...e.options].map(o => o.value)")
+    wanted = one.page.locator("button[data-set^='model=']").evaluate_all("all => all.map(e => e.dataset.set.slice(6))")
+    assert len(wanted) == 3 and set(wanted) <= set(known)
     one.page.locator("button[data-set='length=70']").click()
     one.page.wait_for_function("location.hash.includes('length=70')")
     assert one.page.get_by_label("Length of x_T", exact=True).input_value() == "70"
     one.page.locator("button[data-set^='S=1&spacing=leading']").click()
     assert one.done("watch", before).startswith("1 step of each")
     assert one.page.get_by_label("Spacing of the steps", exact=True).input_value() == "leading"
+
+
+# Whether an element is whole in the window, and nothing lies over its middle or its corners.
+SEEN = """e => { const { left, top, right, bottom } = e.getBoundingClientRect();
+    const points = [[left + 4, top + 4], [(left + right) / 2, (top + bottom) / 2], [right - 4, bottom - 4]];
+    return top >= 0 && bottom <= innerHeight
+        && points.every(([x, y]) => e.contains(document.elementFromPoint(x, y))); }"""
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "reduced_motion": "reduce"}
+
+
+def test_on_a_phone_what_a_button_of_the_text_does_is_seen_where_it_was_pressed(visit):
+    one = visit(**PHONE)
+    page = one.page
+    one.start()
+    page.locator(".live-more summary").tap()
+    assert page.locator(".live-more").get_attribute("open") is not None
+    button = page.locator("button[data-set='length=70']")
+    button.evaluate("e => e.scrollIntoView({ block: 'end' })")  # what comes below it is out of sight
+    button.tap()
+    mirror = page.locator("p:has(button[data-set='length=70']) + .live-mirror")
+    page.wait_for_function(
+        """() => { const boxes = ['[data-live=watch]', '.live-mirror'].map(box => document.querySelector(box));
+        const [from, to] = boxes.map(box => box.querySelector('canvas').toDataURL());
+        return boxes[0].dataset.state === 'done' && from === to; }"""
+    )
+    assert page.locator(".live-more").get_attribute("open") is None  # it would lie over what is asked for
+    assert page.get_by_label("Length of x_T", exact=True).input_value() == "70"
+    assert all(canvas.evaluate(SEEN) for canvas in mirror.locator("canvas").all())
+    assert button.evaluate("e => e === document.activeElement || document.activeElement === document.body")
+    assert button.get_attribute("aria-pressed") == "true" and "20 steps of each" in mirror.inner_text()
+    before, place = mirror.locator("canvas").first.evaluate("e => e.toDataURL()"), page.evaluate("scrollY")
+    page.locator("button[data-set='length=120']").tap()
+    page.wait_for_function("before => document.querySelector('.live-mirror canvas').toDataURL() !== before", arg=before)
+    assert page.evaluate("scrollY") == place and button.get_attribute("aria-pressed") == "false"
+    page.locator("button[data-set='eta=1']").evaluate("e => e.scrollIntoView({ block: 'end' })")
+    page.locator("button[data-set='eta=1']").tap()
+    page.wait_for_function(
+        "document.querySelector('[data-live=compare]').dataset.state === 'done' && location.hash.includes('eta=1')"
+    )
+    assert page.locator("[data-live=compare] .live-film").evaluate(SEEN)
+    mirror.get_by_role("button", name="The steps").tap()
+    assert page.locator("[data-live=watch] .live-pictures").evaluate(SEEN)
+
+
+def test_a_heading_that_one_is_led_to_is_not_under_the_settings(visit):
+    one = visit(**PHONE)
+    one.start()
+    one.page.evaluate("location.hash = '#between-two-noises'")
+    heading = one.page.locator("#between-two-noises h2")
+    one.page.wait_for_function("scrollY > 500")
+    assert heading.evaluate(SEEN)
+    assert (
+        one.page.get_by_label("Network", exact=True).input_value() == "digits"
+    )  # the address of a heading sets nothing
+    one.page.set_viewport_size({"width": 844, "height": 390})  # on its side there is no room for a bar
+    assert one.page.locator("[data-live=start]").evaluate("e => getComputedStyle(e).position") == "static"
+
+
+def test_an_address_that_was_sent_earlier_shows_clothes(visit):
+    one = visit()
+    one.start("model=fashion-mnist&class=5&S=3")
+    assert one.page.get_by_label("Network", exact=True).input_value() == "fashion-mnist-v"
+    assert "class sandal" in one.page.inner_text("[data-live=watch] .live-status") and "fashion-mnist-v" in one.page.url
 
 
 def test_what_is_known_stays_and_a_hole_is_filled(visit):
@@ -543,6 +626,7 @@ def test_what_is_known_stays_and_a_hole_is_filled(visit):
     )
     one.start()
     said = one.done("hole")
+    assert "a smudge may stay" in page.locator("section:has(> [data-live=hole])").inner_text()
     found = {name: torch.tensor(value) for name, value in page.evaluate("window.filled").items()}
     known = found["mask"] == 0
     assert 0 < known.sum() < 64

@@ -51,14 +51,14 @@ def show(browser, tmp_path):
     """Open a page with a piece; a message in the console, or a request but for files, fails the test."""
     faults, contexts = [], []
 
-    def open_page(name="page", width=1000, address="", **settings):
+    def open_page(name="page", width=1000, address="", height=844, **settings):
         box = f'<div class="plane" data-plane="{name}"><p>Words for {name}.</p></div>'
         files = [BOOK / "_static" / "explore_math.js", *(BOOK / "playground" / script for script in scripts())]
         tags = "".join(f'<script defer src="{path.as_uri()}"></script>' for path in files)
         style = (BOOK / "playground" / "plane.css").read_text(encoding="utf-8")
         path = tmp_path / "page.html"
         path.write_text(PAGE.format(style=style, scripts=tags, boxes=box), encoding="utf-8")
-        contexts.append(browser.new_context(viewport={"width": width, "height": 844}, **settings))
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **settings))
         page = contexts[-1].new_page()
         page.set_default_timeout(TIMEOUT)
         page.on("console", lambda message: faults.append(message.text))
@@ -300,6 +300,28 @@ def test_a_finger_taps_twice_for_a_cluster_and_there_is_an_end(show):
         page.mouse.dblclick(box["x"] + 40 + 25 * i, box["y"] + box["height"] - 30)
     assert page.evaluate("at.state.clusters.length") == 8
     page.wait_for_function("document.querySelector('[data-act=add]').disabled")
+
+
+INSIDE = (
+    "e => (({ top, bottom, height }) => height > 0 && top >= 0 && bottom <= innerHeight)(e.getBoundingClientRect())"
+)
+
+
+@pytest.mark.parametrize("height", [844, 667])
+def test_on_a_phone_a_tapped_ring_shows_its_controls_beside_the_plane(show, height):
+    page = show(width=390, height=height, has_touch=True, is_mobile=True, reduced_motion="reduce")
+    page.get_by_role("button", name="Cluster 1 at").tap()
+    for part in ("weight", "width"):
+        slider = page.locator(".plane-cluster").get_by_role("slider", name=part)
+        assert slider.evaluate(INSIDE)
+    assert page.locator(".plane-stage").evaluate(INSIDE) and page.locator(".plane-scrub").evaluate(INSIDE)
+
+
+def test_on_a_laptop_the_plane_its_time_and_its_controls_are_seen_together(show):
+    page = show(width=1000, height=620, reduced_motion="reduce")  # what a window of 1366 x 768 leaves below the title
+    page.get_by_role("button", name="Cluster 1 at").click()
+    for part in (".plane-stage", ".plane-scrub", ".plane-views", ".plane-cluster", ".plane-side > .plane-controls"):
+        assert page.locator(part).evaluate(INSIDE), part
 
 
 def test_the_race_has_four_lanes_and_names_their_gaps(show):

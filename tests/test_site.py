@@ -6,14 +6,18 @@ machine without playwright or without a Chromium skips them and says so.
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import shutil
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
+from PIL import Image
 
 SITE = os.environ.get("SITE")
 CHROMIUM = next(
@@ -242,11 +246,90 @@ def test_a_figure_that_a_phone_shrinks_opens_in_full_size(open_page):
     assert open_page(name).page.locator("#fig-adaptive-ablation a.larger").count() == 0  # there it is large already
 
 
+def test_a_wide_figure_says_that_it_can_be_swiped_until_it_was(open_page):
+    page = open_page("chapters/04_non_markov.html", PHONE, has_touch=True, is_mobile=True).page
+    box = page.locator(".wide-figure.more-right").first
+    hint = page.locator(".wide-figure + .wide-hint").first
+    box.wait_for()
+    assert hint.is_visible() and hint.inner_text().startswith("swipe → to see the rest")
+    height = page.evaluate("document.documentElement.scrollHeight")
+    box.evaluate("e => (e.scrollLeft = 60)")
+    hint.wait_for(state="hidden")
+    assert page.evaluate("document.documentElement.scrollHeight") == height  # nothing moves
+    wide = open_page("chapters/04_non_markov.html").page
+    wide.wait_for_function("document.querySelector('.bd-article figure img').complete")
+    assert not wide.locator(".wide-hint:visible").count()
+
+
+def test_without_scripts_a_figure_is_as_wide_as_the_phone(browser):
+    context = browser.new_context(viewport=PHONE, java_script_enabled=False)
+    page = context.new_page()
+    page.goto((ROOT / "chapters" / "07_ode.html").as_uri())
+    assert page.locator("#fig-ode-faces img.turned").bounding_box()["width"] <= PHONE["width"]
+    context.close()
+
+
+def test_nothing_lies_over_the_text_of_a_phone(open_page):
+    page = open_page("chapters/04_non_markov.html", PHONE).page
+    for y in (3000, 2500):  # the button to the top comes when one scrolls up
+        page.evaluate(
+            "y => new Promise(done => { addEventListener('scroll', done, { once: true }); scrollTo(0, y); })", y
+        )
+    assert not page.locator("#pst-back-to-top").is_visible()
+
+
+def test_the_map_of_a_chapter_says_what_it_is(open_page):
+    page = open_page("chapters/04_non_markov.html", PHONE).page
+    assert (
+        page.locator(".chapter-map > p").inner_text() == "The package, as data flows; what this chapter opens is marked"
+    )
+    assert "(without what is marked deeper)" in page.locator(".chapter-facts").inner_text()
+
+
+def test_the_search_says_a_pages_title_once(open_page):
+    tab = open_page("search.html")
+    tab.page.goto((ROOT / "search.html").as_uri() + "?q=forward")
+    tab.page.wait_for_selector(".search-summary:not(:empty)")
+    found = [text.split(" > ") for text in tab.page.locator("#search-results li a").all_inner_texts()]
+    assert ["1. The forward process"] in found
+    assert not [parts for parts in found if len(parts) == 2 and parts[1].lstrip("0123456789. ") == parts[0]]
+
+
+def test_in_the_dark_players_stand_on_the_pages_own_ground(open_page):
+    page = open_page("chapters/21_music.html", color_scheme="dark").page
+    box = page.locator(".cell_output .text_html:has(audio)").first
+    style = "e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).padding]"
+    assert box.evaluate(style) == ["rgba(0, 0, 0, 0)", "0px"]
+
+
 def test_in_the_dark_plots_are_turned_over_and_pictures_are_not(open_page):
     page = open_page("chapters/08_adaptive.html", color_scheme="dark").page
     style = "e => getComputedStyle(e).filter"
     assert "invert" in page.locator("#fig-adaptive-ablation img").evaluate(style)
-    assert "invert" not in page.locator("#fig-adaptive-maps img").evaluate(style)
+    figure = page.locator("#fig-adaptive-maps")
+    assert "invert" in figure.locator("img.turned").evaluate(style)  # its ground and its letters
+    assert "invert" not in figure.locator(".cover img").evaluate(style)
+
+
+@pytest.mark.parametrize(("name", "figure"), [("07_ode", "ode-faces"), ("17_fewer_calls", "calls-teaser")])
+@pytest.mark.parametrize("viewport", [PHONE, {"width": 1366, "height": 768}], ids=["phone", "laptop"])
+def test_in_the_dark_pictures_have_no_frame_and_keep_their_colours(open_page, name, figure, viewport):
+    """The ground of the figure is the page's own, and its first picture is what the light page shows."""
+    looks = {}
+    for scheme in ("light", "dark"):
+        page = open_page(f"chapters/{name}.html", viewport, color_scheme=scheme).page
+        image = page.locator(f"#fig-{figure} .covered")
+        image.evaluate("e => e.scrollIntoView({ block: 'center' })")
+        looks[scheme] = Image.open(io.BytesIO(image.screenshot())).convert("RGB")
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        size, shape = image.bounding_box(), image.locator(".cover").get_attribute("style")
+    corner = looks["dark"].getpixel((1, 1))
+    assert max(abs(a - int(b)) for a, b in zip(corner, re.findall(r"\d+", ground))) <= 6
+    x, y = np.array(re.findall(r"([\d.]+)%", shape), float).reshape(-1, 2).T / 100  # the path: corner, first block, ...
+    left, right, top, bottom = x[1] * size["width"], x[2] * size["width"], y[1] * size["height"], y[3] * size["height"]
+    first = (int(left) + 2, int(top) + 2, min(int(right) - 2, 280), int(bottom) - 2)  # on a phone the right edge fades
+    light, dark = (np.asarray(looks[scheme].crop(first), float).reshape(-1) for scheme in ("light", "dark"))
+    assert np.corrcoef(light, dark)[0, 1] > 0.9  # of a negative it is -1
 
 
 def test_next_leads_through_the_book_in_order(open_page):

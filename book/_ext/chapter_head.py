@@ -114,7 +114,7 @@ def add(app, doctree, docname: str) -> None:
     stem = docname.removeprefix("chapters/")
     facts, core = [f"about {minutes_to_read(doctree)} minutes to read"], round(core_minutes(doctree))
     if any(deeper.CLASS in section["classes"] for section in doctree.findall(nodes.section)):
-        facts[0] += f", the core {core}"
+        facts[0] += f", the core {core} (without what is marked deeper)"
     if core > CORE:
         log.warning(f"{docname}: the core path takes {core} minutes, at most {CORE}: mark sections in {deeper.FILE}")
     if stem in times:
@@ -128,6 +128,7 @@ def add(app, doctree, docname: str) -> None:
     text = (
         f'<p class="chapter-facts">{" · ".join(facts).capitalize()}</p>\n'
         '<nav class="chapter-map" aria-label="The parts of the package; those that this chapter opens are marked">'
+        "<p>The package, as data flows; what this chapter opens is marked</p>"
         f'<ol class="flow">{"".join(chips[room] for room in MAIN)}</ol>'
         f'<ul class="beside">{"".join(chips[room] for room in BESIDE if "here" in chips[room])}</ul></nav>'
     )

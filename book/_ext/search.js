@@ -66,7 +66,8 @@ const LiveSearch = (() => {
     for (const { page, title, anchor, heading, text } of found.slice(0, SHOWN)) {
       const item = document.createElement("li"), link = document.createElement("a");
       link.href = page + (anchor ? `#${anchor}` : "");
-      link.textContent = heading === title || !heading ? title : `${title} > ${heading}`;
+      const itself = !heading || heading === title || heading.replace(/^[\d.]+\s+/, "") === title; // the page's own heading has its number
+      link.textContent = itself ? heading || title : `${title} > ${heading}`;
       item.append(link, excerpt(text, words));
       Search.output.append(item);
     }

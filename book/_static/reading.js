@@ -145,7 +145,7 @@ function watchWide() {
     if (!box.clientWidth) continue; // in a fold: when it opens
     tellMore(box);
     if (box.matches(".highlight > pre")) offerWrap(box);
-    if (box.dataset.watched === undefined) box.addEventListener("scroll", () => tellMore(box), { passive: true });
+    if (box.dataset.watched === undefined) box.addEventListener("scroll", () => (tellMore(box), box.classList.add("was-scrolled")), { passive: true });
     box.dataset.watched = "";
   }
 }

@@ -1,6 +1,6 @@
 """Export shipped networks to ONNX, for the page that samples in the browser.
 
-    python book/_tools/export_onnx.py --out _build/onnx            # digits and fashion-mnist
+    python book/_tools/export_onnx.py --out _build/onnx            # digits and fashion-mnist-v
     python book/_tools/export_onnx.py --out _build/onnx runs/mine  # or your own: a name, a run folder or a file
 
 What a file takes and gives says :mod:`ddim_edu.models.onnx_export`, which makes it.
@@ -16,7 +16,7 @@ from ddim_edu.files import replacing
 from ddim_edu.models import load
 from ddim_edu.models.onnx_export import export
 
-SHOWN = ("digits", "fashion-mnist")  # in the page
+SHOWN = ("digits", "fashion-mnist-v")  # in the page
 
 
 def main(argv: list[str] | None = None) -> int:

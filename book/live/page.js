@@ -9,9 +9,11 @@ document.addEventListener("DOMContentLoaded", () => {
   const start = document.querySelector("[data-live=start]");
   if (!start) return;
   document.body.classList.add("live-ready");
-  const { calm, shape, make, icon, sleep, seconds, field, slider, number, choice, button, seedOf, Picture, Panel } = LiveParts;
+  const { calm, shape, make, icon, sleep, seconds, field, slider, number, choice, button, seedOf, Picture, Panel, bring } = LiveParts;
 
-  const MODELS = { faces: "faces, in colour", "fashion-mnist": "clothes (Fashion-MNIST)", digits: "digits" };
+  const MODELS = { faces: "faces, in colour", "fashion-mnist-v": "clothes (Fashion-MNIST)", digits: "digits" };
+  const BEFORE = { "fashion-mnist": "fashion-mnist-v" }; // names in addresses that were sent earlier
+  const named = (name) => [name, BEFORE[name]].find((key) => Object.hasOwn(MODELS, key ?? ""));
   const ANY = "any";
 
   // ---------------------------------------------------------------- settings, which all panels share
@@ -54,8 +56,9 @@ document.addEventListener("DOMContentLoaded", () => {
   // key: [control, what it is unless the address says something else]
   const KEYS = { model: [model, "faces"], class: [label, "1"], S: [steps, "10"], eta: [eta, "0"], seed: [seed, "1"] };
   Object.assign(KEYS, { spacing: [spacing, "trailing"], scale: [scale, "1"], length: [length, "100"] });
-  const FIRST = { faces: { class: "1", S: "10", seed: "1" }, "fashion-mnist": { class: "9", S: "20", seed: "3" }, digits: { class: "3", S: "20", seed: "3" } };
+  const FIRST = { faces: { class: "1", S: "10", seed: "1" }, "fashion-mnist-v": { class: "9", S: "20", seed: "2" }, digits: { class: "3", S: "20", seed: "3" } };
   const MORE = [spacing, scale, length];
+  const narrow = matchMedia("(max-width: 480px)");
 
   const written = () => `#${new URLSearchParams(Object.fromEntries(Object.entries(KEYS).map(([key, [control]]) => [key, control.value])))}`;
   const address = () => `${location.href.split("#")[0]}${written()}`;
@@ -68,7 +71,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   /** Some settings at once, as {key: value}; what does not fit is left out. */
   async function set(values, { anew = true } = {}) {
-    const chosen = values.model in MODELS ? values.model : model.value;
+    const chosen = named(values.model) ?? model.value;
     const fill = chosen !== model.value ? { ...FIRST[chosen], ...values } : values;
     model.value = chosen;
     for (const [key, value] of Object.entries(fill)) {
@@ -88,11 +91,12 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function read() {
     const said = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-    const known = said.model in MODELS ? said.model : "faces";
+    const known = named(said.model) ?? "faces";
     const usual = Object.fromEntries(Object.entries(KEYS).map(([key, [, value]]) => [key, value]));
     return { ...usual, ...FIRST[known], ...said, model: known };
   }
-  addEventListener("popstate", () => network && set(read(), { anew: false }).catch(() => {}));
+  const holdsSettings = () => location.hash.length < 2 || location.hash.includes("="); // and is not the name of a heading
+  addEventListener("popstate", () => network && holdsSettings() && set(read(), { anew: false }).catch(() => {}));
 
   // ---------------------------------------------------------------- the network
 
@@ -117,6 +121,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (label.value === "") label.value = FIRST[name].class;
     scale.disabled = labelNow() === network.any;
     begin();
+    markSetters();
     Object.values(Live.panels).forEach((panel) => panel.change());
   }
 
@@ -168,7 +173,7 @@ document.addEventListener("DOMContentLoaded", () => {
     on(length, "input", ["watch", "compare"]);
     on(eta, "input", ["watch", "compare"]);
     on(steps, "input", ["watch"]);
-    for (const [control] of Object.values(KEYS)) if (control !== model) control.addEventListener("change", () => remember(true));
+    for (const [control] of Object.values(KEYS)) if (control !== model) control.addEventListener("change", () => (remember(true), markSetters()));
     return form;
   }
 
@@ -194,6 +199,7 @@ document.addEventListener("DOMContentLoaded", () => {
       [guess, otherGuess][k].show(step.x0, `${who}: the picture predicted ${which}, ${nameOfClass()}`);
     });
     place.refresh();
+    mirrors.forEach((mirror) => mirror.update());
   }
 
   const watch = (Live.panels.watch = new Panel("watch", () => network, async (alive) => {
@@ -202,6 +208,7 @@ document.addEventListener("DOMContentLoaded", () => {
     following = true;
     place.max = S;
     place.value = 0;
+    film.style.minHeight = `${film.offsetHeight}px`; // until it is filled again: what lies below, and may be in view, stays where it is
     film.replaceChildren();
     watch.status.textContent = "";
     state.caption.innerHTML = `${samplerName()}: x<sub>t</sub>`;
@@ -224,9 +231,11 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     if (!alive()) return;
     const took = performance.now() - began;
+    film.style.minHeight = "";
     if (following) place.value = S;
     showFrame(Number(place.value));
     watch.status.textContent = `${S} ${S === 1 ? "step" : "steps"} of each in ${seconds(took)}: ${nameOfClass()}, seed ${seedOf(seed)}.`;
+    mirrors.forEach((mirror) => mirror.update());
     Live.sampled = runs.at(-1)[0].xs;
     const detail = { x: [...Live.sampled], other: [...runs.at(-1)[1].xs], seed: seedOf(seed), S, model: network.name };
     watch.box.dispatchEvent(new CustomEvent("sampled", { detail })); // for whoever listens
@@ -262,9 +271,65 @@ document.addEventListener("DOMContentLoaded", () => {
     );
   }
 
+  // ---------------------------------------------------------------- the buttons of the text
+
+  const mirrors = []; // where the first panel's pictures stand once more, beside the buttons that change them
+
+  /** The two states of the first panel below a row of buttons, so that what a press does is seen where it was pressed. */
+  function mirrorBelow(row) {
+    const copies = [state, other].map((from) => ({ from, to: new Picture("") }));
+    const said = make("p", { className: "live-status" });
+    const up = button("The steps", () => bring(watch.box.querySelector(".live-pictures")), "↑");
+    const box = make("div", { className: "live-panel live-mirror" }, ...copies.map(({ to }) => to.box), make("div", {}, said, up));
+    const update = () => {
+      for (const { from, to } of copies) {
+        to.canvas.getContext("2d").drawImage(from.canvas, 0, 0);
+        to.label(from.canvas.getAttribute("aria-label"));
+        to.caption.innerHTML = from.caption.innerHTML;
+      }
+      said.textContent = watch.status.textContent;
+    };
+    row.after(box);
+    mirrors.push({ row, box, update });
+    watch.shownToo(box);
+    update();
+    return box;
+  }
+
+  /** Set what a button of the text says, and bring what comes of it into view: a panel of the same section, or a mirror of the first. */
+  async function press(setter) {
+    const values = Object.fromEntries(new URLSearchParams(setter.dataset.set)), row = setter.closest(".live-try");
+    const hidden = MORE.some((control) => Object.keys(values).some((key) => KEYS[key]?.[0] === control));
+    if (hidden && !narrow.matches) start.querySelector("details").open = true; // on a phone it would lie over the text
+    await set(values);
+    const own = setter.closest("section").querySelector("[data-live] .live-film");
+    bring(own ?? mirrors.find((mirror) => mirror.row === row)?.box ?? mirrorBelow(row));
+  }
+
+  /** Buttons whose settings are the present ones look pressed. */
+  function markSetters() {
+    const same = ([key, wanted], value = KEYS[key][0].value) => value === wanted || Number(value) === Number(wanted);
+    for (const setter of document.querySelectorAll("button[data-set]")) setter.setAttribute("aria-pressed", [...new URLSearchParams(setter.dataset.set)].every((pair) => same(pair)));
+  }
+
   // ---------------------------------------------------------------- the start
 
   let begun = false;
+
+  /** What the page scrolls to, and what gets the focus, stays clear of the settings; on a phone a touch elsewhere closes More. */
+  function keepClear() {
+    const more = start.querySelector("details");
+    const measure = () => {
+      const { position, top } = getComputedStyle(start), bar = parseFloat(top) + (position === "sticky" ? start.offsetHeight : 0);
+      document.documentElement.style.setProperty("--live-bar", `${Math.ceil(bar)}px`);
+    };
+    new ResizeObserver(measure).observe(start);
+    addEventListener("resize", measure);
+    measure();
+    document.addEventListener("pointerdown", (event) => {
+      if (narrow.matches && !start.contains(event.target)) more.open = false;
+    });
+  }
 
   /** The controls, once there is a network. */
   function begin() {
@@ -274,12 +339,8 @@ document.addEventListener("DOMContentLoaded", () => {
     start.replaceChildren(settings());
     fillWatch();
     Live.begin.forEach((fill) => fill());
-    for (const setter of document.querySelectorAll("button[data-set]"))
-      setter.addEventListener("click", () => {
-        const values = Object.fromEntries(new URLSearchParams(setter.dataset.set));
-        if (MORE.some((control) => Object.keys(values).some((key) => KEYS[key]?.[0] === control))) start.querySelector("details").open = true;
-        set(values).catch(() => {});
-      });
+    for (const setter of document.querySelectorAll("button[data-set]")) setter.addEventListener("click", () => press(setter).catch(() => {}));
+    keepClear();
     label.focus({ preventScroll: true });
   }
 

@@ -11,7 +11,7 @@ document.addEventListener("DOMContentLoaded", () => {
   // ---------------------------------------------------------------- one latent, several S
 
   // as many as a laptop's core walks in three seconds; all walk together, so that the longest alone decides the number of calls
-  const COMPARED = { digits: [1, 2, 5, 10, 20, 50, 100], "fashion-mnist": [1, 2, 5, 10, 20, 50], faces: [1, 2, 3, 5, 10, 20] };
+  const COMPARED = { digits: [1, 2, 5, 10, 20, 50, 100], "fashion-mnist-v": [1, 2, 5, 10, 20, 50], faces: [1, 2, 3, 5, 10, 20] };
   const several = Array.from({ length: 7 }, () => new Picture(""));
 
   const compare = (panels.compare = new Panel("compare", ready, async (alive) => {

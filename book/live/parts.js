@@ -210,6 +210,9 @@ const LiveParts = (() => {
 
   // ---------------------------------------------------------------- panels
 
+  /** Scroll as little as brings it into view, and not at all if it is there; the page's scroll-padding leaves room for the settings. */
+  const bring = (box) => box.scrollIntoView({ block: "nearest", behavior: calm.matches ? "instant" : "smooth" });
+
   /** A part of the page that shows a run. `work(alive)` is begun anew whenever the panel is stale, in sight, and `ready()`. */
   class Panel {
     constructor(name, ready, work) {
@@ -220,11 +223,19 @@ const LiveParts = (() => {
       this.turn = 0;
       this.status = make("p", { className: "live-status" });
       this.status.setAttribute("role", "status");
+      const seen = new Set();
       const look = (entries) => {
-        this.inSight = entries.at(-1).isIntersecting;
+        for (const { target, isIntersecting } of entries) seen[isIntersecting ? "add" : "delete"](target);
+        this.inSight = seen.size > 0;
         this.wake();
       };
-      new IntersectionObserver(look, { rootMargin: "200px" }).observe(this.box);
+      this.sight = new IntersectionObserver(look, { rootMargin: "200px" });
+      this.sight.observe(this.box);
+    }
+
+    /** Another place where this panel's pictures stand: it runs when that is in sight, too. */
+    shownToo(box) {
+      this.sight.observe(box);
     }
 
     fill(...children) {
@@ -253,5 +264,5 @@ const LiveParts = (() => {
     }
   }
 
-  return { calm, shape, make, html, icon, sleep, rms, seconds, between, field, slider, number, choice, button, seedOf, Picture, save, Board, Panel };
+  return { calm, shape, make, html, icon, sleep, rms, seconds, between, field, slider, number, choice, button, seedOf, Picture, save, Board, Panel, bring };
 })();

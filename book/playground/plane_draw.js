@@ -24,8 +24,8 @@
   function layout(width, count, small) {
     const gap = count > 1 ? 8 : 0, wide = width >= 640, columns = count === 4 && !wide ? 2 : count;
     const w = (width - gap * (columns - 1)) / columns, rows = Math.ceil(count / columns);
-    const screen = Math.max(280, root.innerHeight - 385);  // the slider for time stays in view
-    const one = wide ? Math.min(0.56 * width, small ? 320 : 500, screen) : 0.9 * width;
+    const screen = Math.max(240, root.innerHeight - 385);  // the slider for time stays in view, on a phone also the chosen ring's controls
+    const one = Math.min(wide ? 0.56 * width : 0.9 * width, small ? 320 : 500, small && !wide ? Infinity : screen);
     const h = Math.round(count === 1 ? one : count === 2 ? Math.min(1.1 * w, small ? 300 : 420) : Math.min(1.15 * w, 300));
     const places = Array.from({ length: count }, (_, i) => ({ x: (i % columns) * (w + gap), y: Math.floor(i / columns) * (h + gap), w, h }));
     return { width, height: rows * h + (rows - 1) * gap, places };

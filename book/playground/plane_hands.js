@@ -37,6 +37,13 @@
     return free.reduce((a, b) => (far(b) > far(a) + 1e-9 ? b : a));
   }
 
+  /** The controls of the ring that was chosen, into view: as little as it takes, and the plane stays above them. */
+  function bring({ full, parts }) {
+    if (!full) return;
+    const calm = root.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    parts.find(".plane-cluster").scrollIntoView({ block: "nearest", behavior: calm ? "instant" : "smooth" });
+  }
+
   const touched = (play) => play.box.classList.add("plane-touched");
 
   // ---------------------------------------------------------------- dragging
@@ -70,7 +77,10 @@
       handle.removeEventListener("pointermove", go);
       handle.removeEventListener("pointerup", end);
       handle.removeEventListener("pointercancel", end);
-      if (!moved) return play.wake();
+      if (!moved) {
+        bring(play);
+        return play.wake();
+      }
       play.state.trails = was.trails;
       play.settle();
       if (was.playing) play.play(true);

@@ -28,15 +28,15 @@
     const fields = (names) => names.map((name) => field(id, name, state)).join("");
     const main = full ? MAIN : spec.controls;
     return `${full ? `<fieldset class="plane-views"><legend class="plane-spoken">What runs</legend>${views.join("")}</fieldset>` : `<div class="plane-name">${spec.name}</div>`}
-      <div class="plane-stage"><canvas role="img" aria-label="${spec.name}" aria-describedby="${id}-text"></canvas><div class="plane-handles"></div>
+      <div class="plane-main"><div class="plane-stage"><canvas role="img" aria-label="${spec.name}" aria-describedby="${id}-text"></canvas><div class="plane-handles"></div>
         <span class="plane-hint" aria-hidden="true">drag the rings</span></div>
       <div class="plane-time"><button type="button" class="plane-play" data-act="play"></button>
         <div class="plane-axis-box"><svg class="plane-chart" role="img" aria-label="The gap of the crowd from the true density, at every level"></svg>
         <input type="range" class="plane-scrub" min="0" max="1000" step="1" value="0" aria-label="Time" autocomplete="off"></div></div>
-      <div class="plane-ends" aria-hidden="true"><span></span><span class="plane-now"></span><span></span></div>
-      <div class="plane-controls">${fields(main)}<div class="plane-field plane-again">${button("seed", "New noise")}</div></div>
-      ${full ? `<div class="plane-cluster" role="group" aria-label="The clusters"></div>
-      <details class="plane-more"><summary>More: levels, schedule, trails</summary><div class="plane-controls">${fields(MORE)}</div></details>` : ""}
+      <div class="plane-ends" aria-hidden="true"><span></span><span class="plane-now"></span><span></span></div></div>
+      <div class="plane-side">${full ? '<div class="plane-cluster" role="group" aria-label="The clusters"></div>' : ""}
+        <div class="plane-controls">${fields(main)}<div class="plane-field plane-again">${button("seed", "New noise")}</div></div>
+        ${full ? `<details class="plane-more"><summary>More: levels, schedule, trails</summary><div class="plane-controls">${fields(MORE)}</div></details>` : ""}</div>
       <p class="plane-text" id="${id}-text" aria-live="polite"></p>
       <p class="plane-spoken" id="${id}-keys">Arrow keys move it, with Shift further. Plus and minus change its weight, comma and full stop its width, Delete removes it.</p>
       ${full ? `<div class="plane-keep">${button("link", "Copy link")}${button("picture", "Save picture")}${button("film", "Save film")}${button("reset", "Start again")}
