@@ -68,7 +68,7 @@ fig.align_ylabels();
 #
 # At the end of this chapter you will have checked, by running it,
 #
-# - where the way back goes wrong, and why guidance multiplies it;
+# - where the way back goes wrong, and why guidance makes it worse;
 # - when the right state can be found by iteration: it depends on the length of the step, and on what the state leaves open of the data;
 # - two maps that have an inverse whatever the network is, EDICT and BDIA, with round trips below $10^{-12}$ in float64;
 # - by how much they magnify rounding, from a theorem with a proof of a few lines, and how to lose not even one bit;
@@ -227,7 +227,7 @@ assert above > 0 and lost > 0
 # \end{aligned}
 # $$ (eq:edict-inverse)
 #
-# Nothing was approximated, whatever the network. On the way up a picture starts as the pair $x = y = x_0$. The price is two calls a step. (In the authors' code $x$ and $y$ change places at every other step, so that neither is always first. The algebra is the same.)
+# No approximation was made, so this holds for every network. On the way up a picture starts as the pair $x = y = x_0$. The price is two calls a step. (In the authors' code $x$ and $y$ change places at every other step, so that neither is always first. The algebra is the same.)
 #
 # ## BDIA: the step before
 #
@@ -243,7 +243,7 @@ assert above > 0 and lost > 0
 # x_{i+1} = \mathrm{up}_i + (x_{i-1} - \mathrm{down}_i)/\gamma .
 # $$ (eq:bdia-inverse)
 #
-# At $\gamma = 1$ the two are mirror images. The first step up, which has no state before it, is DDIM's. What is kept at the top is a pair here too, of two neighbouring states. {cite:t}`wang2024belm` show that EDICT and BDIA are cases of one linear multi-step scheme, and choose its coefficients so that a step errs least. Both by hand, against the package:
+# At $\gamma = 1$ the two are mirror images. The first step up, which has no state before it, is DDIM's. What is kept at the top is a pair here too, of two neighbouring states. ({cite:t}`wang2024belm` show that EDICT and BDIA are cases of one linear multi-step scheme, and choose its coefficients so that a step errs least.) Both by hand, against the package:
 
 # %%
 f, gamma, p = under(7.5), 0.8, 0.9

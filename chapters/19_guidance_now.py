@@ -94,7 +94,7 @@ assert b[0] < 0.6 * a[0] and b[1] < a[1]
 # %% [markdown]
 # ## What is missing: a weight
 #
-# As in chapter 14, $s$ is the scale; where a step leads to another level, that is $t'$. Write $\ell_u$ and $\ell_c$ for the logarithms of the densities of all data and of the class, both seen under noise, in the units $\bar x = x_t/\sqrt{\bar\alpha_t}$ of chapter 7, where noise is added with variance $w = \nu^2$. Adding noise is diffusion: a density obeys $\partial_w q = \tfrac12 \Delta q$ (chapter 16), so its logarithm obeys $\partial_w \ell = \tfrac12 (\Delta \ell + |\nabla \ell|^2)$. Now take the tilted one *at each level*,
+# In {numref}`fig-guidance-plane`, at scale 2, the samples are half as wide as they should be across, and four fifths as wide upwards. Where does that come from? As in chapter 14, $s$ is the scale; where a step leads to another level, that is $t'$. Write $\ell_u$ and $\ell_c$ for the logarithms of the densities of all data and of the class, both seen under noise, in the units $\bar x = x_t/\sqrt{\bar\alpha_t}$ of chapter 7, where noise is added with variance $w = \nu^2$. Adding noise is diffusion: a density obeys $\partial_w q = \tfrac12 \Delta q$ (chapter 16), so its logarithm obeys $\partial_w \ell = \tfrac12 (\Delta \ell + |\nabla \ell|^2)$. Now take the tilted one *at each level*,
 # $\ell = (1-s)\,\ell_u + s\,\ell_c$. The Laplacian is linear and the square is not:
 #
 # $$
@@ -173,7 +173,7 @@ assert torch.equal(everywhere(some, level), guided(one.eps, line.eps, s)(some, l
 # \hat y = \Bigl(\varphi\, \frac{\mathrm{sd}(y_c)}{\mathrm{sd}(y_s)} + 1 - \varphi\Bigr)\, y_s ,
 # $$ (eq:guide-rescale)
 #
-# where sd is taken over the pixels of one picture. Their network predicts $v$, which high up is nearly minus the picture: there the rule shrinks the picture, which is what has become too large. diffusers applies it to whatever a network says. Of $\epsilon$ it does something else. High up, $\epsilon$ is nearly the noise itself, of size 1 with or without guidance, so little is put back. And where the factor is below 1, what becomes smaller is the predicted noise, so some real noise is left in the picture.
+# where sd is taken over the pixels of one picture. Their network predicts $v$, which high up is nearly minus the picture: there the rule shrinks the predicted picture, which is what has become too large. diffusers applies it to whatever a network says. Of $\epsilon$ it does something else. High up, $\epsilon$ is nearly the noise itself, of size 1 with or without guidance, so little is put back. And where the factor is below 1, what becomes smaller is the predicted noise, so some real noise is left in the picture.
 
 # %%
 # checks eq:guide-rescale
@@ -303,7 +303,7 @@ assert sd["plain"] < sd["low levels"] < sd["interval"] < sd["class"]
 #
 # ## Measured at equal calls
 #
-# `benchmarks/guidance_now.py` drew clothes and faces (whose classes are four styles of drawing) with 16 calls of a network for each image: the class alone in 16 steps, guidance in 8, guidance at levels 200 to 700 in 11, of which five take two calls. The measures are chapter 14's; *beyond* is the share of pixel values outside 1.1 times their range. Behind ± stands half a 95% interval by the jackknife over five seeds. The weaker models of autoguidance have a ninth and a thirty-sixth of the parameters, and 800 and 250 steps of training; the command stands in the file.
+# `benchmarks/guidance_now.py` drew clothes and faces (whose classes are four styles of drawing) with 16 calls of a network for each image: the class alone in 16 steps, guidance in 8, guidance at levels 200 to 700 in 11, of which five take two calls. The measures are chapter 14's; *beyond* is the share of pixel values outside 1.1 times their range. Behind ± stands half a 95% interval by the jackknife over five seeds. The weaker models of autoguidance have a ninth and a thirty-fifth of the parameters, and 800 and 250 steps of training; the command stands in the file.
 
 # %%
 NAMES = ("accuracy", "precision", "recall", "spread")
@@ -330,10 +330,11 @@ for ax, (model, of) in zip(axes, found.items()):
         mine = {"": rows["class 1"]} | {k.split()[1]: r for k, r in rows.items() if k.startswith(kind + " ")}
         x, y = ([r[n]["value"] for r in mine.values()] for n in ("spread", "precision"))
         dx, dy = ([summary(r[n]["pseudo"]).half for r in mine.values()] for n in ("spread", "precision"))
-        look = {"fmt": mark + "-", "ms": 4, "lw": 1.2, "elinewidth": 0.4, "capsize": 1}
+        look = {"fmt": mark + "-", "ms": 4, "lw": 1.2, "elinewidth": 0.4, "capsize": 0}
         ax.errorbar(x, y, dy, dx, color=colour, label=kind, **look)
         for scale, *place in zip(mine, x, y):
-            ax.annotate(scale, place, (4, 4), textcoords="offset points", fontsize=9, color=colour)
+            box = {"pad": 0.5, "color": "white", "alpha": 0.8}
+            ax.annotate(scale, place, (4, 4), textcoords="offset points", fontsize=9, color=colour, bbox=box)
     ax.set(title=model.replace("fashion-mnist", "clothes"), xlabel="spread within a class", ylabel="precision")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9);
 
@@ -382,7 +383,7 @@ assert wider.mean > wider.half and max(at) < 1
 #
 # ## What breaks: more steps
 #
-# A method for an ODE errs less with more steps. CFG++ is no such method. By {eq}`eq:guide-cfgpp-scale` each step pushes by $\lambda \nu_t$, however short it is, so that the whole push grows with their number:
+# A method for an ODE errs less with more steps. CFG++ is no such method. By {eq}`eq:guide-cfgpp-scale` each step pushes by $\lambda \nu_t$ times the difference of the two predictions, however short it is. So the whole push grows with the number of steps:
 
 # %%
 widths = []
@@ -395,7 +396,7 @@ for S in (10, 50, 250, 1000):
 assert widths == sorted(widths, reverse=True) and widths[-1] < 0.2 * widths[0]
 
 # %% [markdown]
-# The class itself has 0.447. Plain guidance settles, once the steps are short enough. CFG++ goes from less than the class alone, which is wider, to a single point. A scale of CFG++ says nothing without the number of steps: whoever changes one has to change the other.
+# The class itself has 0.447. Plain guidance settles, once the steps are short enough. CFG++ goes from 0.75, less guided than the class alone, to a single point. A scale of CFG++ says nothing without the number of steps: whoever changes one has to change the other.
 #
 # ## Exercises
 #

@@ -44,8 +44,8 @@ def fixed_point_iterates(eps_theta: EpsTheta, x_s: Tensor, schedule: NoiseSchedu
     .. math:: x_t^{(0)} = \mathrm{step}_{s \to t}\bigl(x_s, \epsilon_\theta(x_s, s)\bigr), \qquad
               x_t^{(k+1)} = \mathrm{step}_{s \to t}\bigl(x_s, \epsilon_\theta(x_t^{(k)}, t)\bigr)
 
-    Each costs a call. They converge where the length of the step, in the clock of chapter 7, times the derivative of the
-    noise by the rescaled state has all eigenvalues below 1 in size (chapter 18).
+    Each costs a call. They converge where the length of the step in the clock of chapter 7, times the derivative of
+    the noise by the rescaled state, has all eigenvalues below 1 in size (chapter 18).
 
     Args:
         eps_theta: the noise predictor.
@@ -216,8 +216,8 @@ def bdia_encode(eps_theta: EpsTheta, x_0: Tensor, schedule: NoiseSchedule, tau: 
 def bdia_decode(
     eps_theta: EpsTheta, x_T: Tensor | Pair, schedule: NoiseSchedule, tau: Tau, gamma: float = 1.0
 ) -> Tensor:
-    r"""BDIA: a step down from the last two states. The noise predicted in the lower one serves for the step down, and for
-    what a step back up would miss of the upper one.
+    r"""BDIA: steps down from the last two states. The noise predicted in the lower one gives the step down, and what
+    the same noise misses on the way back to the upper one.
 
     .. math:: x_{i-1} = \mathrm{step}_{i \to i-1}(x_i, \epsilon_i)
               + \gamma\, \bigl(x_{i+1} - \mathrm{step}_{i \to i+1}(x_i, \epsilon_i)\bigr)
