@@ -145,7 +145,7 @@ for S in (10, 50, 250):
 #
 # The search converges where all eigenvalues of this matrix are below 1 in size. The first factor is below 1, except for a step that ends in the data ($\nu_s = 0$), where it is 1. The eigenvalues of the second factor are $1 - \kappa/\nu_t^2$, where $\kappa$ is the variance of $x_0$ given $\bar x_t$ in some direction. Such a number leaves $[-1, 1]$ only if $\kappa > 2\nu_t^2$: if the state leaves more of the data open than the noise is wide. That happens between two peaks, where it is not yet settled to which of them a path will go.
 #
-# With guidance at scale $w$ the covariance becomes $w\operatorname{Cov}_c - (w - 1) \operatorname{Cov}$, of the class and of all data. Where a class leaves much less open than all data do, this has negative eigenvalues. Then the second factor is above 1, and it grows with $w$ without a bound. So guidance can break not only the first guess but the search. The cells measure the largest eigenvalue on the way up, and what the iterations do, in two cases: the classes above, and a narrow one of three.
+# With guidance at scale $w$ the covariance becomes $w\operatorname{Cov}_c - (w - 1) \operatorname{Cov}$, of the class and of all data. Where a class leaves much less open than all data do, this has negative eigenvalues. Then the second factor is above 1, and it grows with $w$. So under guidance the search may be slow, or fail. The cells measure the largest eigenvalue, and what the iterations do, in two cases: the classes above, and a narrow one of three.
 
 # %%
 def jacobian(f, x, t):
@@ -177,19 +177,18 @@ rate = torch.linalg.eigvals((1 - schedule.nsr[300] / nu) * (eye - cov / nu**2)).
 assert torch.allclose(rate, largest(one.eps, root * some, level, 300), atol=1e-6)
 
 # %%
-def search(title, f, x_0, ks=(1, 3, 10, 30)):
+def search(title, f, x_0, ks=(1, 10, 30, 100)):
     x, rates = x_0, []
     for s, t in pairwise(tau.tolist()):
         guesses = fixed_point_iterates(f, x, schedule, t, s)
-        x = [next(guesses) for _ in range(40)][-1]
-        rates.append(largest(f, x, t, s))
-    above = int((torch.stack(rates).amax(0) > 1).sum())
+        x = [next(guesses) for _ in range(101)][-1]
+        rates.append(largest(f, x, t, s).max().item())
     ends = [decode(f, fixed_point_invert(f, x_0, schedule, tau, k), schedule, tau) for k in ks]
-    off = [(end - x_0).square().mean(1) for end in ends]
-    errors = " ".join(f"{e.mean().sqrt():.0e}" for e in off)
-    lost = int((off[-1].sqrt() > 0.01).sum())
-    print(f"{title}: factor above 1 on {above}; errors {errors}; not back {lost}")
-    return above, lost
+    off = [(end - x_0).square().mean(1).sqrt() for end in ends]
+    errors = " ".join(f"{e.square().mean().sqrt():.0e}" for e in off)
+    late = [int((e > 0.01).sum()) for e in off]
+    print(f"{title}: factor up to {max(rates):.2f}; errors {errors}; still off", *late)
+    return max(rates), late
 
 
 # %%
@@ -199,11 +198,12 @@ third = of_class(three, 0)
 for name, everything, part in (("wide", every, one), ("narrow", three, third)):
     x = part.sample(200, torch.Generator().manual_seed(1))
     for w in (1.0, 7.5):
-        above, lost = search(f"{name:6s} {w}", guided(part.eps, everything.eps, w), x)
-assert above > 0 and lost > 0
+        rate, late = search(f"{name:6s} {w}", guided(part.eps, everything.eps, w), x)
+        assert rate < 1 and late[-1] == 0
+assert late[-2] > 0
 
 # %% [markdown]
-# Each row has the scale $w$; on how many of the 200 walks the factor exceeds 1 at some level; the root mean square error after 1, 3, 10 and 30 iterations a step; and how many walks are still off by more than 0.01 after 30. Without guidance every iteration helps: the wide classes come back to rounding, the narrow one more slowly. Under guidance the search takes many more calls, and some walks do not come back at all.
+# Each row has the scale $w$; the largest factor at the solution, over 200 walks and all levels; the root mean square error of the round trip after 1, 10, 30 and 100 iterations a step; and how many walks are then still off by more than 0.01. The search arrives in all four cases. But under guidance the factor is nearer to 1, the error can grow at first, and after 30 iterations a step some walks are still lost. They need up to a hundred calls where the step down takes two.
 
 # %% [markdown]
 # ## EDICT: a pair that take turns
@@ -395,8 +395,8 @@ for name, colour in zip(WAYS, COLOURS):
         single[name].append((back - sample).abs().max().item())
     ax.plot(steps, grown[name], color=colour, label=name)
     ax.plot(steps, np.array(single[name]) / rounding, "o", color=colour, ms=4)
-ax.set(xscale="log", yscale="log", xlabel="steps S", ylabel="growth", ylim=(1e-2, 1e7))
-ax.legend(fontsize=9);
+ax.set(xscale="log", yscale="log", xlabel="steps S", ylabel="growth", ylim=(1e-3, 1e7))
+ax.legend(loc="lower left", ncols=2, fontsize=9);
 
 # %%
 for name in WAYS:
@@ -699,7 +699,7 @@ assert min(v for k, v in off.items() if "pair" not in k) > 0.02
 # ## Summary
 #
 # 1. A step with its noise held fixed can be undone. Naive inversion fails because it predicts the noise in the wrong state, and guidance makes the miss larger.
-# 2. The right state is a fixed point. The search for it converges where the noise is wide against what the state leaves open of the data; under guidance it can fail.
+# 2. The right state is a fixed point. The search for it converges where the noise is wide against what the state leaves open of the data; under guidance that takes many more calls, if it converges.
 # 3. EDICT and BDIA have an inverse whatever the network is: they carry pairs of states, and predict each noise in a state that both directions know.
 # 4. What they do to volume is fixed: $\gamma^D$ a step, or $(p^{2S}/\bar\alpha_T)^D$. It says how much rounding grows, and which $p$ to take. On a grid BDIA loses not a bit.
 # 5. At 60 calls a picture exactness does not make better edits: EDICT keeps more and succeeds less often, BDIA keeps less than naive inversion unless it is damped, and DDPM inversion succeeds as often as plain noise while it keeps as much as naive inversion.

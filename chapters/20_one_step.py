@@ -346,7 +346,7 @@ assert torch.allclose(apart.mean(0), u(bar, nu), rtol=0, atol=1e-12)
 #
 # ## One call, measured
 #
-# `python -m ddim_edu.train digits-distill` trains the student of the first figure, by the same loop, recipe, average and log as every model here; only its loss has a teacher ({py:mod}`ddim_edu.training.teaching`). It halves 16 steps four times; `digits-consistency` learns from the same 16 steps by {eq}`eq:consistency`, in as many batches. `benchmarks/one_step.py` drew 1,000 digits from each of five seeds, all methods from the same noise. Columns: calls; classifier distance (chapter 11; smaller is better) with half of its 95% interval; its difference from the teacher's ten steps, with half of *that* interval, which pairs the seeds; then precision and recall (chapter 14).
+# `python -m ddim_edu.train digits-distill` trains the student of the first figure, by the same loop, recipe, average and log as every model here; only its loss has a teacher ({py:mod}`ddim_edu.training.teaching`). It halves 16 steps four times; `digits-consistency` learns from the same 16 steps by {eq}`eq:consistency`, in as many batches. `benchmarks/one_step.py` drew 1,000 digits from each of five seeds, all methods from the same noise. Columns: calls; classifier distance (chapter 11; smaller is better) with half of its 95% interval; its difference from the teacher's ten steps, with half of *that* interval, which pairs the seeds; then precision and recall (chapter 11 too).
 
 # %%
 found = json.loads(in_repository("results/one_step.json").read_text(encoding="utf8"))
