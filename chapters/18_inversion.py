@@ -181,7 +181,7 @@ def search(title, f, x_0, ks=(1, 10, 30, 100)):
     x, rates = x_0, []
     for s, t in pairwise(tau.tolist()):
         guesses = fixed_point_iterates(f, x, schedule, t, s)
-        x = [next(guesses) for _ in range(101)][-1]
+        x = [next(guesses) for _ in range(301)][-1]  # the solution
         rates.append(largest(f, x, t, s).max().item())
     ends = [decode(f, fixed_point_invert(f, x_0, schedule, tau, k), schedule, tau) for k in ks]
     off = [(end - x_0).square().mean(1).sqrt() for end in ends]
@@ -203,7 +203,7 @@ for name, everything, part in (("wide", every, one), ("narrow", three, third)):
 assert late[-2] > 0
 
 # %% [markdown]
-# Each row has the scale $w$; the largest factor at the solution, over 200 walks and all levels; the root mean square error of the round trip after 1, 10, 30 and 100 iterations a step; and how many walks are then still off by more than 0.01. The search arrives in all four cases. But under guidance the factor is nearer to 1, the error can grow at first, and after 30 iterations a step some walks are still lost. They need up to a hundred calls where the step down takes two.
+# Each row has the scale $w$; the largest factor at the solution, over 200 walks and all levels; the root mean square error of the round trip after 1, 10, 30 and 100 iterations a step; and how many walks are then still off by more than 0.01. The search arrives in all four cases. But under guidance the factor is nearer to 1, the error can grow at first, and after 30 iterations a step some walks are still lost. They need up to a hundred iterations, of two calls each, where the step down takes two calls.
 
 # %% [markdown]
 # ## EDICT: a pair that take turns

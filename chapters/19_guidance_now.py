@@ -330,8 +330,8 @@ for ax, (model, of) in zip(axes, found.items()):
         mine = {"": rows["class 1"]} | {k.split()[1]: r for k, r in rows.items() if k.startswith(kind + " ")}
         x, y = ([r[n]["value"] for r in mine.values()] for n in ("spread", "precision"))
         dx, dy = ([summary(r[n]["pseudo"]).half for r in mine.values()] for n in ("spread", "precision"))
-        look = {"fmt": mark + "-", "ms": 4, "lw": 1.2, "elinewidth": 0.4, "capsize": 0}
-        ax.errorbar(x, y, dy, dx, color=colour, label=kind, **look)
+        ax.errorbar(x, y, dy, dx, color=colour, label=kind, fmt=mark + "-", ms=4, lw=1.2, elinewidth=0.4)
+        ax.plot(x, y, mark, ms=4, color=colour, zorder=4)
         for scale, *place in zip(mine, x, y):
             box = {"pad": 0.5, "color": "white", "alpha": 0.8}
             ax.annotate(scale, place, (4, 4), textcoords="offset points", fontsize=9, color=colour, bbox=box)
