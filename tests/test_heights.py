@@ -31,7 +31,6 @@ EXCEPTIONS: dict[tuple[str, str], tuple[float, str]] = {
     ("08_adaptive", "code"): (0.345, "half of it are tables of an experiment, mean and interval for seven losses"),
     ("10_training", "code"): (0.31, LONG),
     ("17_fewer_calls", "code"): (0.355, LONG),
-    ("18_inversion", "code"): (0.345, LONG),
 }
 
 MEASURE = """() => {
