@@ -54,21 +54,21 @@ def show(rows):
         ax.grid(False)
 
 
-# %% mystnb={"figure": {"caption": "Ten latents, one for each digit, and what becomes of them: by one call of a network that says $v$, by ten calls, and by one call of its student.", "name": "fig-one-step-digits"}, "image": {"alt": "Four rows of ten small grey pictures. The first row is noise, the second holds blurred digits; third and fourth hold clear digits, 0 to 9, and each picture of the fourth looks nearly like the one above it."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Ten latents, one for each digit, and what becomes of them: by one call of the teacher, a network that says $v$; by ten calls of it; and by one call of its student, which nearly repeats the row above it.", "name": "fig-one-step-digits"}, "image": {"alt": "Four rows of ten small grey pictures. The first row is noise, the second holds blurred digits; third and fourth hold clear digits, 0 to 9, and each picture of the fourth looks nearly like the one above it."}} tags=["hide-input"]
 ways = {"teacher, 1 call": draw_by(teacher, x_T, 1), "teacher, 10 calls": draw_by(teacher, x_T, 10)}
 ways["student, 1 call"] = draw_by(student, x_T, 1)
 show({"noise": x_T / 2, **ways})
 
 # %% [markdown]
-# Yes: the same network, trained to say where the path ends, draws in one call what took ten. What it has lost is the path itself, and with it some of what made DDIM useful.
+# Yes: a network of the same size, trained to say where the path ends, draws in one call nearly what took ten. What it has lost is the path itself, and with it some of what made DDIM useful.
 #
 # At the end of this chapter you will have checked, by running it,
 #
 # - that one step of DDIM from pure noise can only make the mean, and what a network would have to predict there instead;
-# - that this target, found by two steps of a teacher, makes one step land where the two do: to 12 digits on an exact predictor, to $10^{-6}$ on the shipped network;
-# - that all the steps at once lead to the same function, by a condition that a network which says $v$ fulfils for nothing;
-# - how far one comes without a teacher, and why MeanFlow comes further;
-# - how good one call of a shipped student is, and which of the tricks of chapters 7 and 12 to 14 are lost with the path.
+# - that this target, found by two steps of a teacher, makes one step land where the two do, up to rounding, on an exact predictor and on the shipped network;
+# - that asking for one answer along each path leads to the same function, with a boundary condition that a network which says $v$ meets by itself;
+# - what is missed without a teacher, and why MeanFlow's target does not miss it;
+# - how good one call of a shipped student is, and which of the uses in chapters 7 and 12 to 14 are lost with the path.
 #
 # You need chapter 7, and $v$ from chapter 3.
 #
@@ -89,7 +89,7 @@ assert (one - ten).square().mean() < (blurred - ten).square().mean() / 2
 # \Phi_{t \to t}(x) = x, \qquad \Phi_{m \to s}\bigl(\Phi_{t \to m}(x)\bigr) = \Phi_{t \to s}(x) .
 # $$ (eq:flow-map)
 #
-# Sampling is $\Phi_{T \to 0}$. A noise predictor knows only how each path *begins*: $S$ steps follow $S$ tangents. On the line we can see what that makes of the map.
+# Sampling is $\Phi_{T \to 0}$. A noise predictor says only in which direction the path leaves a state: $S$ steps follow $S$ tangents. On the line we can see what that makes of the map.
 
 # %% tags=["hide-input"]
 linear = NoiseSchedule.linear()
@@ -151,7 +151,7 @@ assert torch.allclose(chord, tangents / (nsr[t] - nsr[s]), rtol=0, atol=1e-12)
 assert torch.allclose(unmix_x0(starts, chord, alpha_bar[t]), target, rtol=0, atol=1e-9)
 
 # %% [markdown]
-# Chord and tangent differ by little where $\nu$ is large, and that is where a student of few steps begins. On the cosine schedule of the digits $\nu_T$ is about 20,000: to move $x_0$ by 0.01, the predicted noise has to change by $5 \cdot 10^{-7}$, the last digit of float32. So teacher and student here say $v = \sqrt{\bar\alpha}\,\epsilon - \sqrt{1-\bar\alpha}\,x_0$, which at pure noise is $-x_0$, and a recipe of a student with $\epsilon$ is refused. The same check on the shipped network, with its labels, for the jump from the top to level 500:
+# Chord and tangent differ by little where $\nu$ is large, and that is where a student of few steps begins. On the cosine schedule of the digits $\nu_T$ is about 20,000: to move $x_0$ by 0.01, the predicted noise has to change by $5 \cdot 10^{-7}$, a few times the spacing of float32 near 1. So teacher and student here say $v = \sqrt{\bar\alpha}\,\epsilon - \sqrt{1-\bar\alpha}\,x_0$, which at pure noise is $-x_0$. (A recipe for a student that says $\epsilon$ is refused.) The same check on the shipped network, with its labels, for the jump from the top to level 500:
 
 # %%
 network = copy.deepcopy(teacher.network).double()
@@ -215,7 +215,7 @@ assert (by_halving - maps[16]).abs().max() < 1e-3
 # f(x_t, t) = f(x_s, s), \qquad f(x_0, 0) = x_0 .
 # $$ (eq:consistency)
 #
-# A **consistency model** {cite}`song2023consistency` is a network trained to do so: at $x_t$ it is to say what its own (averaged) weights say one step of a teacher further down. The second half, the boundary condition, keeps it from saying the same of everything. {cite:t}`song2023consistency` mix state and network with two factors that are 1 and 0 at the end. A network that says $v$ has such factors already:
+# A **consistency model** {cite}`song2023consistency` is a network trained to do so. Its target at $x_t$ is its own answer, by an average of its weights, one step of a teacher further down. The second half of the condition, at the boundary, is needed: without it a network that gives one answer to everything would do. {cite:t}`song2023consistency` mix state and network with two factors that are 1 and 0 at the end. A network that says $v$ has such factors already:
 #
 # $$
 # f_\theta(x_t, t) = \sqrt{\bar\alpha_t}\, x_t - \sqrt{1-\bar\alpha_t}\, v_\theta(x_t, t) .
@@ -237,15 +237,15 @@ anything = torch.full_like(starts, 7.0)
 assert said_to_x0(anything, starts, 1.0, "v").equal(starts)
 
 # %% [markdown]
-# Two roads, one function. They differ in how errors travel: progressive distillation finishes each halving before the next begins; here every level learns at the same time, and what is wrong below is copied upwards until it is mended.
+# Two roads, one function. A network in training errs, and the roads differ in how errors travel. Progressive distillation finishes each halving before the next begins. Here every level learns at the same time, and what is wrong below is copied upwards until it is mended.
 #
-# **Without a teacher.** The teacher's step could be replaced by the pair that training has at hand: $x_t$ and $x_s$ mixed from the *same* data and noise. That is right on average, $E[\bar x_s \mid x_t] = \bar x_t + (\nu_s - \nu_t)\,\epsilon^*$. But a squared error makes $f$ the mean of the answers, not the answer at the mean, and by Taylor
+# **Without a teacher.** The teacher's step could be replaced by the pair that training has at hand: $x_t$ and $x_s$ mixed from the *same* data and noise. That is right on average: $E[\bar x_s \mid x_t] = \bar x_t + (\nu_s - \nu_t)\,\epsilon^*$, which is the step of a perfect teacher. But a squared error makes $f$ the mean of the answers, not the answer at the mean, and by Taylor
 #
 # $$
 # E[f(\bar x_s) \mid \bar x_t] - f(E\,\bar x_s) \approx \tfrac12 f''\, \Bigl(1 - \frac{\nu_s}{\nu_t}\Bigr)^2 \operatorname{Var}[x_0 \mid x_t] .
 # $$ (eq:training-gap)
 #
-# With $N$ levels each gap is of order $1/N^2$, and $N$ of them add up to $1/N$. Where $f$ is a straight line there is none ({ref}`ex-one-step-alone`). On the mixture the mean over $x_0$ given $x_t$ can be computed:
+# With $N$ levels each gap is of order $1/N^2$, and $N$ of them add up to $1/N$, if $f$ bends gently. Where $f$ is a straight line there is none ({ref}`ex-one-step-alone`). On the mixture the mean over $x_0$ given $x_t$ can be computed:
 
 # %%
 nodes, weights = np.polynomial.hermite_e.hermegauss(24)
@@ -281,24 +281,26 @@ def between(at, values):
 
 
 off = {}
-for N in (1, 16, 64, 256):
+for N in (4, 16, 64, 256):
     nu = torch.logspace(nsr[1000].log10().item(), -2, N, dtype=torch.float64).flip(0)
-    f_s = torch.clone
+    f_s, x = torch.clone, starts[:, 0] / alpha_bar[1000].sqrt()
     for nu_s, nu_t in pairwise([nsr[0], *nu]):
         bar = (1 + nu_t**2).sqrt() * torch.linspace(-4, 4, 3001).double()
         f_s = between(bar, mean_answer(f_s, nu_t, nu_s, bar))
-    found = f_s(starts[:, 0] / alpha_bar[1000].sqrt())
-    off[N] = (found - fine[:, 0]).abs()
-    print(f"{N:4d} levels: median {off[N].median():.4f}, mean {off[N].mean():.3f} from the true map")
-assert off[16].median() > 4 * off[64].median() > 16 * off[256].median()
+    alone = f_s(x)
+    for nu_s, nu_t in reversed([*pairwise([nsr[0], *nu])]):  # with a teacher: DDIM at these levels
+        x = mean_answer(torch.clone, nu_t, nu_s, x)
+    off[N] = (alone - x).abs()
+    print(f"{N:4d} levels: gap to DDIM at the same levels: median {off[N].median():.5f}, mean {off[N].mean():.3f}")
+assert all(a.median() > 4 * b.median() and 1.7 < a.mean() / b.mean() < 2.6 for a, b in pairwise([*off.values()][1:]))
 
 # %% [markdown]
-# Most answers do come closer by the levels' number, and faster; the mean lags behind, because the true map has a cliff between its peaks, and there a mean of answers is no answer.
+# At most starts the gap falls at least as fast as $1/N$. Its mean falls more slowly, by half for four times the levels. Why? The true map has a cliff between its peaks, where Taylor's formula fails. There each of $N$ averages blurs $f$ by a width of order $1/N$, and $N$ such blurs, being independent, add up to a width of order $1/\sqrt N$: near a cliff a mean of answers is no answer.
 
 # %% [markdown]
 # ## Any two times
 #
-# Progressive distillation learns $\Phi_{t \to s}$ for a few pairs of levels, consistency for $s = 0$, and a noise predictor for $s$ next to $t$. A network that is told *both* times could learn all of them; such are called flow maps {cite}`boffi2024flowmap`. **MeanFlow** {cite}`geng2025meanflow` lets it say the mean velocity, which is our chord, in chapter 7's units:
+# Progressive distillation learns $\Phi_{t \to s}$ for a few pairs of levels, consistency for $s = 0$, and a noise predictor for $s$ next to $t$. A network that is told *both* times could learn all of them; such are called flow maps {cite}`boffi2024flowmap`. **MeanFlow** {cite}`geng2025meanflow` lets it say the mean velocity over the time between. That is our chord; here it is in chapter 7's units (the paper's path is flow matching's straight line):
 #
 # $$
 # u(\bar x_t, \nu_t, \nu_s) = \frac{1}{\nu_t - \nu_s} \int_{\nu_s}^{\nu_t} \epsilon^*\, d\nu = \frac{\bar x_t - \bar x_s}{\nu_t - \nu_s} .
@@ -310,7 +312,7 @@ assert off[16].median() > 4 * off[64].median() > 16 * off[256].median()
 # u = \epsilon^* - (\nu_t - \nu_s) \Bigl(\frac{\partial u}{\partial \nu_t} + \frac{\partial u}{\partial \bar x_t}\, \epsilon^*\Bigr) .
 # $$ (eq:meanflow)
 #
-# The integral is gone: on the right stand the network's own derivatives and the velocity *here*. And the right side is **linear in $\epsilon^*$**. Put a drawn $\epsilon$ in its place, hold the derivatives fixed, and the mean is right without any gap like {eq}`eq:training-gap`: so a flow map can be trained from nothing but data. We check both on Gaussian data of variance $v$, where $\bar x_s = \bar x_t \sqrt{(v + \nu_s^2)/(v + \nu_t^2)}$, with the derivatives by torch.
+# The integral is gone: on the right stand the network's own derivatives and the velocity *here*. In training the right side is the target, with the network of the moment held fixed. And it is **linear in $\epsilon^*$**. So put a drawn $\epsilon$ in its place: the mean of the target is right, without any gap like {eq}`eq:training-gap`. Thus a flow map can be trained from nothing but data. We check both on Gaussian data of variance $v$, where $\bar x_s = \bar x_t \sqrt{(v + \nu_s^2)/(v + \nu_t^2)}$, with the derivatives by torch.
 
 # %%
 v, nu_s = 0.3, torch.tensor(0.4).double()
@@ -343,7 +345,7 @@ assert torch.allclose(apart.mean(0), u(bar, nu), rtol=0, atol=1e-12)
 #
 # ## One call, measured
 #
-# `python -m ddim_edu.train digits-distill` trains the student from above, by the same loop, recipe, average and log as every model here; only its loss has a teacher ({py:mod}`ddim_edu.training.teaching`). It halves 16 steps four times; `digits-consistency` learns from the same 16 steps by {eq}`eq:consistency`, in as many batches. `benchmarks/one_step.py` drew 1,000 digits from each of five seeds, all methods from the same noise. Columns: classifier distance (chapter 11), half of its 95% interval, and its difference from the teacher's ten steps with half of *that* interval, which pairs the seeds; then precision and recall.
+# `python -m ddim_edu.train digits-distill` trains the student of the first figure, by the same loop, recipe, average and log as every model here; only its loss has a teacher ({py:mod}`ddim_edu.training.teaching`). It halves 16 steps four times; `digits-consistency` learns from the same 16 steps by {eq}`eq:consistency`, in as many batches. `benchmarks/one_step.py` drew 1,000 digits from each of five seeds, all methods from the same noise. Columns: calls; classifier distance (chapter 11; smaller is better) with half of its 95% interval; its difference from the teacher's ten steps, with half of *that* interval, which pairs the seeds; then precision and recall (chapter 11 too).
 
 # %%
 found = json.loads(in_repository("results/one_step.json").read_text(encoding="utf8"))
@@ -364,13 +366,14 @@ for pupil in pupils:
     assert abs(gap["mean"]) < gap["half"] < 0.05  # ten steps and one call: not told apart
     assert pupil["precision"]["mean"] < ten_steps["precision"]["mean"] - 0.02
     assert abs(pupil["recall"]["mean"] - ten_steps["recall"]["mean"]) < 0.02
+    assert all(pupil[k]["mean"] < twenty[k]["mean"] for k in ("precision", "recall"))
     assert gap["mean"] - gap["half"] > twenty["minus_teacher"]["mean"] + twenty["minus_teacher"]["half"]
 for better in (twice, twenty):
     assert better["minus_teacher"]["mean"] + better["minus_teacher"]["half"] < 0
 assert rows["digits-v", "dpm-solver-2m", 4]["minus_teacher"]["mean"] > 0.2
 
 # %% [markdown]
-# One call of either student and ten of the teacher can't be told apart: the intervals of the differences contain 0. No solver comes near with four calls. But the teacher's 20 steps, near the 16 that were taught, are better than both: that much was lost in training. It was lost in precision, since more of the students' digits are like no real one; recall, what of the real digits is covered, is the teacher's. A student of another kind can lose in recall instead, so look at both. The consistency model's second call (below) wins most of it back: two calls are better than ten steps, beyond chance.
+# By this distance one call of either student and ten of the teacher can't be told apart: the intervals of the differences contain 0. No solver comes near with four calls. But the teacher's 20 steps, near the 16 that were taught, are better than both students: that much was lost in training. Precision and recall say what kind of loss it is. Against ten steps the students cover as much of the real digits (recall), and more of their own are like no real one (precision: 0.92 and 0.91 against 0.95). Against 20 steps both are a little lower. The consistency model's second call (below) wins part of it back: two calls are better than ten steps, beyond chance.
 #
 # Clothes are harder, and there the student is one of two steps: it was taught, from `fashion-mnist-v`, to do in two what DDIM does in sixteen.
 
@@ -387,7 +390,7 @@ Table(
     ],
 )  # fmt: skip
 
-# %% mystnb={"figure": {"caption": "One noise in each column: two calls and ten of the teacher, and two calls of its student.", "name": "fig-one-step-clothes"}, "image": {"alt": "Three rows of ten articles of clothing. The first row, two calls of the teacher, is blurred; the second, ten calls, and the third, two calls of the student, show much the same articles with folds and prints."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "One noise in each column: two calls of the teacher, blurred; ten calls of it; and two calls of its student, with much the same folds and prints.", "name": "fig-one-step-clothes"}, "image": {"alt": "Three rows of ten articles of clothing. The first row, two calls of the teacher, is blurred; the second, ten calls, and the third, two calls of the student, show much the same articles with folds and prints."}} tags=["hide-input"]
 wearer, learner = load("fashion-mnist-v"), load("fashion-mnist-distill")
 start = draw(torch.empty(10, 1, 28, 28), generator)
 tries = {"teacher, 2 calls": (wearer, 2), "teacher, 10 calls": (wearer, 10), "student, 2 calls": (learner, 2)}
@@ -402,12 +405,12 @@ assert two["distance"]["mean"] < 0.6 * teachers_four["distance"]["mean"] < 0.3 *
 assert abs(two["recall"]["mean"] - clothes["fashion-mnist-v", "ddim", 10]["recall"]["mean"]) < 0.03
 
 # %% [markdown]
-# Two calls do not quite reach ten: the distance is larger by 0.31 ± 0.11, after an hour of one core for the student. They are far ahead of the teacher's own two, and of its four. Recall is the teacher's, and what is missing is precision again.
+# Two calls do not quite reach ten: the distance is larger by 0.31 ± 0.11, after an hour of one core for the student. They are far ahead of the teacher's own two, and of its four. Again recall is that of ten steps, and precision is lower.
 
 # %% [markdown]
 # ## What breaks
 #
-# **A student is no noise predictor.** It was taught at one level. Its file says so, and the commands and {py:meth}`~ddim_edu.models.checkpoint.Checkpoint.sample` refuse to take it for one.
+# **A student is no noise predictor.** At the end it was taught at one level, the top. Its file says so, and the commands and {py:meth}`~ddim_edu.models.checkpoint.Checkpoint.sample` refuse to take it for one. (The file has its teacher's former name, `digits`, for `digits-v`.)
 
 # %%
 try:
@@ -416,7 +419,7 @@ except ValueError as refused:
     print(refused)
 
 # %% [markdown]
-# Whoever insists can call the sampler itself. And without a path, how does one find the latent of a picture? Inversion by the teacher, then the student's one call, brings it back, for the two share their latents. The student alone, asked at levels that it was never taught, brings back a blur of the right class, and that much is said by the label.
+# Whoever insists can call the sampler itself; the last row below shows what comes of it. And without a path, how does one find the latent of a picture? Go up by the teacher, and come back by the student's one call: that works, for the two share their latents. If the student goes up alone, asked at levels that it no longer knows, a blur of the right class comes back, and the class is known from the label.
 
 # %%
 data, up = digits(), make_tau(990, 40)
@@ -427,14 +430,14 @@ back["up by teacher, student"] = draw_by(student, x_up[teacher], 1, real_labels)
 back["student alone"] = draw_by(student, x_up[student], 1, real_labels)
 back["20 steps of student"] = draw_by(student, x_T, 20)
 
-# %% mystnb={"figure": {"caption": "Ten held-out digits, their round trips, and what twenty DDIM steps make of a student.", "name": "fig-one-step-breaks"}, "image": {"alt": "Five rows of ten small pictures: real digits; the same digits after the teacher's round trip; nearly the same from the student at the teacher's latents; blurred digits of the same classes; torn shapes of black and white."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Ten held-out digits and three round trips: by the teacher both ways; up by the teacher and down by the student, nearly as good; and by the student both ways, a blur. Last row: twenty DDIM steps of the student from fresh noise, torn shapes.", "name": "fig-one-step-breaks"}, "image": {"alt": "Five rows of ten small pictures: real digits; the same digits after the teacher's round trip; nearly the same from the student at the teacher's latents; blurred digits of the same classes; torn shapes of black and white."}} tags=["hide-input"]
 show({"real": real, **back})
 # %%
 for name, images in list(back.items())[:3]:
     print(f"{name:24s} {(images - real).square().mean().sqrt():.2f}")
 
 # %% [markdown]
-# So what has to stop on the way is lost: inversion (chapter 7), edits that start from a middle level or restore at every step (chapters 13 and 14), and the noise of chapter 5 ($\eta > 0$). What needs only the two ends is kept. The map is still continuous, so latents can be interpolated:
+# So with a student of one step all that has to stop on the way is lost: inversion (chapter 7), restoration at every step (chapter 13), edits that start from a middle level (chapter 14), and the noise of chapter 5 ($\eta > 0$). What needs only the two ends is kept. The map is still continuous, so latents can be interpolated (chapter 12):
 
 # %% mystnb={"figure": {"caption": "An arc between two latents of a 3, one call of the student for each frame.", "name": "fig-one-step-arc"}, "image": {"alt": "A row of ten small pictures of a 3 whose shape changes little by little."}} tags=["hide-input"]
 ends, three = draw(torch.empty(2, 1, 8, 8), generator), torch.full((10,), 3)
@@ -453,7 +456,7 @@ print(f"from frame to frame at most {step.max():.2f}; from first to last {whole:
 # x_s = \sqrt{\bar\alpha_s}\, f(x_t, t) + \sqrt{1 - \bar\alpha_s}\; z
 # $$ (eq:consistency-step)
 #
-# This is the step {eq}`eq:generative-step` at its largest noise, $\sigma^2 = 1 - \bar\alpha_s$: the far end of chapter 5's family, where nothing of the predicted noise is used again. The command has it as `--solver consistency`. On the digits its second call pays, as the table says, and two more bring nothing that could be told from chance. It trades the one gift of DDIM away: after the second call the picture is no function of $x_T$ ({ref}`ex-one-step-renewed`).
+# Since it answers at every level, it can also edit and restore on the way {cite}`song2023consistency`. The step {eq}`eq:consistency-step` is {eq}`eq:generative-step` at its largest noise, $\sigma^2 = 1 - \bar\alpha_s$: the far end of chapter 5's family, where nothing of the predicted noise is used again. The command has it as `--solver consistency`. On the digits the second call pays, as the table says, and two more bring nothing that could be told from chance. The price is what DDIM is about: after the second call the picture is no function of $x_T$ ({ref}`ex-one-step-renewed`).
 
 # %%
 # checks eq:consistency-step
@@ -556,14 +559,13 @@ assert torch.allclose(upper_step.x_s, same, rtol=0, atol=1e-9)
 # assert check("ex-one-step-renewed", correlation)
 # ```
 # ````
-
 #
 # ## Summary
 #
 # 1. At $\eta = 0$ the picture is a function of its latent, and a function can be learned whole: squared error blurs where many answers belong to one question, and here only one does.
 # 2. Progressive distillation asks for the chord of two of the teacher's steps, again and again; consistency for one answer along each path. Perfect students of both are the teacher's steps in one call.
-# 3. Without a teacher, consistency has a gap that falls as $1/N$; MeanFlow's target is linear in the noise and has none.
+# 3. Without a teacher, consistency has a gap, of order $1/N$ where the map bends gently and $1/\sqrt N$ at a cliff. MeanFlow's target is linear in the noise and has none.
 # 4. On the digits one call of a student can't be told from ten DDIM steps of its teacher, and is not as good as twenty; two calls of the consistency model are better than ten steps.
-# 5. The path is gone, and with it inversion (but by the teacher), edits and restoration. Interpolation of latents is kept.
+# 5. A student of one step has no path, and so no inversion of its own, no edits and no restoration on the way. Interpolation of latents is kept, and inversion by the teacher.
 #
 # **Next.** Read {py:mod}`ddim_edu.training.teaching`, then train one: `python -m ddim_edu.train digits-distill`.

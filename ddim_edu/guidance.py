@@ -156,7 +156,7 @@ def rescaled(
         scale: of guidance.
         share: :math:`\varphi` from 0, plain guidance, to 1.
         schedule: to convert with.
-        of: what is rescaled. Of ``"eps"``, whose size the noise decides, little is left to put back.
+        of: what is rescaled. The size of ``"eps"`` is nearly that of the noise, guided or not, so little is put back.
 
     Raises:
         ValueError: if the share is outside 0..1, the scale is not a finite number, or a member of the batch has a
@@ -281,9 +281,9 @@ def tilting_weights(
 ) -> tuple[Tensor, Tensor]:
     r"""Guided samples, and the weights that turn them into samples of the tilted density.
 
-    .. math:: \ln w = s\,(s - 1) \int \bigl|\epsilon_c(x_t) - \epsilon_u(x_t)\bigr|^2\, d \ln \nu
+    .. math:: \ln W = s\,(s - 1) \int \bigl|\epsilon_c(x_t) - \epsilon_u(x_t)\bigr|^2\, d \ln \nu
 
-    along the way down, for exact predictors and steps without number (chapter 19). Here the integral is a sum over the
+    along the way down, for exact predictors and ever shorter steps (chapter 19). Here the integral is a sum over the
     steps, by the trapezoidal rule; at the data the difference is 0.
 
     Args:

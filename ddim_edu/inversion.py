@@ -9,8 +9,8 @@ makes inversion hard is that the noise is predicted in the state that is being l
 - :func:`record`, :func:`replay`: any states will do if what each step misses is written down (Huberman-Spiegelglas et
   al. 2024; Wu and De la Torre 2023).
 
-The last three return to the start up to rounding, whatever the network is. How much a step magnifies the rounding is
-another matter, and the subject of the chapter.
+The last three return to the start up to rounding, whatever the network is. By how much they magnify rounding is
+another matter, and a subject of the chapter.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def fixed_point_iterates(eps_theta: EpsTheta, x_s: Tensor, schedule: NoiseSchedu
     .. math:: x_t^{(0)} = \mathrm{step}_{s \to t}\bigl(x_s, \epsilon_\theta(x_s, s)\bigr), \qquad
               x_t^{(k+1)} = \mathrm{step}_{s \to t}\bigl(x_s, \epsilon_\theta(x_t^{(k)}, t)\bigr)
 
-    Each costs a call. They converge where the noise changes less with the state than the step is long (chapter 18).
+    Each costs a call. They converge where the length of the step in the clock of chapter 7, times the derivative of
+    the noise by the rescaled state, has all eigenvalues below 1 in size (chapter 18).
 
     Args:
         eps_theta: the noise predictor.
@@ -139,7 +140,7 @@ def edict_encode(
 def edict_decode(
     eps_theta: EpsTheta, x_T: Tensor | Pair, schedule: NoiseSchedule, tau: Tau, mixing: float | None = None
 ) -> Pair:
-    r"""EDICT: two coupled states walk down, and each predicts the noise for the other.
+    r"""EDICT: two coupled states walk down, and each is moved by the noise predicted in the other.
 
     .. math::
        \begin{aligned}
@@ -154,10 +155,13 @@ def edict_decode(
         schedule, tau, mixing: as for :func:`edict_encode`.
 
     Returns:
-        The pair at level 0; both are pictures, and equal ones where the pair came from one.
+        The pair at level 0. Both are pictures, and equal up to rounding if the pair was encoded from one picture by the
+        same predictor.
 
     Raises:
         ValueError: as :func:`edict_encode`.
+
+    The order is the same at every step; in the authors' code x and y change places at every other one.
 
     Source: Wallace, Gokul and Naik 2023, *EDICT: Exact Diffusion Inversion via Coupled Transformations*.
 
@@ -212,7 +216,8 @@ def bdia_encode(eps_theta: EpsTheta, x_0: Tensor, schedule: NoiseSchedule, tau: 
 def bdia_decode(
     eps_theta: EpsTheta, x_T: Tensor | Pair, schedule: NoiseSchedule, tau: Tau, gamma: float = 1.0
 ) -> Tensor:
-    r"""BDIA: from the last two states, where the noise found between them serves the step before as well as the next.
+    r"""BDIA: steps down from the last two states. The noise predicted in the lower one gives the step down, and what
+    the same noise misses on the way back to the upper one.
 
     .. math:: x_{i-1} = \mathrm{step}_{i \to i-1}(x_i, \epsilon_i)
               + \gamma\, \bigl(x_{i+1} - \mathrm{step}_{i \to i+1}(x_i, \epsilon_i)\bigr)

@@ -29,7 +29,6 @@ SMALLEST = 13.75  # pixels of a figure's smallest letters in its own size: 9 poi
 LONG = "its code is the subject: functions that define something, and tables of what was measured"
 EXCEPTIONS: dict[tuple[str, str], tuple[float, str]] = {
     ("17_fewer_calls", "code"): (0.325, LONG),
-    ("18_inversion", "code"): (0.345, LONG),
 }
 
 MEASURE = """() => {
