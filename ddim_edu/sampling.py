@@ -134,7 +134,7 @@ class Sampling(Checked):
         that results without them compare.
         """
         young = ("scale", "solver", "guidance")
-        said = [f for f in fields(self) if f.name not in young or getattr(self, f.name) != f.default]
+        said = [f for f in fields(Sampling) if f.name not in young or getattr(self, f.name) != f.default]
         return {f.name: getattr(self, f.name) for f in said} | {"clip": self.bound}
 
     def check_with(self, model: Model) -> None:
