@@ -57,8 +57,8 @@ from ddim_edu.schedule import NoiseSchedule, make_tau
 
 CALLS = 60
 SCALE = 2.0
-MODELS = {"digits": "digits", "fashion-mnist": "fashion-mnist", "faces": "faces"}
-PICTURES = {"digits": 200, "fashion-mnist": 40, "faces": 16}
+MODELS = {"digits": "digits", "fashion-mnist": "fashion-mnist-v", "faces": "faces"}
+PICTURES = {"digits": 200, "fashion-mnist": 80, "faces": 16}
 TOPS = {"digits": (500, 700, 900), "fashion-mnist": (700, 900), "faces": (700, 900)}
 SEED, BATCH, BACK = 0, 50, 8
 STEPS = {

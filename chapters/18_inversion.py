@@ -548,7 +548,7 @@ assert tests["BDIA: outside"].mean < 0 < tests["EDICT: outside"].mean
 assert all(t.mean < 0 for of in beyond.values() for k, t in of.items() if "success" in k)
 
 # %% [markdown]
-# Beyond chance no way succeeds more often than the naive one, and EDICT succeeds less often on the clothes. BDIA at $\gamma = 1$, which returns every picture, keeps *less* outside the edit than naive inversion on digits and faces, beyond chance. Why? Under another class the old state that it adds to belongs to another path, and nothing damps the difference. One sees it:
+# Beyond chance no way succeeds more often than the naive one, and on the clothes EDICT and BDIA succeed less often. BDIA at $\gamma = 1$, which returns every picture, keeps *less* outside the edit than naive inversion on digits and faces, beyond chance. Why? Under another class the old state that it adds to belongs to another path, and nothing damps the difference. One sees it:
 
 # %% mystnb={"figure": {"caption": "Held-out faces (top) made into another style by naive inversion, by BDIA at $\\gamma = 1$, which leaves speckles, and by BDIA at 0.9, where they are faint. All three ways cost the same calls.", "name": "fig-inversion-damped"}, "image": {"alt": "Four drawn faces in four rows. Second row: faces of another style, smooth. Third row: the same kind of faces under speckles of bright colours, with a ragged halo. Last row: smooth faces again, with a faint halo."}} tags=["hide-input"]
 edited = {r["way"]: r["pictures"] for r in found["faces"]["rows"] if "pictures" in r}
@@ -571,9 +571,9 @@ for name, of in found.items():
     assert np.mean(rows["DDPM inversion"]["success"]) >= np.mean(rows["noise"]["success"])
 
 # %% [markdown]
-# At $\gamma = 1$ a step hands the gap between its two states on in full, with its sign turned; what the change of class has put into the gap is never lost, and after 20 steps there are colours that no face has. With $\gamma = 0.9$ a gap is multiplied by $-0.9$ at each step and an eighth of it is left at the end. Then BDIA keeps what naive inversion keeps, though on the clothes it succeeds less often (0.57 against 0.82, which is just within chance after Holm's correction). The round trip is exact all the same; the way up magnifies rounding by 8. So the command damps, by $\gamma^S = 0.12$ whatever the number of steps.
+# At $\gamma = 1$ a step hands the gap between its two states on in full, with its sign turned; what the change of class has put into the gap is never lost, and after 20 steps there are colours that no face has. With $\gamma = 0.9$ a gap is multiplied by $-0.9$ at each step and an eighth of it is left at the end. Then BDIA keeps what naive inversion keeps on digits and faces; on the clothes it keeps 2 dB more and succeeds less often (0.54 against 0.84). The round trip is exact all the same; the way up magnifies rounding by 8. So the command damps, by $\gamma^S = 0.12$ whatever the number of steps.
 #
-# EDICT with the balanced $p$ keeps the most, and on the clothes it rarely reaches the new class. The naive way gives the same for the same calls if it goes less far up: up to level 700 it succeeds as rarely, and keeps 4 dB more (the cell below {numref}`fig-inversion-edit`). EDICT with the paper's $p$, which is far from balanced at ten steps, keeps less than the balanced one and succeeds less often in all three.
+# EDICT with the balanced $p$ keeps the most, and on the clothes it rarely reaches the new class. The naive way gives the same for the same calls if it goes less far up: up to level 700 it succeeds about as rarely and keeps about as much (the cell below {numref}`fig-inversion-edit`). EDICT with the paper's $p$, which is far from balanced at ten steps, keeps less than the balanced one in all three, and succeeds no more often.
 #
 # DDPM inversion stands out. From level 900 it reaches the new class at least as often as plain noise, and what it keeps can't be told from what naive inversion keeps, at the same price. A likely reason: noise noted at every level ties the edit to the picture at every level; a latent is a tie at the top alone.
 #
