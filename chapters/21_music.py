@@ -654,7 +654,7 @@ assert [INSTRUMENTS[i] for i in ear(as_flute).argmax(1)].count("flute") in (3, 4
 #
 # ## What this is not
 #
-# The instruments are caricatures: no room, no neighbouring notes, no player. The judges know eight formulas and no real violin, and the tune above shakes the classifier where an eye would say "string". (By eye, of 32 notes of the model, as spectrograms without names, a reader named the instrument of 30; `results/blind_notes.json`.) YIN does not hear chords.
+# The instruments are caricatures: no room, no neighbouring notes, no player. The judges know eight formulas and no real violin, and the tune above shakes the classifier where an eye would say "string". (Of 32 notes of the model, as spectrograms without names, a vision model that had met two real ones of each named 30 rightly; `results/blind_notes.json`.) YIN does not hear chords.
 #
 # `python -m ddim_edu.apps melody "E4 E4 F4 G4" --instrument bell --truth` plays a tune of yours by the formulas.
 #
