@@ -3,9 +3,9 @@
     python benchmarks/blind_notes.py draw FOLDER
     python benchmarks/blind_notes.py score FOLDER ANSWERS [--out results/blind_notes.json]
 
-``draw`` asks the shipped model for 32 notes, four of each instrument, at pitches and in an order that the seed decides;
+``draw`` asks the shipped model for 36 notes, four of each instrument, at pitches and in an order that the seed decides;
 S = 20, eta = 0, guidance as the commands use it, nothing asked of level and onset. FOLDER/pictures holds a picture of
-each, 01.png to 32.png, with the samples above the spectrogram and no name; FOLDER/references holds a picture for each
+each, 01.png to 36.png, with the samples above the spectrogram and no name; FOLDER/references holds a picture for each
 instrument with two real notes, held out of the training; and FOLDER_key.json, beside the folder, says which is which.
 None is left out and none is drawn twice.
 

@@ -34,6 +34,7 @@ from ddim_edu.apps.melody import parse_tune
 from ddim_edu.apps.playing import Player
 from ddim_edu.data.note_set import sounds_of
 from ddim_edu.data.notes import (
+    CLASSES,
     INSTRUMENTS,
     PITCHES,
     RATE,
@@ -57,7 +58,7 @@ from ddim_edu.sampler import decode, invert
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
 SEED = 0
-N = 200  # one of each class
+N = len(CLASSES)  # one of each
 EVERY = 2  # of these, asked of the model
 S_CHANGES = 20
 TUNE = "E4 E4 F4 G4 G4 F4 E4 D4"  # Beethoven 1824, two bars
@@ -221,7 +222,7 @@ def tunes() -> tuple[list[Note], list[Note]]:
     """
     given, wanted = [], []
     for i, name in enumerate(INSTRUMENTS):
-        for other in (INSTRUMENTS[(i + 3) % 8], INSTRUMENTS[(i + 5) % 8]):
+        for other in (INSTRUMENTS[(i + k) % len(INSTRUMENTS)] for k in (3, 5)):
             for tone in parse_tune(TUNE):
                 u = np.random.default_rng([SEED, 3, len(given)]).random(4)
                 note = Note(
@@ -289,12 +290,12 @@ def heard(lab: Lab, pictures: Tensor, given: Sequence[Note], wanted: Sequence[No
 
 def gaussians(lab: Lab) -> dict:
     """The same tunes by exact predictors: each class a Gaussian, with a mean and a variance for every pixel, found from
-    its 100 notes to train on. No network, no autoencoder.
+    its 88 or 89 notes to train on. No network, no autoencoder.
     """
     data = load_data("notes")
     given, wanted = tunes()
     source, target = labels_of(given), labels_of(wanted)
-    means, variances = torch.zeros(2, 8 * len(PITCHES), 1, 64, 64)
+    means, variances = torch.zeros(2, len(CLASSES), 1, 64, 64)
     for c in set(source.tolist()) | set(target.tolist()):
         x = data.floats(data.train[data.train_labels == c])
         means[c], variances[c] = x.mean(0), x.var(0) + FLOOR
@@ -406,7 +407,7 @@ def main() -> int:
         everything[name] = found | {"about": about | {"seconds": round(time.perf_counter() - began)}}
         everything["command"] = "python benchmarks/notes_control.py " + " ".join(PIECES)
         everything["notes"] = (
-            f"the first {N} held out, one of each of 8 instruments at 25 pitches; control asks for every second"
+            f"the first {N} held out, one of each of {len(INSTRUMENTS)} instruments at 25 pitches; control asks for every second"
         )
         with replacing(out) as temporary:
             temporary.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf8")

@@ -36,6 +36,7 @@ from ddim_edu.apps.playing import Player, loudness_of, onset_of, silenced
 from ddim_edu.data.note_set import sounds_of
 from ddim_edu.data.notes import (
     BRIGHTEST,
+    CLASSES,
     RATE,
     Note,
     draw_note,
@@ -75,7 +76,7 @@ class Bench:
         """New draws of the same instruments, pitches, loudnesses and onsets."""
         made = []
         for i, note in zip(self.numbers, self.notes):
-            drawn = draw_note(i + 200, "heldout")  # of the same class
+            drawn = draw_note(i + len(CLASSES), "heldout")  # of the same class
             made.append(render(replace(drawn, loudness=note.loudness, onset=note.onset), [SEED, i]))
         return torch.from_numpy(np.stack(made))
 

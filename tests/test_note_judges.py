@@ -143,7 +143,7 @@ def test_onset_of_notes_that_begin_at_once(begin):
 
 
 def test_true_notes_of_all_instruments():
-    """Every second pitch on each of eight instruments: what is known of a note is what the judges hear.
+    """Every second pitch on each of nine instruments: what is known of a note is what the judges hear.
 
     Pitch within 15 cents, vibrato included; of the bell, whose partials have two octaves below what is asked for in
     common, up to octaves. Level exactly. The onset within 3 ms of a struck note, and late by half its attack of a held

@@ -161,9 +161,31 @@ def test_spectra_open_with_loudness():
         power = np.abs(np.fft.rfft(render(a_note(instrument, 55, loudness=loudness), 1))) ** 2
         return (np.fft.rfftfreq(SAMPLES, 1 / RATE) * power).sum() / power.sum()
 
-    for instrument in ("string", "bar", "brass", "epiano", "flute"):
+    for instrument in ("string", "bar", "brass", "epiano", "flute", "organ"):
         assert centre(instrument, -16) > 1.1 * centre(instrument, -36), instrument
     assert centre("brass", -16) > 1.5 * centre("brass", -36)
+
+
+def test_the_ranks_of_the_organ():
+    """Pipes of 1, 2, 3, 4, 6 and 8 times the frequency, nearly in tune, of three partials each: no fifth, no seventh.
+    The softer it is played, the less is heard of the small pipes.
+    """
+
+    def sizes(loudness):
+        note = Note("organ", 50, loudness=loudness, attack=0.05, length=0.8, onset=0.0, decay=0.1)
+        sound = render(note, 2).astype(float)
+        spectrum = np.abs(np.fft.rfft(sound * np.blackman(SAMPLES), 1 << 17))
+        near = [round((k - 0.1) * hertz(50) * (1 << 17) / RATE) for k in range(1, 26)]
+        found = np.array([spectrum[i : i + round(0.2 * hertz(50) * (1 << 17) / RATE)].max() for i in near])
+        return sound, found / found[0]
+
+    partials = sorted({rank * k for rank in (1, 2, 3, 4, 6, 8) for k in (1, 2, 3)})
+    sound, loud = sizes(-16)
+    for k in partials:
+        assert abs(1200 * np.log2(line(sound, k * hertz(50), 0.02) / (k * hertz(50)))) < 1.5 and loud[k - 1] > 0.02, k
+    assert all(loud[k - 1] < 0.002 for k in range(1, 26) if k not in partials)
+    soft = sizes(-36)[1]
+    assert soft[7] < 0.5 * loud[7] and soft[2] < 0.8 * loud[2]
 
 
 def test_the_vibrato():
@@ -177,7 +199,7 @@ def test_the_vibrato():
 
 def test_nothing_folds_back():
     """Twice the rate, halved, is the same sound: no partial lies beyond half the rate."""
-    for instrument in ("bowed", "voice", "brass"):
+    for instrument in ("bowed", "voice", "brass", "organ"):
         power = np.abs(np.fft.rfft(render(a_note(instrument, 72, loudness=-16, vibrato=20), 1) * np.hanning(SAMPLES)))
         f = np.fft.rfftfreq(SAMPLES, 1 / RATE)
         distance = np.abs(f / hertz(72) - np.round(f / hertz(72)))
@@ -229,7 +251,7 @@ def test_notes_are_functions_of_their_numbers():
         note = draw_note(index, part)
         assert note == draw_note(index, part) and note != draw_note(index, "heldout" if part == "train" else "train")
         assert notes.CLASSES[notes.label_of(note)] == f"{note.instrument} {notes.pitch_name(note.pitch)}"
-        assert notes.label_of(note) == index % 200
+        assert notes.label_of(note) == index % 225
         row = dict(zip(ATTRIBUTES, attributes_of(note)))
         assert row["pitch"] == 100 * note.pitch and row["loudness"] == pytest.approx(100 * note.loudness, abs=0.51)
         assert row["onset"] == pytest.approx(1e4 * note.onset, abs=0.51)
@@ -249,7 +271,7 @@ def test_draws_fill_their_ranges_evenly():
 
 def test_the_set_and_its_cache(tmp_path, capsys):
     (pixels, labels, n_train, classes, _), table = read_notes(n_train=6, n_heldout=3, cache_dir=tmp_path)
-    assert pixels.shape == (9, 1, 64, 64) and n_train == 6 and len(classes) == 200
+    assert pixels.shape == (9, 1, 64, 64) and n_train == 6 and len(classes) == 225
     assert labels.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2] and table.shape == (9, len(ATTRIBUTES))
     own = notes.picture(sounds_of([1], "heldout"))
     assert np.abs(pixels[7] / 127.5 - 1 - own[0].numpy()).max() <= 0.5 / 127.5 + 1e-6
@@ -346,10 +368,11 @@ def test_the_player_plays_what_is_asked():
     """Instrument by instrument; loudness and onset are measured on the sounds, and are elsewhere if not asked for."""
     player = Player(load("notes"))
     labels = torch.tensor([player.class_of(name, 57) for name in INSTRUMENTS])
-    noise = [generator_for(0, 21, i) for i in range(8)]
-    loud, onset = torch.linspace(-34, -18, 8), torch.linspace(0.08, 0.26, 8).flip(0)
+    n = len(INSTRUMENTS)
+    noise = [generator_for(0, 21, i) for i in range(n)]
+    loud, onset = torch.linspace(-34, -18, n), torch.linspace(0.08, 0.26, n).flip(0)
     sounds = player.sounds(player.play(labels, 10, loudness=loud, onset=onset, generator=noise))
-    assert sounds.shape == (8, SAMPLES) and sounds.abs().max() < 1
+    assert sounds.shape == (n, SAMPLES) and sounds.abs().max() < 1
     levels_off = torch.tensor([notes.loudness(x) for x in sounds.numpy()]) - loud
     late = onset_of(notes.picture(sounds)) - onset
     assert levels_off.abs().median() < 2.5 and late.abs().median() < 0.03

@@ -52,7 +52,7 @@ class MelodyOptions(Checked):
 
     # The tune: notes as C4, F#4 or Bb3, from C3 to C5; how many beats, as C4:2 or C4:1/2; R for a rest. Or a MIDI file.
     tune: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TUNE", help_behavior_hint="(required)")] = ""
-    # Who plays: string, bar, bell, flute, brass, epiano, bowed or voice.
+    # Who plays: string, bar, bell, flute, brass, epiano, bowed, voice or organ.
     instrument: str = "string"
     # Beats a minute; by default 120, or as the MIDI file says.
     tempo: Annotated[float | None, Range(20, 400)] = None

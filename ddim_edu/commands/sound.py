@@ -51,7 +51,7 @@ class SoundOptions(Checked):
     word: str = ""
     # Who is to say it; by default the one in the recording, or all in turn.
     speaker: str = ""
-    # The instrument to play: string, bar, bell, flute, brass, epiano, bowed, voice; by default all in turn.
+    # The instrument to play: string, bar, bell, flute, brass, epiano, bowed, voice, organ; by default all in turn.
     instrument: str = ""
     # Its pitch, C3 to C5, such as F#3, or a MIDI number; by default C4.
     pitch: str = ""

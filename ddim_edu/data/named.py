@@ -165,12 +165,12 @@ class SpokenDigits(Source):
 
 
 class Notes(Source):
-    """Notes of eight instruments over two octaves, made by formulas: 20,000 to train on and 2,000 held out, as log-mel
+    """Notes of nine instruments over two octaves, made by formulas: 20,000 to train on and 2,000 held out, as log-mel
     spectrograms of 64 x 64; the classes are pairs of instrument and pitch (:mod:`ddim_edu.data.notes`)."""
 
     size, channels, sounds = 64, 1, True
     classes = NOTES
-    about = "22,000 notes of eight instruments over two octaves, made by formulas"
+    about = "22,000 notes of nine instruments over two octaves, made by formulas"
     licence = "none is needed: they are made by this package"
 
     def load(self, data_dir: Path, form: Form) -> ImageData:

@@ -35,7 +35,7 @@ from ddim_edu.data.pictures import to_uint8
 from ddim_edu.data.spectrograms import BANDS, FRAMES
 from ddim_edu.processes import progress
 
-FORMAT = 1  # whoever changes what a number becomes raises it
+FORMAT = 2  # whoever changes what a number becomes raises it
 BLOCK = 100  # notes that become pictures at once
 # Columns of the attributes and their units, int16: the number of the instrument, cents above MIDI number 0, hundredths
 # of a decibel, and so on.

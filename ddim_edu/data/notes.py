@@ -1,4 +1,4 @@
-r"""Notes made by formulas: eight instruments, of which everything is known (chapter 21).
+r"""Notes made by formulas: nine instruments, of which everything is known (chapter 21).
 
 A :class:`Note` says what is to be heard, :func:`render` makes the sound, numpy alone. Each instrument is the simplest
 physics that one recognises it by:
@@ -12,6 +12,7 @@ physics that one recognises it by:
 ``epiano``  frequency modulation with a falling index (Chowning 1973)
 ``bowed``   a sawtooth with vibrato, through the resonances of a body
 ``voice``   pulses through the formants of "ah" (Peterson and Barney 1952)
+``organ``   ranks of pipes sound together: the note, its octave, its twelfth and more
 =========== =======================================================================================================
 
 Sounds have 16,000 samples a second and last 1.008 s, so that :func:`picture` makes 64 x 64 of them. :func:`draw_note`
@@ -211,9 +212,22 @@ def voice(note: Note, t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return held(note, t) * (wave + 0.01 * coloured(rng, 1500, 1200))
 
 
+def organ(note: Note, t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A key opens a pipe of every rank, of few harmonics each; ranks are never quite in tune, and wind sets them off."""
+    f, phase, sound = hertz(note.pitch), phase_of(note, t), np.zeros(SAMPLES)
+    for rank, drawn in {1: 1.0, 2: 0.8, 3: 0.45, 4: 0.6, 6: 0.3, 8: 0.35}.items():
+        # The swell box: the softer, the less is heard of the small pipes. What is too high for the rate is left out.
+        size = drawn * (0.5 + 0.5 * effort(note)) ** math.log2(rank)
+        pipe = np.array([1, 0.3, 0.12]) * (rank * np.arange(1, 4) * f < 0.45 * RATE)
+        detuned = rank * phase * (1 + rng.uniform(-4e-4, 4e-4)) if rank > 1 else phase
+        sound += size * harmonics(pipe, detuned + 2 * np.pi * rng.random())
+    chiff = 0.5 * coloured(rng, 3 * f, 400) * 10 ** (-np.maximum(t, 0) / 0.06)
+    return held(note, t) * (sound + chiff)
+
+
 PHYSICS: dict[str, Callable[[Note, np.ndarray, np.random.Generator], np.ndarray]] = {
-    "string": plucked, "bar": bar, "bell": bell, "flute": flute,
-    "brass": brass, "epiano": epiano, "bowed": bowed, "voice": voice,
+    "string": plucked, "bar": bar, "bell": bell, "flute": flute, "brass": brass,
+    "epiano": epiano, "bowed": bowed, "voice": voice, "organ": organ,
 }  # fmt: skip
 INSTRUMENTS: tuple[str, ...] = tuple(PHYSICS)
 STRUCK = ("string", "bar", "bell", "epiano")  # sound as long as they sound; the others are held
@@ -330,7 +344,8 @@ def draw_note(index: int, part: str = "train") -> Note:
     """Note ``index`` of a part: instruments and pitches take turns, the rest is drawn evenly from a range.
 
     Loudness: all of it. Onset: 0.05 to 0.3 s. Struck and plucked: attack 2 to 8 ms, decay (20 dB) 0.2 to 0.8 s. Held:
-    attack 20 to 120 ms, decay (60 dB) 0.1 to 0.3 s, length 0.3 to 0.6 s; vibrato 0 to 40 cents, the brass half of it.
+    attack 20 to 120 ms, decay (60 dB) 0.1 to 0.3 s, length 0.3 to 0.6 s; vibrato 0 to 40 cents, the brass half of it,
+    the organ none.
 
     Raises:
         ValueError: If there is no such part, or the index is negative.
@@ -348,7 +363,7 @@ def draw_note(index: int, part: str = "train") -> Note:
         loudness=between(0, QUIETEST, LOUDEST),
         attack=between(1, 0.002, 0.008) if short else between(1, 0.02, 0.12),
         decay=between(2, 0.2, 0.8) if short else between(2, 0.1, 0.3),
-        vibrato=0.0 if short else between(3, 0, 20 if name == "brass" else 40),
+        vibrato=0.0 if short or name == "organ" else between(3, 0, 20 if name == "brass" else 40),
         onset=between(4, 0.05, 0.3),
         length=between(5, 0.3, 0.6),
     )

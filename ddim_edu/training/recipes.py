@@ -336,7 +336,7 @@ RECIPES: dict[str, Recipe] = {
         data="notes",
         autoencoder="notes",
         prediction="v",
-        unet=replace(_LAPTOP.unet, image_size=8, image_channels=8, ch=48, ch_mult=(1, 1), classes=200),
+        unet=replace(_LAPTOP.unet, image_size=8, image_channels=8, ch=48, ch_mult=(1, 1), classes=225),
         steps=3500,
         label_dropout=0.1,
         lr=3e-3,
