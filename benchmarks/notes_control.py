@@ -407,7 +407,8 @@ def main() -> int:
         everything[name] = found | {"about": about | {"seconds": round(time.perf_counter() - began)}}
         everything["command"] = "python benchmarks/notes_control.py " + " ".join(PIECES)
         everything["notes"] = (
-            f"the first {N} held out, one of each of {len(INSTRUMENTS)} instruments at 25 pitches; control asks for every second"
+            f"the first {N} held out, one of each of {len(INSTRUMENTS)} instruments at 25 pitches; control asks for "
+            "every second"
         )
         with replacing(out) as temporary:
             temporary.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf8")

@@ -213,7 +213,7 @@ def voice(note: Note, t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def organ(note: Note, t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A key opens a pipe of every rank, of few harmonics each; ranks are never quite in tune, and wind sets them off."""
+    """A key opens a pipe of every rank, of few harmonics each; no rank is quite in tune, and wind sets them off."""
     f, phase, sound = hertz(note.pitch), phase_of(note, t), np.zeros(SAMPLES)
     for rank, drawn in {1: 1.0, 2: 0.8, 3: 0.45, 4: 0.6, 6: 0.3, 8: 0.35}.items():
         # The swell box: the softer, the less is heard of the small pipes. What is too high for the rate is left out.
