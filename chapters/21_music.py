@@ -34,25 +34,27 @@ from ddim_edu.schedule import NoiseSchedule, make_tau
 A3 = {name: Note(name, pitch=57, onset=0.05) for name in INSTRUMENTS}
 sounds = torch.from_numpy(np.stack([render(note) for note in A3.values()]))
 pictures = picture(sounds)
-assert pictures.shape == (8, 1, 64, 64)
+assert pictures.shape == (9, 1, 64, 64)
 
-# %% mystnb={"figure": {"caption": "One note, A3, on eight instruments: the samples, and below them the spectrogram (64 bands up to 8,000 Hz, 64 moments of a second). The plucked string loses its high partials first; bar and bell have partials at uneven distances; flute, brass, bowed string and voice are held: breath is a haze around the flute's lines, brass and bow reach high, and the voice's dark bands are the resonances of a mouth.", "name": "fig-music-notes"}, "image": {"alt": "Eight pairs of a waveform above a spectrogram. String, bar, bell and epiano begin suddenly and die away, string and bell with many horizontal lines at the bottom, bar and epiano with few. Flute, brass, bowed and voice last half a second; the flute has few lines in a haze, brass and bowed many, the voice dark bands among its lines."}} tags=["hide-input"]
-fig, axes = figure(4, 4, height=6.0)
+# %% mystnb={"figure": {"caption": "One note, A3, on nine instruments: the samples, and below them the spectrogram (64 bands up to 8,000 Hz, 64 moments of a second). The plucked string loses its high partials first; bar and bell have partials at uneven distances; flute, brass, bowed string, voice and organ are held: breath is a haze around the flute's lines, brass and bow reach high, the voice's dark bands are the resonances of a mouth, and of the organ's even lines some are missing, where no pipe sounds.", "name": "fig-music-notes"}, "image": {"alt": "Nine pairs of a waveform above a spectrogram. String, bar, bell and epiano begin suddenly and die away, string and bell with many horizontal lines at the bottom, bar and epiano with few. Flute, brass, bowed, voice and organ last half a second; the flute has few lines in a haze, brass and bowed many, the voice dark bands among its lines, the organ lines with gaps."}} tags=["hide-input"]
+fig, axes = figure(5, 4, height=6.0)
 axes[0, 0].get_gridspec().set_height_ratios([1, 2.4, 1, 2.4])
 seconds = np.arange(len(sounds[0])) / RATE
 for i, name in enumerate(INSTRUMENTS):
-    above, below = axes[2 * (i // 4) : 2 * (i // 4) + 2, i % 4]
+    above, below = axes[2 * (i // 5) : 2 * (i // 5) + 2, i % 5]
     above.plot(seconds, sounds[i], lw=0.3)
     above.set(title=name, xticks=[], yticks=[], xlim=(0, 1))
     below.imshow(pictures[i, 0], origin="lower", aspect="auto", cmap="Greys", extent=(0, 1, 0, 64))
     below.set(xticks=[0, 0.5, 1] if i > 3 else [], yticks=[])
     below.grid(False)
+for ax in axes[2:, 4]:
+    ax.set_axis_off()
 axes[3, 0].set_xlabel("seconds");
 # %% tags=["nbval-ignore-output", "hide-input"]
 Players({name: sound[: int(0.7 * RATE)] for name, sound in zip(INSTRUMENTS, sounds)}, RATE)
 
 # %% [markdown]
-# Eight instruments play one A. Nothing was recorded: each is a formula of a few lines, and what it was given, pitch, loudness, onset, is known exactly. That is what makes the question one that can be measured.
+# Nine instruments play one A. Nothing was recorded: each is a formula of a few lines, and what it was given, pitch, loudness, onset, is known exactly. That is what makes the question one that can be measured.
 #
 # Chapter 15 changed words and voices, and its judge could only say "eight" or "not eight". A note says more about itself: it has a pitch, to a hundredth of a semitone; a level; a moment at which it begins. At the end of this chapter you will have checked, by running it,
 #
@@ -67,7 +69,7 @@ Players({name: sound[: int(0.7 * RATE)] for name, sound in zip(INSTRUMENTS, soun
 # The chapter opens {py:mod}`ddim_edu.data.notes`, {py:mod}`ddim_edu.measuring.notes` and {py:mod}`ddim_edu.apps.melody`.
 
 # %% [markdown]
-# ## Eight instruments
+# ## Nine instruments
 #
 # Every note of this chapter is drawn from stated ranges: instrument, pitch, loudness, decay, vibrato, onset. These numbers are kept, and no recorded data set offers them. Here is how three of the instruments are made; the other formulas are in {py:mod}`ddim_edu.data.notes`.
 #
@@ -183,7 +185,7 @@ ax.axhline(heard.THRESHOLD, ls=":", color="grey", lw=1)
 ax.set(xlabel="lag in samples", ylabel="$d'$", xlim=(0, 266), ylim=(0, 1.8))
 ax.legend(ncols=3, fontsize=9);
 # %% [markdown]
-# A measuring device must be tested first, and here it can be: 200 held-out notes, one of each instrument at each of 25 pitches, have their truth beside them. So have level (the loudest 50 ms) and onset (the first moment within 30 dB of the loudest). A small classifier judges the instrument from the spectrogram. The second row has gone through the picture and back to sound by chapter 15's method, as everything a model makes must; the third has passed an autoencoder too, as the notes of a latent diffusion do. *These* rows are what results should be compared with.
+# A measuring device must be tested first, and here it can be: 225 held-out notes, one of each instrument at each of 25 pitches, have their truth beside them. So have level (the loudest 50 ms) and onset (the first moment within 30 dB of the loudest). A small classifier judges the instrument from the spectrogram. The second row has gone through the picture and back to sound by chapter 15's method, as everything a model makes must; the third has passed an autoencoder too, as the notes of a latent diffusion do. *These* rows are what results should be compared with.
 
 # %% tags=["hide-input"]
 RESULTS = json.loads(in_repository("results/notes_control.json").read_text(encoding="utf8"))
@@ -263,7 +265,7 @@ Players({name: join(played(name), tones, 150, RATE, 0.1) for name in ("flute", "
 # Drop the index. In chapter 7's units, $\bar x = x_t/\sqrt{\bar\alpha_t}$ with the clock $\nu$, {eq}`eq:diagonal-eps` is $d\bar x/d\nu = \nu\,(\bar x - m)/(v + \nu^2)$, so $(\bar x - m)/\sqrt{v + \nu^2}$ stays what it is: at $\nu = 0$ it is $(x - m^a)/\sqrt{v^a}$, and so it is at the top. There $\bar x$ is the same for both classes, and $\nu$ is so large that $m$ and $v$ don't matter. Read the same line backwards with $m^b$ and $v^b$.
 # ```
 #
-# Take off one style's mean and spread, put on another's. With pictures and a network's features in the place of $x$ it is a known method of style transfer, adaptive instance normalisation {cite}`huang2017adain`. DDIM *contains* it. The statistics of the eight classes that the tune needs come from twenty-five training notes each.
+# Take off one style's mean and spread, put on another's. With pictures and a network's features in the place of $x$ it is a known method of style transfer, adaptive instance normalisation {cite}`huang2017adain`. DDIM *contains* it. The statistics of the eight classes that the tune needs come from twenty-two or twenty-three training notes each.
 
 
 # %% tags=["hide-input"]
@@ -274,7 +276,7 @@ def class_of(name, midi):
 def statistics(name):
     mean, variance = {}, {}
     for midi in {tone.midi for tone in tones}:
-        x = picture(sounds_of(range(class_of(name, midi), 5000, 200)))
+        x = picture(sounds_of(range(class_of(name, midi), 5000, 225)))
         mean[midi], variance[midi] = x.mean(0), x.var(0) + 1e-3
     return [torch.stack([of[tone.midi] for tone in tones]) for of in (mean, variance)]
 
@@ -336,7 +338,7 @@ print(f"correlation {r:.2f}")
 assert r > 0.6 and (kept.abs() < 0.6).all()
 
 # %% [markdown]
-# Look and listen: the onset has become sharp, the lines fall as a string's do. The tune is the same, wrong notes included: of the two first, with the same label, one stayed below it and one above. But the classifier does not hear a string. Is that an accident of eight notes? The same tune was taken from each instrument to two others, 128 notes; beside them stand two rivals that have never met the tune. One answers with the *mean of the class*, the other *draws* from its Gaussian.
+# Look and listen: the onset has become sharp, the lines fall as a string's do. The tune is the same, wrong notes included: of the two first, with the same label, one stayed below it and one above. But the classifier does not hear a string. Is that an accident of eight notes? The same tune was taken from each instrument to two others, 144 notes; beside them stand two rivals that have never met the tune. One answers with the *mean of the class*, the other *draws* from its Gaussian.
 
 # %%
 G = RESULTS["gaussians"]
@@ -362,7 +364,7 @@ assert rows_of["mean of the class"]["instrument"]["share"] > rows_of["inverted"]
 #
 # ## The network's turn
 #
-# The model `notes` is a latent diffusion as in chapter 15, trained on 20,000 notes: an autoencoder turns ${1 \times 64 \times 64}$ into ${8 \times 8 \times 8}$, and a U-Net that predicts $v$ is told a class, instrument and pitch in one of 200. Loudness and onset are no labels. They are *measured* on the decoded prediction, and the predicted latent is moved by the least that makes the measure right ({ref}`ex-music-move`): for a measure $\mu$ with gradient $g$ and a wanted value $y$,
+# The model `notes` is a latent diffusion as in chapter 15, trained on 20,000 notes: an autoencoder turns ${1 \times 64 \times 64}$ into ${8 \times 8 \times 8}$, and a U-Net that predicts $v$ is told a class, instrument and pitch in one of 225. Loudness and onset are no labels. They are *measured* on the decoded prediction, and the predicted latent is moved by the least that makes the measure right ({ref}`ex-music-move`): for a measure $\mu$ with gradient $g$ and a wanted value $y$,
 #
 # $$
 # \hat x_0 \leftarrow \hat x_0 + \bigl(y - \mu(\hat x_0)\bigr)\, \frac{g}{\lVert g\rVert^2} ,
@@ -433,7 +435,7 @@ tune = join(again["transfer, scale 1"], tones, 150, RATE, 0.1)
 Players({"the flute's tune, as the network plays it on the string": tune}, RATE)
 
 # %% [markdown]
-# *Kept* is the slope of the cents after against those before: 1 if every note is as far out of tune as it was, 0 if nothing of it is left. The network makes the notes strings, where the Gaussians' transfer did not: it has learnt what belongs together. At scale 1 most of the detuning comes along. At scale 2 most of it is gone: guidance presses for the label, and the notes that the label was learnt from were in tune. The rival has met no tune and keeps next to nothing. So here too the choice is between the asked class and the given note, and the scale is its dial. One tune is an example. The same tune from each instrument to two others, 128 notes, by DDIM's inversion and by {ref}`chapter 18 <ch-inversion>`'s recorded noises:
+# *Kept* is the slope of the cents after against those before: 1 if every note is as far out of tune as it was, 0 if nothing of it is left. The network makes the notes strings, where the Gaussians' transfer did not: it has learnt what belongs together. At scale 1 most of the detuning comes along. At scale 2 most of it is gone: guidance presses for the label, and the notes that the label was learnt from were in tune. The rival has met no tune and keeps next to nothing. So here too the choice is between the asked class and the given note, and the scale is its dial. One tune is an example. The same tune from each instrument to two others, 144 notes, by DDIM's inversion and by {ref}`chapter 18 <ch-inversion>`'s recorded noises:
 
 
 # %% tags=["hide-input"]
@@ -532,11 +534,11 @@ Keyboard.stored(KEYS)
 # %% [markdown]
 # Play a scale. A key that is off says by how much; a keyboard that was trained on notes in tune has keys that are not.
 #
-# Now more exactly. A hundred held-out notes are described in words, their instrument, key, level and onset, and the model plays them. What does one hear?
+# Now more exactly. Every second of those held-out notes, 113, is described in words, their instrument, key, level and onset, and the model plays them. What does one hear?
 
-# %% mystnb={"figure": {"caption": "A hundred notes asked for, S = 20 and $\\eta = 0$: what was asked against what was heard. Grey lines: as asked. Orange: the same notes without a word about level and onset.", "name": "fig-music-control"}, "image": {"alt": "Two scatter plots. Left, level: the blue points lie along the line from minus 36 to minus 16 dB, the orange ones at all heights. Right, onset: the blue points lie along the line with some far below it, the orange ones in a band that does not rise with it."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "113 notes asked for, S = 20 and $\\eta = 0$: what was asked against what was heard. Grey lines: as asked. Orange: the same notes without a word about level and onset.", "name": "fig-music-control"}, "image": {"alt": "Two scatter plots. Left, level: the blue points lie along the line from minus 36 to minus 16 dB, the orange ones at all heights. Right, onset: the blue points lie along the line with some far below it, the orange ones in a band that does not rise with it."}} tags=["hide-input"]
 control = RESULTS["control"]["rows"]
-wanted = [draw_note(2 * i, "heldout") for i in range(100)]
+wanted = [draw_note(2 * i, "heldout") for i in range(113)]
 fig, axes = figure(2, height=3.2)
 for told, name, colour in ((False, "not asked", COLOURS[1]), (True, "asked", COLOURS[0])):
     (row,) = (r for r in control if (r["S"], r["eta"], r["scale"], r["asked"]) == (20, 0, 1, told))
@@ -654,7 +656,7 @@ assert [INSTRUMENTS[i] for i in ear(as_flute).argmax(1)].count("flute") in (3, 4
 #
 # ## What this is not
 #
-# The instruments are caricatures: no room, no neighbouring notes, no player. The judges know eight formulas and no real violin, and the tune above shakes the classifier where an eye would say "string". (Of 32 notes of the model, as spectrograms without names, a vision model that had met two real ones of each named 30 rightly; `results/blind_notes.json`.) YIN does not hear chords.
+# The instruments are caricatures: no room, no neighbouring notes, no player. The judges know nine formulas and no real violin, and the tune above shakes the classifier where an eye would say "string". (Of 32 notes of the model, as spectrograms without names, a vision model that had met two real ones of each named 30 rightly; `results/blind_notes.json`.) YIN does not hear chords.
 #
 # `python -m ddim_edu.apps melody "E4 E4 F4 G4" --instrument bell --truth` plays a tune of yours by the formulas.
 #
