@@ -330,14 +330,14 @@ RECIPES: dict[str, Recipe] = {
         log_every=10,
         save_every=100,
     ),
-    # Notes, as the spoken digits: the classes are pairs of instrument and pitch. Half an hour of one core.
+    # Notes, as the spoken digits: the classes are pairs of instrument and pitch. A quarter of an hour of one core.
     "notes": replace(
         _LAPTOP,
         data="notes",
         autoencoder="notes",
         prediction="v",
         unet=replace(_LAPTOP.unet, image_size=8, image_channels=8, ch=48, ch_mult=(1, 1), classes=225),
-        steps=3500,
+        steps=8000,
         label_dropout=0.1,
         lr=3e-3,
         warmup=100,
@@ -375,7 +375,7 @@ RECIPES |= {
     for name in ("digits", "fashion-mnist", "cifar10-64")
 }
 # Students, which make a picture in one call or two. They begin with the weights of a teacher that predicts v, and train
-# for ten minutes of one core (digits), or an hour (fashion-mnist).
+# for ten minutes of one core (digits), or an hour and a half (fashion-mnist).
 _DISTILL: dict[str, Any] = {"loss": "progressive", "teacher_steps": 16, "warmup": 0}
 RECIPES["digits-distill"] = replace(
     RECIPES["digits"], teacher="digits-v", **_DISTILL, steps=3000, lr=1e-3, ema=0.99, log_every=20, sample_every=600
@@ -387,7 +387,7 @@ RECIPES["fashion-mnist-distill"] = replace(
     prediction="v",
     **_DISTILL,
     student_steps=2,
-    steps=2000,
+    steps=8000,
     batch=32,
     lr=5e-4,
     ema=0.99,
