@@ -6,8 +6,9 @@ when it changes its instrument.
 Pieces (by default those that the result lacks): truth, gaussians, control, transfer, between, speech; all but the first
 two need the model. Each is written to results/notes_control.json when it is done. A model that is shipped anew is
 measured by naming the last four. Held-out notes throughout. Pitch, level and onset are measured on sounds (YIN and
-energies of ddim_edu/measuring/notes.py; spectrograms have gone through Griffin and Lim's method first), the instrument
-by a classifier of spectrograms. Noise is a function of the seed, 0, and the note's number.
+energies of ddim_edu/measuring/notes.py; spectrograms have gone through Griffin and Lim's method first, with what is
+within 3 dB of the floor taken for silence, as the commands do), the instrument by a classifier of spectrograms. Noise
+is a function of the seed, 0, and the note's number.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import ddim_edu
 from ddim_edu.apps.edit import translate
 from ddim_edu.apps.interpolate import slerp
 from ddim_edu.apps.melody import parse_tune
-from ddim_edu.apps.playing import Player
+from ddim_edu.apps.playing import Player, silenced
 from ddim_edu.data.note_set import sounds_of
 from ddim_edu.data.notes import (
     CLASSES,
@@ -88,8 +89,9 @@ class Lab:
         return sounds_of(range(N), "heldout")
 
     def again(self, pictures: Tensor) -> Tensor:
-        """Sounds of pictures."""
-        parts = [sound_of(part, generator=generator_for(SEED, 1, i)) for i, part in enumerate(pictures.split(50))]
+        """Sounds of pictures, without what a decoder leaves near the floor: it would pass for the onset of soft notes."""
+        parts = silenced(pictures).split(50)
+        parts = [sound_of(part, generator=generator_for(SEED, 1, i)) for i, part in enumerate(parts)]
         return torch.cat(parts)
 
     def coded(self, pictures: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ddim_edu.apps.keyboard import mulaw_wav
 from ddim_edu.apps.melody import aligned
-from ddim_edu.apps.playing import Player, silenced
+from ddim_edu.apps.playing import Player
 from ddim_edu.data.notes import INSTRUMENTS, PITCHES, RATE
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.measuring.notes import pitch_of
@@ -61,7 +61,7 @@ def main() -> int:
     with torch.no_grad():
         for name in NAMES:
             pictures = played(player, name, midis)
-            full = player.sounds(silenced(pictures))
+            full = player.sounds(pictures)
             sounds[name] = [cut(sound) for sound in aligned(full, RATE, LEAD / RATE)]
             cents = 100 * (pitch_of(full).midi - torch.tensor(midis))
             heard = [INSTRUMENTS[i] for i in ear(pictures).argmax(1).tolist()]

@@ -32,7 +32,7 @@ FRAME = window_of(RATE) / 4 / RATE  # seconds from a frame to the next, 16 ms
 BELOW = 20.0  # decibels below the loudest frame at which a note has begun
 SOFT = 2.0  # decibels over which that is blurred, for the gradient's sake
 GATE = 0.1  # of a picture's 2 that its 60 dB are
-FARTHEST = 0.2  # root mean square that one correction may move a latent, whose own is 1
+FARTHEST = 0.4  # root mean square that one correction may move a latent, whose own is 1; chosen on notes to train on
 EARLIEST, LATEST = 0.05, 0.3  # seconds: the onsets that the model has heard
 
 
@@ -44,7 +44,7 @@ def levels(pictures: Tensor) -> Tensor:
     """
     window = window_of(RATE)
     power = BRIGHTEST * 10 ** ((pictures[:, 0] - 1) * RANGE_DB / 20)
-    power = power * (pictures[:, 0] > -1)  # the floor stands for silence
+    power = power * (pictures[:, 0] > -1 + GATE)  # the floor, and what a decoder leaves there, stand for silence
     return 10 * torch.log10(power.sum(1).clamp(min=1e-12) / (window / 2 * window * 3 / 8))
 
 
@@ -152,8 +152,10 @@ class Player(Voices):
         return edit
 
     def sounds(self, pictures: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """As :meth:`ddim_edu.apps.voices.Voices.sounds`, as loud as the spectrograms say; no phase is drawn."""
-        return sound_of(pictures.cpu())
+        """As :meth:`ddim_edu.apps.voices.Voices.sounds`, as loud as the spectrograms say, without the decoder's hiss; no
+        phase is drawn.
+        """
+        return sound_of(silenced(pictures.cpu()))
 
 
 def silenced(pictures: Tensor) -> Tensor:

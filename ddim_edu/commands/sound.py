@@ -19,7 +19,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from ddim_edu.apps.playing import Player, check_wanted, silenced
+from ddim_edu.apps.playing import Player, check_wanted
 from ddim_edu.apps.voices import Voices
 from ddim_edu.commands.options import carry_out, distinct, parse
 from ddim_edu.data.notes import INSTRUMENTS, parse_pitch
@@ -149,7 +149,7 @@ def _run(options: SoundOptions) -> None:
     if options.picture is not None:  # low bands at the bottom, as one draws them
         save_grid(torch.cat([given, made]).flip(-2), options.picture, side=128)
     phases = generator_for(options.seed, Stream.SOUND, 1)
-    sounds = voices.sounds(silenced(made) if isinstance(voices, Player) else made, phases)
+    sounds = voices.sounds(made, phases)
     pause = torch.zeros(len(sounds), PAUSE * voices.rate // RATE)
     write_wav(options.out, torch.cat([sounds, pause], 1).flatten()[: -pause.shape[1]], voices.rate)
     heard = _in_short([f"{w} {s}" for w, s in voices.hear(made)]) if voices.heard else ""
