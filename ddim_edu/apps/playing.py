@@ -32,7 +32,7 @@ FRAME = window_of(RATE) / 4 / RATE  # seconds from a frame to the next, 16 ms
 BELOW = 20.0  # decibels below the loudest frame at which a note has begun
 SOFT = 2.0  # decibels over which that is blurred, for the gradient's sake
 GATE = 0.1  # of a picture's 2 that its 60 dB are
-FARTHEST = 0.4  # root mean square that one correction may move a latent, whose own is 1; chosen on notes to train on
+FARTHEST = 0.3  # root mean square that one correction may move a latent, whose own is 1; chosen on notes to train on
 EARLIEST, LATEST = 0.05, 0.3  # seconds: the onsets that the model has heard
 
 
