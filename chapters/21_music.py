@@ -185,7 +185,7 @@ ax.axhline(heard.THRESHOLD, ls=":", color="grey", lw=1)
 ax.set(xlabel="lag in samples", ylabel="$d'$", xlim=(0, 266), ylim=(0, 1.8))
 ax.legend(ncols=3, fontsize=9);
 # %% [markdown]
-# A measuring device must be tested first, and here it can be: 225 held-out notes, one of each instrument at each of 25 pitches, have their truth beside them. So have level (the loudest 50 ms) and onset (the first moment within 30 dB of the loudest). A small classifier judges the instrument from the spectrogram. The second row has gone through the picture and back to sound by chapter 15's method, as everything a model makes must; the third has passed an autoencoder too, as the notes of a latent diffusion do. *These* rows are what results should be compared with.
+# A measuring device must be tested first, and here it can be: 225 held-out notes, one of each instrument at each of 25 pitches, have their truth beside them. So have level (the loudest 50 ms) and onset (the first moment within 30 dB of the loudest). A small classifier judges the instrument from the spectrogram. The second row has gone through the picture and back to sound by chapter 15's method, as everything a model makes must; the third has passed an autoencoder too, as the notes of a latent diffusion do. (What that leaves within 3 dB of the floor is taken for silence. It is a hiss that nobody minds, but the judge would take it for the onset of the softest notes.) *These* rows are what results should be compared with.
 
 # %% tags=["hide-input"]
 RESULTS = json.loads(in_repository("results/notes_control.json").read_text(encoding="utf8"))
@@ -208,7 +208,7 @@ print(f"the autoencoder's own error: {error:.1f} dB")
 assert row["cents"]["mean_absolute"] < 10 and row["instrument"]["low"] > 0.9
 
 # %% [markdown]
-# (Cents and the share of pitches leave out the bells.) A pitch is found to 1.3 cents, vibrato included, and to 2.9 after the way through 64 bands; five cents is about what a trained ear tells. The level survives too. The onset is blurred by a window of 64 ms. And bells: for eight of the 25 the judge names a note one or two octaves lower, because the partials together repeat only after so long. The judge is not wrong; a bell's pitch is an agreement among listeners. Look at {py:attr}`~ddim_edu.measuring.notes.Pitch.aperiodicity`, which is $d'$ at the dip, before you trust a pitch:
+# (Cents and the share of pitches leave out the bells.) A pitch is found to 1.2 cents, vibrato included, to 2.6 after the way through 64 bands and to 5.5 after the autoencoder; five cents is about what a trained ear tells. The level survives too. The onset is blurred by a window of 64 ms. And bells: for eight of the 25 the judge names a note one or two octaves lower, because the partials together repeat only after so long. The judge is not wrong; a bell's pitch is an agreement among listeners. Look at {py:attr}`~ddim_edu.measuring.notes.Pitch.aperiodicity`, which is $d'$ at the dip, before you trust a pitch:
 
 # %%
 for name, row in RESULTS["truth"]["each"].items():
@@ -358,7 +358,7 @@ assert rows_of["inverted"]["pitch"]["low"] > rows_of["drawn"]["pitch"]["share"] 
 assert rows_of["mean of the class"]["instrument"]["share"] > rows_of["inverted"]["instrument"]["share"]
 
 # %% [markdown]
-# Read the two halves against each other. *What no label knows is kept by the transfer alone*: how far a note is out of tune with $r = 0.9$, its onset with 0.8, its level less well; the rivals' correlations are small. (Correlations of about 100 pairs have a standard error of 0.1 where there is none.) All three get the *key* right, since the label says it. So a share of right pitches would have called the three equal: it takes something that the label does not know to see what inversion is for. That is the lesson of chapter 15, with a sharper judge.
+# Read the two halves against each other. *What no label knows is kept by the transfer alone*: how far a note is out of tune with $r = 0.86$, its onset with 0.94, its level with 0.50; the rivals' correlations are small. (Correlations of about 100 pairs have a standard error of 0.1 where there is none.) The *key*, which the label says, all three get right, and by the share of right keys the transfer comes last: it takes something that the label does not know to see what inversion is for. That is the lesson of chapter 15, with a sharper judge.
 #
 # *The instrument is the other half*, and here nobody shines. The mean of a class comes nearest, and it is no note at all, with its blurred beginning. The transfer reaches the asked instrument in about two cases of three. A Gaussian with a variance for each place knows which places are dark and how much they vary, and not that they vary *together*: that all partials of a pluck begin at one moment, that all harmonics of one voice share a vibrato. What it cannot describe it cannot change. This is the gap that a trained network is there to fill, and the table is what it has to be measured against.
 #
@@ -462,7 +462,7 @@ assert all(abs(rival["kept"]["detuning"]["r"]) < 0.2 for rival in (chance, told)
 assert one["instrument"]["low"] > rows_of["inverted"]["instrument"]["share"]  # than the Gaussians
 
 # %% [markdown]
-# The tune's lesson holds. Both ways up keep what no label knows, and the rivals keep nothing of the detuning, however they start. Asked for level and onset, a new note has them, since these can be measured and asked for; how far a note is out of tune can't be, not in the model's terms. Recorded noises keep as much as DDIM's inversion and reach the instrument more often: at scale 1 in 113 of 128 notes against 98.
+# The tune's lesson holds. Both ways up keep what no label knows, and the rivals keep nothing of the detuning, however they start. Asked for level and onset, a new note has them, since these can be measured and asked for; how far a note is out of tune can't be, not in the model's terms. Recorded noises keep as much as DDIM's inversion and reach the instrument more often: at scale 1 in 136 of 144 notes against 123.
 #
 # ## Between two instruments
 #
@@ -512,7 +512,7 @@ middle = player_of.sounds(torch.stack([arc[2], faded[2]]))[:, : int(0.8 * RATE)]
 Players({"half-way, along the arc": middle[0], "half-way, mean of spectrograms": middle[1]}, RATE)
 
 # %% [markdown]
-# The key is right in every frame of both, nine notes out of nine. What differs is what the classifier hears (the table has means of its probabilities over nine pitches). Half-way the mean of the spectrograms is taken for another instrument, neither of the two, with a probability of 0.38, the arc with 0.07: what lies between is a flute for longer, then a brass. But the arc pays for it at its end, where it is brass with 0.87 instead of 1.00, since it has gone through the autoencoder, up and down. And this pair is an easy one. Both notes begin and end together; a mean of two that don't would have both onsets.
+# The key is right in every frame of both, nine notes out of nine. What differs is what the classifier hears (the table has means of its probabilities over nine pitches). Half-way the mean of the spectrograms is taken for another instrument, neither of the two, with a probability of 0.50, the arc with 0.02: what lies between is a flute for longer, then a brass. But the arc pays for it at its end, where it is brass with 0.73 instead of 1.00, since it has gone through the autoencoder, up and down. And this pair is an easy one. Both notes begin and end together; a mean of two that don't would have both onsets.
 #
 # ## Asked and heard
 #
@@ -589,7 +589,7 @@ for S in (10, 20, 50):
     assert noisy["onset"]["mean_absolute"] < still["onset"]["mean_absolute"]
 
 # %% [markdown]
-# Instrument and key come from the label: about nine in ten (the bells, whose key has no single number, are left out of the keys). Level and onset come from the measure: asked for, the level is off by 2 dB in place of 6, the onset by 70 ms in place of 110. That is a help and not yet a control: the onset of single notes stays far off. More steps do little. Fresh noise helps in every row: it gives a move that was too short another chance, as {ref}`chapter 16 <ch-continuous>`'s churn corrects a wrong start. Guidance at 2 sharpens what the label says, and nothing else.
+# The key comes from the label and is right in at least 97 of 100 (the bells, whose key has no single number, are left out). Level and onset come from the measure: asked for, the level is off by 1.5 dB in place of 6.1, and the onset by 14 ms in place of 83, about what the judge is off for true notes that have passed the autoencoder. So both can be steered, by a measure that nobody trained for. The price is paid in the instrument: asked for level and onset, 98 of 113 notes are heard as what they should be, and 109 without a word about these. A latent that is pushed is a little less like a note. Fresh noise helps in level and onset in every row: it gives a move that was too short another chance, as {ref}`chapter 16 <ch-continuous>`'s churn corrects a wrong start. Guidance at 2 sharpens the pitch and costs level.
 #
 # ## What breaks: a word on the flute
 #
@@ -663,16 +663,15 @@ Table(
 # %%
 last = [(levels(x) > levels(x).amax(1, keepdim=True) - 20).sum(1).double() for x in (eight, as_flute)]
 print(f"length before and after, n = 8: r = {torch.corrcoef(torch.stack(last))[0, 1]:.2f}")
-assert speech["made"]["instrument"]["right"] < 6 and sum(abs(c) > 50 for c in each["cents"]) > 1
+assert speech["made"]["instrument"]["right"] >= 6 and all(abs(c) < 50 for c in each["cents"])
 assert min(repeats) > 5 * RESULTS["truth"]["each"]["flute"]["aperiodicity"]
-assert [INSTRUMENTS[i] for i in ear(as_flute).argmax(1)].count("flute") in (3, 4, 5)
 
 # %% [markdown]
-# To the eye this is a success: level lines at a flute's places, as long as the word was. The judges disagree. Half of the eight are heard as the flute; three are more than half a semitone off, one by 342 cents; and where a true flute's period repeats to 0.01, these repeat to 0.06 at best. The network has drawn the nearest thing that it knows, with the same assurance as ever, and nothing in the picture says that the question was none. So measure the input, as above, before you trust the answer.
+# To the eye this is a success: level lines at a flute's places, as long as the word was. Two of the judges agree, seven of eight are heard as the flute, all within half a semitone of C4. Only the third shows that something is wrong: where a true flute's period repeats to 0.01, these repeat to 0.05 at best. The network has drawn the nearest thing that it knows, with the same assurance as ever, and neither the picture nor its key says that the question was none. So measure the input, as above, before you trust the answer.
 #
 # ## What this is not
 #
-# The instruments are caricatures: no room, no neighbouring notes, no player. The judges know nine formulas and no real violin, and the tune above shakes the classifier where an eye would say "string". (Of 32 notes of the model, as spectrograms without names, a vision model that had met two real ones of each named 30 rightly; `results/blind_notes.json`.) YIN does not hear chords.
+# The instruments are caricatures: no room, no neighbouring notes, no player. The judges know nine formulas and no real violin, and the tune above shakes the classifier where an eye would say "string". (Of 36 notes of the model, as spectrograms without names, a vision model that had met two real ones of each named 34 rightly; `results/blind_notes.json`.) YIN does not hear chords.
 #
 # `python -m ddim_edu.apps melody "E4 E4 F4 G4" --instrument bell --truth` plays a tune of yours by the formulas.
 #
