@@ -42,7 +42,7 @@ with torch.no_grad():
 picture_rows(rows, [f"t = {t}" for t in (*columns, *columns[-2::-1])], width=7);
 
 # %% [markdown]
-# Without fresh noise the way can be walked in both directions: up to a noise that stands for this face, and down to the same face. With fresh noise the face is lost: from the same place DDPM comes down to another face, and to a different one each time. (In the middle outlines still shine through: what one finds there is not quite noise.)
+# Without fresh noise the way can be walked in both directions: up to a noise that stands for this face, and down to the same face. With fresh noise the face is lost: from the same place DDPM comes down to another face each time. (In the middle outlines still shine through: what one finds there is not quite noise.)
 #
 # The map is the flow of an ordinary differential equation (ODE), and it can be run backwards: a picture can be encoded as the noise
 # that would produce it. At the end of this chapter you will have checked, by running it,
@@ -226,8 +226,8 @@ assert torch.allclose(in_time / (2 * h), -out / (2 * h), atol=1e-4)
 # \bar x(\nu) = m + (\bar x(\nu_T) - m)\, \sqrt{\frac{v + \nu^2}{v + \nu_T^2}} .
 # $$ (eq:gaussian-flow)
 #
-# The number of standard deviations from the mean never changes. Before we use a numerical solver as truth, test it where the truth is known.
-# `solve_ivp` chooses its own steps: for each step, an estimate of its error stays below a tolerance, here of $10^{-10}$. We stop at $\nu = 10^{-4}$ and take one Euler step to 0. The error of this step is of the order of $10^{-8}$.
+# The number of standard deviations from the mean never changes. Before a numerical solver serves as truth, test it where truth is known.
+# `solve_ivp` chooses its own steps: an estimate of each step's error stays below $10^{-10}$. We stop at $\nu = 10^{-4}$ and take one Euler step to 0, whose error is of the order of $10^{-8}$.
 
 # %%
 def flow(exact, xbar, start):
@@ -644,7 +644,7 @@ image_row(torch.stack(shown), ["digit", "latent", "S=10", "S=20", "S=200"] * 2);
 # %% [markdown]
 # ### Is the latent noise?
 #
-# If the network were $\epsilon^*$ and the steps infinitely short, {prf:ref}`thm-ode-marginals` read upwards would carry $q_1$, the pictures with the noise of level 1, to $q_{900}$, nearly standard normal. The theorem says nothing of the pictures themselves, at $\nu = 0$. These digits take 17 grey values. We call a pixel **lively** if its variance over the 25 pictures exceeds 0.1, and otherwise **quiet**: quiet pixels are exactly black in nine of ten cases. Such data have no density, and a map carries finitely many values to finitely many. So we send up both: the pictures themselves, and the pictures with the noise of level 1 (standard deviation 0.006), the latter from level 1 on. They go up in even steps, and the latter also in "fine" ones: every level up to 100, then every eighth, which makes 199. We compare the latents with what they should be like: the same pictures sent up by {eq}`eq:closed-form` with fresh noise. Each number below is a mean over the 25 images with its standard error; "neighbours" is the mean product of a pixel and the one to its right.
+# If the network were $\epsilon^*$ and the steps infinitely short, {prf:ref}`thm-ode-marginals` read upwards would carry $q_1$, the pictures with the noise of level 1, to $q_{900}$, nearly standard normal. The theorem says nothing of the pictures themselves, at $\nu = 0$. These digits take 17 grey values. We call a pixel **lively** if its variance over the 25 pictures exceeds 0.1, and otherwise **quiet**: quiet pixels are exactly black in nine of ten cases. Such data have no density, and a map carries finitely many values to finitely many. So we send up both: the pictures themselves, and those with the noise of level 1 (standard deviation 0.006), the latter from level 1 on, in even and in 199 "fine" steps: every level up to 100, then every eighth. We compare the latents with what they should be like: the same pictures sent up by {eq}`eq:closed-form` with fresh noise. Each number is a mean over the 25 images with its standard error; "neighbours" is the mean product of a pixel and the one to its right.
 
 # %%
 def describe(x):
@@ -693,12 +693,12 @@ Table(["", *found], rows)
 
 # %% [markdown]
 # With 200 steps the mean is nearly right, neighbours are hardly correlated, and the lively pixels have about the right size. But the latents of pictures ("S = 20", "S = 200") are **not**
-# standard normal: they are too short, and most of what is missing is missing in the quiet pixels. From level 1 ("q_1") nothing is missing once steps are short near the data ("fine"). There are two causes.
+# standard normal: they are too short, mostly in the quiet pixels. From level 1 ("q_1") nothing is missing after the fine steps. There are two causes.
 #
 # **Long steps.** {eq}`eq:gaussian-flow` says what they do. A coordinate of variance
-# $v$ that starts one standard deviation from its mean follows $\bar x - m = \sqrt{v + \nu^2}$. The slope of this path is 0 at the data and nearly 1 once $\nu$ is several times $\sqrt v$. Where $v$ is tiny, the slope rises within the first step up. Euler uses the slope at the lower end for the whole step, and so arrives too close to the mean. (There, fine steps are single levels.) Later steps do not make up for the loss: for $\nu$ well above $\sqrt v$ we have $\epsilon^* = (\bar x - m)/\nu$, a straight line that keeps the ratio of $\bar x - m$ to $\nu$.
+# $v$ that starts one standard deviation from its mean follows $\bar x - m = \sqrt{v + \nu^2}$. The slope of this path is 0 at the data and nearly 1 once $\nu$ is several times $\sqrt v$. Where $v$ is tiny, the slope rises within the first step up. Euler uses the slope at the lower end for the whole step, and so arrives too close to the mean. Later steps do not make up for the loss: for $\nu$ well above $\sqrt v$ we have $\epsilon^* = (\bar x - m)/\nu$, a straight line that keeps the ratio of $\bar x - m$ to $\nu$.
 #
-# **No density.** How much do long steps explain? The next cell gives Gaussian pixels the means and variances of the quiet ones, and sends them up with the same schedule, the same levels and their exact predictor:
+# **No density.** How much do long steps explain? The next cell gives Gaussian pixels the means and variances of the quiet ones, and sends them up with the same schedule and levels and their exact predictor:
 
 # %%
 known = data.floats(data.train).squeeze(1)[:, ~wide].double()
@@ -715,7 +715,7 @@ assert abs(smooth[20] - 0.45) < 0.03 and abs(smooth[200] - 0.75) < 0.03
 # %% [markdown]
 # With the same variances and a density, the mean square comes to 0.45 in 20 steps and to 0.75 in 200, on its way to 1. What these numbers lack is the work of long steps. The digits stay at about a third of them, at either number of steps: that is the work of the missing density. Data that are to be encoded as noise need a density; the noise of level 1 gives them one.
 #
-# So a good round trip says little about the latents, and little about the opposite trip, from noise to a picture and back. That one misses by much: with 50 even steps more than three times as far as with 200 fine ones, and with 200 even steps more than twice as far. In the quiet pixels the decoder shrinks all noise to nearly nothing, and the encoder finds it again only in short steps. (Five noises; unrelated noise would miss by 2.)
+# So a good round trip says little about the latents, and little about the opposite trip, from noise to a picture and back. That one misses by much: with 200 even steps more than twice as far as with 200 fine ones, with 50 more than three times. In the quiet pixels the decoder shrinks all noise to nearly nothing, and the encoder finds it again only in short steps. (Five noises; unrelated noise would miss by 2.)
 
 # %%
 noise, missed = draw(pictures, generator)[:5], {}
@@ -773,7 +773,7 @@ for S in (10, 100):
 #
 # ## What breaks: the wrong clock, and clipping
 #
-# {prf:ref}`thm-ode-marginals` needs one clock for both directions. The next cell encodes the digits with the $\bar\alpha$ of the linear schedule, a likely slip when the schedule is set in two places, and decodes with the cosine on which the network was trained. No error is raised.
+# {prf:ref}`thm-ode-marginals` needs one clock for both directions. The next cell encodes the digits with the $\bar\alpha$ of the linear schedule, a likely slip where it is set in two places, and decodes with the cosine on which the network was trained. No error is raised.
 
 # %%
 tau = torch.linspace(0, 900, 51).round().long()
