@@ -17,7 +17,7 @@ MATHEMATICS := $(addprefix tests/test_,$(addsuffix .py,layers schedule forward p
     exact line))
 
 .DEFAULT_GOAL := help
-.PHONY: help install book site.zip test quick lint unit pages browser pdf chapters-test chapters lab course constraints clean
+.PHONY: help install book site.zip test quick lint unit pages browser pdf chapters-test chapters lab course slides constraints clean
 .NOTPARALLEL:
 
 help:  ## this list
@@ -89,6 +89,9 @@ lab: $(STAMP)  ## JupyterLab on the chapters
 
 course: $(STAMP)  ## the exercises as problem sets, for students and with solutions, in _build/course (see the teacher's page)
 	@$(BIN)/python book/_tools/course.py make
+
+slides: $(SITE)  ## the chapters' figures as slides, one file a chapter, in _build/slides; needs no torch
+	@$(BIN)/python book/_tools/slides.py _build/slides
 
 # keeps the versions that still fit; for the newest of everything: make constraints UV_FLAGS=--upgrade
 constraints: $(STAMP)  ## constraints.txt and book/requirements*.txt anew, after an edit of pyproject.toml
