@@ -113,7 +113,7 @@ def main() -> int:
     made |= {p.name[:2]: lambda p=p: chapter(p) for p in sorted((ROOT / "chapters").glob("[0-9][0-9]_*.ipynb"))}
     for name, make in made.items():
         try:
-            make().save(OUT / f"{name}.webp", quality=80, method=6)
+            make().save(OUT / f"{name}.webp", quality=78, method=6)
         except KeyError as error:
             print(error.args[0], file=sys.stderr)
             return 1
