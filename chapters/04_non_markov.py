@@ -7,9 +7,9 @@
 
 # %% tags=["hide-input"]
 import torch
+import torch.nn.functional as F
 
 from ddim_edu.data.faces.dataset import shipped
-from ddim_edu.data.named import digits
 from ddim_edu.data.pictures import from_uint8
 from ddim_edu.exact import EmpiricalData, GaussianMixture
 from ddim_edu.forward import q_sample, unmix_eps
@@ -20,35 +20,38 @@ from ddim_edu.randomness import draw
 from ddim_edu.sampler import ddim_path
 from ddim_edu.schedule import NoiseSchedule, make_tau
 
-# %% mystnb={"figure": {"caption": "Three processes with the same levels. Above: four walks of each from noise (right) to the data value 0.8 (left), and in grey where 95% of all walks are. Below: 5,000 walks at level 300, and one black curve, the same in all three.", "name": "fig-family-paths"}, "image": {"alt": "Three columns. Above, x at level t against t from 0 to 1000, each with the same grey band that widens from 0.8 on the left. No fresh noise: four smooth curves that fan out. DDPM's noise: four jagged lines like random walks. The most noise: four lines that fill the band like static. Below, three histograms at level 300, all under the same bell curve."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Three ways from noise to one face. Left: the face at level 150, as each of them passes through it. Right: the dotted column of the face, 64 pixels from top to bottom, at all levels from noise (right) to data (left). (Face after Micah Lanier, CC BY 4.0; see {doc}`/using`.)", "name": "fig-family-streaks"}, "image": {"alt": "Three rows. Left in each, the same drawn face under noise of equal strength. Right, a wide band that begins at its left with clear stripes of hair, skin, mouth and collar and is pure noise at its right. With no fresh noise the noise makes straight streaks along the whole band, with DDPM's noise short woolly ones, with the most noise none at all: it looks like snow on a screen."}} tags=["hide-input"]
 walkers = torch.Generator().manual_seed(0)
-linear, crowd = NoiseSchedule.linear(), torch.full((5_000,), 0.8, dtype=torch.float64)
-low, high = (linear.alpha_bar.sqrt() * 0.8 + k * (1 - linear.alpha_bar).sqrt() for k in (-2, 2))
-fig, axes = figure(3, 2, height=5.0, sharey="row")
-for ax, below, name in zip(*axes, ("no fresh noise", "DDPM's noise", "the most noise")):
-    x, seen = q_sample(crowd, 1000, linear, draw(crowd, walkers)), {}
+linear, face = NoiseSchedule.linear(), from_uint8(torch.from_numpy(shipped().pixels[53:54]))
+ways = {
+    "no fresh\nnoise": lambda t: 0.0,
+    "DDPM's\nnoise": lambda t: linear.sigma(t, t - 1, 1.0),
+    "the most\nnoise": lambda t: (1 - linear.alpha_bar[t - 1]).sqrt(),
+}
+rows, column, gap = {}, 34, 6
+for name, sigma in ways.items():
+    x, seen = q_sample(face, 1000, linear, draw(face, walkers)), {}
     for t in range(1000, 1, -1):
-        most, seen[t] = (1 - linear.alpha_bar[t - 1]).sqrt(), x
-        sigma = {"n": 0.0, "D": linear.sigma(t, t - 1, 1.0), "t": most}[name[0]]
-        step = q_sigma(x, crowd, linear.alpha_bar[t], linear.alpha_bar[t - 1], sigma)
+        step = q_sigma(x, face, linear.alpha_bar[t], linear.alpha_bar[t - 1], sigma(t))
         x = step.mean + step.std * draw(x, walkers)
-    four = seen[1000].argsort()[[250, 1700, 3300, 4750]]  # far apart at the start
-    ax.fill_between(range(1001), low, high, alpha=0.15, color="gray", linewidth=0)
-    ax.plot(range(1000, 1, -1), torch.stack([v[four] for v in seen.values()]), linewidth=0.6, alpha=0.9)
-    ax.axvline(300, color="black", linewidth=1, linestyle=":")
-    ax.set(title=name, xlabel="level t", ylim=(-2.4, 2.6))
-    below.hist(seen[300], bins=40, range=(-3, 3), density=True, alpha=0.45)
-    line = torch.linspace(-3, 3, 200, dtype=torch.float64)
-    spread = 1 - linear.alpha_bar[300]
-    bell = (-((line - linear.alpha_bar[300].sqrt() * 0.8) ** 2) / (2 * spread)).exp() / (2 * torch.pi * spread) ** 0.5
-    below.plot(line, bell, color="black", linewidth=1.2)
-    below.set(xlabel="x at level 300")
-axes[0, 0].set(ylabel="x")
-axes[1, 0].set(ylabel="density");
+        if t == 151:
+            whole = x
+        if t % 4 == 2:
+            seen[t - 1] = x[..., column : column + 1]  # levels 1, 5, 9, ...
+    rows[name] = torch.cat([whole, torch.ones(1, 3, 64, gap), *reversed(seen.values())], -1)
+fig, axes = picture_rows(rows, width=7)
+fig.set_figheight(fig.get_figheight() + 0.65)  # for the words above and below
+for ax in axes:
+    for place in (column, 64 + gap + 150 / 4):
+        ax.axvline(place, color="black", linestyle=":", linewidth=1.2)
+axes[0].set_xticks([31.5, 64 + gap + 125], ["the face at t = 150", "its dotted column at all levels"], fontsize=12)
+axes[0].tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+axes[-1].set_xticks([64 + gap + t / 4 for t in range(0, 1001, 250)], range(0, 1001, 250), fontsize=12)
+axes[-1].set_xlabel("level t", fontsize=12);
 
 # %% [markdown]
-# Others are possible. At any one level, say at the dotted line, the three crowds are spread alike, as the histograms show. The walks differ: on the left each keeps its noise to the end, in the middle it is replaced little by little, on the right it is drawn
-# anew at every level. Training sees levels, never walks, so it cannot tell the three apart. The middle one is DDPM's chain; the one without any chance in its steps is DDIM's.
+# Others are possible. At any one level, say at the dotted line, the three are equally noisy: no one could say which face on the left is whose. The ways differ. Above, each pixel keeps its noise to the end, as a streak; in the middle the noise is replaced little by little; below it is drawn
+# anew at every level, like snow on a screen. Training sees levels, never ways, so it cannot tell the three apart. The middle one is DDPM's chain; the one without any chance in its steps is DDIM's.
 #
 # At the end of this chapter you will have checked, by running it,
 #
@@ -256,13 +259,14 @@ for t in range(T, 1, -1):
 # %%
 n = 20_000
 x_0 = torch.full((n,), 0.8, dtype=torch.float64)
-clouds, squares = {}, dict.fromkeys(members, 0.0)
+clouds, walks, squares = {}, {}, dict.fromkeys(members, 0.0)
 for name, sigma in members.items():
-    clouds[name], before = {}, None
+    clouds[name], walks[name], before = {}, [], None
     for t, x in walk_down(x_0, sigma, schedule):
         if before is not None:
             squares[name] = squares[name] + (x - before) ** 2
         before = x
+        walks[name].append(x[:200].clone())
         if t in (1000, 500, 300, 299, 100, 10, 1):
             clouds[name][t] = x
 
@@ -275,6 +279,23 @@ for seen in clouds.values():
         off.append(abs(x.mean() - mean) / (variance / n).sqrt())
         off.append(abs(x.var() / variance - 1) / (2 / n) ** 0.5)
 assert len(off) == 42 and max(off) < 5
+
+# %% mystnb={"figure": {"caption": "The same for one number instead of a face. Above: four walks of each member from noise (right) to the data value 0.8 (left), and in grey where 95% of all walks are. Below: all 20,000 walks at level 300, and one black curve, the same in all three.", "name": "fig-family-paths"}, "image": {"alt": "Three columns. Above, x at level t against t from 0 to 1000, each with the same grey band that widens from 0.8 on the left. sigma = 0: four smooth curves that fan out. DDPM's sigma: four jagged lines like random walks. The largest sigma: four lines that fill the band like static. Below, three histograms at level 300, all under the same bell curve."}} tags=["hide-input"]
+low, high = (abar[1:].sqrt() * 0.8 + k * (1 - abar[1:]).sqrt() for k in (-2, 2))
+line = torch.linspace(-3, 3, 200, dtype=torch.float64)
+at_300 = torch.distributions.Normal(abar[300].sqrt() * 0.8, (1 - abar[300]).sqrt())
+fig, axes = figure(3, 2, height=4.6, sharey="row")
+for ax, below, (name, walk) in zip(*axes, walks.items()):
+    four = walk[0].argsort()[[10, 68, 132, 190]]  # far apart at the start
+    ax.fill_between(range(1, T + 1), low, high, alpha=0.15, color="gray", linewidth=0)
+    ax.plot(range(T, 0, -1), torch.stack([x[four] for x in walk]), linewidth=0.6, alpha=0.9)
+    ax.axvline(300, color="black", linewidth=1, linestyle=":")
+    ax.set(title=name, xlabel="level t", ylim=(-2.4, 2.6))
+    below.hist(clouds[name][300], bins=40, range=(-3, 3), density=True, alpha=0.45)
+    below.plot(line, at_300.log_prob(line).exp(), color="black", linewidth=1.2)
+    below.set(xlabel="x at level 300")
+axes[0, 0].set(ylabel="x")
+axes[1, 0].set(ylabel="density");
 
 # %% [markdown]
 # **With data.** Now let $x_0$ come from a mixture of two peaks, for which the package knows $q(x_t)$ exactly. If every $q_\sigma(x_t \mid x_0)$ is right, then so is their average over the data.
@@ -309,7 +330,7 @@ assert len(gaps) == 12 and max(gaps) < 1.95 / n**0.5
 #
 # <div class="explore" data-explore="posterior">
 #
-# On the book's web pages a picture stands here that moves with sliders for $\sigma$, for the level and for the noise in $x_t$. {numref}`fig-family-paths`, at the top of the chapter, shows whole paths for three
+# On the book's web pages a picture stands here that moves with sliders for $\sigma$, for the level and for the noise in $x_t$. {numref}`fig-family-paths` shows whole paths for three
 # choices of $\sigma$.
 #
 # </div>
@@ -395,7 +416,7 @@ rows = {
 # %% mystnb={"figure": {"caption": "One face, three members of the family. Within one column nothing tells the rows apart. Along the top row the noise stays, along the middle row a part of it is replaced from column to column, and along the bottom row it is new every time. (Face after Micah Lanier, CC BY 4.0; see {doc}`/using`.)", "name": "fig-family-faces"}, "image": {"alt": "A grid of coloured pictures of one drawn face, three rows and six columns for levels 400, 300, 200, 150, 100 and 50. All become clearer to the right. In the top row the specks stay in their places; in the bottom row they are different in each picture."}} tags=["hide-input"]
 shown = {}
 for name, row in rows.items():
-    shown[name.replace(" sigma", "\nsigma")] = torch.cat([x[1:2] / 1.5 for x in row.values()])
+    shown[name.replace(" sigma", "\nsigma")] = torch.cat([x[1:2] for x in row.values()])
 picture_rows(shown, [f"t = {t}" for t in columns], width=7);
 
 # %% [markdown]
@@ -763,20 +784,20 @@ for t in levels:
 Table(["loss of the best predictor", "by one jump", *members], rows)
 
 # %% [markdown]
-# Then for a trained network, the model of the digits that comes with the package, on digits that it never saw. It was trained by jumps, on the cosine schedule. The
-# standard error of each loss is below 0.01.
+# Then for a trained network, the model of drawn faces of 32 × 32 that comes with the package, on faces that it never saw. It was trained by jumps, on the cosine schedule. The
+# standard error of each loss is below 0.01, and all four of a row agree within five standard errors of their difference.
 
 # %%
-held_out = digits()
-images = held_out.floats(held_out.heldout)  # (200, 1, 8, 8)
-trained = load("digits")
+images = F.avg_pool2d(from_uint8(torch.from_numpy(shipped().pixels[:16])), 2)  # (16, 3, 32, 32)
+trained = load("faces")
+predictor = trained.eps_theta()
 shown = (900, 600, 300, 100)
 squared = {}
 for name, sigma in three(trained.schedule).items():
     for t, x in walk_down(images, sigma, trained.schedule):
         if t in shown:
             eps = unmix_eps(x, images, trained.schedule.alpha_bar[t])
-            eps_hat = trained.model(x, torch.full((len(x),), t))
+            eps_hat = predictor(x, torch.full((len(x),), t))
             squared[name, t] = (eps_hat - eps).square().flatten(1).mean(1)
 
 # %% tags=["hide-input"]
@@ -784,14 +805,14 @@ rows = []
 for t in shown:
     eps = draw(images, generator)
     x = q_sample(images, t, trained.schedule, eps)
-    eps_hat = trained.model(x, torch.full((len(x),), t))
+    eps_hat = predictor(x, torch.full((len(x),), t))
     reference = (eps_hat - eps).square().flatten(1).mean(1)  # one an image
     losses = [reference, *(squared[name, t] for name in members)]
     for loss in losses:
         gap = loss - reference
         assert loss.std() / len(images) ** 0.5 < 0.01
         assert abs(gap.mean()) <= 5 * gap.std() / len(images) ** 0.5
-    rows.append([f"t = {t}", *(f"{loss.mean():.2f}" for loss in losses)])
+    rows.append([f"t = {t}", *(f"{loss.mean():.3f}" for loss in losses)])
 Table(["loss of the network", "by one jump", *members], rows)
 
 # %% [markdown]

@@ -54,7 +54,7 @@ def test_words_of_roles():
     assert words("ref", "ch-fewer-calls") == ("Fewer calls", "17_fewer_calls.ipynb")
     assert words("ref", "ex-family-distance") == ("Exercise 4.1", "04_non_markov.ipynb")
     assert words("prf:ref", "lem-same-marginals") == ("Lemma 4.1", "04_non_markov.ipynb")
-    assert words("numref", "fig-family-paths") == ("Figure 4.1", "04_non_markov.ipynb")
+    assert words("numref", "fig-family-paths") == ("Figure 4.2", "04_non_markov.ipynb")
     assert words("doc", "chapter 14 </chapters/14_conditioning>") == ("chapter 14", "14_conditioning.ipynb")
     assert words("doc", "/sources") == ("Sources", "../book/sources.md")
     assert words("cite:t", "ho2020ddpm") == ("Ho *et al.* [2020]", "https://arxiv.org/abs/2006.11239")

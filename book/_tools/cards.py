@@ -25,7 +25,7 @@ CUTS = {
     "01": ("fig-photo-chain", (0.335, 0.2, 0.66, 1)),
     "02": ("fig-walk-jump", (0.13, 0.12, 0.72, 1)),
     "03": ("fig-walk-back", (0.43, 0.1, 1, 1)),
-    "04": ("fig-family-paths", (0.395, 0.07, 0.665, 0.42)),
+    "04": ("fig-family-streaks", (0.12, 0.07, 0.965, 0.88)),
     "05": ("fig-sigma-faces", (0.13, 0.08, 0.7, 1)),
     "06": ("fig-fewer-faces", (0.1, 0.06, 1, 0.52)),
     "07": ("fig-ode-paths", (0.35, 0.1, 1, 0.85)),
@@ -37,9 +37,12 @@ CUTS = {
     "13": ("fig-restoration-teaser", (0.13, 0, 0.9, 1)),
     "14": ("fig-guide-samples", (0.1, 0.08, 1, 1)),
     "15": ("fig-sound-teaser", (0, 0, 0.67, 1)),
-    "16": ("fig-continuous-flow", (0.02, 0.05, 1, 0.9)),
+    "16": ("fig-continuous-flow", (0.085, 0.06, 0.98, 0.88)),
     "17": ("fig-calls-teaser", (0.15, 0, 1, 1)),
-    "21": ("fig-music-transfer", (0, 0.12, 1, 1)),
+    "18": ("fig-inversion-back", (0.108, 0, 1, 1)),
+    "19": ("fig-guidance-repairs", (0.18, 0, 0.85, 1)),
+    "20": ("fig-one-step-digits", (0.175, 0.27, 0.665, 1)),
+    "21": ("fig-music-transfer", (0.508, 0.12, 0.992, 1)),
 }
 
 
@@ -110,7 +113,7 @@ def main() -> int:
     made |= {p.name[:2]: lambda p=p: chapter(p) for p in sorted((ROOT / "chapters").glob("[0-9][0-9]_*.ipynb"))}
     for name, make in made.items():
         try:
-            make().save(OUT / f"{name}.webp", quality=80, method=6)
+            make().save(OUT / f"{name}.webp", quality=78, method=6)
         except KeyError as error:
             print(error.args[0], file=sys.stderr)
             return 1
