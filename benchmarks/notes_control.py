@@ -89,7 +89,7 @@ class Lab:
         return sounds_of(range(N), "heldout")
 
     def again(self, pictures: Tensor) -> Tensor:
-        """Sounds of pictures, without what a decoder leaves near the floor: it would pass for the onset of soft notes."""
+        """Sounds of pictures, without what a decoder leaves near the floor, the onset of soft notes else."""
         parts = silenced(pictures).split(50)
         parts = [sound_of(part, generator=generator_for(SEED, 1, i)) for i, part in enumerate(parts)]
         return torch.cat(parts)

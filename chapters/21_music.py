@@ -623,8 +623,9 @@ assert cost["sampler, silenced"] < 1.5 * cost["another note, bands"]
 true = sounds[[INSTRUMENTS.index("brass")]]
 coded = first.decode(first.encode(picture(true)))
 drawn = player_of.play(torch.tensor([class_of("brass", 57)]), 20, onset=0.05, generator=[generator_for(0, 23)])
-heard_at = {"as made": true, "from 64 bands": notes.sound_of(picture(true)), "from the autoencoder": notes.sound_of(coded)}
-heard_at |= {"the same, hiss silenced": player_of.sounds(coded), "from the sampler": player_of.sounds(drawn)}
+heard_at = {"as made": true, "from 64 bands": notes.sound_of(picture(true))}
+heard_at |= {"from the autoencoder": notes.sound_of(coded), "the same, hiss silenced": player_of.sounds(coded)}
+heard_at["from the sampler"] = player_of.sounds(drawn)
 Players({name: sound[0, : int(0.8 * RATE)] for name, sound in heard_at.items()}, RATE)
 
 # %% [markdown]

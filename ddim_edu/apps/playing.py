@@ -152,8 +152,8 @@ class Player(Voices):
         return edit
 
     def sounds(self, pictures: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """As :meth:`ddim_edu.apps.voices.Voices.sounds`, as loud as the spectrograms say, without the decoder's hiss; no
-        phase is drawn.
+        """As :meth:`ddim_edu.apps.voices.Voices.sounds`, as loud as the spectrograms say, without the decoder's hiss;
+        no phase is drawn.
         """
         return sound_of(silenced(pictures.cpu()))
 
