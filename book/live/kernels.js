@@ -14,13 +14,13 @@ const LiveKernels = (() => {
   // at + index . strides; so a stride of 0 repeats, two that are swapped transpose, and the result may be a part of something larger.
   const each = (expression) => `
     ${head("shape: vec4u, ofA: vec4u, ofB: vec4u, ofOut: vec4u, at: vec4u")}
-    ${read(1, "as")} ${read(2, "bs")} ${write(3)}
+    ${read(1, "first")} ${read(2, "second")} ${write(3)}
     @compute @workgroup_size(256) fn main(@builtin(global_invocation_id) id: vec3u) {
       let n = p.shape;
       if (id.x >= n.x * n.y * n.z * n.w) { return; }
       let index = vec4u(id.x / (n.y * n.z * n.w), id.x / (n.z * n.w) % n.y, id.x / n.w % n.z, id.x % n.w);
-      let a = as[p.at.x + dot(index, p.ofA)];
-      let b = bs[p.at.y + dot(index, p.ofB)];
+      let a = first[p.at.x + dot(index, p.ofA)];
+      let b = second[p.at.y + dot(index, p.ofB)];
       out[p.at.z + dot(index, p.ofOut)] = ${expression};
     }`;
 
@@ -104,14 +104,14 @@ const LiveKernels = (() => {
   // out[b, i, j] = bias[j] + sum over k of a[b, i, k] b[b, k, j]. The strides are those of (b, row, column) of either, and where it begins.
   const matmul = (bias) => `
     ${head("n: vec4u, ofA: vec4u, ofB: vec4u")} // n: B, rows, columns, and how many numbers are summed
-    ${read(1, "as")} ${read(2, "bs")} ${bias ? read(3, "bias") : ""} ${write(bias ? 4 : 3)}
+    ${read(1, "first")} ${read(2, "second")} ${bias ? read(3, "bias") : ""} ${write(bias ? 4 : 3)}
     @compute @workgroup_size(8, 8) fn main(@builtin(global_invocation_id) id: vec3u) {
       if (id.x >= p.n.z || id.y >= p.n.y) { return; }
       var a = p.ofA.w + dot(id.zy, p.ofA.xy);
       var b = p.ofB.w + dot(id.zx, p.ofB.xz);
       var sum = ${bias ? "bias[id.x]" : "0.0"};
       for (var k = 0u; k < p.n.w; k++) {
-        sum += as[a] * bs[b];
+        sum += first[a] * second[b];
         a += p.ofA.z;
         b += p.ofB.y;
       }

@@ -294,9 +294,8 @@ const LiveWebGPU = (() => {
 
     /** The predicted noises, one after another, of pictures that lie in x one after another. */
     async eps(x, ts, labels) {
-      const { device, plans } = this, B = ts.length, known = this.known(x, ts, labels), isNew = !plans.has(B);
-      if (isNew) device.pushErrorScope("validation"), device.pushErrorScope("out-of-memory");
-      if (isNew) plans.set(B, this.plan(known));
+      const { device, plans } = this, B = ts.length, known = this.known(x, ts, labels);
+      if (!plans.has(B)) plans.set(B, await watched(device, () => this.plan(known)));
       const { steps, into, given, eps, back } = plans.get(B);
       for (const name of given) device.queue.writeBuffer(into[name], 0, known.values[name].data);
       const encoder = device.createCommandEncoder(), pass = encoder.beginComputePass();
@@ -308,7 +307,6 @@ const LiveWebGPU = (() => {
       pass.end();
       encoder.copyBufferToBuffer(eps.place.buffer, 0, back, 0, back.size);
       device.queue.submit([encoder.finish()]);
-      if (isNew) for (const error of await Promise.all([device.popErrorScope(), device.popErrorScope()])) if (error) throw new Error(error.message);
       await back.mapAsync(GPUMapMode.READ);
       const found = new Float32Array(back.getMappedRange().slice(0));
       back.unmap();
@@ -317,6 +315,19 @@ const LiveWebGPU = (() => {
   }
 
   // ---------------------------------------------------------------- the processor
+
+  /** What `make()` gives, unless the processor finds a mistake in it or has no room for it. */
+  async function watched(device, make) {
+    for (const kind of ["validation", "out-of-memory"]) device.pushErrorScope(kind);
+    let made, errors;
+    try {
+      made = make();
+    } finally {
+      errors = await Promise.all([device.popErrorScope(), device.popErrorScope()]);
+    }
+    for (const error of errors) if (error) throw new Error(error.message);
+    return made;
+  }
 
   let started = null; // a promise of {device, pipelines, software}, which all networks share
 
@@ -348,7 +359,7 @@ const LiveWebGPU = (() => {
     if (!check) throw new Error("nothing to compare the network's answers with");
     const gpu = await (started ??= start().catch((error) => ((started = null), Promise.reject(error))));
     if (gpu.software && !software) throw new Error("WebGPU is emulated here, which is slower");
-    const network = new Network(file, gpu.device, gpu.pipelines, { channels, side });
+    const network = await watched(gpu.device, () => new Network(file, gpu.device, gpu.pipelines, { channels, side }));
     const { ts, labels, step } = check, found = await network.eps(example(ts.length * channels * side * side), ts, labels);
     const off = Math.max(...check.eps.map((eps, k) => Math.abs(eps - found[(k * step) % found.length])));
     if (!(off <= TOLERANCE)) throw new Error(`WebGPU's numbers are off by ${off.toPrecision(2)}`);
