@@ -36,8 +36,8 @@ def check(name: str) -> dict:
     """Levels, labels and some numbers of the answer of a shipped network, and of which weights they are."""
     saved = load(name)
     T, classes = saved.schedule.T, saved.config.classes
-    ts, labels = [1, T // 2, T], [0, classes - 1, classes]
-    x = example(3 * math.prod(saved.image_shape)).view(3, *saved.image_shape)
+    ts, labels = [1, T], [0, classes]
+    x = example(2 * math.prod(saved.image_shape)).view(2, *saved.image_shape)
     with torch.no_grad():
         eps = saved.eps_theta(torch.tensor(labels))(x, torch.tensor(ts)).flatten()
     step = len(eps) // NUMBERS | 1  # odd, so that it meets every column

@@ -1,5 +1,5 @@
 // What a graphics processor computes of a U-Net: six small programs in WGSL. Each is run by thousands of threads at once, and every thread
-// makes one number of the result (a convolution: a few). All numbers are float32; what they mean is said by `p`, the sizes of one call.
+// makes one number of the result (a convolution: eight). All numbers are float32; what they mean is said by `p`, the sizes of one call.
 
 const LiveKernels = (() => {
   "use strict";
@@ -24,20 +24,20 @@ const LiveKernels = (() => {
       out[p.at.z + dot(index, p.ofOut)] = ${expression};
     }`;
 
-  // out[b, o, y, x] = bias[o] + sum over c, i, j of weight[o, c, i, j] in[b, c, stride y + i - above, stride x + j - left], with 0 outside.
-  // A thread makes four channels of one pixel, so that a number of the input that was fetched serves four times.
+  // out[b, o, y, x] = bias[o] + sum over i, j, c of weight[o, c, i, j] in[b, c, stride y + i - above, stride x + j - left], with 0 outside.
+  // A thread makes eight channels of one pixel, so that a number of the input that was fetched serves eight times. The weights that it
+  // then needs lie together, as a matrix of 2 x 4: webgpu.js has put them into the order (i, j, c, eight of o).
   const conv = `
     ${head("B: u32, c: u32, h: u32, w: u32, outC: u32, outH: u32, outW: u32, kernel: u32, stride: u32, above: u32, left: u32")}
-    ${read(1, "x")} ${read(2, "weight")} ${read(3, "bias")} ${write(4)}
+    ${read(1, "x")} @group(0) @binding(2) var<storage, read> weight: array<mat2x4f>; ${read(3, "bias")} ${write(4)}
     @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
       let area = p.outH * p.outW;
       if (id.x >= p.B * area) { return; }
       let b = id.x / area;
       let row = id.x % area / p.outW * p.stride;
       let column = id.x % p.outW * p.stride;
-      let o = vec4u(0, 1, 2, 3) + 4 * id.y;
-      let filters = min(o, vec4u(p.outC - 1)) * p.c * p.kernel * p.kernel; // where those of each channel begin
-      var sum = vec4f();
+      let eights = (p.outC + 7) / 8;
+      var sum = mat2x4f();
       for (var i = 0u; i < p.kernel; i++) {
         let y = row + i - p.above; // less than 0 is more than any height, since u32 begins again at its end
         if (y >= p.h) { continue; }
@@ -45,15 +45,18 @@ const LiveKernels = (() => {
           let z = column + j - p.left;
           if (z >= p.w) { continue; }
           var at = (b * p.c * p.h + y) * p.w + z;
-          var f = filters + i * p.kernel + j;
+          var f = (i * p.kernel + j) * p.c * eights + id.y;
           for (var c = 0u; c < p.c; c++) {
-            sum += x[at] * vec4f(weight[f.x], weight[f.y], weight[f.z], weight[f.w]);
+            sum += x[at] * weight[f];
             at += p.h * p.w;
-            f += p.kernel * p.kernel;
+            f += eights;
           }
         }
       }
-      for (var k = 0u; k < 4 && o[k] < p.outC; k++) { out[(b * p.outC + o[k]) * area + id.x % area] = sum[k] + bias[o[k]]; }
+      for (var k = 0u; k < 8 && 8 * id.y + k < p.outC; k++) {
+        let o = 8 * id.y + k;
+        out[(b * p.outC + o) * area + id.x % area] = sum[k / 4][k % 4] + bias[o];
+      }
     }`;
 
   // 64 threads put one number each on a shared board; half of them join pairs, then a quarter, until one number is left.

@@ -140,7 +140,7 @@ const LiveWebGPU = (() => {
       const size = (n, padding) => Math.floor((n + padding - kernel) / stride) + 1;
       const out = plan.make([B, outC, size(h, above + below), size(w, left + right)]), [, , outH, outW] = out.shape;
       needs(isDense(x), "Conv");
-      plan.step("conv", [x, weight, bias, out], [B, c, h, w, outC, outH, outW, kernel, stride, above, left], [(B * outH * outW) / 64, outC / 4]);
+      plan.step("conv", [x, weight, bias, out], [B, c, h, w, outC, outH, outW, kernel, stride, above, left], [(B * outH * outW) / 64, outC / 8]);
       return [out];
     },
 
@@ -238,15 +238,25 @@ const LiveWebGPU = (() => {
 
   // ---------------------------------------------------------------- a network on the processor
 
+  /** Weights (o, c, i, j) of a convolution in the order (i, j, c, o), with 0 after the last o up to a multiple of eight. */
+  function inEights(data, [channels, c, kernel]) {
+    const padded = 8 * Math.ceil(channels / 8), turned = new Float32Array(kernel * kernel * c * padded), inner = c * kernel * kernel;
+    for (let o = 0; o < channels; o++)
+      for (let k = 0; k < c; k++)
+        for (let i = 0; i < kernel * kernel; i++) turned[(i * c + k) * padded + o] = data[o * inner + k * kernel * kernel + i];
+    return turned;
+  }
+
   class Network {
     constructor({ nodes, tensors }, device, pipelines, { channels, side }) {
       Object.assign(this, { nodes, device, pipelines, shape: [channels, side, side], plans: new Map(), pool: {}, constants: new Map() });
-      for (const { name, shape, data, whole } of tensors) {
+      const to32 = new Map(nodes.filter(({ operation }) => operation === "Cast").map(({ inputs, outputs }) => [inputs[0], outputs[0]]));
+      const filters = new Set(nodes.filter(({ operation }) => operation === "Conv").map(({ inputs }) => inputs[1]));
+      for (const { name: stored, shape, data, whole } of tensors) {
+        const name = to32.get(stored) ?? stored; // float16 is float32 already
         if (whole) this.constants.set(name, { data });
-        else this.constants.set(name, { ...array({ buffer: this.upload(data), uses: Infinity }, shape), data: data.length < 1024 ? data : null });
+        else this.constants.set(name, { ...array({ buffer: this.upload(filters.has(name) ? inEights(data, shape) : data), uses: Infinity }, shape), data: data.length < 1024 ? data : null });
       }
-      for (const { operation, inputs: [from], outputs: [to] } of nodes)
-        if (operation === "Cast" && this.constants.has(from)) this.constants.set(to, this.constants.get(from)); // float32 already
     }
 
     upload(data) {
