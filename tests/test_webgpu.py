@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 import shutil
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ddim_edu.guidance import guided
 from ddim_edu.models import load
 from ddim_edu.sampler import decode
 from ddim_edu.schedule import make_tau
@@ -26,6 +28,7 @@ sys.path.insert(0, str(BOOK / "_ext"))
 import live_page  # noqa: E402
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+KEPT = ROOT / "_build" / "onnx"
 EMULATED = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 PATIENCE = 120_000  # ms: the machine may be busy
 TOLERANCE = 1e-3
@@ -54,20 +57,35 @@ def browser(launch):
     return launch(*EMULATED)
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """The parts of the live page that its scripts need, as one file beside them."""
-    folder = tmp_path_factory.mktemp("live")
+def site(folder: Path, names, runtime: str) -> str:
+    """The parts of the live page that its scripts need, as one file beside them: its address."""
     html = "\n".join(re.findall(r"```\{raw\} html\n(.*?)```", (BOOK / "live.md").read_text(encoding="utf-8"), re.S))
     (folder / "live.html").write_text(f"<!doctype html><meta charset=utf-8><section>{html}</section>")
-    out, kept = folder / "live", ROOT / "_build" / "onnx"
+    out = folder / "live"
     out.mkdir()
     for name in live_page.OWN:
         shutil.copyfile(LIVE / name, out / name)
-    (out / "runtime.js").write_text(live_page.runtime_script(kept))
-    for name in live_page.CLASSES:
-        (out / f"{name}.js").write_text(live_page.network_script(BOOK, name, kept))
+    (out / "runtime.js").write_text(runtime)
+    for name in names:
+        (out / f"{name}.js").write_text(live_page.network_script(BOOK, name, KEPT))
     return (folder / "live.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    return site(tmp_path_factory.mktemp("live"), live_page.CLASSES, live_page.runtime_script(KEPT))
+
+
+# In place of ONNX Runtime, which takes seconds to start: it answers 42 to everything.
+STUB = """export const env = { wasm: {} };
+export class Tensor { constructor(type, data) { this.data = data; } }
+export const InferenceSession = { create: async () => ({ run: async ({ x }) => ({ eps: { data: x.data.fill(42) } }) }) };"""
+
+
+@pytest.fixture(scope="module")
+def stubbed(tmp_path_factory):
+    runtime = live_page.script("runtime", module=STUB, wasm=live_page.text_of(b""))
+    return site(tmp_path_factory.mktemp("stubbed"), ["digits"], runtime)
 
 
 @pytest.fixture
@@ -75,7 +93,7 @@ def visit(address):
     """Open the page in a browser: the page, with what it asked for and what went wrong."""
     contexts = []
 
-    def go(browser):
+    def go(browser, address=address):
         contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}))
         page = contexts[-1].new_page()
         page.set_default_timeout(PATIENCE)
@@ -107,16 +125,172 @@ def pictures(name: str, count: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", live_page.CLASSES)
 def test_a_network_says_what_torch_says(visit, browser, name):
-    """At three levels at once, with labels, and then with another number of pictures."""
+    """At several levels at once, with labels; and of the small ones with another number of pictures after that."""
     model, page = load(name), visit(browser)
     T, classes = model.schedule.T, model.config.classes
-    for ts, labels in (([1, T // 3, T], [classes, 2, 0]), ([T - 10], [1])):
+    calls = [([1, T // 3, T], [classes, 2, 0]), ([T - 10], [1])] if name != "faces" else [([T // 3, T], [classes, 2])]
+    for ts, labels in calls:
         x = pictures(name, len(ts))
         found = page.evaluate(CALL, [name, x.flatten().tolist(), ts, labels, "webgpu"])
         assert found["engine"] == "WebGPU", found["why"]
         with torch.no_grad():
             expected = model.eps_theta(torch.tensor(labels))(x, torch.tensor(ts))
-        off = (torch.tensor(found["eps"]).view_as(expected) - expected).abs().max().item()
-        print(name, len(ts), off)
-        assert off < TOLERANCE
+        assert (torch.tensor(found["eps"]).view_as(expected) - expected).abs().max() < TOLERANCE
     assert not any("runtime" in url for url in page.asked) and not page.errors  # WebAssembly was not needed
+
+
+PATH = """async ([name, x, label, tau, wanted]) => {
+    LiveNetwork.prefer(wanted);
+    const network = await LiveNetwork.load(name), seen = [];
+    const eps = DDIM.guided(network.eps, label, network.any, 2);
+    for await (const step of DDIM.path(eps, Float32Array.from(x), network.alphaBar, tau)) seen.push([...step.xs]);
+    return { seen, engine: network.engine };
+}"""
+
+
+@pytest.mark.parametrize(("name", "S"), [("digits-v", 20)])
+def test_a_whole_trajectory_is_that_of_webassembly_and_of_torch(visit, browser, name, S):
+    """All states of 20 guided steps. From level 990, since at T float32 means little; see tests/test_live.py."""
+    model, page, tau = load(name), visit(browser), make_tau(990, S)
+    x = pictures(name, 1)
+    job = [name, x.flatten().tolist(), 3, tau.tolist()]
+    by = {wanted: page.evaluate(PATH, [*job, wanted]) for wanted in ("webgpu", "wasm")}
+    assert [by[wanted]["engine"] for wanted in by] == ["WebGPU", "WebAssembly"]
+    ours, theirs = (torch.tensor(by[wanted]["seen"]) for wanted in by)
+    assert len(ours) == S and (ours - theirs).abs().max() < TOLERANCE
+    eps_theta = guided(model.eps_theta(3), model.eps_theta(), 2.0)
+    with torch.no_grad():
+        expected = decode(eps_theta, x, model.schedule, tau, clip=1.0)
+    assert (ours[-1].view_as(expected) - expected).abs().max() < TOLERANCE
+
+
+# ---------------------------------------------------------------- where it can't be used
+
+
+def one_call(page, name="digits", wanted="auto"):
+    """What one call gives, which has to be right whatever computes it: (what computed, why)."""
+    x = pictures(name, 2)
+    found = page.evaluate(CALL, [name, x.flatten().tolist(), [7, 700], [3, 10], wanted])
+    with torch.no_grad():
+        expected = load(name).eps_theta(torch.tensor([3, 10]))(x, torch.tensor([7, 700]))
+    assert (torch.tensor(found["eps"]).view_as(expected) - expected).abs().max() < TOLERANCE
+    return found["engine"], found["why"]
+
+
+def test_without_webgpu_or_where_it_is_emulated_webassembly_computes(visit, browser, launch):
+    page = visit(launch("--disable-gpu"))  # as in all other tests of the book
+    for wanted in ("auto", "webgpu"):
+        engine, why = one_call(page, wanted=wanted)
+        assert engine == "WebAssembly" and "WebGPU" in why
+    assert one_call(page, wanted="wasm") == ("WebAssembly", "") and not page.errors
+    assert one_call(visit(browser)) == ("WebAssembly", "WebGPU is emulated here, which is slower")
+
+
+# A page where something is wrong with the network's file or with the processor, before or while it is used.
+BROKEN = {
+    "another cosine": """LiveWebGPU.open = (open => (bytes, how) => {
+        const text = [...bytes].map(byte => String.fromCharCode(byte)).join('');
+        bytes = bytes.slice();
+        bytes.set(new TextEncoder().encode('Tan'), text.indexOf('\\x22\\x03Cos') + 2);
+        return open(bytes, how);
+    })(LiveWebGPU.open)""",
+    "a file that is cut": "LiveWebGPU.open = (open => (bytes, how) => open(bytes.slice(0, -1000), how))(LiveWebGPU.open)",
+    "no file": "LiveWebGPU.open = (open => (bytes, how) => open(bytes.slice(0, 0), how))(LiveWebGPU.open)",
+    "another answer": """LiveWebGPU.open = (open => (bytes, how) => {
+        how.check.eps[20] += 0.002;
+        return open(bytes, how);
+    })(LiveWebGPU.open)""",
+    "no answer": "LiveWebGPU.open = (open => (bytes, how) => open(bytes, { ...how, check: null }))(LiveWebGPU.open)",
+    "no adapter": "GPU.prototype.requestAdapter = async () => null",
+    "no device": "GPUAdapter.prototype.requestDevice = async () => { throw new Error('the device is busy') }",
+    "a program that is refused": "LiveKernels.conv = LiveKernels.conv.replace('sum +=', 'summ +=')",
+    "a step that is refused": "GPUDevice.prototype.createBindGroup = (create => function (how) { "
+    "return create.call(this, { ...how, entries: how.entries.slice(1) }); })(GPUDevice.prototype.createBindGroup)",
+}
+WHY = {
+    "another cosine": "no kernel for Tan",
+    "a file that is cut": "cut",
+    "no file": "no network",
+    "another answer": "off by 0.0020",
+    "no answer": "nothing to compare",
+    "no adapter": "no graphics processor",
+    "no device": "busy",
+    "a program that is refused": "",
+    "a step that is refused": "",
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_goes_wrong_leads_to_webassembly(visit, browser, stubbed, case):
+    page = visit(browser, stubbed)
+    page.evaluate(f"void ({BROKEN[case]})")  # or the function would be called
+    found = page.evaluate(CALL, ["digits", [0.0] * 64, [7], [3], "webgpu"])
+    assert found["engine"] == "WebAssembly" and found["why"] and WHY[case] in found["why"]
+    assert found["eps"] == [[42] * 64]
+
+
+def test_a_processor_that_is_lost_on_the_way_is_replaced(visit, browser):
+    page = visit(browser)
+    page.evaluate(
+        """void (GPUAdapter.prototype.requestDevice = (request => async function () {
+        return (window.device = await request.call(this));
+    })(GPUAdapter.prototype.requestDevice))"""
+    )
+    assert one_call(page, wanted="webgpu") == ("WebGPU", "")
+    page.evaluate("device.destroy(), device.lost.then(() => null)")
+    engine, why = one_call(page, wanted="webgpu")
+    assert engine == "WebAssembly" and why
+    assert one_call(page, "digits-v", "webgpu") == ("WebGPU", "")  # the next network finds a new one
+    assert not page.errors
+
+
+# ---------------------------------------------------------------- the page, and what is stored with it
+
+
+def test_the_page_says_what_runs_it_and_lets_one_choose(visit, browser):
+    page = visit(browser)
+    page.evaluate("history.replaceState(null, '', '#model=digits&S=2&run=webgpu')")
+    page.click("text=Start the sampler")
+    said = "document.querySelector('[data-live=watch] .live-status')?.innerText"
+    page.wait_for_function(f"{said}?.includes(' on WebGPU: ')")
+    page.click(".live-more summary")
+    assert page.get_by_label("Computed by", exact=True).input_value() == "webgpu"
+    assert "Runs on: WebGPU." in page.inner_text(".live-more")
+    assert "run=" not in page.url or "S=2" in page.url
+    page.get_by_label("Computed by", exact=True).select_option("auto")
+    page.wait_for_function(f"{said}?.includes(' on WebAssembly: ')")
+    assert "Runs on: WebAssembly, since WebGPU is emulated here, which is slower." in page.inner_text(".live-more")
+    assert not page.errors
+
+
+@pytest.mark.parametrize("name", live_page.CLASSES)
+def test_the_stored_answers_are_those_of_the_shipped_weights(name):
+    """After new weights: python book/_tools/live_checks.py."""
+    stored = json.loads((LIVE / live_page.CHECKS).read_text(encoding="utf-8"))
+    assert set(stored) == set(live_page.CLASSES)
+    found, model = stored[name], load(name)
+    assert found["weights"] == live_page.digest(ROOT / "ddim_edu" / "weights" / f"{name}.safetensors")
+    ts, count = torch.tensor(found["ts"]), len(found["ts"]) * math.prod(model.image_shape)
+    x = torch.tensor([1.4 * math.sin(i * i) for i in range(count)]).view(len(ts), *model.image_shape)
+    with torch.no_grad():
+        eps = model.eps_theta(torch.tensor(found["labels"]))(x, ts).flatten()
+    places = torch.arange(len(found["eps"])) * found["step"] % count
+    assert len(places.unique()) == 48 and (eps[places] - torch.tensor(found["eps"])).abs().max() < 1e-5
+
+
+def test_a_page_without_a_stored_answer_for_its_weights_says_so(tmp_path):
+    """So that weights that were replaced without it are run by WebAssembly."""
+    book = tmp_path / "book"
+    (book / "live").mkdir(parents=True)
+    weights = tmp_path / "ddim_edu" / "weights"
+    weights.mkdir(parents=True)
+    shutil.copy(ROOT / "ddim_edu" / "weights" / "digits.safetensors", weights)
+    stored = json.loads((LIVE / live_page.CHECKS).read_text(encoding="utf-8"))
+    for expected in (False, True):
+        if not expected:
+            (book / "live" / live_page.CHECKS).write_text(json.dumps({"digits": stored["digits"] | {"weights": "0"}}))
+        else:
+            (book / "live" / live_page.CHECKS).write_text(json.dumps(stored))
+        text = live_page.network_script(book, "digits", tmp_path / "kept")
+        made = json.loads(text.partition(" = ")[2].rstrip(";\n"))
+        assert bool(made["check"]) is expected

@@ -22,7 +22,17 @@ import protobuf
 from sphinx.errors import ExtensionError
 
 PAGE = "live"
-OWN = ("ddim.js", "kernels.js", "webgpu.js", "network.js", "parts.js", "page.js", "panels.js", "page.css", "LICENSE-onnxruntime-web.txt")
+OWN = (
+    "ddim.js",
+    "kernels.js",
+    "webgpu.js",
+    "network.js",
+    "parts.js",
+    "page.js",
+    "panels.js",
+    "page.css",
+    "LICENSE-onnxruntime-web.txt",
+)
 CHECKS = "checks.json"  # what torch says to an example, by which a page finds out whether a graphics processor computes right
 DIGITS = [str(digit) for digit in range(10)]
 CLASSES = {
