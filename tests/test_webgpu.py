@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddim_edu.guidance import guided
 from ddim_edu.models import load
 from ddim_edu.sampler import decode
 from ddim_edu.schedule import make_tau
@@ -31,7 +30,8 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 KEPT = ROOT / "_build" / "onnx"
 EMULATED = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 PATIENCE = 120_000  # ms: the machine may be busy
-TOLERANCE = 1e-3
+TOLERANCE = 1e-3  # what was asked for, and what the page refuses a processor by
+CLOSE = 1e-5  # what the page says of Chromium's emulated one
 load = functools.cache(load)
 
 
@@ -79,7 +79,8 @@ def address(tmp_path_factory):
 # In place of ONNX Runtime, which takes seconds to start: it answers 42 to everything.
 STUB = """export const env = { wasm: {} };
 export class Tensor { constructor(type, data) { this.data = data; } }
-export const InferenceSession = { create: async () => ({ run: async ({ x }) => ({ eps: { data: x.data.fill(42) } }) }) };"""
+const run = async ({ x }) => ({ eps: { data: x.data.fill(42) } });
+export const InferenceSession = { create: async () => ({ run }) };"""
 
 
 @pytest.fixture(scope="module")
@@ -125,43 +126,42 @@ def pictures(name: str, count: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", live_page.CLASSES)
 def test_a_network_says_what_torch_says(visit, browser, name):
-    """At several levels at once, with labels; and of the small ones with another number of pictures after that."""
+    """At several levels at once, with labels; and the smallest with another number of pictures after that."""
     model, page = load(name), visit(browser)
     T, classes = model.schedule.T, model.config.classes
-    calls = [([1, T // 3, T], [classes, 2, 0]), ([T - 10], [1])] if name != "faces" else [([T // 3, T], [classes, 2])]
+    calls = [([1, T // 3, T], [classes, 2, 0]) if name != "faces" else ([T // 3, T], [classes, 2])]
+    if name.startswith("digits"):
+        calls.append(([T - 10], [1]))
     for ts, labels in calls:
         x = pictures(name, len(ts))
         found = page.evaluate(CALL, [name, x.flatten().tolist(), ts, labels, "webgpu"])
         assert found["engine"] == "WebGPU", found["why"]
         with torch.no_grad():
             expected = model.eps_theta(torch.tensor(labels))(x, torch.tensor(ts))
-        assert (torch.tensor(found["eps"]).view_as(expected) - expected).abs().max() < TOLERANCE
+        assert (torch.tensor(found["eps"]).view_as(expected) - expected).abs().max() < CLOSE
     assert not any("runtime" in url for url in page.asked) and not page.errors  # WebAssembly was not needed
 
 
 PATH = """async ([name, x, label, tau, wanted]) => {
     LiveNetwork.prefer(wanted);
     const network = await LiveNetwork.load(name), seen = [];
-    const eps = DDIM.guided(network.eps, label, network.any, 2);
+    const eps = DDIM.guided(network.eps, label, network.any);
     for await (const step of DDIM.path(eps, Float32Array.from(x), network.alphaBar, tau)) seen.push([...step.xs]);
     return { seen, engine: network.engine };
 }"""
 
 
-@pytest.mark.parametrize(("name", "S"), [("digits-v", 20)])
-def test_a_whole_trajectory_is_that_of_webassembly_and_of_torch(visit, browser, name, S):
-    """All states of 20 guided steps. From level 990, since at T float32 means little; see tests/test_live.py."""
-    model, page, tau = load(name), visit(browser), make_tau(990, S)
-    x = pictures(name, 1)
+def test_a_whole_trajectory_is_that_of_webassembly_and_of_torch(visit, browser):
+    """All states of 20 steps from T, where rounding is multiplied by 20,000 and then cut; see tests/test_live.py."""
+    name, S = "digits-v", 20
+    model, page, x, tau = load(name), visit(browser), pictures(name, 1), make_tau(1000, S)
     job = [name, x.flatten().tolist(), 3, tau.tolist()]
     by = {wanted: page.evaluate(PATH, [*job, wanted]) for wanted in ("webgpu", "wasm")}
     assert [by[wanted]["engine"] for wanted in by] == ["WebGPU", "WebAssembly"]
     ours, theirs = (torch.tensor(by[wanted]["seen"]) for wanted in by)
-    assert len(ours) == S and (ours - theirs).abs().max() < TOLERANCE
-    eps_theta = guided(model.eps_theta(3), model.eps_theta(), 2.0)
     with torch.no_grad():
-        expected = decode(eps_theta, x, model.schedule, tau, clip=1.0)
-    assert (ours[-1].view_as(expected) - expected).abs().max() < TOLERANCE
+        expected = decode(model.eps_theta(3), x, model.schedule, tau, clip=1.0).flatten()
+    assert len(ours) == S and (ours - theirs).abs().max() < CLOSE and (ours[-1] - expected).abs().max() < CLOSE
 
 
 # ---------------------------------------------------------------- where it can't be used
@@ -194,7 +194,7 @@ BROKEN = {
         bytes.set(new TextEncoder().encode('Tan'), text.indexOf('\\x22\\x03Cos') + 2);
         return open(bytes, how);
     })(LiveWebGPU.open)""",
-    "a file that is cut": "LiveWebGPU.open = (open => (bytes, how) => open(bytes.slice(0, -1000), how))(LiveWebGPU.open)",
+    "a file that is cut": "LiveWebGPU.open = (open => (bytes, how) => open(bytes.slice(0, -9), how))(LiveWebGPU.open)",
     "no file": "LiveWebGPU.open = (open => (bytes, how) => open(bytes.slice(0, 0), how))(LiveWebGPU.open)",
     "another answer": """LiveWebGPU.open = (open => (bytes, how) => {
         how.check.eps[20] += 0.002;

@@ -33,7 +33,7 @@ OWN = (
     "page.css",
     "LICENSE-onnxruntime-web.txt",
 )
-CHECKS = "checks.json"  # what torch says to an example, by which a page finds out whether a graphics processor computes right
+CHECKS = "checks.json"  # what torch says to an example, against which a page holds a graphics processor
 DIGITS = [str(digit) for digit in range(10)]
 CLASSES = {
     "faces": ["Open Peeps", "Micah", "ToonHead", "Personas"],
