@@ -204,6 +204,8 @@ BROKEN = {
     "no adapter": "GPU.prototype.requestAdapter = async () => null",
     "no device": "GPUAdapter.prototype.requestDevice = async () => { throw new Error('the device is busy') }",
     "a program that is refused": "LiveKernels.conv = LiveKernels.conv.replace('sum +=', 'summ +=')",
+    "too many threads": "GPUComputePassEncoder.prototype.dispatchWorkgroups = (dispatch => function () { "
+    "return dispatch.call(this, 70000); })(GPUComputePassEncoder.prototype.dispatchWorkgroups)",
     "a step that is refused": "GPUDevice.prototype.createBindGroup = (create => function (how) { "
     "return create.call(this, { ...how, entries: how.entries.slice(1) }); })(GPUDevice.prototype.createBindGroup)",
 }
@@ -212,10 +214,11 @@ WHY = {
     "a file that is cut": "cut",
     "no file": "no network",
     "another answer": "off by 0.0020",
-    "no answer": "nothing to compare",
+    "no answer": "there is nothing to compare",
     "no adapter": "no graphics processor",
     "no device": "busy",
     "a program that is refused": "",
+    "too many threads": "",
     "a step that is refused": "",
 }
 
