@@ -27,7 +27,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const spacing = choice(Object.fromEntries(DDIM.SPACINGS.map((name) => [name, name])), "trailing");
   const scale = slider(0, 5, 1, 0.5);
   const length = slider(0, 150, 100, 5);
-  const ENGINES = { auto: "what is fastest here", webgpu: "WebGPU", wasm: "WebAssembly" };
+  const ENGINES = { auto: "automatic", webgpu: "WebGPU", wasm: "WebAssembly" };
   const engine = choice(ENGINES, "auto"); // in no link that is copied: it belongs to the machine
   const runsOn = make("p", { className: "live-status" });
   const sayEngine = () => (runsOn.textContent = `Runs on: ${network.engine}${network.why ? `, since ${network.why}` : ""}.`);
