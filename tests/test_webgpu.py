@@ -5,6 +5,7 @@ In Chromium, whose SwiftShader stands in for the processor; a page of the script
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import math
@@ -16,15 +17,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddim_edu.models import load
+from ddim_edu.models import checkpoint, load
+from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.sampler import decode
-from ddim_edu.schedule import make_tau
+from ddim_edu.schedule import NoiseSchedule, make_tau
 
 ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "book"
 LIVE = BOOK / "live"
 sys.path.insert(0, str(BOOK / "_ext"))
 import live_page  # noqa: E402
+import network_file  # noqa: E402
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 KEPT = ROOT / "_build" / "onnx"
@@ -140,6 +143,45 @@ def test_a_network_says_what_torch_says(visit, browser, name):
             expected = model.eps_theta(torch.tensor(labels))(x, torch.tensor(ts))
         assert (torch.tensor(found["eps"]).view_as(expected) - expected).abs().max() < CLOSE
     assert not any("runtime" in url for url in page.asked) and not page.errors  # WebAssembly was not needed
+
+
+# Networks that the page does not show, with every operation that book/_ext/network_file.py writes.
+OTHERS = {
+    "no classes, an odd embedding": (UNetConfig(8, 1, 9, (1, 2), 1, (), 0.1, 3, 0), "x0"),
+    "attention everywhere": (UNetConfig(8, 3, 8, (1, 1, 2), 1, (8, 4, 2), 0.0, 4, 3), "v"),
+    "two blocks a level": (UNetConfig(12, 1, 12, (1, 2, 1), 2, (6,), 0.0, 4, 10), "eps"),
+}
+OPEN = """async ([onnx, how]) => {
+    const bytes = Uint8Array.from(atob(onnx), letter => letter.charCodeAt(0));
+    return LiveWebGPU.open(bytes, { ...how, software: true }).then(() => "fine", error => error.message);
+}"""
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_networks_of_other_forms(visit, browser, stubbed, tmp_path, name):
+    """The page itself compares them with what torch says, in all numbers; and finds a number that was changed."""
+    config, prediction = OTHERS[name]
+    generator, net = torch.Generator().manual_seed(0), UNet(config)
+    weights = {
+        name: torch.randn(value.shape, generator=generator) / max(value[0].numel(), 4) ** 0.5
+        for name, value in net.state_dict().items()
+    }
+    path = tmp_path / "net.safetensors"
+    checkpoint.save(path, weights, config, NoiseSchedule.cosine(1000), prediction=prediction)
+    saved, made = checkpoint.load(path), network_file.onnx(network_file.read(path))
+    ts, labels = [200, 700, 1000], [0, config.classes, 1] if config.classes else [0, 0, 0]
+    x = torch.tensor([1.4 * math.sin(i * i) for i in range(3 * math.prod(saved.image_shape))])
+    with torch.no_grad():
+        given = (torch.tensor(labels),) if config.classes else ()
+        eps = saved.model(x.view(3, *saved.image_shape), torch.tensor(ts), *given).flatten().tolist()
+    page = visit(browser, stubbed)
+    how = {"channels": config.image_channels, "side": config.image_size}
+    found = []
+    for wrong in (0, 0.002):
+        eps[-1] += wrong
+        check = {"ts": ts, "labels": labels, "step": 1, "eps": eps}
+        found.append(page.evaluate(OPEN, [base64.b64encode(made).decode(), how | {"check": check}]))
+    assert found[0] == "fine" and "off by 0.0020" in found[1]
 
 
 PATH = """async ([name, x, label, tau, wanted]) => {

@@ -10,17 +10,17 @@ const LiveKernels = (() => {
   const read = (place, name) => `@group(0) @binding(${place}) var<storage, read> ${name}: array<f32>;`;
   const write = (place) => `@group(0) @binding(${place}) var<storage, read_write> out: array<f32>;`;
 
-  // Number by number: a + b, a * sigmoid(b), or a alone, which copies. `shape` is that of the result. A number of an input lies at
-  // at + index . strides; so a stride of 0 repeats, two that are swapped transpose, and the result may be a part of something larger.
-  const each = (expression) => `
+  // Number by number: a + b, say, or of one array alone: its sigmoid, or itself, which copies. `shape` is that of the result. A number of an
+  // input lies at: at + index . strides. So a stride of 0 repeats, two that are swapped transpose, and the result may be a part of a larger one.
+  const each = (expression, two = false) => `
     ${head("shape: vec4u, ofA: vec4u, ofB: vec4u, ofOut: vec4u, at: vec4u")}
-    ${read(1, "first")} ${read(2, "second")} ${write(3)}
+    ${read(1, "first")} ${two ? read(2, "second") : ""} ${write(two ? 3 : 2)}
     @compute @workgroup_size(256) fn main(@builtin(global_invocation_id) id: vec3u) {
       let n = p.shape;
       if (id.x >= n.x * n.y * n.z * n.w) { return; }
       let index = vec4u(id.x / (n.y * n.z * n.w), id.x / (n.z * n.w) % n.y, id.x / n.w % n.z, id.x % n.w);
       let a = first[p.at.x + dot(index, p.ofA)];
-      let b = second[p.at.y + dot(index, p.ofB)];
+      ${two ? "let b = second[p.at.y + dot(index, p.ofB)];" : ""}
       out[p.at.z + dot(index, p.ofOut)] = ${expression};
     }`;
 
@@ -129,7 +129,7 @@ const LiveKernels = (() => {
     }`;
 
   const names = { Add: "a + b", Sub: "a - b", Mul: "a * b", Div: "a / b" };
-  const pointwise = Object.fromEntries(Object.entries(names).map(([op, expression]) => [op, each(expression)]));
+  const pointwise = Object.fromEntries(Object.entries(names).map(([op, expression]) => [op, each(expression, true)]));
   const sigmoid = each("1 / (1 + exp(min(-a, 80)))"); // 80: exp of much more overflows
   return { ...pointwise, Sigmoid: sigmoid, copy: each("a"), conv, norm, softmax, MatMul: matmul(false), Gemm: matmul(true), gather };
 })();

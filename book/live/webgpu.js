@@ -90,7 +90,7 @@ const LiveWebGPU = (() => {
   const four = (shape) => [...Array(4 - shape.length).fill(1), ...shape];
 
   // ---------------------------------------------------------------- the operations
-  // Each takes the plan in the making, its inputs and the node's settings, and gives its outputs. Those of the first group move nothing:
+  // Each takes the plan in the making, its inputs and the node's settings, and gives its outputs. The first four move nothing:
   // a reshaped, transposed or split array is the same numbers, looked at in another way.
 
   const OPERATIONS = {
@@ -118,7 +118,7 @@ const LiveWebGPU = (() => {
       const whole = plan.make(parts[0].shape.map((n, k) => (k === axis ? parts.reduce((sum, { shape }) => sum + shape[axis], 0) : n)));
       let at = 0;
       for (const part of parts) {
-        plan.each("copy", part, part, array(whole.place, part.shape, whole.strides, at));
+        plan.each("copy", [part], array(whole.place, part.shape, whole.strides, at));
         at += part.shape[axis] * whole.strides[axis];
       }
       return [whole];
@@ -129,11 +129,11 @@ const LiveWebGPU = (() => {
       const [B, c, h, w] = x.shape, s = scales[3], out = plan.make([B, c, h * s, w * s]);
       needs(isDense(x) && scales[0] === 1 && scales[1] === 1 && scales[2] === s && Number.isInteger(s), "Resize");
       const repeated = array(x.place, [B * c * h, s, w, s], [w, 0, 1, 0]);
-      plan.each("copy", repeated, repeated, array(out.place, repeated.shape));
+      plan.each("copy", [repeated], array(out.place, repeated.shape));
       return [out];
     },
 
-    Sigmoid: (plan, [x]) => [plan.each("Sigmoid", x, x)],
+    Sigmoid: (plan, [x]) => [plan.each("Sigmoid", [x])],
 
     Conv(plan, [x, weight, bias], { pads: [above, left, below, right], strides: [stride] }) {
       const [B, c, h, w] = x.shape, [outC, , kernel] = weight.shape;
@@ -174,7 +174,7 @@ const LiveWebGPU = (() => {
       return [out];
     },
   };
-  for (const name of ["Add", "Sub", "Mul", "Div"]) OPERATIONS[name] = (plan, [a, b]) => [plan.each(name, a, b)];
+  for (const name of ["Add", "Sub", "Mul", "Div"]) OPERATIONS[name] = (plan, [a, b]) => [plan.each(name, [a, b])];
 
   // The angles of the time embedding reach 1,000 radians, and WGSL promises of a sine no more than three digits, between -pi and pi. So what
   // follows from t alone up to its sines, a few numbers for each picture, is computed here, in float32 as elsewhere.
@@ -209,9 +209,11 @@ const LiveWebGPU = (() => {
       this.steps.push({ pipeline: this.pipelines[kernel], arrays, sizes, grid: [x, y, z].map(Math.ceil) });
     }
 
-    each(kernel, a, b, out = this.make(common(a.shape, b.shape))) {
+    each(kernel, inputs, out = null) {
+      const [a, b = a] = inputs;
+      out ??= this.make(common(a.shape, b.shape));
       const strides = [a, b, out].flatMap(stridesIn);
-      this.step(kernel, [a, b, out], [...four(out.shape), ...strides, a.at, b.at, out.at, 0], [product(out.shape) / 256]);
+      this.step(kernel, [...inputs, out], [...four(out.shape), ...strides, a.at, b.at, out.at, 0], [product(out.shape) / 256]);
       return out;
     }
 
