@@ -210,7 +210,7 @@ assert row["cents"]["mean_absolute"] < 10 and row["instrument"]["low"] > 0.9
 # %% [markdown]
 # (Cents and the share of pitches leave out the bells.) A pitch is found to 1.2 cents, vibrato included, to 2.6 after the way through 64 bands and to 5.5 after the autoencoder; five cents is about what a trained ear tells. The level survives too. The onset is blurred by a window of 64 ms. And bells: for eight of the 25 the judge names a note one or two octaves lower, because the partials together repeat only after so long. The judge is not wrong; a bell's pitch is an agreement among listeners. Look at {py:attr}`~ddim_edu.measuring.notes.Pitch.aperiodicity`, which is $d'$ at the dip, before you trust a pitch:
 
-# %%
+# %% tags=["hide-input"]
 for name, row in RESULTS["truth"]["each"].items():
     print(f"{name:7} {row['aperiodicity']:.3f}")
 worst = max(RESULTS["truth"]["each"], key=lambda name: RESULTS["truth"]["each"][name]["aperiodicity"])
@@ -340,7 +340,7 @@ assert r > 0.6 and (kept.abs() < 0.6).all()
 # %% [markdown]
 # Look and listen: the onset has become sharp, the lines fall as a string's do. The tune is the same, wrong notes included: of the two first, with the same label, one stayed below it and one above. But the classifier does not hear a string. Is that an accident of eight notes? The same tune was taken from each instrument to two others, 144 notes; beside them stand two rivals that have never met the tune. One answers with the *mean of the class*, the other *draws* from its Gaussian.
 
-# %%
+# %% tags=["hide-input"]
 G = RESULTS["gaussians"]
 print("                     asked instrument   kept: r of cents    level    onset")
 for row in G["rows"]:
@@ -518,7 +518,7 @@ Players({"half-way, along the arc": middle[0], "half-way, mean of spectrograms":
 #
 # Now without any input. Each key below was asked of the model once, on four instruments, and what it answered is kept, right or wrong. (`benchmarks/notes_keyboard.py` asks again.)
 
-# %%
+# %% tags=["hide-input"]
 KEYS = json.loads(in_repository("results/notes_keyboard.json").read_text(encoding="utf8"))
 rows = []
 for name, keys in KEYS["keys"].items():
@@ -579,7 +579,7 @@ Table(
     ],
 )  # fmt: skip
 
-# %%
+# %% tags=["hide-input"]
 by = {(r["S"], r["eta"], r["scale"], r["asked"]): r for r in control}
 free, asked_for = by[20, 0.0, 1.0, False], by[20, 0.0, 1.0, True]
 for key in ("loudness", "onset"):

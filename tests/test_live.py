@@ -105,12 +105,15 @@ class Visit:
         self.asked: list[str] = []
         self.errors: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on(
-            "console", lambda message: message.type in ("error", "warning") and self.errors.append(message.text)
-        )
+        self.page.on("console", self.hear)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.address = address
         self.page.goto(address)
+
+    def hear(self, message) -> None:
+        """Chromium warns a page that asks for a graphics processor where there is none; no page can prevent that."""
+        if message.type in ("error", "warning") and message.text != "No available adapters.":
+            self.errors.append(message.text)
 
     def start(self, settings: str = "model=digits") -> None:
         """Start with what the address asks for; the smallest network is enough for most of what is tested."""

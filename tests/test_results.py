@@ -122,7 +122,7 @@ def test_the_count_of_blind_notes():
     right = sum(answers.count(name) for name, answers in taken.items())
     assert (right, 36) == (said["right"], said["n"])
     text = (ROOT / "chapters" / "21_music.py").read_text(encoding="utf8")
-    assert "(Of 32 notes of the model, as spectrograms without names," in text and f"named {right} rightly;" in text
+    assert "(Of 36 notes of the model, as spectrograms without names," in text and f"named {right} rightly;" in text
 
 
 def test_a_cell_of_table1_digits(tmp_path):

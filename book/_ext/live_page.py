@@ -22,7 +22,18 @@ import protobuf
 from sphinx.errors import ExtensionError
 
 PAGE = "live"
-OWN = ("ddim.js", "network.js", "parts.js", "page.js", "panels.js", "page.css", "LICENSE-onnxruntime-web.txt")
+OWN = (
+    "ddim.js",
+    "kernels.js",
+    "webgpu.js",
+    "network.js",
+    "parts.js",
+    "page.js",
+    "panels.js",
+    "page.css",
+    "LICENSE-onnxruntime-web.txt",
+)
+CHECKS = "checks.json"  # what torch says to an example, against which a page holds a graphics processor
 DIGITS = [str(digit) for digit in range(10)]
 CLASSES = {
     "faces": ["Open Peeps", "Micah", "ToonHead", "Personas"],
@@ -49,6 +60,11 @@ def text_of(binary: bytes) -> str:
     return base64.b64encode(gzip.compress(binary, 9, mtime=0)).decode()
 
 
+def digest(path: Path) -> str:
+    """The first half of the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+
+
 def script(name: str, **contents) -> str:
     """A classic script that leaves its contents in ``window.liveFiles``."""
     return f"(window.liveFiles ??= {{}})[{json.dumps(name)}] = {json.dumps(contents)};\n"
@@ -70,16 +86,21 @@ def once(name: str, sources: list[Path], make: Callable[[], str], kept: Path) ->
 def network_script(book: Path, name: str, kept: Path) -> str:
     """The script of one network, from the folder ``kept`` if nothing has changed since."""
     weights = book.parent / "ddim_edu" / "weights" / f"{name}.safetensors"
-    sources = [weights, Path(network_file.__file__), Path(protobuf.__file__), Path(__file__)]
+    checks = book / PAGE / CHECKS
+    sources = [weights, checks, Path(network_file.__file__), Path(protobuf.__file__), Path(__file__)]
 
     def make() -> str:
         network = network_file.read(weights)
+        check = json.loads(checks.read_text(encoding="utf-8")).get(name, {})
+        if check.pop("weights", None) != digest(weights):
+            check = None  # made for other weights: then the page uses no graphics processor
         assert len(CLASSES[name]) == network.config.classes
         about = {
             "side": network.config.image_size,
             "channels": network.config.image_channels,
             "classes": CLASSES[name],
             "alphaBar": network.alpha_bar,
+            "check": check,
         }
         return script(name, **about, onnx=text_of(network_file.onnx(network)))
 

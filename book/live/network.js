@@ -1,4 +1,5 @@
-// Runs the exported networks in the page, also from file://, where a page may fetch nothing: what is large lies as text in scripts
+// Loads the exported networks and has them run: by webgpu.js where the browser lets a page use the graphics processor, and by ONNX Runtime,
+// in WebAssembly, everywhere else. All of it also from file://, where a page may fetch nothing: what is large lies as text in scripts
 // (runtime.js, NAME.js, made by the build), which are loaded when they are asked for.
 
 const LiveNetwork = (() => {
@@ -17,13 +18,13 @@ const LiveNetwork = (() => {
 
   /** What a script NAME.js of this folder puts into window.liveFiles. */
   const file = (name) =>
-    new Promise((resolve, reject) => {
+    once(`file ${name}`, () => new Promise((resolve, reject) => {
       const script = document.createElement("script");
       script.src = `${here}${name}.js`;
       script.onload = () => resolve(window.liveFiles[name]);
       script.onerror = () => reject(new Error(`the file live/${name}.js is missing beside this page`));
       document.head.append(script);
-    });
+    }));
 
   /** The bytes behind base64 of gzip. */
   async function unpack(text) {
@@ -46,37 +47,76 @@ const LiveNetwork = (() => {
       return ort;
     });
 
-  /**
-   * A network by its name: {name, alphaBar, T, side, channels, size, classes, any, eps}.
-   * `eps(xs, ts, labels)` takes a list of pictures, and the level and the label of each; it gives their predicted noises.
-   */
-  const load = (name) =>
-    once(`network ${name}`, async () => {
-      const [ort, { onnx, alphaBar, classes, side, channels }] = await Promise.all([runtime(), file(name)]);
-      const session = await ort.InferenceSession.create(await unpack(onnx), { executionProviders: ["wasm"] });
-      delete window.liveFiles[name].onnx;
-      const size = channels * side * side;
-      let turn = Promise.resolve(); // a session answers one call at a time
-
-      async function run(xs, ts, labels) {
-        const count = xs.length, x = new Float32Array(count * size);
-        xs.forEach((one, i) => x.set(one, i * size));
-        const feeds = {
-          x: new ort.Tensor("float32", x, [count, channels, side, side]),
-          t: new ort.Tensor("int64", BigInt64Array.from(ts, (t) => BigInt(t)), [count]),
-          label: new ort.Tensor("int64", BigInt64Array.from(labels, (label) => BigInt(label)), [count]),
-        };
-        const { eps } = await session.run(feeds);
-        return xs.map((_, i) => eps.data.slice(i * size, (i + 1) * size));
-      }
-
-      const eps = (xs, ts, labels) => {
-        const answer = turn.then(() => run(xs, ts, labels));
-        turn = answer.catch(() => {});
-        return answer;
-      };
-      return { name, alphaBar, T: alphaBar.length - 1, side, channels, size, classes, any: classes.length, eps };
+  /** The ONNX file of a network. */
+  const onnxOf = (name) =>
+    once(`onnx ${name}`, async () => {
+      const about = await file(name), bytes = await unpack(about.onnx);
+      delete about.onnx;
+      return bytes;
     });
 
-  return { load };
+  // ---------------------------------------------------------------- what runs a network: async functions (x, ts, labels) -> eps
+  // x and eps hold the pictures one after another.
+
+  async function byWasm(name) {
+    const [ort, bytes, { channels, side }] = await Promise.all([runtime(), onnxOf(name), file(name)]);
+    const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+    const whole = (numbers) => new ort.Tensor("int64", BigInt64Array.from(numbers, (n) => BigInt(n)), [numbers.length]);
+    return async (x, ts, labels) => {
+      const pictures = new ort.Tensor("float32", x, [ts.length, channels, side, side]);
+      return (await session.run({ x: pictures, t: whole(ts), label: whole(labels) })).eps.data;
+    };
+  }
+
+  async function byWebGPU(name, software) {
+    const { channels, side, check } = await file(name);
+    return LiveWebGPU.open(await onnxOf(name), { channels, side, check, software });
+  }
+
+  let wanted = "auto"; // or "wasm", or "webgpu", by which a program that stands in for a graphics processor is taken, too
+
+  /** What networks that are loaded from now on are to run on. */
+  const prefer = (engine) => (wanted = engine);
+
+  /**
+   * A network by its name: {name, alphaBar, T, side, channels, size, classes, any, eps, engine, why}.
+   * `eps(xs, ts, labels)` takes a list of pictures, and the level and the label of each; it gives their predicted noises.
+   * `engine` is WebGPU or WebAssembly: the latter is there everywhere, and goes on wherever the former fails; `why` says why it had to.
+   */
+  const load = (name) =>
+    once(`network ${name} ${wanted}`, async () => {
+      const { alphaBar, classes, side, channels } = await file(name), size = channels * side * side;
+      const network = { name, alphaBar, T: alphaBar.length - 1, side, channels, size, classes, any: classes.length, engine: "WebGPU", why: "" };
+      let answer;
+      const fallBack = async (why) => {
+        answer = await byWasm(name);
+        Object.assign(network, { engine: "WebAssembly", why });
+      };
+      if (wanted === "wasm") await fallBack("");
+      else await byWebGPU(name, wanted === "webgpu").then((found) => (answer = found), (error) => fallBack(error.message));
+
+      async function run(xs, ts, labels) {
+        const x = new Float32Array(xs.length * size);
+        xs.forEach((one, i) => x.set(one, i * size));
+        let eps;
+        try {
+          eps = await answer(x, ts, labels);
+        } catch (error) {
+          if (network.engine === "WebAssembly") throw error;
+          await fallBack(error.message); // the processor was lost, say
+          eps = await answer(x, ts, labels);
+        }
+        return xs.map((_, i) => eps.slice(i * size, (i + 1) * size));
+      }
+
+      let turn = Promise.resolve(); // one call at a time
+      network.eps = (xs, ts, labels) => {
+        const called = turn.then(() => run(xs, ts, labels));
+        turn = called.catch(() => {});
+        return called;
+      };
+      return network;
+    });
+
+  return { load, prefer };
 })();

@@ -27,6 +27,10 @@ document.addEventListener("DOMContentLoaded", () => {
   const spacing = choice(Object.fromEntries(DDIM.SPACINGS.map((name) => [name, name])), "trailing");
   const scale = slider(0, 5, 1, 0.5);
   const length = slider(0, 150, 100, 5);
+  const ENGINES = { auto: "automatic", webgpu: "WebGPU", wasm: "WebAssembly" };
+  const engine = choice(ENGINES, "auto"); // in no link that is copied: it belongs to the machine
+  const runsOn = make("p", { className: "live-status" });
+  const sayEngine = () => (runsOn.textContent = `Runs on: ${network.engine}${network.why ? `, since ${network.why}` : ""}.`);
   const loading = make("p", { className: "live-status" });
   loading.setAttribute("role", "status");
 
@@ -74,6 +78,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const chosen = named(values.model) ?? model.value;
     const fill = chosen !== model.value ? { ...FIRST[chosen], ...values } : values;
     model.value = chosen;
+    if (Object.hasOwn(ENGINES, values.run ?? "")) engine.value = values.run;
     for (const [key, value] of Object.entries(fill)) {
       if (key === "class") label.dataset.wanted = value;
       else if (key !== "model" && key in KEYS) put(KEYS[key][0], value);
@@ -103,6 +108,7 @@ document.addEventListener("DOMContentLoaded", () => {
   async function choose() {
     const name = model.value;
     if (network?.name !== name) loading.textContent = `Loading the network of the ${MODELS[name]} …`;
+    LiveNetwork.prefer(engine.value);
     await sleep();
     try {
       const loaded = await LiveNetwork.load(name);
@@ -113,6 +119,7 @@ document.addEventListener("DOMContentLoaded", () => {
       throw error;
     }
     loading.textContent = "";
+    sayEngine();
     Object.assign(shape, { side: network.side, channels: network.channels });
     const wanted = label.dataset.wanted ?? label.value;
     delete label.dataset.wanted;
@@ -154,6 +161,8 @@ document.addEventListener("DOMContentLoaded", () => {
         field("Spacing of the steps", spacing),
         field("Guidance scale", scale, (v) => Number(v).toFixed(1)),
         field("Length of x_T", length, (v) => `${v} %`),
+        field("Computed by", engine),
+        runsOn,
       ),
     );
     const form = make("form", { className: "live-settings", onsubmit: () => false }, first, more, loading);
@@ -164,6 +173,7 @@ document.addEventListener("DOMContentLoaded", () => {
       for (const [key, value] of Object.entries(rest)) put(KEYS[key][0], value);
       choose().then(() => remember(true), () => {});
     });
+    engine.addEventListener("change", () => choose().catch(() => {}));
     const on = (control, kind, names) => control.addEventListener(kind, () => names.forEach((name) => Live.panels[name].change()));
     label.addEventListener("change", () => (scale.disabled = labelNow() === network.any));
     on(label, "change", Object.keys(Live.panels));
@@ -231,10 +241,11 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     if (!alive()) return;
     const took = performance.now() - began;
+    sayEngine(); // it may have changed on the way
     film.style.minHeight = "";
     if (following) place.value = S;
     showFrame(Number(place.value));
-    watch.status.textContent = `${S} ${S === 1 ? "step" : "steps"} of each in ${seconds(took)}: ${nameOfClass()}, seed ${seedOf(seed)}.`;
+    watch.status.textContent = `${S} ${S === 1 ? "step" : "steps"} of each in ${seconds(took)} on ${network.engine}: ${nameOfClass()}, seed ${seedOf(seed)}.`;
     mirrors.forEach((mirror) => mirror.update());
     Live.sampled = runs.at(-1)[0].xs;
     const detail = { x: [...Live.sampled], other: [...runs.at(-1)[1].xs], seed: seedOf(seed), S, model: network.name };
