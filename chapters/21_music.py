@@ -358,9 +358,9 @@ assert rows_of["inverted"]["pitch"]["low"] > rows_of["drawn"]["pitch"]["share"] 
 assert rows_of["mean of the class"]["instrument"]["share"] > rows_of["inverted"]["instrument"]["share"]
 
 # %% [markdown]
-# Read the two halves against each other. *What no label knows is kept by the transfer alone*: how far a note is out of tune with $r = 0.86$, its onset with 0.94, its level with 0.50; the rivals' correlations are small. (Correlations of about 100 pairs have a standard error of 0.1 where there is none.) The *key*, which the label says, all three get right, and by the share of right keys the transfer comes last: it takes something that the label does not know to see what inversion is for. That is the lesson of chapter 15, with a sharper judge.
+# Read the two halves against each other. *What no label knows is kept by the transfer alone*: how far a note is out of tune with $r = 0.86$, its onset with 0.94, its level with 0.50; the rivals' correlations are small. (Correlations of about 100 pairs have a standard error of 0.1 where there is none.) The *key*, which the label says, all three get right, and by the share of right keys the transfer comes last: it takes something that the label does not know to see what inversion is for. 
 #
-# *The instrument is the other half*, and here nobody shines. The mean of a class comes nearest, and it is no note at all, with its blurred beginning. The transfer reaches the asked instrument in about two cases of three. A Gaussian with a variance for each place knows which places are dark and how much they vary, and not that they vary *together*: that all partials of a pluck begin at one moment, that all harmonics of one voice share a vibrato. What it cannot describe it cannot change. This is the gap that a trained network is there to fill, and the table is what it has to be measured against.
+# *The instrument is the other half*, and here nobody shines. The mean of a class comes nearest, and it is no note at all. The transfer reaches the asked instrument in two cases of three. A Gaussian with a variance for each place knows which places are dark and how much they vary, and not that they vary *together*: that all partials of a pluck begin at one moment, that all harmonics of one voice share a vibrato. What it cannot describe it cannot change. This gap a trained network is to fill.
 #
 # ## The network's turn
 #
@@ -462,7 +462,7 @@ assert all(abs(rival["kept"]["detuning"]["r"]) < 0.2 for rival in (chance, told)
 assert one["instrument"]["low"] > rows_of["inverted"]["instrument"]["share"]  # than the Gaussians
 
 # %% [markdown]
-# The tune's lesson holds. Both ways up keep what no label knows, and the rivals keep nothing of the detuning, however they start. Asked for level and onset, a new note has them, since these can be measured and asked for; how far a note is out of tune can't be, not in the model's terms. Recorded noises keep as much as DDIM's inversion and reach the instrument more often: at scale 1 in 136 of 144 notes against 123.
+# The tune's lesson holds. Both ways up keep what no label knows, and the rivals keep nothing of the detuning, however they start. Asked for level and onset, a new note has them; how far a note is out of tune can't be asked for. Recorded noises keep as much as DDIM's inversion and reach the instrument more often: at scale 1 in 136 of 144 notes against 123.
 #
 # ## Between two instruments
 #
@@ -590,7 +590,7 @@ for S in (10, 20, 50):
     assert noisy["onset"]["mean_absolute"] < still["onset"]["mean_absolute"]
 
 # %% [markdown]
-# The key comes from the label and is right in at least 97 of 100 (the bells, whose key has no single number, are left out). Level and onset come from the measure: asked for, the level is off by 1.5 dB in place of 6.1, and the onset by 14 ms in place of 83, about what the judge is off for true notes that have passed the autoencoder. So both can be steered, by a measure that nobody trained for. The price is paid in the instrument: asked for level and onset, 98 of 113 notes are heard as what they should be, and 109 without a word about these. A latent that is pushed is a little less like a note. Fresh noise helps in level and onset in every row: it gives a move that was too short another chance, as {ref}`chapter 16 <ch-continuous>`'s churn corrects a wrong start. Guidance at 2 sharpens the pitch and costs level.
+# The key comes from the label and is right in at least 97 of 100 (the bells, whose key has no single number, are left out). Level and onset come from the measure: asked for, the level is off by 1.5 dB in place of 6.1, and the onset by 14 ms in place of 83, about what the judge is off for true notes that have passed the autoencoder. So both can be steered, by a measure that nobody trained for. The price is paid in the instrument: asked for level and onset, 98 of 113 notes are heard as what they should be, and 109 without a word about these. A latent that is pushed is a little less like a note. Fresh noise helps in level and onset in every row: it gives a move that was too short another chance. Guidance at 2 sharpens the pitch and costs level.
 #
 # ### What each stage costs
 #
