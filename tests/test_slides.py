@@ -103,8 +103,8 @@ def test_roles_are_words_and_an_equation_that_a_caption_names_stands_below_it(ma
             words = re.sub(r"\\\[.*?\\\]|\\\(.*?\\\)", "", slide["words"], flags=re.S)  # formulas, before they are set
             assert not re.search(r"\{[a-z:]+\}`|\]\(|\$|:label:|:::|\\", words), words
     found = Slides((made / "02_variance.html").read_text(encoding="utf8")).found
-    words = next(slide["words"] for slide in found if "Variance of the noisy digits" in slide["words"])
-    assert "line: (2.6)" in words and r"\[\operatorname{Var}(x_t)" in words and words.count("(2.6)") == 2
+    words = next(slide["words"] for slide in found if "Variance of noisy faces" in slide["words"])
+    assert "lines: (2.6)" in words and r"\[\operatorname{Var}(x_t)" in words and words.count("(2.6)") == 2
 
 
 def test_the_pages_load_nothing_and_the_index_leads_to_all(made):
