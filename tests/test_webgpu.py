@@ -206,6 +206,26 @@ def test_a_whole_trajectory_is_that_of_webassembly_and_of_torch(visit, browser):
     assert len(ours) == S and (ours - theirs).abs().max() < CLOSE and (ours[-1] - expected).abs().max() < CLOSE
 
 
+# ---------------------------------------------------------------- WebAssembly in workers
+
+
+def test_workers_share_the_pictures_of_a_call(visit, launch):
+    """Five of them, by a worker for each core, up to four; by the page itself without workers, or with workers that
+    fail. All say what torch says, each picture in its place.
+    """
+    model, x, ts, labels = load("digits"), pictures("digits", 5), [7, 70, 300, 700, 900], [3, 10, 0, 1, 2]
+    with torch.no_grad():
+        expected = model.eps_theta(torch.tensor(labels))(x, torch.tensor(ts))
+    fails = "window.Worker = class { postMessage() { this.onerror({}); } terminate() {} }"
+    for prevented in ("", "delete window.Worker", fails):
+        page = visit(launch())
+        page.evaluate(f"void ({prevented or 0})")  # or the class would be called
+        found = page.evaluate(CALL, ["digits", x.flatten().tolist(), ts, labels, "wasm"])
+        assert (torch.tensor(found["eps"]).view_as(expected) - expected).abs().max() < CLOSE
+        cores = page.evaluate("navigator.hardwareConcurrency")
+        assert len(page.workers) == (0 if prevented else min(4, cores)) and not page.errors
+
+
 # ---------------------------------------------------------------- where it can't be used
 
 

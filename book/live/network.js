@@ -34,17 +34,12 @@ const LiveNetwork = (() => {
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
-  const runtime = () =>
+  /** The runtime as it lies in its file: the text of its module, and the bytes of its program. */
+  const runtimeFiles = () =>
     once("runtime", async () => {
       const { module, wasm } = await file("runtime");
-      const address = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
-      const [ort, binary] = await Promise.all([import(address), unpack(wasm)]);
-      URL.revokeObjectURL(address);
-      ort.env.wasm.numThreads = 1; // more would need a server's headers
-      ort.env.wasm.wasmBinary = binary;
-      ort.env.logLevel = "error";
       delete window.liveFiles.runtime;
-      return ort;
+      return { module, binary: await unpack(wasm) };
     });
 
   /** The ONNX file of a network. */
@@ -58,13 +53,61 @@ const LiveNetwork = (() => {
   // ---------------------------------------------------------------- what runs a network: async functions (x, ts, labels) -> eps
   // x and eps hold the pictures one after another.
 
-  async function byWasm(name) {
-    const [ort, bytes, { channels, side }] = await Promise.all([runtime(), onnxOf(name), file(name)]);
-    const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+  /** The runtime with one network, in the page or in a worker: it is sent there as text, so it may use nothing from outside. */
+  async function wasmSession({ module, binary, onnx, channels, side }) {
+    const address = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
+    const ort = await import(address);
+    URL.revokeObjectURL(address);
+    ort.env.wasm.numThreads = 1; // more would need a server's headers
+    ort.env.wasm.wasmBinary = binary;
+    ort.env.logLevel = "error";
+    const session = await ort.InferenceSession.create(onnx, { executionProviders: ["wasm"] });
     const whole = (numbers) => new ort.Tensor("int64", BigInt64Array.from(numbers, (n) => BigInt(n)), [numbers.length]);
     return async (x, ts, labels) => {
       const pictures = new ort.Tensor("float32", x, [ts.length, channels, side, side]);
       return (await session.run({ x: pictures, t: whole(ts), label: whole(labels) })).eps.data;
+    };
+  }
+
+  /** The same in a worker of its own. Its answers come in the order of its questions, the first to what it is made of. */
+  function wasmWorker(parts) {
+    const program = `${wasmSession}
+      let answer, turn = Promise.resolve();
+      onmessage = ({ data }) => (turn = turn.then(async () => {
+        try {
+          if (answer) postMessage({ eps: await answer(...data) });
+          else { answer = await wasmSession(data); postMessage({}); }
+        } catch (error) { postMessage({ error: String(error.message ?? error) }); }
+      }));`;
+    const address = URL.createObjectURL(new Blob([program], { type: "text/javascript" }));
+    const worker = new Worker(address), asked = [];
+    worker.onmessage = ({ data }) => (data.error === undefined ? asked.shift().resolve(data.eps) : asked.shift().reject(new Error(data.error)));
+    worker.onerror = (event) => asked.splice(0).forEach(({ reject }) => reject(new Error(event.message || "the worker failed")));
+    const ask = (data) => new Promise((resolve, reject) => (asked.push({ resolve, reject }), worker.postMessage(data)));
+    return ask(parts).then(
+      () => (...question) => ask(question),
+      (error) => (worker.terminate(), Promise.reject(error)),
+    ).finally(() => URL.revokeObjectURL(address));
+  }
+
+  /** A worker for each core, up to four, of which each takes its share of the pictures; the page itself where there are no workers. */
+  async function byWasm(name) {
+    const [{ module, binary }, onnx, { channels, side }] = await Promise.all([runtimeFiles(), onnxOf(name), file(name)]);
+    const parts = { module, binary, onnx, channels, side }, size = channels * side * side;
+    const count = Math.min(4, navigator.hardwareConcurrency || 1);
+    let workers;
+    try {
+      workers = await Promise.all(Array.from({ length: count }, () => wasmWorker(parts)));
+    } catch {
+      workers = [await wasmSession(parts)];
+    }
+    return async (x, ts, labels) => {
+      const n = ts.length, share = Math.ceil(n / workers.length), eps = new Float32Array(x.length);
+      await Promise.all(workers.map(async (ask, k) => {
+        const from = k * share, to = Math.min(n, from + share);
+        if (from < to) eps.set(await ask(x.slice(from * size, to * size), ts.slice(from, to), labels.slice(from, to)), from * size);
+      }));
+      return eps;
     };
   }
 
