@@ -137,9 +137,20 @@ def test_resuming_opens_no_teacher(taught, tmp_path, monkeypatch):
 
 
 def test_stages_do_not_move_on_resuming(taught, tmp_path):
-    run(taught[2], tmp_path / "run", n=4).save()
-    with pytest.raises(ValueError, match="steps 9 -> 18.*student"):
-        Trainer.resume(tmp_path / "run", recipe=replace(taught[2], steps=18))
+    """Stages begin at steps 0, 3 ... of 9. In the last one, and there alone, the end may be another."""
+    recipe = taught[2]
+    (_, last) = (first for first, _ in stages(recipe))
+    for done, steps in ((last, recipe.steps + 1), (last + 1, 3 * recipe.steps), (last - 1, recipe.steps + 1)):
+        run(recipe, tmp_path / f"{done}", n=done).save()
+        with pytest.raises(ValueError, match=f"steps 9 -> {steps}: at step {done} .*student"):
+            Trainer.resume(tmp_path / f"{done}", recipe=replace(recipe, steps=steps))
+    longer = Trainer.resume(tmp_path / f"{last + 1}", recipe=replace(recipe, steps=recipe.steps + 2))
+    teacher = {name: value.clone() for name, value in longer.teaching.network.state_dict().items()}
+    assert [record.step for record in longer.run()] == list(range(last + 2, recipe.steps + 3))
+    assert all(torch.equal(value, teacher[name]) for name, value in longer.teaching.network.state_dict().items())
+    with pytest.raises(ValueError, match=r"is finished.*--steps 13 goes on"):
+        Trainer.resume(tmp_path / f"{last + 1}")
+    Trainer.resume(tmp_path / f"{last + 1}", recipe=replace(recipe, steps=13))
 
 
 def test_the_checkpoint_says_what_it_is_and_an_old_one_nothing(taught, teacher, tmp_path):

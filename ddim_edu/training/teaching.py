@@ -43,6 +43,24 @@ def stages(recipe: Recipe) -> list[tuple[int, int]]:
     return [(recipe.steps * k // (n + 1), recipe.teacher_steps >> (k + 1)) for k in range(n)]
 
 
+def check_end(old: int, recipe: Recipe, step: int) -> None:
+    """A check that a run may go on to another end: in the last stage, which stays the last one.
+
+    Args:
+        old: The steps that the run was to have.
+        recipe: The recipe to go on with.
+        step: How many are done.
+
+    Raises:
+        ValueError: In one line, if a stage that is over, or has not begun, would move.
+    """
+    last = max(stages(replace(recipe, steps=steps))[-1][0] for steps in (old, recipe.steps))
+    if recipe.steps != old and last >= step:
+        raise ValueError(
+            f"steps {old} -> {recipe.steps}: at step {step} the stages of a student would move; start a new run"
+        )
+
+
 class Teaching:
     """The teacher of a run, and what its student is asked for.
 

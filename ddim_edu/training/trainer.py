@@ -43,7 +43,7 @@ from ddim_edu.training.parts import check_fit, ema_update, gamma_of_levels, new_
 from ddim_edu.training.places import check_state, data_dir_of, places_of, to_go_on
 from ddim_edu.training.recipes import Recipe
 from ddim_edu.training.run_folder import COLUMNS, RunFolder
-from ddim_edu.training.teaching import Teaching, is_taught
+from ddim_edu.training.teaching import Teaching, check_end, is_taught
 from ddim_edu.training.watch import Watch
 
 
@@ -199,14 +199,16 @@ class Trainer:
             trainer = cls(recipe, folder, device, data_dir, tracker, precision, lies=lies)
         trainer._read_state()
         if trainer.teaching:  # its weights are in the state: a name in a file opens nothing
+            check_end(config["recipe"]["steps"], recipe, trainer.step)
             trainer.places |= {k: v for k, v in (config.get("places") or {}).items() if k == "teacher"}
         before, now = config.get("train_images"), len(trainer.data.train)
         if before != now:
             raise ValueError(f"the run trained on {before} images, and {recipe.data} now holds {now}: start a new run")
         if trainer.step >= recipe.steps:
+            more = trainer.step // 4 if trainer.teaching else trainer.step  # a student's stages may not move
             raise ValueError(
                 f"{folder} is finished: it has done {trainer.step} of {recipe.steps} steps. "
-                f"--steps {2 * trainer.step} goes on"
+                f"--steps {trainer.step + more} goes on"
             )
         trainer.folder.write_config(recipe, trainer._ran_on())
         trainer.folder.cut_log(trainer.step)
