@@ -405,7 +405,7 @@ assert two["distance"]["mean"] < 0.6 * teachers_four["distance"]["mean"] < 0.3 *
 assert abs(two["recall"]["mean"] - clothes["fashion-mnist-v", "ddim", 10]["recall"]["mean"]) < 0.03
 
 # %% [markdown]
-# Two calls do not quite reach ten: the distance is larger by 0.31 ± 0.11, after an hour of one core for the student. They are far ahead of the teacher's own two, and of its four. Again recall is that of ten steps, and precision is lower.
+# Two calls do not quite reach ten: the distance is larger by 0.12 ± 0.11, after an hour and a half of one core for the student. They are far ahead of the teacher's own two, and of its four. Again recall is that of ten steps, and precision is lower.
 
 # %% [markdown]
 # ## What breaks
