@@ -400,12 +400,12 @@ show({name: draw_by(model, start, S) for name, (model, S) in tries.items()})
 two, teachers_two = clothes["fashion-mnist-distill", "ddim", 2], clothes["fashion-mnist-v", "ddim", 2]
 teachers_four = clothes["fashion-mnist-v", "ddim", 4]
 gap = two["minus_teacher"]
-assert 0 < gap["mean"] - gap["half"] and gap["mean"] + gap["half"] < 0.5  # behind ten steps, beyond chance
+assert abs(gap["mean"]) < gap["half"] < 0.2  # ten steps and two calls: not told apart
 assert two["distance"]["mean"] < 0.6 * teachers_four["distance"]["mean"] < 0.3 * teachers_two["distance"]["mean"]
 assert abs(two["recall"]["mean"] - clothes["fashion-mnist-v", "ddim", 10]["recall"]["mean"]) < 0.03
 
 # %% [markdown]
-# Two calls do not quite reach ten: the distance is larger by 0.12 ± 0.11, after an hour and a half of one core for the student. They are far ahead of the teacher's own two, and of its four. Again recall is that of ten steps, and precision is lower.
+# By this distance two calls of the student and ten of its teacher can't be told apart, 0.04 ± 0.13, after two and a half hours of one core for the student. They are far ahead of the teacher's own two calls, and of its four. Again recall is that of ten steps, and precision is lower.
 
 # %% [markdown]
 # ## What breaks
