@@ -358,7 +358,7 @@ assert rows_of["inverted"]["pitch"]["low"] > rows_of["drawn"]["pitch"]["share"] 
 assert rows_of["mean of the class"]["instrument"]["share"] > rows_of["inverted"]["instrument"]["share"]
 
 # %% [markdown]
-# Read the two halves against each other. *What no label knows is kept by the transfer alone*: how far a note is out of tune with $r = 0.86$, its onset with 0.94, its level with 0.50; the rivals' correlations are small. (Correlations of about 100 pairs have a standard error of 0.1 where there is none.) The *key*, which the label says, all three get right, and by the share of right keys the transfer comes last: it takes something that the label does not know to see what inversion is for. 
+# Read the two halves against each other. *What no label knows is kept by the transfer alone*: how far a note is out of tune with $r = 0.86$, its onset with 0.94, its level with 0.50; the rivals' correlations are small. (Correlations of about 100 pairs have a standard error of 0.1 where there is none.) The *key*, which the label says, all three mostly get right, and by the share of right keys the transfer comes last: it takes something that the label does not know to see what inversion is for. 
 #
 # *The instrument is the other half*, and here nobody shines. The mean of a class comes nearest, and it is no note at all. The transfer reaches the asked instrument in two cases of three. A Gaussian with a variance for each place knows which places are dark and how much they vary, and not that they vary *together*: that all partials of a pluck begin at one moment, that all harmonics of one voice share a vibrato. What it cannot describe it cannot change. This gap a trained network is to fill.
 #

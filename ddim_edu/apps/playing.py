@@ -43,8 +43,8 @@ def levels(pictures: Tensor) -> Tensor:
     squares of the samples under the window, times half of the window's length.
     """
     window = window_of(RATE)
-    power = BRIGHTEST * 10 ** ((pictures[:, 0] - 1) * RANGE_DB / 20)
-    power = power * (pictures[:, 0] > -1 + GATE)  # the floor, and what a decoder leaves there, stand for silence
+    heard = silenced(pictures)[:, 0]
+    power = BRIGHTEST * 10 ** ((heard - 1) * RANGE_DB / 20) * (heard > -1)  # the floor stands for silence
     return 10 * torch.log10(power.sum(1).clamp(min=1e-12) / (window / 2 * window * 3 / 8))
 
 
