@@ -144,14 +144,50 @@ def test_losses_by_level(own, monkeypatch):
     assert torch.bincount(torch.cat([labels for _, labels in model.calls])).tolist() == [4 * 100 // 10] * 10
 
 
-def test_clock_counts_only_inside(monkeypatch):
-    now = iter([10.0, 12.0, 50.0, 51.0])
-    monkeypatch.setattr(speedrun.time, "perf_counter", lambda: next(now))
-    clock = speedrun.Clock()
-    for _ in range(2):
-        with clock:
-            pass
-    assert clock.seconds == 3.0
+def timed(entry, parent, step, base_step, setup=0.0, on="faces"):
+    steps, setups = ([x] if isinstance(x, float) else x for x in (step, setup))
+    return {"on": on, "entry": entry, "parent": parent, "step": steps, "setup": setups, "base_step": base_step}
+
+
+def test_as_many_steps_as_the_time_pays_for():
+    rows = [
+        timed("eps", None, 1.0, 1.0),
+        timed("eps", None, 99.0, 99.0, on="cifar10"),
+        timed("v", "eps", 1.07, 1.0),  # the same work: what was timed is chance
+        timed("bf16", "v", 2.0, 1.0, setup=40.0),
+        timed("warm-start", "bf16", [0.5, 4.0], 2.0, setup=[0.0, 8.0]),  # on a machine of half the speed
+    ]
+    asked = ("eps", "v", "bf16", "lr-4e-3", "warm-start")
+    steps = {name: speedrun.steps_of(speedrun.ENTRIES[name], name, "faces", rows) for name in asked}
+    assert steps == {
+        "eps": [1440],
+        "v": [1440],
+        "bf16": [700],
+        "lr-4e-3": [700],
+        "warm-start": [1440, 538],
+    }  # 360 / .25 and (1080 - 4) / 2
+    with pytest.raises(ValueError, match="nobody has timed muon below bf16 on faces"):
+        speedrun.steps_of(speedrun.ENTRIES["muon"], "muon", "faces", rows)
+
+
+def test_speeds_are_those_of_the_steps(tmp_path, monkeypatch):
+    now = [0.0]
+    seconds = {"eps-None": 1.0, "warm-start-None-0": 0.25, "warm-start-None-1": 3.0}
+
+    def fake(trainer):  # each step takes its time on this clock, the first one 10 seconds more
+        cost = next(s for name, s in seconds.items() if trainer.folder.path.name.startswith(name))
+        while True:
+            trainer.step += 1
+            now[0] += cost + 10 * (trainer.step == 1)
+            yield
+
+    monkeypatch.setattr(speedrun.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(speedrun.Trainer, "run", fake)
+    rows = speedrun.speeds([("eps", None), ("warm-start", None)], "digits", digits(), tmp_path)
+    assert [(r["entry"], r["parent"], r["step"], r["setup"], r["base_step"]) for r in rows] == [
+        ("eps", None, [1.0], [10.0], 1.0),
+        ("warm-start", "bf16", [0.25, 3.0], [10.0, 10.0], 1.0),
+    ]
 
 
 def run(tmp_path, *words):
@@ -166,13 +202,12 @@ def test_rehearsal(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(speedrun.ENTRIES, "warm-start", replace(speedrun.ENTRIES["warm-start"], parent="horizons"))
     strip = tmp_path / "strip.png"
     assert (
-        run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--seconds", "1", "--strip", str(strip))
-        == 0
+        run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--steps", "40", "--strip", str(strip)) == 0
     )
     (row,) = json.loads((tmp_path / "ledger.json").read_text())
     assert row["entry"] == "space-to-depth" and row["parent"] == "warm-start" and row["on"] == "digits"
     assert row["hooks"].keys() == set(speedrun.HOOKS) and "prediction eps -> v" in row["changes"]
-    assert row["train"]["seconds"] >= 1 and row["train"]["images"] == 64 * row["train"]["steps"] > 0
+    assert (row["limit"], row["train"]["steps"], row["train"]["images"]) == ("40 steps", 40, 64 * 40)
     assert (
         len(row["result"]["of_averages"]) == 6 and min(row["result"]["of_averages"].values()) == row["result"]["v_loss"]
     )
@@ -181,25 +216,19 @@ def test_rehearsal(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
 
     before = (tmp_path / "ledger.json").read_bytes()
-    assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--seconds", "1") == 2
+    assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--steps", "40") == 2
     assert "has that row already" in capsys.readouterr().err and (tmp_path / "ledger.json").read_bytes() == before
 
     # A run that was killed while it was judged is judged, not trained again; rows are appended.
     (tmp_path / "ledger.json").write_text(json.dumps([{**row, "entry": "another"}]))
     monkeypatch.setattr(speedrun, "train", None)
-    assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--seconds", "1") == 0
+    assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--steps", "40") == 0
     rows = json.loads((tmp_path / "ledger.json").read_text())
     assert [r["entry"] for r in rows] == ["another", "space-to-depth"] and rows[1]["result"] == row["result"]
 
 
-@pytest.fixture
-def ticks(monkeypatch):
-    """A clock that counts what it was used for: a start, a step."""
-    now = iter(range(1, 10**6))
-    monkeypatch.setattr(speedrun.Clock, "__exit__", lambda self, *_: setattr(self, "seconds", float(next(now))))
-
-
-def test_learning_rate_follows_the_time(tmp_path, monkeypatch, ticks):
+@pytest.mark.parametrize("name", ["eps", "warm-start"])
+def test_learning_rate_falls_to_the_end(tmp_path, monkeypatch, name):
     rates, plain = [], speedrun.Trainer.train_step
 
     def noted(self):
@@ -207,17 +236,18 @@ def test_learning_rate_follows_the_time(tmp_path, monkeypatch, ticks):
         return plain(self)
 
     monkeypatch.setattr(speedrun.Trainer, "train_step", noted)
-    recipe, entry = speedrun.resolve("eps", "digits", classes=10)
-    found = speedrun.train(replace(recipe, warmup=1, batch=4), entry, digits(), 10, tmp_path, None)
-    assert found["steps"] == 9 and found["images"] == 36  # the first tick was the start
-    assert rates == pytest.approx([2e-3 * (1 + math.cos(math.pi * k / 10)) / 2 for k in range(1, 10)])
+    recipe, entry = speedrun.resolve(name, "digits", classes=10)
+    recipe = replace(recipe, warmup=1, batch=4, precision="float32")
+    found = speedrun.train(recipe, entry, digits(), [2, 6] if name == "warm-start" else [8], tmp_path, None)
+    assert found["steps"] == 8 and found["images"] == 32
+    assert rates == pytest.approx([2e-3 * (1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)])
 
 
-def test_a_run_that_blows_up_is_a_row(tmp_path, monkeypatch, capsys, ticks):
+def test_a_run_that_blows_up_is_a_row(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(
         speedrun.ENTRIES, "broken", speedrun.Entry("eps", "far too fast", {"lr": 1e30, "grad_clip": 1e30, "warmup": 1})
     )
-    assert run(tmp_path, "broken", "--tiny", "--seconds", "20") == 0
+    assert run(tmp_path, "broken", "--tiny", "--steps", "20") == 0
     (row,) = json.loads((tmp_path / "ledger.json").read_text())
     assert "near step" in row["result"]["failed"] and row["train"] == {}
     capsys.readouterr()
@@ -235,7 +265,7 @@ def test_table(tmp_path, capsys):
             "entry": entry,
             "parent": None,
             "seed": 0,
-            "train": {"seconds": 720.1, "images": 99_000},
+            "train": {"steps": 1234, "images": 99_000},
             "result": result,
         }
 
@@ -243,7 +273,7 @@ def test_table(tmp_path, capsys):
     assert run(tmp_path, "--table") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines[1:]] == ["c", "b", "a"]
-    assert lines[1].split()[2:] == ["0", "720.1", "99,000", "20.00", "+-", "1.00", "90.0%", "0.3000", "0.02000"]
+    assert lines[1].split()[2:] == ["0", "1,234", "99,000", "20.00", "+-", "1.00", "90.0%", "0.3000", "0.02000"]
 
 
 def test_list(tmp_path, capsys):
@@ -260,7 +290,8 @@ def test_list(tmp_path, capsys):
         (["v"], "--inception W.pth"),
         (["v", "--inception", "nowhere.pth"], "no Inception weights at nowhere.pth"),
         (["v", "--tiny", "--strip", "nowhere/x.png"], "there is no folder nowhere"),
-        (["v", "--tiny", "--seconds", "-1"], "give a number of seconds"),
+        (["v", "--tiny", "--steps", "0"], "give a number of steps"),
+        (["--speeds", "bf17"], "did you mean bf16?"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, capsys, words, says):
