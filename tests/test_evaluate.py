@@ -1,5 +1,6 @@
 """Measuring: the numbers are right, the protocol is whole, and a killed command goes on where it was."""
 
+import base64
 import json
 import os
 import shlex
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 from ddim_edu.commands import evaluate
-from ddim_edu.data.pictures import to_uint8
+from ddim_edu.data.pictures import from_text, from_uint8, to_text, to_uint8
 from ddim_edu.files import alone, sha256_of
 from ddim_edu.measuring import fid
 from ddim_edu.measuring.features import Features, inception, small
@@ -80,6 +81,15 @@ def test_pictures_are_rounded_as_saved():
     assert to_uint8(x).tolist() == [0, 0, 0, 128, 128, 255, 255]
     every = torch.arange(256, dtype=torch.uint8)
     assert torch.equal(to_uint8(every.float() / 127.5 - 1), every)
+
+
+def test_pictures_as_text():
+    pixels = torch.randint(256, (4, 3, 6, 5), dtype=torch.uint8).transpose(2, 3)
+    text = to_text(from_uint8(pixels))
+    assert base64.b64decode(text)[:6] == bytes(pixels[0, 0].flatten().tolist())[:6]
+    assert torch.equal(to_uint8(from_text(text, 3, 5, 6)), pixels)
+    with pytest.raises(ValueError, match="whole number"):
+        from_text(text, 3, 5, 7)
 
 
 def test_a_set_against_itself_is_at_no_distance(classifier, tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ddim_edu.data import named
 from ddim_edu.data.faces import attributes as table_module
@@ -20,8 +21,11 @@ from ddim_edu.data.faces import dataset, drawing, styles
 from ddim_edu.data.faces.attributes import ATTRIBUTES, attributes, described, edited, encoded, values
 from ddim_edu.data.faces.dataset import HELDOUT_FROM, read_faces
 from ddim_edu.data.faces.drawing import draw, render
+from ddim_edu.data.faces.reading import places, read, truth
 from ddim_edu.data.faces.styles import STYLES
 from ddim_edu.data.registry import load_data
+from ddim_edu.measuring.novelty import fewest_changes, total_variation
+from ddim_edu.models import load_classifier
 
 drawn = pytest.mark.skipif(
     any(not importlib.util.find_spec(name) for name in ("dicebear", "dicebear_styles", "resvg_py")),
@@ -410,3 +414,46 @@ KNOWN = (
      "eyes": "sunglasses", "nose": "wrinkles", "mouth": "frown", "beard": "none", "clothes": "checkered",
      "clothes colour": "white"},
 )  # fmt: skip
+
+
+def test_what_a_network_says_has_the_form_of_a_table():
+    """Logits that are right lead to the table, whatever stands where the style has nothing."""
+    table = truth(0, torch.arange(200))
+    assert table.tolist() == attributes(range(200)).tolist()
+    logits = torch.rand(200, places()[-1][2].stop, generator=torch.Generator().manual_seed(0))
+    ends = [0, *(place.stop for _, _, place in places())]
+    assert ends == sorted(set(ends)) and [place.start for _, _, place in places()] == ends[:-1]
+    for style, attribute, place in places():
+        column = table[:, ATTRIBUTES.index(attribute)]
+        own = torch.full((200,), True) if style == "" else table[:, 0] == list(STYLES).index(style)
+        logits[own, place.start + column[own]] += 1
+    assert read(logits).tolist() == table.tolist()
+
+
+def test_shipped_judge_reads_shipped_faces():
+    faces = dataset.shipped()
+    pictures = F.avg_pool2d(torch.from_numpy(faces.pixels).float(), 2) / 127.5 - 1
+    found = read(load_classifier("faces-attributes").model(pictures))
+    right = (found == torch.from_numpy(faces.attributes))[torch.from_numpy(faces.attributes) >= 0]
+    assert right.double().mean() > 0.9
+
+
+def test_fewest_changes():
+    """Against a loop; rows of a style that nobody has are all attributes away; a known row is 0 away."""
+    generator = torch.Generator().manual_seed(0)
+    rows, known = (torch.randint(3, (n, 5), generator=generator) for n in (150, 40))
+    known = known[known[:, 0] < 2]
+    found = fewest_changes(rows, known)
+    for row, n in zip(rows.tolist(), found.tolist(), strict=True):
+        assert n == min((sum(a != b for a, b in zip(row, k)) for k in known.tolist() if k[0] == row[0]), default=5)
+    assert (fewest_changes(known, known) == 0).all() and (found[rows[:, 0] == 2] == 5).all()
+    with pytest.raises(ValueError, match="same width"):
+        fewest_changes(rows, known[:, :4])
+
+
+def test_total_variation():
+    a, b = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 1, 1])
+    assert total_variation(a, b, 3) == 0.5  # 1/2, 1/4, 1/4 beside 1/4, 3/4, 0
+    assert total_variation(a, a, 3) == 0 and total_variation(a, torch.tensor([3]), 4) == 1
+    with pytest.raises(ValueError, match="without values"):
+        total_variation(a, a[:0], 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from pathlib import Path
 
@@ -22,6 +23,27 @@ def to_uint8(images: Tensor) -> Tensor:
 def from_uint8(images: Tensor) -> Tensor:
     """Images of 256 levels as float32 in [-1, 1]; :func:`to_uint8` gives them back."""
     return images.float() / 127.5 - 1
+
+
+def to_text(images: Tensor) -> str:
+    """Pictures for a JSON file: the bytes of ``to_uint8(images)`` in base64."""
+    return base64.b64encode(to_uint8(images).contiguous().numpy().tobytes()).decode("ascii")
+
+
+def from_text(text: str, *shape: int) -> Tensor:
+    """Undo :func:`to_text`: ``(N, *shape)`` float32 in [-1, 1].
+
+    Args:
+        text: From :func:`to_text`.
+        shape: Of one picture.
+
+    Raises:
+        ValueError: If the text holds no whole number of such pictures.
+    """
+    pixels = torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
+    if len(pixels) % math.prod(shape):
+        raise ValueError(f"{len(pixels)} bytes are no whole number of pictures of {shape}")
+    return from_uint8(pixels.view(-1, *shape))
 
 
 def check_picture(path: Path | str) -> Path:
