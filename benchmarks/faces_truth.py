@@ -10,6 +10,7 @@ others; so a run that was stopped goes on. The judge is the classifier ``faces-a
   set, all read by the judge; and the held-out ones as they are. For each, how many attributes have to change until a
   face of the training set is reached (0: its combination is there), how far the frequencies of the values are from
   those of the training set (total variation, mean over the attributes of the styles), and how many values never come.
+  Noses are left out of this and of what follows: at 32 pixels the judge reads three in five rightly.
   Beside the numbers, the first ten faces drawn with eta 0, for each the face of the training set that has most in
   common with it, and in which attributes they differ.
 - styles: 100 latents, decoded in every style. How often two pictures of one latent have an attribute in common that
@@ -63,6 +64,7 @@ GROUP, PAIRS, MOVED, AMOUNTS, S_ENCODE = 400, 100, 50, (1.0, 2.0, 3.0), 25
 BATCH = 100
 SHOWN = 10  # pictures that are kept
 HAIR_COLOUR = ATTRIBUTES.index("hair colour")
+UNREAD = "nose"  # of three kinds, a few pixels each: the judge guesses
 
 
 class Lab:
@@ -81,12 +83,16 @@ class Lab:
     @cached_property
     def known(self) -> Tensor:
         """``(30000, A)``: what is in the faces to train on."""
-        return truth(0, torch.arange(TRAIN))
+        return noseless(truth(0, torch.arange(TRAIN)))
 
     @torch.no_grad()
     def seen(self, images: Tensor) -> Tensor:
         """``(N, A)``: what the judge sees in pictures in [-1, 1]."""
         return torch.cat([read(self.judge.model(part)) for part in images.split(500)])
+
+    def look(self, images: Tensor) -> Tensor:
+        """The same without noses."""
+        return noseless(self.seen(images))
 
     def encode(self, images: Tensor, style: int) -> Tensor:
         """Latents of pictures of a style."""
@@ -97,6 +103,12 @@ class Lab:
         """Pictures of latents in a style, as a file would hold them."""
         eps_theta = self.model.eps_theta(style)
         return as_saved([decode(eps_theta, part, self.schedule, self.tau) for part in x_T.split(BATCH)])
+
+
+def noseless(table: Tensor) -> Tensor:
+    """The table as if no style had noses."""
+    table[:, ATTRIBUTES.index(UNREAD)] = -1
+    return table
 
 
 def as_saved(parts: list[Tensor]) -> Tensor:
@@ -112,10 +124,12 @@ def judge(lab: Lab) -> dict[str, Any]:
     return {"n": len(true), "right": shares, "all right": right.all(1).double().mean().item()}
 
 
-def look(lab: Lab, rows: Tensor) -> dict[str, Any]:
+def newness(lab: Lab, rows: Tensor) -> dict[str, Any]:
     """How new a set of faces is, and whether everything comes as often as it should."""
     changes, off, missing = fewest_changes(rows, lab.known), [], 0
     for style, attribute, place in places()[1:]:
+        if attribute == UNREAD:
+            continue
         column, label, n = ATTRIBUTES.index(attribute), list(STYLES).index(style), place.stop - place.start
         here, there = (table[table[:, 0] == label, column] for table in (rows, lab.known))
         off.append(total_variation(here, there, n))
@@ -138,26 +152,30 @@ def sets(lab: Lab) -> dict[str, Any]:
     sampler, found = Sampler(lab.model, 250, "float32"), {}
     for eta in (0.0, 1.0):
         images = as_saved([sampler.draw(Sampling(N, S, eta=eta))])
-        rows = lab.seen(images)
-        found[f"drawn, eta = {eta:g}"] = look(lab, rows)
+        rows = lab.look(images)
+        found[f"drawn, eta = {eta:g}"] = newness(lab, rows)
         if eta == 0:
             found["shown"] = pairs_of(lab, images[:SHOWN], rows[:SHOWN])
-    found["held out, read"] = look(lab, lab.seen(lab.held[:N]))
-    found["held out, true"] = look(lab, truth(HELDOUT_FROM, torch.arange(N)))
-    found["training, read"] = look(lab, lab.seen(lab.data.floats(lab.data.train[:N])))
+    found["held out, read"] = newness(lab, lab.look(lab.held[:N]))
+    found["held out, true"] = newness(lab, noseless(truth(HELDOUT_FROM, torch.arange(N))))
+    found["training, read"] = newness(lab, lab.look(lab.data.floats(lab.data.train[:N])))
     return found
 
 
 def shared(first: str, second: str) -> list[int]:
     """Columns of the attributes that two styles have with the same values."""
-    return [i for i, a in enumerate(ATTRIBUTES) if i and values(first, a) and values(first, a) == values(second, a)]
+    return [
+        i
+        for i, a in enumerate(ATTRIBUTES)
+        if i and a != UNREAD and values(first, a) and values(first, a) == values(second, a)
+    ]
 
 
 def styles(lab: Lab) -> dict[str, Any]:
     """The same latents in every style."""
     x_T = draw(torch.empty(LATENTS, *lab.model.image_shape), image_generators(0, 0, LATENTS))
     images = [lab.decode(x_T, label) for label in range(len(STYLES))]
-    rows = [lab.seen(part) for part in images]
+    rows = [lab.look(part) for part in images]
     same: dict[str, list[Tensor]] = {}
     other: dict[str, list[Tensor]] = {}
     for i, first in enumerate(STYLES):
@@ -177,9 +195,9 @@ def directions(lab: Lab) -> dict[str, Any]:
     """Attributes added to latents."""
     label = list(STYLES).index(STYLE)
     numbers = torch.arange(label, len(STYLES) * (GROUP + 1), len(STYLES))[:GROUP]
-    table, latents = truth(0, numbers), lab.encode(lab.data.floats(lab.data.train[numbers]), label)
+    table, latents = noseless(truth(0, numbers)), lab.encode(lab.data.floats(lab.data.train[numbers]), label)
     held = torch.arange(label, len(lab.data.heldout), len(STYLES))
-    held_rows, found = truth(HELDOUT_FROM, held), {}
+    held_rows, found = noseless(truth(HELDOUT_FROM, held)), {}
     for attribute, value in ADDED.items():
         column = ATTRIBUTES.index(attribute)
         has, coloured = (rows[:, i] > 0 for rows, i in ((table, column), (table, HAIR_COLOUR)))
@@ -195,7 +213,7 @@ def directions(lab: Lab) -> dict[str, Any]:
             x_T: Tensor, true: Tensor = true, others: Tensor = others, column: int = column
         ) -> dict[str, float]:
             images = lab.decode(x_T, label)
-            rows = lab.seen(images)
+            rows = lab.look(images)
             kept = (rows[:, others] == true[:, others]).double().mean().item()
             has = (rows[:, column] > 0).double().mean().item()
             return {"has it": has, "others kept": kept, "picture": to_text(images[:1])}
