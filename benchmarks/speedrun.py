@@ -42,10 +42,12 @@ from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.schedule import NoiseSchedule
 from ddim_edu.training.parts import ema_update
 from ddim_edu.training.recipes import Recipe, changes, recipe_to_dict
+from ddim_edu.training.run_folder import STATE
 from ddim_edu.training.trainer import Progress, Trainer
 from ddim_edu.training.watch import NonFiniteLoss
 
 MARKS = (1 / 8, 1 / 4, 1 / 2, 1)  # shares of the steps after which --strip draws a row
+SAVE_EVERY = 50  # steps
 SPEEDS = Path("results/speedrun_speeds.json")
 ROUNDS, ROUND_SECONDS = 3, 8.0  # of --speeds: how often each entry has its turn, and for how long
 
@@ -219,6 +221,8 @@ class Run:
         if entry.optimizer is not None:
             self.trainer.optimizer = entry.optimizer(self.trainer.model, recipe.lr)
             self.trainer.stepper = self.trainer.accelerator.prepare(self.trainer.optimizer)
+        if (folder / STATE).exists():  # a run that was stopped goes on, to the same weights
+            self.trainer._read_state()
         self.averages = {decay: copy.deepcopy(self.trainer.averaged) for decay in entry.horizons}
         for decay, average in self.averages.items():
             average.multi_avg_fn = ema_update(decay)
@@ -322,16 +326,17 @@ def train(
         data: The images.
         steps: Of each phase.
         folder: Where the weights go.
-        strip: Where a picture of samples along the way goes.
+        strip: Where a picture of samples along the way goes; of a run that goes on, from there on.
 
     Returns:
-        What was done: steps, images seen, seconds, parameters, files of weights.
+        What was done: steps, images seen, parameters, files of weights.
     """
-    began, marks, shown, state, before = time.perf_counter(), list(MARKS if strip else ()), [], None, 0.0
+    marks, shown, state, before = list(MARKS if strip else ()), [], None, 0.0
     plan = phases(recipe, entry, data)
     for i, ((share, recipe, images), n) in enumerate(zip(plan, steps)):
         folder_of_phase = folder if i == len(plan) - 1 else folder / "half"
-        run = Run(replace(recipe, steps=n), entry, images, folder_of_phase)
+        every = n if any(getattr(entry, hook) for hook in HOOKS) else SAVE_EVERY  # hooks have states of their own
+        run = Run(replace(recipe, steps=n, save_every=every), entry, images, folder_of_phase)
         if state is not None:
             run.trainer.model.load_state_dict(state)
 
@@ -357,7 +362,7 @@ def train(
         checkpoint.save(folder / files[-1], average.module.state_dict(), recipe.unet, run.trainer.schedule, **about)
     if strip:
         save_grid(torch.cat(shown), strip, columns=8)
-    found = {"steps": sum(steps), "images": sum(steps) * recipe.batch, "seconds": time.perf_counter() - began}
+    found = {"steps": sum(steps), "images": sum(steps) * recipe.batch}
     return found | {"parameters": sum(p.numel() for p in run.trainer.model.parameters()), "files": files}
 
 
@@ -448,13 +453,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
     """The rows of a ledger; none if there is no file."""
-    return json.loads(path.read_text(encoding="utf8")) if path.exists() else []
+    return json.loads(path.read_text(encoding="utf8"))["rows"] if path.exists() else []
 
 
 def add_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write further rows. What is there is read now: two seeds may run at a time."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(rows_of(path) + rows, indent=1) + "\n", encoding="utf8")
+        temporary.write_text(json.dumps({"rows": rows_of(path) + rows}, indent=1) + "\n", encoding="utf8")
 
 
 def data_of(options: argparse.Namespace) -> ImageData:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from ddim_edu.data.named import digits
+from ddim_edu.models import load
 from ddim_edu.nets.unet import UNet
 from ddim_edu.sampling import Sampler
 from ddim_edu.schedule import NoiseSchedule
@@ -204,7 +205,7 @@ def test_rehearsal(tmp_path, capsys, monkeypatch):
     assert (
         run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--steps", "40", "--strip", str(strip)) == 0
     )
-    (row,) = json.loads((tmp_path / "ledger.json").read_text())
+    (row,) = speedrun.rows_of(tmp_path / "ledger.json")
     assert row["entry"] == "space-to-depth" and row["parent"] == "warm-start" and row["on"] == "digits"
     assert row["hooks"].keys() == set(speedrun.HOOKS) and "prediction eps -> v" in row["changes"]
     assert (row["limit"], row["train"]["steps"], row["train"]["images"]) == ("40 steps", 40, 64 * 40)
@@ -220,10 +221,10 @@ def test_rehearsal(tmp_path, capsys, monkeypatch):
     assert "has that row already" in capsys.readouterr().err and (tmp_path / "ledger.json").read_bytes() == before
 
     # A run that was killed while it was judged is judged, not trained again; rows are appended.
-    (tmp_path / "ledger.json").write_text(json.dumps([{**row, "entry": "another"}]))
+    (tmp_path / "ledger.json").write_text(json.dumps({"rows": [{**row, "entry": "another"}]}))
     monkeypatch.setattr(speedrun, "train", None)
     assert run(tmp_path, "space-to-depth", "--parent", "warm-start", "--tiny", "--steps", "40") == 0
-    rows = json.loads((tmp_path / "ledger.json").read_text())
+    rows = speedrun.rows_of(tmp_path / "ledger.json")
     assert [r["entry"] for r in rows] == ["another", "space-to-depth"] and rows[1]["result"] == row["result"]
 
 
@@ -243,12 +244,35 @@ def test_learning_rate_falls_to_the_end(tmp_path, monkeypatch, name):
     assert rates == pytest.approx([2e-3 * (1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)])
 
 
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    recipe, entry = speedrun.resolve("v", "digits", classes=10)
+    monkeypatch.setattr(speedrun, "SAVE_EVERY", 3)
+    plain, steps = speedrun.Trainer.train_step, []
+
+    def stopped(self):
+        if len(steps) == 5:
+            raise KeyboardInterrupt
+        steps.append(self.step)
+        return plain(self)
+
+    speedrun.train(recipe, entry, digits(), [8], tmp_path / "whole", None)
+    monkeypatch.setattr(speedrun.Trainer, "train_step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        speedrun.train(recipe, entry, digits(), [8], tmp_path / "parts", None)
+    steps.clear()
+    monkeypatch.setattr(speedrun.Trainer, "train_step", lambda self: (steps.append(self.step), plain(self))[1])
+    speedrun.train(recipe, entry, digits(), [8], tmp_path / "parts", None)
+    assert steps == [3, 4, 5, 6, 7]
+    whole, parts = (load(tmp_path / name).network.state_dict() for name in ("whole", "parts"))
+    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
+
+
 def test_a_run_that_blows_up_is_a_row(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(
         speedrun.ENTRIES, "broken", speedrun.Entry("eps", "far too fast", {"lr": 1e30, "grad_clip": 1e30, "warmup": 1})
     )
     assert run(tmp_path, "broken", "--tiny", "--steps", "20") == 0
-    (row,) = json.loads((tmp_path / "ledger.json").read_text())
+    (row,) = speedrun.rows_of(tmp_path / "ledger.json")
     assert "near step" in row["result"]["failed"] and row["train"] == {}
     capsys.readouterr()
     assert run(tmp_path, "--table") == 0
@@ -269,7 +293,8 @@ def test_table(tmp_path, capsys):
             "result": result,
         }
 
-    (tmp_path / "ledger.json").write_text(json.dumps([row("a", None, 0.1), row("b", 0.03, 0.2), row("c", 0.02, 0.3)]))
+    rows = [row("a", None, 0.1), row("b", 0.03, 0.2), row("c", 0.02, 0.3)]
+    (tmp_path / "ledger.json").write_text(json.dumps({"rows": rows}))
     assert run(tmp_path, "--table") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines[1:]] == ["c", "b", "a"]
