@@ -60,7 +60,8 @@ N, S = 1000, 20
 LATENTS = 100
 STYLE = "micah"  # it has all of ADDED
 ADDED = {"glasses": "round", "beard": "scruff", "earrings": "hoop"}
-GROUP, PAIRS, MOVED, AMOUNTS, S_ENCODE = 400, 100, 50, (1.0, 2.0, 3.0), 25
+GROUP, PAIRS, MOVED, AMOUNTS, S_DECODE = 400, 100, 50, (1.0, 2.0, 3.0), 25
+REAL = 990  # the level of latents of pictures: the last step of the cosine schedule is as long as all before
 BATCH = 100
 SHOWN = 10  # pictures that are kept
 HAIR_COLOUR = ATTRIBUTES.index("hair colour")
@@ -73,7 +74,8 @@ class Lab:
     def __init__(self) -> None:
         self.model, self.judge = load("faces"), load_classifier("faces-attributes")
         self.schedule = self.model.schedule
-        self.tau = make_tau(self.schedule.T, S_ENCODE, "trailing")
+        self.tau = make_tau(self.schedule.T, S_DECODE, "trailing")
+        self.tau_real = make_tau(REAL, S_DECODE, "trailing")
         self.data = load_data("faces", size=32, channels=3)
 
     @cached_property
@@ -97,12 +99,12 @@ class Lab:
     def encode(self, images: Tensor, style: int) -> Tensor:
         """Latents of pictures of a style."""
         eps_theta, parts = self.model.eps_theta(style), images.split(BATCH)
-        return torch.cat([invert(eps_theta, part, self.schedule, self.tau) for part in parts])
+        return torch.cat([invert(eps_theta, part, self.schedule, self.tau_real) for part in parts])
 
-    def decode(self, x_T: Tensor, style: int) -> Tensor:
+    def decode(self, x_T: Tensor, style: int, tau: Tensor) -> Tensor:
         """Pictures of latents in a style, as a file would hold them."""
         eps_theta = self.model.eps_theta(style)
-        return as_saved([decode(eps_theta, part, self.schedule, self.tau) for part in x_T.split(BATCH)])
+        return as_saved([decode(eps_theta, part, self.schedule, tau) for part in x_T.split(BATCH)])
 
 
 def noseless(table: Tensor) -> Tensor:
@@ -174,7 +176,7 @@ def shared(first: str, second: str) -> list[int]:
 def styles(lab: Lab) -> dict[str, Any]:
     """The same latents in every style."""
     x_T = draw(torch.empty(LATENTS, *lab.model.image_shape), image_generators(0, 0, LATENTS))
-    images = [lab.decode(x_T, label) for label in range(len(STYLES))]
+    images = [lab.decode(x_T, label, lab.tau) for label in range(len(STYLES))]
     rows = [lab.look(part) for part in images]
     same: dict[str, list[Tensor]] = {}
     other: dict[str, list[Tensor]] = {}
@@ -212,7 +214,7 @@ def directions(lab: Lab) -> dict[str, Any]:
         def outcome(
             x_T: Tensor, true: Tensor = true, others: Tensor = others, column: int = column
         ) -> dict[str, float]:
-            images = lab.decode(x_T, label)
+            images = lab.decode(x_T, label, lab.tau_real)
             rows = lab.look(images)
             kept = (rows[:, others] == true[:, others]).double().mean().item()
             has = (rows[:, column] > 0).double().mean().item()
@@ -239,7 +241,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("results/faces_truth.json"))
     out: Path = check_writable(parser.parse_args().out)
     lab = Lab()
-    about = {"model": model_about(lab.model), "judge": sha256_of(lab.judge.path)}
+    about = {"model": model_about(lab.model), "judge_sha256": sha256_of(lab.judge.path)}
     file: dict[str, Any] = json.loads(out.read_text(encoding="utf8")) if out.exists() else {}
     if {key: file.get(key) for key in about} != about:
         file = {"command": "python benchmarks/faces_truth.py", **about}

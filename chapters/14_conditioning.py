@@ -19,7 +19,9 @@ from ddim_edu.guidance import Tilted, guided, of_class
 from ddim_edu.sampler import decode
 
 # %% tags=["hide-input"]
+from ddim_edu.data.faces.styles import STYLES
 from ddim_edu.data.named import digits
+from ddim_edu.data.pictures import from_text
 from ddim_edu.measuring.statistics import holm, paired, summary
 from ddim_edu.models import load
 from ddim_edu.plotting import COLOURS, Table, figure, picture_rows
@@ -503,7 +505,27 @@ assert torch.equal(edited, by_hand)
 # ## Editing without chance
 #
 # The other way uses chapter 7: encode the picture by running the flow of class $a$ upwards, and decode the latent by the flow of class $b$. The method is deterministic on both ways, and if encoder and decoder change places it leads back. The two flows may also belong to two models, trained apart, that share nothing but the noise at the
-# top. {cite:t}`su2023ddib` call this *dual diffusion implicit bridges* and transfer style with it: encode with a model of one domain, decode with a model of the other. What map is it?
+# top. {cite:t}`su2023ddib` call this *dual diffusion implicit bridges* and transfer style with it: encode with a model of one domain, decode with a model of the other.
+#
+# Look first. Ten latents, each decoded in the four styles of the drawn faces:
+
+# %% mystnb={"figure": {"caption": "Ten latents, one a column, decoded as each of four classes by the model of faces, 25 steps, eta = 0. Drawn by `benchmarks/faces_truth.py`; the first ten of 100, none left out. (Faces after Pablo Stanley and, under CC BY 4.0, Micah Lanier, Johan Melin and Draftbit; see {doc}`/using`.)", "name": "fig-edit-styles"}, "image": {"alt": "Four rows of ten drawn faces; each row is another way of drawing. Down a column the ground keeps its colour, the skin is light or dark in most rows alike, and hair and clothes often have one colour; hair cuts and mouths differ."}} tags=["hide-input"]
+styles = json.loads(in_repository("results/faces_truth.json").read_text())["styles"]
+pictures = (from_text(text, 3, 32, 32) for text in styles["pictures"])
+picture_rows(dict(zip(STYLES, pictures)));
+
+# %% [markdown]
+# All that is in a drawn face is known, and a classifier reads it: {py:mod}`ddim_edu.data.faces.reading`. So what a latent brings along can be counted. How often have two faces of one latent, in two styles, a colour in common, and how often two faces of different latents?
+
+# %% tags=["hide-input"]
+names, ways = ("background", "clothes colour", "skin", "hair colour"), ("same latent", "other latent")
+assert all(styles[ways[0]][a] > 1.9 * styles[ways[1]][a] for a in names)
+assert styles[ways[0]]["background"] > 3.6 * styles[ways[1]]["background"]
+rows = [(a, *(f"{styles[way][a]:.0%}" for way in ways)) for a in names]
+Table([f"in common, {styles['n']} latents", *ways], rows)
+
+# %% [markdown]
+# Each colour comes along about twice as often as by chance, the ground nearly four times. What map does that?
 #
 # On the line we know. Each flow is the quantile map {eq}`eq:quantile`, so up by $A$ and down by $B$ is
 #
