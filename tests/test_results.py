@@ -23,15 +23,15 @@ import numpy as np
 import pytest
 import torch
 
-from ddim_edu.data.pictures import to_uint8
+from ddim_edu.data.pictures import from_text, to_uint8
 from ddim_edu.data.registry import load_data
 from ddim_edu.measuring.features import small
 from ddim_edu.measuring.fid import protocol_of
 from ddim_edu.measuring.metrics import frechet_distance, mean_and_cov
 from ddim_edu.measuring.reconstruction import reconstruct
 from ddim_edu.measuring.reference import real_images, reference_of, sha256_of_images
-from ddim_edu.measuring.result import model_about
-from ddim_edu.models import load
+from ddim_edu.measuring.result import model_about, sha256_of
+from ddim_edu.models import load, load_classifier
 from ddim_edu.sampling import Sampler, Sampling
 
 ROOT = Path(__file__).parent.parent
@@ -273,6 +273,32 @@ def test_latents_of_interpolation():
         assert middle[key] == pytest.approx(stored_middle[key], rel=5e-3)
     assert middle["shares"] == pytest.approx(stored_middle["shares"], abs=0.011)  # two of 200
     assert middle["classifier_distance"] == pytest.approx(stored_middle["classifier_distance"], rel=2e-2)
+
+
+def test_what_is_in_faces():
+    """The first two faces of each part are drawn again, and read again; and what the judge sees in those that stand in
+    the file.
+    """
+    b, file = benchmark("faces_truth"), stored("faces_truth")
+    model, judge = load("faces"), load_classifier("faces-attributes")
+    assert file["model"] == model_about(model) and file["judge_sha256"] == sha256_of(judge.path)
+
+    shown, tau = file["sets"]["shown"], b.make_tau(1000, b.S_DECODE, "trailing")
+    drawn, nearest = (from_text(shown[name], 3, 32, 32) for name in ("drawn", "nearest"))
+    again = b.as_saved([b.Sampler(model, 2, "float32").draw(b.Sampling(b.N, b.S, eta=0.0), 0, 2)])
+    assert (again - drawn[:2]).abs().max() < 0.05
+    known = b.noseless(b.truth(0, torch.tensor(shown["numbers"])))
+    for row, other, differ in zip(b.noseless(b.read(judge.model(drawn))), known, shown["differ"], strict=True):
+        assert differ == [a for a, x, y in zip(b.ATTRIBUTES, row, other, strict=True) if x != y]
+    table = b.read(judge.model(nearest))
+    assert (b.noseless(table) == known).double().mean() > 0.95  # the pictures are those of the numbers
+    changes = b.fewest_changes(b.noseless(b.read(judge.model(drawn))), b.noseless(b.truth(0, torch.arange(b.TRAIN))))
+    assert changes.tolist() == [len(differ) for differ in shown["differ"]]
+
+    x_T = b.draw(torch.empty(2, *model.image_shape), b.image_generators(0, 0, 2))
+    for label, text in enumerate(file["styles"]["pictures"]):
+        found = b.as_saved([b.decode(model.eps_theta(label), x_T, model.schedule, tau)])
+        assert (found - from_text(text, 3, 32, 32)[:2]).abs().max() < 0.05
 
 
 def test_answers_and_guesses_of_restoration():
