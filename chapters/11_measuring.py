@@ -344,7 +344,7 @@ row = [f"{np.mean(values):.2f} ± {np.std(values):.2f}" for values in (turns, by
 Table(["400 digits", "classes in turn", "as they come"], [["distance", *row]])
 
 # %% [markdown]
-# This difference is one of protocol, not of quality, and it is about as large as that between our two samplers. So the order of the classes goes into the protocol that {py:mod}`ddim_edu.evaluate` writes beside each number: how many pictures, of which classes, which seed, how drawn and rounded, against which set, by which weights.
+# This difference is one of protocol, not of quality. So the order of the classes goes into the protocol that {py:mod}`ddim_edu.evaluate` writes beside each number: how many pictures, of which classes, which seed, how drawn and rounded, against which set, by which weights.
 #
 # ## What it is measured against
 #
@@ -420,7 +420,7 @@ Table(["grey levels", *map(str, grades)], [["distance", *(f"{v:.2f}" for v in gr
 #
 # ## What it cannot see
 #
-# Nothing is nearer to the training set than the training set. A model that had memorised it would be hard to beat, and a distance between sets cannot tell it from a good one. One has to look: which training picture is the **nearest neighbour** of each sample, and how far is it? The cell prints the 5%, 50% and 95% quantiles of that distance.
+# Nothing is nearer to the training set than the training set. A model that had memorised it would be hard to beat, and a distance between sets cannot tell it from a good one. One has to look: which training picture is the **nearest neighbour** of each sample, and how far is it?
 
 # %%
 pixels = train.flatten(1).float() / 255
@@ -610,11 +610,11 @@ Table(["model of the sources", "FID", "loss"], rows)
 # %% [markdown]
 # S1, the source of {doc}`chapter 8 </chapters/08_adaptive>`, presents its adaptive-step term as an improvement, because the loss is lower. Its table has one row, with FID 21.87; the 11.81 of the same network stands in S0 and S3. Side by side the FID is almost doubled, and lower is better. If both numbers were measured in the same way, the pictures with the term were
 # worse (one run does not say that the term did it). But no source says how they were measured. Compare with the real photographs above: a change of $N$ alone, with no model at all, moves the FID by more than these two differ. So the number is no evidence *for* the term, and without $N$, reference and seeds
-# weak evidence against it. Chapter 8 looked at the term itself.
+# weak evidence against it.
 #
 # ## The paper's Table 1
 #
-# Now our own. Each number: 1,000 digits, classes in turn, in the given number of steps, against the 1,597 training digits, in the classifier's features. All of it, with the protocol and the commands, is in `results/`; the chapter only reads it, and shows the columns that are measured for all five rows. An `assert` on such a file guards the sentences of this page, not the result. (Tests measure one cell of a file anew where that takes seconds.) Three more rows are halves of 95% intervals {eq}`eq:t-interval` of the rows of $\eta = 0$, 1 and $\hat\sigma$. The last row says
+# Now our own. Each number: 1,000 digits, classes in turn, in the given number of steps, against the 1,597 training digits, in the classifier's features. All of it, with the protocol and the commands, is in `results/`; the chapter only reads it, and shows the columns that are measured for all five rows. Three more rows are halves of 95% intervals {eq}`eq:t-interval` of the rows of $\eta = 0$, 1 and $\hat\sigma$. The last row says
 # from how many seeds.
 
 # %%
@@ -734,8 +734,7 @@ Table(["seed by seed, 95%", *heads], rows)
 #
 # Now the paper's claims, as shapes. *DDIM is ahead of $\eta = 1$ when steps are few*: yes, at $S = 10$ and 20 in every seed (at 20 the interval includes 0), and by ratios of the same size as on CIFAR-10. With other pictures, features, schedule and spacing that is partly luck. *$\hat\sigma$ collapses*: yes, though less deeply. *More steps help every row*: yes, until a row is flat, near the floor,
 # the distance of 1,000 training digits themselves. DDIM is about there at $S = 50$.
-# *With many steps the rows meet*: from $S = 50$ on they lie within a factor of two (each number contains the floor). Two things are not the paper's. $\hat\sigma$ is ahead of $\eta = 1$, as on the wide peaks of chapter 5: at $S = 50$ in every seed (the interval includes 0), at $S = 100$ by the interval. On CIFAR-10 it has four times the FID of $\eta = 1$ at 50. And at $S = 5$, $\eta = 0.5$ is better than no noise. Both hold for one model. At $S = 1000$ the paper's
-# $\hat\sigma$ is best of all; of ours nothing can be said there.
+# *With many steps the rows meet*: from $S = 50$ on they lie within a factor of two (each number contains the floor). Two things are not the paper's. $\hat\sigma$ is ahead of $\eta = 1$, as on the wide peaks of chapter 5: at $S = 50$ in every seed (the interval includes 0), at $S = 100$ by the interval. On CIFAR-10 it has four times the FID of $\eta = 1$ at 50. And at $S = 5$, $\eta = 0.5$ is better than no noise. Both hold for one model.
 #
 # The paper's numbers for CIFAR-10 come from *quadratic* spacing, which ends at $0.8\,T$. Does it help here?
 
@@ -754,9 +753,9 @@ Table(["S = 20", "η = 0", "η = 0.5", "σ̂"], rows)
 
 # %% [markdown]
 # Quadratic spacing does harm DDIM here, and turns the order round: even $\hat\sigma$ is ahead of it. Under the cosine schedule level 800 still holds part of the picture (the factor $\sqrt{\bar\alpha_t}$ is printed), and a start from pure noise is wrong there, as {doc}`chapter 6 </chapters/06_fewer_steps>` found with exact predictors. DDIM keeps the mistake; noise forgets part of it, as in chapter 5. More steps do not help DDIM: with quadratic spacing its row rises
-# from 10 steps to 100, while that of $\hat\sigma$ comes down to the floor. The paper's recipe did not travel to this schedule.
+# from 10 steps to 100, while that of $\hat\sigma$ comes down to the floor.
 #
-# The Fashion-MNIST model shows the same more strongly. Its network is slow, so its table is smaller: three seeds of 250 pictures a cell.
+# The Fashion-MNIST model shows the same more strongly. Its table is smaller: three seeds of 250 pictures a cell.
 
 # %%
 clothes, files = {}, in_repository("results").glob("table1_fashion-mnist*.json")
@@ -827,7 +826,7 @@ Table(["clothes told right", "η = 0", "η = 1", "more, 95%"], rows)
 #
 # The start does not explain all. With `trailing`, where it is right, $\eta = 1$ is still ahead in every seed at 20 steps. The last cell has a second witness: 150 clothes by `trailing`, classes in turn, and the share of them that the shipped classifier takes for what they were asked to be.
 # At 50 steps $\eta = 1$ has about a seventh of the 150 more right, and the interval, over pairs of the same start, leaves out 0. At 20 steps the interval includes 0.
-# So fresh noise mends more than a wrong start, as it did with a wrong predictor in chapter 5. Which fault of this network it mends is not measured here.
+# So fresh noise mends more than a wrong start, as it did with a wrong predictor in chapter 5.
 #
 # ## The paper's Table 2
 #
