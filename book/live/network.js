@@ -6,6 +6,7 @@ const LiveNetwork = (() => {
   "use strict";
 
   const here = new URL(".", document.currentScript.src).href;
+  const WARM = 12; // calls, after which they become no faster
   const loaded = {}; // name -> promise: each file and each network is made once
 
   const once = (key, make) => {
@@ -161,5 +162,17 @@ const LiveNetwork = (() => {
       return network;
     });
 
-  return { load, prefer };
+  /**
+   * Loads a network and calls it a few times, while `wanted()`: a browser compiles WebAssembly quickly first, and well only what it has
+   * seen to be called often. What is found is thrown away. `called(n)` hears of every call.
+   */
+  async function warm(name, pictures, wanted, called) {
+    const network = await load(name), x = new Float32Array(network.size), all = (value) => Array(pictures).fill(value);
+    for (let n = 1; n <= WARM && wanted(); n++) {
+      await network.eps(all(x), all(network.T), all(network.any));
+      called(n);
+    }
+  }
+
+  return { load, prefer, warm };
 })();
