@@ -113,7 +113,7 @@ class Keyboard:
         )
         return (
             f'<div class="note-keys" role="group" aria-label="Piano keys"><style>{STYLE}</style>'
-            f"<fieldset><legend>Instrument</legend>{choices}</fieldset><div class="note-help">{HELP}</div>"
+            f'<fieldset><legend>Instrument</legend>{choices}</fieldset><div class="note-help">{HELP}</div>'
             f'<div class="note-octaves" style="--narrow: {max(whites)}; --wide: {wide}">{"".join(octaves)}</div>'
             f'<div class="note-said"></div>{files}<script>{script(self.keys)}</script></div>'
         )
