@@ -6,7 +6,7 @@ const LiveNetwork = (() => {
   "use strict";
 
   const here = new URL(".", document.currentScript.src).href;
-  const WARM = 12; // calls, after which they become no faster
+  const WARM = { calls: 60, ms: 3000 }; // at most: by then they become no faster
   const loaded = {}; // name -> promise: each file and each network is made once
 
   const once = (key, make) => {
@@ -168,7 +168,7 @@ const LiveNetwork = (() => {
    */
   async function warm(name, pictures, wanted, called) {
     const network = await load(name), x = new Float32Array(network.size), all = (value) => Array(pictures).fill(value);
-    for (let n = 1; n <= WARM && wanted(); n++) {
+    for (let n = 1, until = performance.now() + WARM.ms; n <= WARM.calls && performance.now() < until && wanted(); n++) {
       await network.eps(all(x), all(network.T), all(network.any));
       called(n);
     }

@@ -193,6 +193,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const other = new Picture("DDPM: x<sub>t</sub>, η = 1"), otherGuess = new Picture("DDPM: predicted x<sub>0</sub>");
   const place = slider(0, 20, 0);
   const film = make("div", { className: "live-film" });
+  const FRAME = 33; // ms between two pictures of a run, at least: drawing takes the networks' time
   const END = "The two samples. At t = 0 state and predicted picture are the same. Drag the slider back to see every step.";
   const ended = make("p", { className: "live-end" }, END);
   const pictures = make("div", { className: "live-pictures live-four" }, state.box, other.box, guess.box, otherGuess.box, ended);
@@ -228,11 +229,15 @@ document.addEventListener("DOMContentLoaded", () => {
     watch.status.textContent = "";
     const shots = new Set(Array.from({ length: Math.min(S, 10) }, (_, k) => Math.floor((k * S) / Math.min(S, 10))));
     const began = performance.now();
+    let drawn = 0;
     for await (const pair of together([job(xT, S), job(xT, S, { etaNow: 1 })], alive)) {
       if (!alive()) return;
       const i = runs.push(pair) - 1, [step] = pair;
       if (following) place.value = i;
-      if (!calm.matches) showFrame(Number(place.value));
+      if (!calm.matches && performance.now() - drawn > FRAME) {
+        showFrame(Number(place.value));
+        drawn = performance.now();
+      }
       if (shots.has(i)) {
         const upper = new Picture(""), lower = new Picture(`t = ${step.t}`);
         upper.show(step.xt, `The state at level ${step.t}`);
