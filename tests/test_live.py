@@ -506,7 +506,7 @@ def test_who_is_seen_to_be_here_finds_the_network_warm_and_its_numbers_the_same(
         page.evaluate("history.replaceState(null, '', '#model=digits&S=20')")
         if ahead:
             page.mouse.move(300, 300)
-            page.wait_for_function("document.querySelector('[data-live=start]').dataset.warm === '12'")
+            page.wait_for_function("Number(document.querySelector('[data-live=start]').dataset.warm) >= 12")
         page.evaluate("document.querySelector('.live-start').click()")  # without a pointer that would be seen
         one.done("watch")
         assert (page.locator("[data-live=start]").get_attribute("data-warm") is not None) == ahead
@@ -522,7 +522,7 @@ def test_a_press_ends_the_warming(visit):
     assert start.get_attribute("data-warm") == "0"
     one.page.click("text=Start the sampler")
     one.done("watch")
-    assert int(start.get_attribute("data-warm")) < 12  # at most the call that was under way
+    assert int(start.get_attribute("data-warm")) <= 1  # at most the call that was under way
 
 
 def test_who_asks_for_little_data_is_sent_nothing_ahead(browser, address):

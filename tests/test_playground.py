@@ -329,7 +329,7 @@ def test_on_a_laptop_the_plane_its_time_and_its_controls_are_seen_together(show)
 @pytest.mark.parametrize("width", [1000, 390])
 def test_nothing_in_the_controls_runs_together(show, width):
     page = show(width=width, height=844, reduced_motion="reduce")
-    assert page.locator('[data-field="eta"]').text_content().split() == ["fresh", "noise", "η", "0.00"]
+    assert page.locator('[data-field="eta"]').text_content().split() == ["noise", "η", "0.00"]
     row = page.locator('[data-field="eta"]')
     label, value = (row.locator(part).bounding_box() for part in ("label", "output"))
     assert value["x"] - (label["x"] + row.locator("label").evaluate(WIDTH)) >= 6

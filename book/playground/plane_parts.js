@@ -6,7 +6,7 @@
   const number = (v, digits = 2) => (v < -0.5 * 10 ** -digits ? "−" : "") + Math.abs(v).toFixed(digits);
   const PLAY = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M8 5.5v13l11-6.5z"/></svg>';
   const PAUSE = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M7 5h3.6v14H7zM13.4 5H17v14h-3.6z"/></svg>';
-  const LABELS = { solver: "solver", S: "steps S", eta: "fresh noise η", start: "start", predictor: "predictor", spacing: "levels visited", schedule: "schedule", trails: "trails" };
+  const LABELS = { solver: "solver", S: "steps S", eta: "noise η", start: "start", predictor: "predictor", spacing: "levels visited", schedule: "schedule", trails: "trails" };
   const MAIN = ["solver", "S", "eta", "start", "predictor"], MORE = ["spacing", "schedule", "trails"];
 
   function field(id, name, state) {
