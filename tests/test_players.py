@@ -1,4 +1,4 @@
-"""The players of a page of the book: buttons with names and lengths, which play their own files and nothing before that."""
+"""The players of a page of the book: buttons with names and lengths, which play their own files and nothing before."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def page(browser, address):
 
 def heard(page) -> str:
     """The file that plays."""
-    return page.evaluate("[...document.querySelectorAll('audio')].filter((a) => !a.paused).map((a) => a.currentSrc).join()")
+    return page.evaluate("[...document.querySelectorAll('audio')].filter(a => !a.paused).map(a => a.currentSrc).join()")
 
 
 def test_the_length_is_read_off_the_file():
