@@ -127,8 +127,8 @@ const LiveNetwork = (() => {
    * `eps(xs, ts, labels)` takes a list of pictures, and the level and the label of each; it gives their predicted noises.
    * `engine` is WebGPU or WebAssembly: the latter is there everywhere, and goes on wherever the former fails; `why` says why it had to.
    */
-  const load = (name) =>
-    once(`network ${name} ${wanted}`, async () => {
+  const load = (name, on = wanted) => // as it is wanted now, whatever is wanted while the files come
+    once(`network ${name} ${on}`, async () => {
       const { alphaBar, classes, side, channels } = await file(name), size = channels * side * side;
       const network = { name, alphaBar, T: alphaBar.length - 1, side, channels, size, classes, any: classes.length, engine: "WebGPU", why: "" };
       let answer;
@@ -136,8 +136,8 @@ const LiveNetwork = (() => {
         answer = await byWasm(name);
         Object.assign(network, { engine: "WebAssembly", why });
       };
-      if (wanted === "wasm") await fallBack("");
-      else await byWebGPU(name, wanted === "webgpu").then((found) => (answer = found), (error) => fallBack(error.message));
+      if (on === "wasm") await fallBack("");
+      else await byWebGPU(name, on === "webgpu").then((found) => (answer = found), (error) => fallBack(error.message));
 
       async function run(xs, ts, labels) {
         const x = new Float32Array(xs.length * size);

@@ -42,7 +42,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   const once = new Panel("once", () => press > 0, async (alive) => { // its networks are its own: no setting makes it stale
     once.status.textContent = "";
-    const [student, teacher] = await Promise.all(["digits-distill", "digits-v"].map(LiveNetwork.load));
+    const [student, teacher] = await Promise.all(["digits-distill", "digits-v"].map((name) => LiveNetwork.load(name)));
     const normal = DDIM.normals(2 * press), starts = student.classes.map(() => normal(student.size)), found = {}, took = {};
     for (const [who, network, S] of [["student", student, 1], ["teacher", teacher, MANY], ["blurred", teacher, 1]]) {
       const eps = (xs, ts) => network.eps(xs, ts, xs.map((_, label) => label)); // all ten walk together
