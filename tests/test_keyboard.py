@@ -143,6 +143,22 @@ def test_a_key_plays_its_own_sound(page):
     assert page.locator(".note-said").inner_text() == "flute <1>, C5" and not page.errors
 
 
+@pytest.mark.parametrize("width", [375, 1000])
+def test_all_white_keys_are_as_wide(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    kinds = {"white": ":not(.black)", "black": ".black"}
+    boxes = {
+        kind: [key.bounding_box() for key in page.locator(f".note-octaves button{which}").all()]
+        for kind, which in kinds.items()
+    }
+    for kind, count in (("white", 15), ("black", 10)):
+        widths = [box["width"] for box in boxes[kind]]
+        assert len(widths) == count and max(widths) - min(widths) < 0.1
+    rows = {round(box["y"]) for box in boxes["white"]}
+    assert len(rows) == (2 if width == 375 else 1)
+    assert page.locator(".note-help").bounding_box()["y"] < min(rows)  # what to do is said before
+
+
 def test_keys_without_a_mouse(page):
     for key in ("Tab", "ArrowRight", "ArrowLeft", "Tab"):
         page.keyboard.press(key)  # to the instruments, to the second and back, to the keys

@@ -457,6 +457,111 @@ def test_on_a_phone_everything_fits_and_has_a_name(visit):
     one.done("draw", before)
 
 
+def test_at_the_end_the_samples_stand_alone_and_the_slider_brings_the_rest_back(visit):
+    one = visit()
+    page = one.page
+    one.start("model=digits&S=6&seed=4")
+    four = page.locator("[data-live=watch] .live-four")
+    figures, hint = four.locator("figure"), four.locator(".live-end")
+    assert [figures.nth(k).is_visible() for k in range(4)] == [True, True, False, False]
+    assert figures.nth(0).inner_text() == "DDIM: the sample" and figures.nth(1).inner_text() == "DDPM: the sample"
+    assert hint.is_visible() and "Drag the slider back" in hint.inner_text()
+    ends = [figures.nth(k).locator("canvas").evaluate("e => e.toDataURL()") for k in range(4)]
+    assert ends[0] == ends[2] and ends[1] == ends[3] and ends[0] != ends[1]  # which is why
+    height = four.bounding_box()["height"]
+    one.set("Step", "5")
+    assert not hint.is_visible() and all(figures.nth(k).is_visible() for k in range(4))
+    assert figures.nth(2).inner_text() == "DDIM: predicted x0" and four.bounding_box()["height"] == height
+
+
+def test_the_ring_of_the_focus_is_clear_of_the_labels_and_no_address_moves_the_focus(visit):
+    one = visit(**PHONE | {"reduced_motion": "no-preference"})
+    page = one.page
+    one.start()  # by a press: the focus goes to the first setting
+    assert page.evaluate("document.activeElement.labels[0].textContent") == "Class"
+    for name in ("Class", "Steps S", "Noise η", "Seed of the noise"):
+        page.keyboard.press("Shift")  # whoever uses keys sees the ring
+        control = page.get_by_label(name, exact=True)
+        control.focus()
+        width, offset = control.evaluate(
+            "e => [getComputedStyle(e).outlineWidth, getComputedStyle(e).outlineOffset].map(parseFloat)"
+        )
+        label = control.evaluate("e => e.labels[0].getBoundingClientRect().bottom")
+        assert width == 3 and control.bounding_box()["y"] - width - offset >= label
+    other = visit()
+    other.page.goto(other.address + "#model=digits&run=1")
+    other.page.reload()
+    other.done("watch")
+    assert other.page.evaluate("document.activeElement === document.body")
+
+
+def test_who_is_seen_to_be_here_finds_the_network_warm_and_its_numbers_the_same(visit):
+    watched = "document.querySelector('[data-live=watch]').addEventListener('sampled', e => (window.sample = e.detail))"
+    found = []
+    for ahead in (True, False):
+        one = visit()
+        page = one.page
+        assert not any("/live/runtime.js" in url for url in one.asked)  # nobody is here yet
+        page.evaluate(watched)
+        page.evaluate("history.replaceState(null, '', '#model=digits&S=20')")
+        if ahead:
+            page.mouse.move(300, 300)
+            page.wait_for_function("Number(document.querySelector('[data-live=start]').dataset.warm) >= 12")
+        page.evaluate("document.querySelector('.live-start').click()")  # without a pointer that would be seen
+        one.done("watch")
+        assert (page.locator("[data-live=start]").get_attribute("data-warm") is not None) == ahead
+        found.append(page.evaluate("window.sample"))
+    assert found[0] == found[1] and len(found[0]["x"]) == 64
+
+
+def test_a_press_ends_the_warming(visit):
+    one = visit()
+    one.page.evaluate("history.replaceState(null, '', '#model=faces&S=1')")
+    one.page.mouse.move(300, 300)
+    start = one.page.locator("[data-live=start]")
+    assert start.get_attribute("data-warm") == "0"
+    one.page.click("text=Start the sampler")
+    one.done("watch")
+    assert int(start.get_attribute("data-warm")) <= 1  # at most the call that was under way
+
+
+def test_who_asks_for_little_data_is_sent_nothing_ahead(browser, address):
+    context = browser.new_context()
+    context.add_init_script("Object.defineProperty(navigator, 'connection', { value: { saveData: true } })")
+    page = context.new_page()
+    page.goto(address)
+    page.mouse.move(300, 300)
+    page.get_by_role("button", name="Start the sampler").focus()
+    assert page.locator("[data-live=start]").get_attribute("data-warm") is None
+    context.close()
+
+
+def test_the_next_round_is_asked_for_before_this_one_is_looked_at(page):
+    """So that the workers have something to do while the page draws; and none is asked for once a run is overtaken."""
+    calls = page.evaluate(
+        """async () => {
+        const alphaBar = [1, 0.9, 0.5, 0.1], jobs = [{ xT: new Float32Array(4).fill(1), tau: [0, 1, 2, 3] }], seen = [];
+        let asked = 0, wanted = true;
+        const eps = async (xs) => (asked++, xs.map((x) => x.map((v) => v / 2)));
+        for await (const _ of DDIM.together(eps, jobs, alphaBar, () => wanted)) {
+            seen.push(asked);
+            wanted = seen.length < 2;
+        }
+        return [seen, asked];
+    }"""
+    )
+    assert calls == [[2, 3, 3], 3]
+    ended = page.evaluate(
+        """async () => {
+        let asked = 0, wanted = false;
+        const eps = async (xs) => (asked++, xs), jobs = [{ xT: new Float32Array(4), tau: [0, 1, 2, 3] }];
+        for await (const _ of DDIM.together(eps, jobs, [1, 0.9, 0.5, 0.1], () => wanted)) break;
+        return asked;
+    }"""
+    )
+    assert ended == 1
+
+
 def test_without_scripts_and_on_paper_there_is_a_picture_and_a_sentence(visit):
     one = visit(java_script_enabled=False)
     assert one.page.locator("figure.live-static img").is_visible()

@@ -302,6 +302,8 @@ def test_a_finger_taps_twice_for_a_cluster_and_there_is_an_end(show):
     page.wait_for_function("document.querySelector('[data-act=add]').disabled")
 
 
+# Of an element's words.
+WIDTH = "e => { const r = document.createRange(); r.selectNodeContents(e); return r.getBoundingClientRect().width }"
 INSIDE = (
     "e => (({ top, bottom, height }) => height > 0 && top >= 0 && bottom <= innerHeight)(e.getBoundingClientRect())"
 )
@@ -322,6 +324,21 @@ def test_on_a_laptop_the_plane_its_time_and_its_controls_are_seen_together(show)
     page.get_by_role("button", name="Cluster 1 at").click()
     for part in (".plane-stage", ".plane-scrub", ".plane-views", ".plane-cluster", ".plane-side > .plane-controls"):
         assert page.locator(part).evaluate(INSIDE), part
+
+
+@pytest.mark.parametrize("width", [1000, 390])
+def test_nothing_in_the_controls_runs_together(show, width):
+    page = show(width=width, height=844, reduced_motion="reduce")
+    assert page.locator('[data-field="eta"]').text_content().split() == ["noise", "η", "0.00"]
+    row = page.locator('[data-field="eta"]')
+    label, value = (row.locator(part).bounding_box() for part in ("label", "output"))
+    assert value["x"] - (label["x"] + row.locator("label").evaluate(WIDTH)) >= 6
+    boxes = [e.bounding_box() for e in page.locator(".plane-side > .plane-controls").locator("select, button").all()]
+    for i, one in enumerate(boxes):
+        for other in boxes[:i]:
+            across = max(one["x"] - other["x"] - other["width"], other["x"] - one["x"] - one["width"])
+            down = max(one["y"] - other["y"] - other["height"], other["y"] - one["y"] - one["height"])
+            assert max(across, down) >= 6
 
 
 def test_the_race_has_four_lanes_and_names_their_gaps(show):

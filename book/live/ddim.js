@@ -90,19 +90,26 @@ const DDIM = (() => {
   /**
    * Several paths at once, one call of the network for all that still walk: `eps(xs, ts)` takes a list of pictures and the level of each.
    * A job is {xT, tau, and what path takes}. After each round comes the list of the jobs' last steps (null where none was made yet);
-   * all end in the same round.
+   * all end in the same round. While a round is looked at, the network is at work on the next, if `goesOn()`.
    */
-  async function* together(eps, jobs, alphaBar) {
+  async function* together(eps, jobs, alphaBar, goesOn = () => true) {
     const rounds = Math.max(...jobs.map(({ tau }) => tau.length - 1)), steps = jobs.map(() => null), states = jobs.map(({ xT }) => xT);
-    for (let round = 0; round < rounds; round++) {
-      const left = rounds - round, at = jobs.map(({ tau }) => (left < tau.length ? left : 0)); // 0: it waits
-      const walking = jobs.map((_, k) => k).filter((k) => at[k] > 0);
-      const found = await eps(walking.map((k) => states[k]), walking.map((k) => jobs[k].tau[at[k]]));
-      walking.forEach((k, i) => {
-        const { tau } = jobs[k];
-        steps[k] = down(states[k], found[i], alphaBar, tau[at[k]], tau[at[k] - 1], jobs[k]);
+    const place = (k, left) => (left < jobs[k].tau.length ? left : 0); // 0: it waits
+    const walking = (left) => jobs.map((_, k) => k).filter((k) => place(k, left) > 0);
+    const ask = (left) => {
+      const found = eps(walking(left).map((k) => states[k]), walking(left).map((k) => jobs[k].tau[place(k, left)]));
+      found.catch(() => {}); // it is heard where it is awaited, if it still is
+      return found;
+    };
+    let asked = null;
+    for (let left = rounds; left > 0; left--) {
+      const found = await (asked ?? ask(left));
+      walking(left).forEach((k, i) => {
+        const { tau } = jobs[k], at = place(k, left);
+        steps[k] = down(states[k], found[i], alphaBar, tau[at], tau[at - 1], jobs[k]);
         states[k] = steps[k].xs;
       });
+      asked = left > 1 && goesOn() ? ask(left - 1) : null;
       yield [...steps];
     }
   }

@@ -6,6 +6,7 @@ const LiveNetwork = (() => {
   "use strict";
 
   const here = new URL(".", document.currentScript.src).href;
+  const WARM = { calls: 60, ms: 3000 }; // at most: by then they become no faster
   const loaded = {}; // name -> promise: each file and each network is made once
 
   const once = (key, make) => {
@@ -126,8 +127,8 @@ const LiveNetwork = (() => {
    * `eps(xs, ts, labels)` takes a list of pictures, and the level and the label of each; it gives their predicted noises.
    * `engine` is WebGPU or WebAssembly: the latter is there everywhere, and goes on wherever the former fails; `why` says why it had to.
    */
-  const load = (name) =>
-    once(`network ${name} ${wanted}`, async () => {
+  const load = (name, on = wanted) => // as it is wanted now, whatever is wanted while the files come
+    once(`network ${name} ${on}`, async () => {
       const { alphaBar, classes, side, channels } = await file(name), size = channels * side * side;
       const network = { name, alphaBar, T: alphaBar.length - 1, side, channels, size, classes, any: classes.length, engine: "WebGPU", why: "" };
       let answer;
@@ -135,8 +136,8 @@ const LiveNetwork = (() => {
         answer = await byWasm(name);
         Object.assign(network, { engine: "WebAssembly", why });
       };
-      if (wanted === "wasm") await fallBack("");
-      else await byWebGPU(name, wanted === "webgpu").then((found) => (answer = found), (error) => fallBack(error.message));
+      if (on === "wasm") await fallBack("");
+      else await byWebGPU(name, on === "webgpu").then((found) => (answer = found), (error) => fallBack(error.message));
 
       async function run(xs, ts, labels) {
         const x = new Float32Array(xs.length * size);
@@ -161,5 +162,17 @@ const LiveNetwork = (() => {
       return network;
     });
 
-  return { load, prefer };
+  /**
+   * Loads a network and calls it a few times, while `wanted()`: a browser compiles WebAssembly quickly first, and well only what it has
+   * seen to be called often. What is found is thrown away. `called(n)` hears of every call.
+   */
+  async function warm(name, pictures, wanted, called) {
+    const network = await load(name), x = new Float32Array(network.size), all = (value) => Array(pictures).fill(value);
+    for (let n = 1, until = performance.now() + WARM.ms; n <= WARM.calls && performance.now() < until && wanted(); n++) {
+      await network.eps(all(x), all(network.T), all(network.any));
+      called(n);
+    }
+  }
+
+  return { load, prefer, warm };
 })();

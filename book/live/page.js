@@ -53,7 +53,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const tau = DDIM.makeTau(network.T, S, spacing.value);
     return { xT, tau, eta: etaNow, noise: noiseOf(seedOf(seed)), ...more };
   }
-  const together = (jobs) => DDIM.together(predictor(), jobs, network.alphaBar);
+  const together = (jobs, alive) => DDIM.together(predictor(), jobs, network.alphaBar, alive);
 
   // ---------------------------------------------------------------- the address
 
@@ -193,6 +193,10 @@ document.addEventListener("DOMContentLoaded", () => {
   const other = new Picture("DDPM: x<sub>t</sub>, η = 1"), otherGuess = new Picture("DDPM: predicted x<sub>0</sub>");
   const place = slider(0, 20, 0);
   const film = make("div", { className: "live-film" });
+  const FRAME = 33; // ms between two pictures of a run, at least: drawing takes the networks' time
+  const END = "The two samples. At t = 0 state and predicted picture are the same. Drag the slider back to see every step.";
+  const ended = make("p", { className: "live-end" }, END);
+  const pictures = make("div", { className: "live-pictures live-four" }, state.box, other.box, guess.box, otherGuess.box, ended);
   let runs = []; // of each round, the step of either sampler
   let following = true; // the slider goes with the run until the reader takes it
 
@@ -201,12 +205,14 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function showFrame(i) {
     if (!runs.length) return;
-    const t = levelOf(i), pair = runs[Math.min(i, runs.length - 1)];
+    const t = levelOf(i), pair = runs[Math.min(i, runs.length - 1)], last = i >= runs.length;
+    pictures.classList.toggle("live-ended", last);
     pair.forEach((step, k) => {
-      const who = k ? "DDPM" : samplerName();
-      [state, other][k].show(i < runs.length ? step.xt : step.xs, `${who}: the state at level ${t}`);
-      const which = i < runs.length ? `at level ${t}` : "last";
-      [guess, otherGuess][k].show(step.x0, `${who}: the picture predicted ${which}, ${nameOfClass()}`);
+      const who = k ? "DDPM" : samplerName(), shown = [state, other][k], predicted = [guess, otherGuess][k];
+      shown.show(last ? step.xs : step.xt, last ? `${who}: the sample, ${nameOfClass()}` : `${who}: the state at level ${t}`);
+      shown.caption.innerHTML = last ? `${who}: the sample` : `${who}: x<sub>t</sub>${k ? ", η = 1" : ""}`;
+      predicted.show(step.x0, `${who}: the picture predicted at level ${pair[0].t}, ${nameOfClass()}`);
+      predicted.caption.innerHTML = `${who}: predicted x<sub>0</sub>`;
     });
     place.refresh();
     mirrors.forEach((mirror) => mirror.update());
@@ -221,15 +227,17 @@ document.addEventListener("DOMContentLoaded", () => {
     film.style.minHeight = `${film.offsetHeight}px`; // until it is filled again: what lies below, and may be in view, stays where it is
     film.replaceChildren();
     watch.status.textContent = "";
-    state.caption.innerHTML = `${samplerName()}: x<sub>t</sub>`;
-    guess.caption.innerHTML = `${samplerName()}: predicted x<sub>0</sub>`;
     const shots = new Set(Array.from({ length: Math.min(S, 10) }, (_, k) => Math.floor((k * S) / Math.min(S, 10))));
     const began = performance.now();
-    for await (const pair of together([job(xT, S), job(xT, S, { etaNow: 1 })])) {
+    let drawn = 0;
+    for await (const pair of together([job(xT, S), job(xT, S, { etaNow: 1 })], alive)) {
       if (!alive()) return;
       const i = runs.push(pair) - 1, [step] = pair;
       if (following) place.value = i;
-      if (!calm.matches) showFrame(Number(place.value));
+      if (!calm.matches && performance.now() - drawn > FRAME) {
+        showFrame(Number(place.value));
+        drawn = performance.now();
+      }
       if (shots.has(i)) {
         const upper = new Picture(""), lower = new Picture(`t = ${step.t}`);
         upper.show(step.xt, `The state at level ${step.t}`);
@@ -275,7 +283,7 @@ document.addEventListener("DOMContentLoaded", () => {
       }
     });
     watch.fill(
-      make("div", { className: "live-pictures live-four" }, state.box, other.box, guess.box, otherGuess.box),
+      pictures,
       make("div", { className: "live-scrub" }, field("Step", place, where)),
       make("div", { className: "live-row" }, button("Run again", () => watch.change(), "▶"), strip, link),
       film,
@@ -352,11 +360,14 @@ document.addEventListener("DOMContentLoaded", () => {
     Live.begin.forEach((fill) => fill());
     for (const setter of document.querySelectorAll("button[data-set]")) setter.addEventListener("click", () => press(setter).catch(() => {}));
     keepClear();
-    label.focus({ preventScroll: true });
+    if (byHand) label.focus({ preventScroll: true }); // the button that had the focus is gone
   }
 
-  const go = button("Start the sampler", async () => {
+  let byHand = true; // a person pressed, and not the address
+
+  const go = button("Start the sampler", async (event) => {
     go.disabled = true;
+    byHand = event.isTrusted;
     start.dataset.clicked = performance.now();
     await set(read(), { anew: false }).catch(() => {
       go.disabled = false;
@@ -364,6 +375,23 @@ document.addEventListener("DOMContentLoaded", () => {
   }, "▶");
   go.classList.add("live-start");
   start.replaceChildren(go, loading);
+
+  /**
+   * Before the button is pressed: the network that it will ask for is loaded and warmed. From a folder, as soon as somebody is seen to be
+   * here; on the web, where that is a download, once the button is pointed at; never for who asks for little data. A press ends it.
+   */
+  function warmAhead() {
+    const free = location.protocol === "file:", little = navigator.connection?.saveData || matchMedia("(prefers-reduced-data: reduce)").matches;
+    const signs = ["pointermove", "pointerdown", "keydown", "focusin"], waits = () => !start.dataset.clicked;
+    const begin = (event) => {
+      if (!waits() || !(free || start.contains(event.target))) return;
+      signs.forEach((sign) => removeEventListener(sign, begin));
+      start.dataset.warm = 0;
+      LiveNetwork.warm(read().model, 2, waits, (n) => (start.dataset.warm = n)).catch(() => {}); // a press will say what is wrong
+    };
+    if (!little) signs.forEach((sign) => addEventListener(sign, begin));
+  }
+  warmAhead();
   Object.assign(Live, { seed, label, labelNow, nameOfClass, predictor, single, startOf, lengthened, job, together });
   if (new URLSearchParams(location.hash.slice(1)).has("run")) go.click(); // the first page's link asks for a run
 });

@@ -23,7 +23,7 @@ document.addEventListener("DOMContentLoaded", () => {
     });
     compare.status.textContent = "";
     let last;
-    for await (last of Live.together(numbers.map((S) => Live.job(latent, S)))) {
+    for await (last of Live.together(numbers.map((S) => Live.job(latent, S)), alive)) {
       if (!alive()) return;
       if (!calm.matches) last.forEach((step, k) => step && several[k].show(step.x0));
       await sleep();
@@ -42,12 +42,12 @@ document.addEventListener("DOMContentLoaded", () => {
 
   const once = new Panel("once", () => press > 0, async (alive) => { // its networks are its own: no setting makes it stale
     once.status.textContent = "";
-    const [student, teacher] = await Promise.all(["digits-distill", "digits-v"].map(LiveNetwork.load));
+    const [student, teacher] = await Promise.all(["digits-distill", "digits-v"].map((name) => LiveNetwork.load(name)));
     const normal = DDIM.normals(2 * press), starts = student.classes.map(() => normal(student.size)), found = {}, took = {};
     for (const [who, network, S] of [["student", student, 1], ["teacher", teacher, MANY], ["blurred", teacher, 1]]) {
       const eps = (xs, ts) => network.eps(xs, ts, xs.map((_, label) => label)); // all ten walk together
       const jobs = starts.map((xT) => ({ xT, tau: DDIM.makeTau(network.T, S), eta: 0 })), began = performance.now();
-      for await (found[who] of DDIM.together(eps, jobs, network.alphaBar)) {
+      for await (found[who] of DDIM.together(eps, jobs, network.alphaBar, alive)) {
         if (!alive()) return;
         if (!calm.matches) found[who].forEach((step, k) => drawn[who][k].show(step.x0));
         await sleep();
@@ -81,7 +81,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const seeds = [seedOf(Live.seed), seedOf(second)], [a, b] = seeds.map(Live.startOf), u = Number(share.value) / 100;
     const latent = along.value === "arc" ? DDIM.slerp(a, b, u) : a.map((v, i) => (1 - u) * v + u * b[i]);
     let last;
-    for await (last of Live.together([a, b, latent].map((x) => Live.job(x, 10, { etaNow: 0 })))) {
+    for await (last of Live.together([a, b, latent].map((x) => Live.job(x, 10, { etaNow: 0 })), alive)) {
       if (!alive()) return;
       await sleep();
     }
@@ -134,7 +134,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const known = whole, latent = Live.startOf(seedOf(Live.seed) + 500_000), began = performance.now();
     const edit = (x0) => x0.map((v, i) => (mask[i % mask.length] ? v : known[i])); // what is known stays; chapter 13
     let last;
-    for await (last of Live.together([0, 1].map((etaNow) => Live.job(latent, FILLING, { etaNow, edit })))) {
+    for await (last of Live.together([0, 1].map((etaNow) => Live.job(latent, FILLING, { etaNow, edit })), alive)) {
       if (!alive()) return;
       if (!calm.matches) last.forEach((step, k) => filled[k].show(step.x0));
       await sleep();

@@ -6,7 +6,7 @@
   const number = (v, digits = 2) => (v < -0.5 * 10 ** -digits ? "−" : "") + Math.abs(v).toFixed(digits);
   const PLAY = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M8 5.5v13l11-6.5z"/></svg>';
   const PAUSE = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M7 5h3.6v14H7zM13.4 5H17v14h-3.6z"/></svg>';
-  const LABELS = { solver: "solver", S: "steps S", eta: "fresh noise η", start: "start", predictor: "predictor", spacing: "levels visited", schedule: "schedule", trails: "trails" };
+  const LABELS = { solver: "solver", S: "steps S", eta: "noise η", start: "start", predictor: "predictor", spacing: "levels visited", schedule: "schedule", trails: "trails" };
   const MAIN = ["solver", "S", "eta", "start", "predictor"], MORE = ["spacing", "schedule", "trails"];
 
   function field(id, name, state) {
@@ -16,7 +16,7 @@
       return `<div class="plane-field" data-field="${name}">${label}<select id="${key}" data-name="${name}" autocomplete="off">${options.join("")}</select></div>`;
     }
     const [max, step] = name === "S" ? [S.STEPS.length - 1, 1] : [1, 0.05];
-    return `<div class="plane-field" data-field="${name}">${label}<output for="${key}"></output>
+    return `<div class="plane-field" data-field="${name}">${label} <output for="${key}"></output>
       <input type="range" id="${key}" data-name="${name}" min="0" max="${max}" step="${step}" autocomplete="off"></div>`;
   }
 
@@ -129,7 +129,7 @@
     const [, , weight, std] = state.clusters[selected], total = state.clusters.reduce((sum, c) => sum + c[2], 0);
     if (shown !== String(selected) || !bar.querySelector("input")) {
       bar.dataset.k = selected;
-      const slider = (name, words, [min, max]) => `<div class="plane-field"><label for="${id}-c-${name}">${words}</label><output for="${id}-c-${name}"></output>
+      const slider = (name, words, [min, max]) => `<div class="plane-field"><label for="${id}-c-${name}">${words}</label> <output for="${id}-c-${name}"></output>
         <input type="range" id="${id}-c-${name}" data-cluster="${name}" min="${Math.log(min)}" max="${Math.log(max)}" step="0.01" autocomplete="off"></div>`;
       bar.innerHTML = `<span class="plane-chip" style="--of: var(--plane-${selected})">Cluster ${selected + 1}</span>
         ${slider("weight", "weight", S.LIMITS.weight)}${slider("std", "width", S.LIMITS.std)}

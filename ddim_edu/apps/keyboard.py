@@ -102,7 +102,9 @@ class Keyboard:
             f"{escape(name)}</label>"
             for i, name in enumerate(self.sounds)
         )
-        octaves = "".join(self._octave(keys) for keys in _octaves(self.keys))
+        octaves = [self._octave(keys) for keys in _octaves(self.keys)]
+        whites = [len(_whites(keys)) for keys in _octaves(self.keys)]
+        wide = min(sum(whites), 7 + max(whites))  # white keys in a row that is wide enough for two octaves
         files = "".join(
             f'<audio preload="none" hidden data-key="{escape(name)} {midi}"{self._told(name, midi)} '
             f'src="data:audio/wav;base64,{base64.b64encode(wav).decode()}"></audio>'
@@ -111,13 +113,13 @@ class Keyboard:
         )
         return (
             f'<div class="note-keys" role="group" aria-label="Piano keys"><style>{STYLE}</style>'
-            f"<fieldset><legend>Instrument</legend>{choices}</fieldset>"
-            f'<div class="note-octaves">{octaves}</div><div class="note-said">{HELP}</div>{files}'
-            f"<script>{script(self.keys)}</script></div>"
+            f'<fieldset><legend>Instrument</legend>{choices}</fieldset><div class="note-help">{HELP}</div>'
+            f'<div class="note-octaves" style="--narrow: {max(whites)}; --wide: {wide}">{"".join(octaves)}</div>'
+            f'<div class="note-said"></div>{files}<script>{script(self.keys)}</script></div>'
         )
 
     def _octave(self, keys: list[int]) -> str:
-        whites = [key for key in keys if key % 12 not in BLACK]
+        whites = _whites(keys)
         buttons = []
         for key in keys:
             name = pitch_name(key)
@@ -130,7 +132,7 @@ class Keyboard:
                 )
             else:
                 buttons.append(f"{button}>{name if key % 12 == 0 else ''}</button>")
-        return f'<div style="flex-grow: {len(whites)}">{"".join(buttons)}</div>'
+        return f'<div style="--keys: {len(whites)}">{"".join(buttons)}</div>'
 
     def _told(self, name: str, midi: int) -> str:
         cents = self.cents.get(name, {}).get(midi)
@@ -138,6 +140,10 @@ class Keyboard:
             return ""
         size = f"{abs(cents):.0f}"
         return f' data-heard=": {size} cent{"" if size == "1" else "s"} too {"high" if cents > 0 else "low"}"'
+
+
+def _whites(keys: list[int]) -> list[int]:
+    return [key for key in keys if key % 12 not in BLACK]
 
 
 def _octaves(keys: list[int]) -> list[list[int]]:
@@ -158,14 +164,17 @@ def script(keys: list[int]) -> str:
     return SCRIPT.replace("CODES", json.dumps(codes))
 
 
-HELP = "Arrow keys lead from key to key; the letters A to K, and those above them, play the upper octave."
+HELP = """Press a key to hear it. Arrow keys lead from key to key; the letters A to K, and those above them, play the
+upper octave."""
 STYLE = """
-.note-keys { margin: 1rem 0; max-width: 46rem; }
+.note-keys { margin: 1rem 0; max-width: 46rem; container-type: inline-size; }
 .note-keys fieldset { border: 0; margin: 0 0 0.5rem; padding: 0; display: flex; flex-wrap: wrap; gap: 0.25rem 1rem; }
 .note-keys legend { padding: 0; font-size: inherit; margin: 0; }
 .note-keys label { padding: 0.25rem 0; cursor: pointer; }
-.note-octaves { display: flex; flex-wrap: wrap; row-gap: 0.5rem; }
-.note-octaves > div { display: flex; position: relative; flex-basis: 16rem; height: 8rem; }
+.note-octaves { --key: min(4rem, (100cqw - 1px) / var(--narrow)); display: flex; flex-wrap: wrap; row-gap: 0.5rem;
+  margin-top: 0.5rem; }
+@container (min-width: 36rem) { .note-octaves { --key: min(4rem, (100cqw - 1px) / var(--wide)); } }
+.note-octaves > div { display: flex; position: relative; width: calc(var(--keys) * var(--key)); height: 8rem; }
 .note-octaves button { flex: 1; min-width: 0; margin: 0; padding: 0 0 0.3rem; border: 1px solid #444; cursor: pointer;
   border-radius: 0 0 4px 4px; background: #fff; color: #222; font-size: 0.85rem; display: flex; align-items: flex-end;
   justify-content: center; touch-action: manipulation; }
@@ -173,6 +182,7 @@ STYLE = """
 .note-octaves button.playing { background: #56b4e9; }
 .note-octaves button:focus-visible { outline: 3px solid #d55e00; outline-offset: 1px; box-shadow: 0 0 0 7px #fff;
   z-index: 2; }
+.note-help { font-size: 0.9rem; }
 .note-said { font-size: 0.9rem; min-height: 1.5em; margin-top: 0.3rem; }
 """
 SCRIPT = """
