@@ -153,7 +153,6 @@ def test_a_packed_book_is_the_same_bytes_at_any_time(tmp_path):
 
 
 def test_sections_of_a_page_for_the_search():
-    pytest.importorskip("bs4")
     import search_texts
 
     page = r"""<p>no</p><article class="bd-article"><section id="a"><h1>3. One<a class="headerlink">#</a></h1>
