@@ -20,6 +20,15 @@ from sphinx.ext import viewcode
 from sphinx.util.parallel import ParallelTasks, parallel_available
 
 
+def clear(app, env) -> None:
+    """Forget modules of which no page shows anything, such as ``typing``. Sphinx does so too before it reads each next
+    page, which in another process is no next page.
+    """
+    modules = getattr(env, "_viewcode_modules", {})
+    for name in [name for name, entry in modules.items() if entry and not entry[2]]:
+        del modules[name]
+
+
 def collect(app) -> Iterator[tuple]:
     """What Sphinx writes: the list of all modules alone, after several processes have written the others."""
     names = sorted(name for name, entry in getattr(app.env, "_viewcode_modules", {}).items() if entry)
@@ -117,5 +126,6 @@ def remember(app, pagename, templatename, context, doctree) -> None:
 
 def setup(app):
     app.connect("builder-inited", shorten)
+    app.connect("env-updated", clear)
     app.connect("html-page-context", remember, priority=600)  # after the theme
     return {"parallel_read_safe": True, "parallel_write_safe": True}
