@@ -1,4 +1,4 @@
-"""What makes the book's build quick: several processes, code in few tags, a reader of pages; and that nothing is lost."""
+"""What makes the book's build quick, several processes, code in few tags and more; and that nothing is lost by it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.styles import get_style_by_name
+from sphinx.application import Sphinx
 from sphinx.domains import Domain
+from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "book" / "_ext")]
 import glossary_tips  # noqa: E402
 import in_parallel  # noqa: E402
+import module_pages  # noqa: E402
 import search_texts  # noqa: E402
 import spare_spans  # noqa: E402
 
@@ -67,6 +70,59 @@ def test_only_the_extensions_that_are_known_to_be_safe_are_answered_for():
     app.extensions[in_parallel.SILENT] = refuses
     in_parallel.allow(app, None)
     assert refuses.parallel_read_safe is False
+
+
+# ---------------------------------------------------------------- the contents beside each page
+
+
+@pytest.fixture
+def small_book(tmp_path):
+    """A Sphinx that has read five pages: parts with captions, a page below a page, sections."""
+    pages = {
+        "index": "Home\n====\n\n.. toctree::\n   :caption: One\n   :numbered:\n\n   a\n   folder/b\n\nEnd\n---\n\n"
+        ".. toctree::\n   :caption: Two\n   :hidden:\n\n   d\n",
+        "a": "A *page*\n========\n\nPart\n----\n\nInner\n~~~~~\n",
+        "folder/b": "B\n=\n\nPart\n----\n\n.. toctree::\n   :hidden:\n\n   c\n",
+        "folder/c": "C\n=\n\n.. function:: f(x)\n",
+        "d": "D\n=\n",
+    }
+    (tmp_path / "folder").mkdir()
+    for name, text in pages.items():
+        (tmp_path / f"{name}.rst").write_text(text)
+    with patch_docutils(), docutils_namespace():
+        folders = [str(tmp_path), None, str(tmp_path / "html"), str(tmp_path / "doctrees")]
+        app = Sphinx(*folders, "html", status=None, warning=None)
+        app.builder.read()
+        app.builder.prepare_writing(set(pages))
+        yield app
+
+
+@pytest.mark.parametrize("name", ["index", "a", "folder/b", "folder/c", "d", "_modules/x/y", "_modules/x/z", "search"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"collapse": False, "maxdepth": 4, "includehidden": True, "titles_only": True},
+        {"collapse": True, "maxdepth": 1, "titles_only": True},
+        {"collapse": False, "maxdepth": "", "includehidden": True},
+    ],
+)
+def test_contents_without_sections_are_those_of_sphinx(small_book, name, asked):
+    sphinx_s = small_book.builder._get_local_toctree(name, **asked)
+    module_pages.shorten(small_book)
+    ours = small_book.builder._get_local_toctree
+    first = [ours(other, **asked) for other in ("_modules/x/first", "folder/c")]
+    assert ours(name, **asked) == sphinx_s == ours(name, **asked)
+    assert [ours(other, **asked) for other in ("_modules/x/first", "folder/c")] == first
+    assert ("D</a>" in sphinx_s) == bool(asked.get("includehidden"))
+
+
+def test_a_module_of_which_no_page_shows_anything_has_no_page():
+    env = SimpleNamespace(
+        _viewcode_modules={"a": ("", {}, {"f": "api"}, "a"), "typing": ("", {}, {}, "typing"), "b": False}
+    )
+    module_pages.clear(None, env)
+    assert sorted(env._viewcode_modules) == ["a", "b"]
+    module_pages.clear(None, SimpleNamespace())
 
 
 # ---------------------------------------------------------------- code in few tags

@@ -1,9 +1,9 @@
 """Pages are read and written by as many processes as there are processors; ``BOOK_JOBS=1`` takes one.
 
-Jupyter Book's command has no option for it. Sphinx asks every extension whether it may, and two fail it. Of
-sphinx_multitoc_numbering there is no answer: it puts one function in the place of another, before processes part, and
-keeps nothing of its own, so that the answer is yes. And sphinx_proof says yes, but its domain says not how to merge what
-two processes have read: it holds nothing, since the proofs are in a list that the extension merges itself. The site is
+Jupyter Book's command has no option for it. Sphinx asks every extension whether it may, and two stand in the way.
+sphinx_multitoc_numbering does not answer: it puts one function in the place of another, before processes part, and
+keeps nothing of its own, so that the answer is yes. sphinx_proof says yes, but its domain does not say how to merge
+what two processes have read: it holds nothing, since proofs are in a list that the extension merges itself. The site is
 the same byte for byte, however many processes there are (``tests/test_light.py``).
 """
 

@@ -109,8 +109,12 @@ class Article(HTMLParser):
 
 def sections(page: str) -> list[list[str]]:
     """The sections, exercises, words and functions of a page in order: [anchor, heading, text of its own]."""
-    wanted = [element for element in Article(page).root.elements() if element.id and (
-        element.name in ("section", "dt") or (element.name == "div" and "exercise" in element.classes))]
+    wanted = [
+        element
+        for element in Article(page).root.elements()
+        if element.id
+        and (element.name in ("section", "dt") or (element.name == "div" and "exercise" in element.classes))
+    ]
     found = []
     # inner ones come after outer ones, so from the end: what has been taken is in no other
     for element in reversed(wanted):
