@@ -36,7 +36,7 @@ def where_it_ran(number: int) -> tuple[int, int]:
 
 def test_work_is_shared_among_processes_and_comes_back_in_order(monkeypatch):
     monkeypatch.setenv("BOOK_JOBS", "2")
-    done = in_parallel.each(where_it_ran, range(9))
+    done = in_parallel.each(where_it_ran, iter(range(9)))
     assert [number for number, _ in done] == list(range(9)) and os.getpid() not in {pid for _, pid in done}
     monkeypatch.setenv("BOOK_JOBS", "1")
     assert {pid for _, pid in in_parallel.each(where_it_ran, range(9))} == {os.getpid()}

@@ -29,7 +29,8 @@ def jobs() -> int:
 
 def each(function: Callable, items: Iterable) -> list:
     """``[function(item) for item in items]``, by several processes where they can be forked."""
-    items, workers = list(items), min(jobs(), len(list(items)))
+    items = list(items)
+    workers = min(jobs(), len(items))
     if workers < 2 or "fork" not in multiprocessing.get_all_start_methods():
         return [function(item) for item in items]
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
