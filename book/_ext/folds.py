@@ -20,6 +20,7 @@ chapter and name are its label.
 from __future__ import annotations
 
 import ast
+import functools
 import html
 
 import deeper
@@ -48,6 +49,7 @@ def labels_of(source: str) -> list[str]:
     return list(dict.fromkeys(label for line in CELL_TAG.findall(source) for label in LABEL.findall(line)))
 
 
+@functools.cache  # each cell is asked for by several extensions
 def asserts(source: str) -> int:
     """How many assertions code has; 0 if it is no Python."""
     try:
@@ -56,6 +58,7 @@ def asserts(source: str) -> int:
         return 0
 
 
+@functools.cache
 def defines(source: str) -> bool:
     """Whether code defines something at its top level."""
     return any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.parse(source).body)

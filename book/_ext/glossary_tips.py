@@ -8,12 +8,14 @@ gives tips to links that are there and makes none, and its two scripts come from
 
 from __future__ import annotations
 
+import functools
 import html
 import re
 
 from docutils import nodes
 
 PAGE = "glossary"
+FIRST = re.compile(r"[^ ’'-]*")
 ALONE = {"score"}  # not in the plural: "it scores 1" is another word
 KEEP_OUT = (
     nodes.title,
@@ -29,7 +31,9 @@ KEEP_OUT = (
 
 def terms(env) -> dict[str, tuple[str, str]]:
     """Term -> (its id on the page, the first sentence or two of its meaning)."""
-    found = {}
+    if hasattr(env.app, "glossary_terms"):
+        return env.app.glossary_terms
+    found = env.app.glossary_terms = {}
     for item in env.get_doctree(PAGE).findall(nodes.definition_list_item):
         meaning = item.children[-1].astext().split(" See ")[0].strip()
         for term in item.findall(nodes.term):
@@ -37,6 +41,7 @@ def terms(env) -> dict[str, tuple[str, str]]:
     return found
 
 
+@functools.cache
 def pattern(term: str) -> re.Pattern:
     """Finds the term, also in the plural or with a capital where a sentence begins; abbreviations as they are."""
     stem = re.escape(term).replace("\\ ", "[ -]").replace("’", "['’]")
@@ -44,6 +49,11 @@ def pattern(term: str) -> re.Pattern:
         stem = f"[{term[0]}{term[0].upper()}]{stem[1:]}"
     plural = "" if term in ALONE else "(?:e?s)?"
     return re.compile(rf"(?<![\w-]){stem}{plural}(?![\w-]|['’]s)")
+
+
+def may_hold(text: str, term: str) -> bool:
+    """Whether it is worth looking for the term in a text in small letters: its first word is there."""
+    return FIRST.match(term.lower())[0] in text
 
 
 def link(app, doctree, docname: str) -> None:
@@ -55,7 +65,8 @@ def link(app, doctree, docname: str) -> None:
         if not isinstance(text.parent, nodes.paragraph | nodes.emphasis | nodes.inline) or _inside(text, KEEP_OUT):
             continue
         pieces: list[nodes.Node] = [text]
-        for term, (anchor, meaning) in list(wanted):
+        small = text.lower()
+        for term, (anchor, meaning) in [entry for entry in wanted if may_hold(small, entry[0])]:
             for i, piece in enumerate(pieces):
                 match = pattern(term).search(piece) if isinstance(piece, nodes.Text) else None
                 if match:

@@ -2,13 +2,15 @@
 
 The theme loads all two thousand icons of Font Awesome on every page, 1.5 MB of script, and shows about fifteen. Here
 the others leave the script. The same icons come as fonts too, for what style sheets draw: these keep the signs that the
-sheets name. Source maps, which only a debugger asks for, leave the site. (sphinx-favicon is about the one icon of the
+sheets name. Source maps, which only a debugger asks for, leave the site, and the theme's translations, which Sphinx
+reads in the theme's own folder. (sphinx-favicon is about the one icon of the
 site, which the theme's ``html_favicon`` could set as well.)
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 from logging import WARNING, getLogger
 from pathlib import Path
 
@@ -82,6 +84,7 @@ def prune(app, exception):
     prune_fonts(Path(app.outdir))
     for leftover in Path(app.outdir, "_static").rglob("*.map"):
         leftover.unlink()
+    shutil.rmtree(Path(app.outdir, "_static", "locales"), ignore_errors=True)
 
 
 def setup(app):

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 
-from bs4 import BeautifulSoup, SoupStrainer
+import in_parallel
 
 FILE = "search_texts.js"
 NAMES = (
@@ -20,8 +22,11 @@ NAMES = (
     "psi omega Delta Sigma Omega Phi Psi Theta Lambda"
 )
 GREEK = dict(zip(NAMES.split(), "αβγδεεζηθκλμνξπρστφφχψωΔΣΩΦΨΘΛ"))
-LEFT_OUT = "script, style, nav, button, .headerlink, .cell_output, .toctree-wrapper, .viewcode-link, .cell_input"
-HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
+LEFT_OUT = frozenset(
+    "script style nav button .headerlink .cell_output .toctree-wrapper .viewcode-link .cell_input".split()
+)
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # elements without an end
 
 
 def plain(text: str) -> str:
@@ -31,37 +36,111 @@ def plain(text: str) -> str:
     return " ".join(re.sub(r"\\.|[{}$¶#]", " ", text).split())
 
 
+class Element:
+    """A tag with what stands in it: other elements, and texts."""
+
+    def __init__(self, name: str, attributes: dict[str, str | None], parent: Element | None = None) -> None:
+        self.name, self.id, self.parent = name, attributes.get("id") or "", parent
+        self.classes = (attributes.get("class") or "").split()
+        self.inside: list[Element | str] = []
+
+    def elements(self) -> Iterator[Element]:
+        """All below it, in the order of the page."""
+        for child in self.inside:
+            if isinstance(child, Element):
+                yield child
+                yield from child.elements()
+
+    def texts(self) -> Iterator[str]:
+        for child in self.inside:
+            yield from [child] if isinstance(child, str) else child.texts()
+
+    def take(self) -> str:
+        """Its text, which is no longer in the page then."""
+        self.parent.inside.remove(self)
+        return plain(" ".join(self.texts()))
+
+    def heading(self) -> Element | None:
+        own = [child for child in self.inside if isinstance(child, Element) and child.name in HEADINGS]
+        return next((one for one in own or self.elements() if own or "admonition-title" in one.classes), None)
+
+    def description(self) -> Element | None:
+        """What follows a ``dt``."""
+        after = self.parent.inside[self.parent.inside.index(self) + 1 :]
+        return next((one for one in after if isinstance(one, Element) and one.name == "dd"), None)
+
+
+class Article(HTMLParser):
+    """The article of a page without what is left out. A fifth of the time that BeautifulSoup takes for it, which was a
+    third of the time for the whole site.
+    """
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.root = self.here = Element("", {})
+        self.out: list[str] = []  # what is open of a part that is left out
+        start, end = page.find("<article"), page.rfind("</article>")
+        self.feed(page[start:end] if 0 <= start < end else "")
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        new = Element(tag, dict(attrs), self.here)
+        if self.out or tag in LEFT_OUT or not LEFT_OUT.isdisjoint(f".{name}" for name in new.classes):
+            self.out += [tag] * (tag not in VOID)
+            return
+        self.here.inside.append(new)
+        if tag not in VOID:
+            self.here = new
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.out:
+            while tag in self.out and self.out.pop() != tag:
+                pass
+            return
+        above: Element | None = self.here
+        while above and above.name != tag:
+            above = above.parent
+        self.here = above.parent if above and above.parent else self.here
+
+    def handle_data(self, data: str) -> None:
+        if not self.out:
+            self.here.inside.append(data)
+
+
 def sections(page: str) -> list[list[str]]:
     """The sections, exercises, words and functions of a page in order: [anchor, heading, text of its own]."""
-    soup = BeautifulSoup(page, "html.parser", parse_only=SoupStrainer("article"))
-    for element in soup.select(LEFT_OUT):
-        element.decompose()
+    wanted = [
+        element
+        for element in Article(page).root.elements()
+        if element.id
+        and (element.name in ("section", "dt") or (element.name == "div" and "exercise" in element.classes))
+    ]
     found = []
     # inner ones come after outer ones, so from the end: what has been taken is in no other
-    for element in reversed(soup.select("section[id], div.exercise[id], dt[id]")):
-        anchor = element["id"]
+    for element in reversed(wanted):
         if element.name == "dt":
-            body = element.find_next_sibling("dd")
+            body = element.description()
             # a word of the glossary has its own name, a function its full one
-            title = plain(element.extract().get_text(" ")) if anchor.startswith("term-") else anchor
-            found.append([anchor, title, plain(body.extract().get_text(" ")) if body else ""])
+            title = element.take() if element.id.startswith("term-") else element.id
+            found.append([element.id, title, body.take() if body else ""])
             continue
-        heading = element.find(HEADINGS, recursive=False) or element.find(class_="admonition-title")
+        heading = element.heading()
         if heading is not None:
-            title = plain(heading.extract().get_text(" ").replace("( ", "("))
-            found.append([anchor, title, plain(element.extract().get_text(" "))])
+            title = heading.take().replace("( ", "(")
+            found.append([element.id, title, element.take()])
     return found[::-1]
+
+
+def sections_of(path: Path) -> list[list[str]]:
+    return sections(path.read_text(encoding="utf-8"))
 
 
 def write(app, exception) -> None:
     if exception is not None or app.builder.name != "html":
         return
-    pages = []
-    for name in _in_order(app.env):
-        path = Path(app.outdir, f"{name}.html")
-        if path.is_file():
-            rows = sections(path.read_text(encoding="utf-8"))
-            pages.append([f"{name}.html", plain(app.env.titles[name].astext()), rows])
+    names = [name for name in _in_order(app.env) if Path(app.outdir, f"{name}.html").is_file()]
+    rows = in_parallel.each(sections_of, [Path(app.outdir, f"{name}.html") for name in names])
+    pages = [[f"{name}.html", plain(app.env.titles[name].astext()), found] for name, found in zip(names, rows)]
     text = f"window.searchTexts = {json.dumps(pages, ensure_ascii=False, separators=(',', ':'))};\n"
     Path(app.outdir, "_static", FILE).write_text(text, encoding="utf-8")
 

@@ -47,11 +47,24 @@ fi
 
 pip() { "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input "$@" </dev/null; }
 
+# A list of packages by their hashes. Each stands for itself, and so two halves of the list are fetched and unpacked at
+# a time; Python compiles a module when it is first imported, which of most of these never happens.
+listed() {
+    halves=$(mktemp -d)
+    awk -v to="$halves/" '/^[^ #]/ { n++ } { print >(to n % 2) }' "$1"
+    pip --no-deps --no-compile --require-hashes -r "$halves/0" &
+    one=$! failed=0
+    pip --no-deps --no-compile --require-hashes -r "$halves/1" || failed=1
+    wait "$one" || failed=1
+    rm -r "$halves"
+    return "$failed"
+}
+
 # meanwhile the other registry is asked
 "$venv/bin/python" book/_ext/browser_code.py </dev/null &
 pages=$!
 echo "== installing what the pages need into $venv (once; 300 MB, a minute)"
-pip --no-deps --require-hashes -r book/requirements.txt ||
+listed book/requirements.txt ||
     fail "the install failed, see above; run make again once that is mended"
 if [ "$what" = hashed ]; then
     echo "== installing all dependencies into $venv by their hashes (once; 5 GB with CUDA on Linux, some minutes)"
