@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -52,6 +54,23 @@ def test_in_a_deeper_section_all_code_is_folded_but_for_open_cells():
     plain, kept = cell("print(x)", "1"), cell("print(x)", "1", "open")
     nodes.section("", nodes.section("", plain, kept), classes=[deeper.CLASS])
     assert folds.is_folded(plain) and not folds.is_folded(kept)
+
+
+def test_a_picture_stands_above_its_code_and_above_what_prepares_it():
+    imports, checks, other = cell("import torch", "", "hide-input"), cell("assert x"), cell("print(x)", "1")
+    figure = cell("figure()", "", "hide-input")
+    figure += nodes.container("", nodes.figure("", nodes.image(uri="a.png")), nb_element=folds.OUTPUT)
+    page = nodes.section("", other, checks, imports, figure)
+    document = new_document("page")
+    document += page
+    folds.fold(SimpleNamespace(builder=SimpleNamespace(format="html")), document, "chapters/01_x")
+    assert page.children == [other, checks, figure]
+    assert figure.children[0]["nb_element"] == folds.OUTPUT
+    written = [node.astext() for node in figure.findall(lambda n: isinstance(n, nodes.raw | nodes.literal_block))]
+    assert [text for text in written if "<" not in text] == ["import torch", "figure()"]
+    assert [re.sub(".*<summary>|</summary>", "", text) for text in written if "summary" in text] == [
+        "Imports", "Code of the figure",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ In a chapter's code cells, the code is folded
 - if it has the tag ``hide-input``, as MyST-NB does it, under the same slim line: "Imports", "Code of the figure" or "of
   the table".
 
-The tag ``open`` keeps a cell open. A fold is a ``<details>``: browsers open it by key, by their search in the page, and
-for an address that leads into it. MyST-NB's own fold can't be used for all of them: its line has a fixed name for
-screen readers, "Toggle hidden content". ``reading.js`` opens folds before the page is printed.
+The tag ``open`` keeps a cell open. What a cell draws stands above its fold, and above the folds of the cells before it
+that only import or prepare: the picture comes first. A fold is a ``<details>``: browsers open it by key, by their
+search in the page, and for an address that leads into it. MyST-NB's own fold can't be used for all of them: its line
+has a fixed name for screen readers, "Toggle hidden content". ``reading.js`` opens folds before the page is printed.
 
 The input of a cell that says ``# checks eq:name`` gets an anchor, to which the page of equations leads; "checks-",
 chapter and name are its label.
@@ -63,6 +64,12 @@ def defines(source: str) -> bool:
 
 def prints(cell: nodes.container) -> bool:
     return any(child.get("nb_element") == OUTPUT for child in cell.children if isinstance(child, nodes.Element))
+
+
+def draws(cell: nodes.container) -> bool:
+    """Whether a figure or a picture comes out of it."""
+    outputs = (child for child in cell.children if isinstance(child, nodes.Element) and child.get("nb_element") == OUTPUT)
+    return any(True for output in outputs for _ in output.findall(nodes.image))
 
 
 def is_deeper(node: nodes.Node) -> bool:
@@ -150,6 +157,32 @@ def fold(app, doctree, docname: str) -> None:
         before = f'<details class="{kind}"><summary>{html.escape(line)}</summary>'
         cell.replace(outer, [nodes.raw("", before, format="html"), place, nodes.raw("", "</details>", format="html")])
         cell["classes"].append("folded")
+    for cell in code_cells(doctree):
+        if "folded" in cell["classes"] and draws(cell):
+            below(cell)
+
+
+def below(cell: nodes.container) -> None:
+    """Move the fold of a cell under what the cell draws, and those of the cells before it that only prepare."""
+    pieces = [piece for piece in cell.children if piece.get("nb_element") != OUTPUT]
+    siblings = cell.parent.children
+    while (at := siblings.index(cell)) and prepares(siblings[at - 1]):
+        pieces = siblings[at - 1].children + pieces
+        cell.parent.remove(siblings[at - 1])
+    outputs = [piece for piece in cell.children if piece.get("nb_element") == OUTPUT]
+    row = [nodes.raw("", '<div class="folds">', format="html"), *pieces, nodes.raw("", "</div>", format="html")]
+    cell.children = []
+    cell.extend([*outputs, *row])
+
+
+def prepares(node: nodes.Node) -> bool:
+    """Whether a node is a folded cell that prints nothing and checks nothing."""
+    return (
+        isinstance(node, nodes.container)
+        and "folded" in node["classes"]
+        and not prints(node)
+        and not asserts(source_of(node))
+    )
 
 
 def setup(app):
