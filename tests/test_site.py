@@ -224,43 +224,6 @@ def test_the_meaning_of_a_word_appears_on_focus_and_on_hover(open_page):
     assert meaning.is_visible()
 
 
-def test_the_head_of_a_chapter_names_the_code_that_the_chapter_says_it_opens(open_page):
-    page = open_page("chapters/08_adaptive.html").page
-    links = page.locator(".chapter-code a")
-    assert links.all_text_contents() == ["adaptive", "solvers", "measuring.statistics"]
-    assert links.nth(2).get_attribute("href").endswith("#module-ddim_edu.measuring.statistics")
-    assert "minutes to read" in page.locator(".chapter-facts").text_content()
-
-
-@pytest.mark.parametrize("name", ["04_non_markov", "08_adaptive", "17_fewer_calls"])
-def test_the_button_for_all_code_stands_beside_words(open_page, name):
-    """At the width of a laptop, where it once stood on a line of its own."""
-    page = open_page(f"chapters/{name}.html", {"width": 1366, "height": 768}).page
-    button, words = page.locator(".all-code").bounding_box(), page.locator(".chapter-code a").last.bounding_box()
-    assert abs(button["y"] + button["height"] / 2 - words["y"] - words["height"] / 2) < 6
-
-
-def test_a_picture_comes_before_its_code(open_page):
-    page = open_page("chapters/04_non_markov.html").page
-    cell = page.locator("div.cell:has(#fig-family-streaks)")
-    assert cell.locator("summary").all_inner_texts() == ["Imports", "Code of the figure"]
-    figure, first = cell.locator("figure").bounding_box(), page.locator("div.cell").first.bounding_box()
-    assert figure["y"] - first["y"] < 4
-    lines = {cell.locator("summary").nth(k).bounding_box()["y"] for k in (0, 1)}
-    assert len(lines) == 1 and lines.pop() > figure["y"] + figure["height"] - 10
-
-
-@pytest.mark.parametrize("name", ["01_forward", "04_non_markov", "07_ode", "21_music"])
-def test_text_pictures_and_code_begin_at_one_edge(open_page, name):
-    page = open_page(f"chapters/{name}.html", {"width": 1366, "height": 768}).page
-    lefts = page.evaluate(
-        """() => [...document.querySelectorAll(`.bd-article section > p, .bd-article section > .cell figure img,
-            .bd-article section > .cell figcaption, .bd-article section > .cell pre, .bd-article section > .cell table`)]
-            .filter(e => e.checkVisibility()).map(e => Math.round(e.getBoundingClientRect().left))"""
-    )
-    assert len(lefts) > 20 and max(lefts) - min(lefts) <= 4  # code has a border of its own
-
-
 def test_the_site_is_small_enough_to_carry():
     sizes = {path: path.stat().st_size for path in ROOT.rglob("*") if path.is_file()}
     faces = sizes.pop(ROOT / "live" / "faces.js")
@@ -275,32 +238,6 @@ def test_a_figure_that_a_phone_shrinks_opens_in_full_size(open_page):
     link = open_page(name, PHONE).page.locator("#fig-adaptive-ablation a.larger")
     assert link.get_attribute("href").endswith(".png") and link.locator("img").get_attribute("alt")
     assert open_page(name).page.locator("#fig-adaptive-ablation a.larger").count() == 0  # there it is large already
-
-
-@pytest.mark.parametrize("name", ["04_non_markov", "08_adaptive"])
-def test_a_wide_table_says_that_it_can_be_swiped(open_page, name):
-    page = open_page(f"chapters/{name}.html", PHONE).page
-    page.locator(".bd-article .wide-hint + :has(> table)").first.wait_for()
-    hidden = page.evaluate(
-        """() => [...document.querySelectorAll(".bd-article table")].filter(table => table.checkVisibility()).filter(table => {
-            const box = table.parentElement;
-            return box.scrollWidth > box.clientWidth + 2 && !(box.matches(".more-right")
-                && box.previousElementSibling.matches(".wide-hint") && box.previousElementSibling.checkVisibility());
-        }).length"""
-    )
-    assert hidden == 0
-
-
-def test_rows_of_pictures_fit_a_phone_but_for_a_little(open_page):
-    """What they need for letters of ten pixels, and no more; those of 6 inches are seen whole."""
-    page = open_page("chapters/17_fewer_calls.html", {"width": 390, "height": 844}).page
-    whole = page.locator("#fig-calls-teaser .wide-figure")
-    whole.wait_for()
-    assert whole.evaluate("e => e.scrollWidth <= e.clientWidth") and whole.bounding_box()["width"] <= 390
-    page = open_page("chapters/04_non_markov.html", {"width": 390, "height": 844}).page
-    box = page.locator("#fig-family-streaks .wide-figure.more-right")
-    box.wait_for()
-    assert box.evaluate("e => e.scrollWidth") <= 430 and box.bounding_box()["x"] == 0
 
 
 def test_a_wide_figure_says_that_it_can_be_swiped_until_it_was(open_page):
@@ -425,59 +362,6 @@ def test_where_motion_is_not_wanted_the_first_page_stands_still(open_page):
             assert stills.nth(k).evaluate("e => e.complete && e.naturalWidth") == 131 and stills.nth(k).get_attribute(
                 "alt"
             )
-
-
-@pytest.mark.parametrize("width", [320, 390, 768, 1366])
-def test_nothing_jumps_while_the_first_page_moves(browser, width):
-    """From before the pictures are there, through a whole run, to the next: all that has a place keeps it."""
-    context = browser.new_context(viewport={"width": width, "height": 844})
-    context.set_default_timeout(TIMEOUT)
-    page = context.new_page()
-    page.clock.install()
-    page.goto((ROOT / "index.html").as_uri())
-    page.evaluate("document.fonts.ready")
-    page.wait_for_function("document.querySelector('.hero').dataset.frame")
-    places = """() => JSON.stringify([...document.querySelectorAll('.hero > *, .hero figcaption, .bd-article h2')]
-        .map(e => { const b = e.getBoundingClientRect(); return [b.top + scrollY, b.height].map(Math.round); }))"""
-    seen, texts = set(), set()
-    for _ in range(60):  # 15 seconds of its own time
-        seen.add(page.evaluate(places))
-        texts.add(page.locator(".hero-count").inner_text())
-        page.clock.run_for(250)
-    assert len(texts) == 11 and {"Pure noise", "Step 10 of 10"} < texts
-    with_script = seen.copy()
-    context.close()
-    context = browser.new_context(viewport={"width": width, "height": 844}, java_script_enabled=False)
-    page = context.new_page()
-    page.goto((ROOT / "index.html").as_uri())
-    heights = [page.locator(part).bounding_box()["height"] for part in (".hero-line", ".hero-pair")]
-    assert heights[0] == 44 and len(with_script) == 1
-    context.close()
-
-
-def test_the_first_screen_says_for_whom_the_book_is_and_has_its_buttons(open_page):
-    page = open_page("index.html", {"width": 390, "height": 844}).page
-    said = page.locator(".front-lead").all_inner_texts()
-    for word in ("third-year students", "calculus", "probability", "Python", "denoising diffusion probabilistic", "latent"):
-        assert word in " ".join(said)
-    for button in page.locator(".hero-button").all():
-        assert button.bounding_box()["y"] + 44 < 844
-    assert page.locator(".hero-side").first.bounding_box()["y"] + 200 < 844  # faces move there
-
-
-def test_a_page_has_one_name_on_the_first_page_in_the_contents_and_as_its_title(open_page):
-    page = open_page("index.html").page
-    contents = {
-        link.get_attribute("href"): link.inner_text() for link in page.locator(".bd-sidebar-primary .bd-links a").all()
-    }
-    cards = page.locator(".cards .sd-card")
-    for k in range(cards.count()):
-        href = cards.nth(k).locator("a").get_attribute("href")
-        name = cards.nth(k).locator(".sd-card-title").inner_text()
-        assert name == contents[href]
-        title = re.search(r"<title>(.*?) &#8212;", (ROOT / href).read_text(encoding="utf-8"))
-        assert title[1].replace("&#39;", "'") == name
-    assert cards.count() == 23
 
 
 def test_the_title_stands_once_in_the_first_page_and_once_beside_it(open_page):

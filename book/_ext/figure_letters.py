@@ -1,8 +1,8 @@
-"""How small a figure's letters are, read off the code that drew it, so that a phone can show it as small as that allows.
+"""How small a figure's letters are, read off the code that drew it, so that a phone can show it as small as they allow.
 
 A figure's image gets a class, ``letters-9`` for letters of 9 points; ``letters-0`` says that there are none. The script
-of the pages (``figures.js``) makes an image on a phone as narrow as leaves them ten pixels. A size that code names counts
-wherever it is used; what it does not name is matplotlib's own, or that of the functions of :mod:`ddim_edu.plotting`.
+of the pages (``figures.js``) makes an image on a phone as narrow as leaves them ten pixels. A size that code names
+counts wherever it is used; what it does not name is matplotlib's own, or that of :mod:`ddim_edu.plotting`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from docutils import nodes
 from folds import code_cells, source_of
 
-# points of the smallest letters of what these functions draw; tests/test_figures.py measures them
+# points of the smallest letters of what these functions draw; tests/test_figure_letters.py measures them
 MADE = {"figure": 10, "image_row": 0, "picture_rows": 12, "table1_figure": 9, "table2_figure": 9}
 TITLES = 12  # of a row of images that has some
 WRITES = {"annotate", "colorbar", "legend", "set_xlabel", "set_xticks", "set_ylabel", "set_yticks", "suptitle", "text"}

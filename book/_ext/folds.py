@@ -68,8 +68,8 @@ def prints(cell: nodes.container) -> bool:
 
 def draws(cell: nodes.container) -> bool:
     """Whether a figure or a picture comes out of it."""
-    outputs = (child for child in cell.children if isinstance(child, nodes.Element) and child.get("nb_element") == OUTPUT)
-    return any(True for output in outputs for _ in output.findall(nodes.image))
+    outputs = [child for child in cell.children if isinstance(child, nodes.Element)]
+    return any(list(child.findall(nodes.image)) for child in outputs if child.get("nb_element") == OUTPUT)
 
 
 def is_deeper(node: nodes.Node) -> bool:
