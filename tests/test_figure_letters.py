@@ -68,4 +68,4 @@ def test_rows_of_pictures_in_the_chapters_have_large_letters():
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "code" and "picture_rows(" in cell.source and cell.outputs:
                 found[path.stem, cell.source[:60]] = figure_letters.letters(cell.source)
-    assert len(found) > 20 and {*found.values()} == {12}, found
+    assert len(found) >= 20 and {*found.values()} == {12}, found

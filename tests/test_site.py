@@ -375,8 +375,6 @@ def test_the_title_stands_once_in_the_first_page_and_once_beside_it(open_page):
         "Denoising Diffusion Implicit Models",
     )
     assert shown == ["P", "H1"]
-    page.set_viewport_size(PHONE)
-    assert not page.locator(".bd-sidebar-primary .navbar-brand").is_visible()
 
 
 def test_a_chapter_loads_its_piece_of_the_plane_when_one_comes_near(open_page):

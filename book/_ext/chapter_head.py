@@ -83,7 +83,7 @@ def add(app, doctree, docname: str) -> None:
         entry = known.get(f"ddim_edu.{name}")
         code = f"<code>{html.escape(name)}</code>"
         uri = app.builder.get_relative_uri(docname, entry.docname) if entry else ""
-        links.append(f'<a href="{uri}#{entry.node_id}">{code}</a>' if entry else code)
+        links.append(f'<a class="reference internal" href="{uri}#{entry.node_id}">{code}</a>' if entry else code)
     times = json.loads((Path(app.srcdir).parent / "results" / "chapter_times.json").read_text(encoding="utf-8"))[
         "chapters"
     ]
@@ -103,7 +103,7 @@ def add(app, doctree, docname: str) -> None:
     facts.append(f"{exercises} exercises")
     text = (
         f'<p class="chapter-facts">{" · ".join(facts).capitalize()}</p>\n'
-        f'<p class="chapter-code">Its code in the package: {", ".join(links)}</p>\n'
+        f'<p class="chapter-code">Code behind it: {", ".join(links)}</p>\n'
     )
     title = next(iter(doctree.findall(nodes.title)))
     title.parent.insert(title.parent.index(title) + 1, nodes.raw("", text, format="html"))
