@@ -6,11 +6,11 @@ In a chapter's code cells, the code is folded
 - if it has an assert and prints; what it prints stays in view: "Computed and checked: equation (4.1) — 2 asserts";
 - if it neither prints nor defines a function or a class, and so prepares for another: "Prepared — 7 lines";
 - if it stands in a section that a first reading may leave out (:mod:`deeper`): "Code — 12 lines";
-- if it has the tag ``hide-input``, as MyST-NB does it, under the same slim line: "Imports", "Code of the figure" or "of
-  the table".
+- if it has the tag ``hide-input``, as MyST-NB does it, under the same slim line: "Imports", "Code of the figure", "of
+  the table" or "of the sounds".
 
 The tag ``open`` keeps a cell open. What a cell draws stands above its fold, and above the folds of the cells before it
-that only import or prepare: the picture comes first. A fold is a ``<details>``: browsers open it by key, by their
+that print nothing and check no equation: the picture comes first. A fold is a ``<details>``: browsers open it by key, by their
 search in the page, and for an address that leads into it. MyST-NB's own fold can't be used for all of them: its line
 has a fixed name for screen readers, "Toggle hidden content". ``reading.js`` opens folds before the page is printed.
 
@@ -29,6 +29,7 @@ from equation_index import CELL_TAG, LABEL
 from sphinx.util.nodes import make_id
 
 OPEN, HIDE = "tag_open", "tag_hide-input"  # the classes that MyST-NB makes of a cell's tags
+SHOWS = {"Table(": "table", "Players(": "sounds"}
 CODE, INPUT, OUTPUT = "cell_code", "cell_code_source", "cell_code_output"
 
 
@@ -103,7 +104,7 @@ def summary(source: str, has_output: bool, hidden: bool, numbers: list[str]) -> 
             return "Imports"
         lines = len(source.splitlines())
         if hidden and has_output:
-            return f"Code of the {'table' if 'Table(' in source else 'figure'}"
+            return f"Code of the {next((what for made, what in SHOWS.items() if made in source), 'figure')}"
         what = "Code" if has_output or hidden or defines(source) else "Prepared"
         return f"{what} — {lines} line{'s' * (lines > 1)}"
     what = "Computed and checked" if has_output else "Checked"
@@ -176,12 +177,12 @@ def below(cell: nodes.container) -> None:
 
 
 def prepares(node: nodes.Node) -> bool:
-    """Whether a node is a folded cell that prints nothing and checks nothing."""
+    """Whether a node is a folded cell that prints nothing and checks no equation, which stands above it."""
     return (
         isinstance(node, nodes.container)
         and "folded" in node["classes"]
         and not prints(node)
-        and not asserts(source_of(node))
+        and not labels_of(source_of(node))
     )
 
 
