@@ -10,9 +10,10 @@ In a chapter's code cells, the code is folded
   the table" or "of the sounds".
 
 The tag ``open`` keeps a cell open. What a cell draws stands above its fold, and above the folds of the cells before it
-that print nothing and check no equation: the picture comes first. A fold is a ``<details>``: browsers open it by key, by their
-search in the page, and for an address that leads into it. MyST-NB's own fold can't be used for all of them: its line
-has a fixed name for screen readers, "Toggle hidden content". ``reading.js`` opens folds before the page is printed.
+that print nothing and check no equation: the picture comes first. A fold is a ``<details>``: browsers open it by key,
+by their search in the page, and for an address that leads into it. MyST-NB's own fold can't be used for all of them:
+its line has a fixed name for screen readers, "Toggle hidden content". ``reading.js`` opens folds before the page is
+printed.
 
 The input of a cell that says ``# checks eq:name`` gets an anchor, to which the page of equations leads; "checks-",
 chapter and name are its label.
@@ -29,7 +30,7 @@ from equation_index import CELL_TAG, LABEL
 from sphinx.util.nodes import make_id
 
 OPEN, HIDE = "tag_open", "tag_hide-input"  # the classes that MyST-NB makes of a cell's tags
-SHOWS = {"Table(": "table", "Players(": "sounds"}
+SHOWS = {"Table(": "table", "Players(": "sounds", "Audio(": "sounds", "Keyboard.": "keyboard"}
 CODE, INPUT, OUTPUT = "cell_code", "cell_code_source", "cell_code_output"
 
 
