@@ -119,6 +119,8 @@ def test_a_page_loads_from_a_folder(open_page, name):
         if v["impact"] in ("serious", "critical")
     ]
     assert not grave
+    tab.page.set_viewport_size(PHONE | {"width": 390})  # where lines end elsewhere
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("chapters/")][::4])
