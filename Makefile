@@ -75,7 +75,8 @@ pages: $(STAMP)  ## the whole book with warnings as errors, then its offline che
 
 browser: $(STAMP)  ## the built book in a real browser, if the machine has Chromium
 	@echo "== book: in a browser"
-	@SITE=_build/html $(BIN)/python -m pytest -q -n 2 -rs tests/test_site.py tests/test_heights.py </dev/null
+	@SITE=_build/html $(BIN)/python -m pytest -q -n 2 -rs tests/test_site.py tests/test_first_visit.py \
+	    tests/test_heights.py </dev/null
 
 chapters-test: $(STAMP)  ## re-execute the chapters and compare with the stored outputs
 	@echo "== chapters: pytest --nbval"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -54,6 +56,25 @@ def test_in_a_deeper_section_all_code_is_folded_but_for_open_cells():
     assert folds.is_folded(plain) and not folds.is_folded(kept)
 
 
+def test_a_picture_stands_above_its_code_and_above_what_prepares_it(monkeypatch):
+    imports, other = cell("import torch", "", "hide-input"), cell("print(x)", "1")
+    checks = cell("assert x  # checks eq:one")
+    figure = cell("figure()", "", "hide-input")
+    figure += nodes.container("", nodes.figure("", nodes.image(uri="a.png")), nb_element=folds.OUTPUT)
+    page = nodes.section("", other, checks, imports, figure)
+    document = new_document("page")
+    document += page
+    monkeypatch.setattr(folds, "number_of", lambda env, label: "1.1")
+    folds.fold(SimpleNamespace(builder=SimpleNamespace(format="html"), env=None), document, "chapters/01_x")
+    assert page.children == [other, checks, figure]
+    assert figure.children[0]["nb_element"] == folds.OUTPUT
+    written = [node.astext() for node in figure.findall(lambda n: isinstance(n, nodes.raw | nodes.literal_block))]
+    assert [text for text in written if "<" not in text] == ["import torch", "figure()"]
+    assert [re.sub(".*<summary>|</summary>", "", text) for text in written if "summary" in text] == [
+        "Imports", "Code of the figure",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("source", "has_output", "hidden", "numbers", "line"),
     [
@@ -63,6 +84,7 @@ def test_in_a_deeper_section_all_code_is_folded_but_for_open_cells():
         ("import torch", False, True, [], "Imports"),
         ("figure()", True, True, [], "Code of the figure"),
         ("Table(heads, rows)", True, True, [], "Code of the table"),
+        ("Players(heard, 16_000)", True, True, [], "Code of the sounds"),
         ("x = 1\ny = 2", False, False, [], "Prepared — 2 lines"),
         ("print(x)", True, False, [], "Code — 1 line"),
     ],

@@ -23,7 +23,6 @@ FIRST = {"laptop": 2.0, "phone": 3.0}  # screens above the first figure, at most
 CORE = 20  # minutes
 LINE = 70, 75  # characters of a full line, the middle one of a chapter
 LETTERS = 10  # pixels of the smallest letters of a wide figure on a phone
-SMALLEST = 13.75  # pixels of a figure's smallest letters in its own size: 9 points, ddim_edu/plotting.py
 
 # Chapters that miss a target, how far they are allowed to, and why.
 LONG = "its code is the subject: functions that define something, and tables of what was measured"
@@ -46,8 +45,8 @@ MEASURE = """() => {
     height: Math.round(whole), code: code / whole, figures: sum(figures) / whole,
     first: (figures[0].getBoundingClientRect().top + scrollY) / innerHeight,
     core: +(facts.match(/the core (\\d+)/) ?? facts.match(/About (\\d+)/))[1],
-    shrunk: Math.min(1, ...[...article.querySelectorAll(".wide-figure img:not(.cover img)")].map(
-      (image) => image.clientWidth / image.naturalWidth)),
+    letters: Math.min(99, ...[...article.querySelectorAll(".wide-figure img:not(.cover img, .letters-0)")].map(
+      (image) => image.clientWidth / image.naturalWidth * +image.className.match(/letters-(\\d+)/)[1] * 110 / 72)),
   };
 }"""
 
@@ -128,7 +127,7 @@ def test_a_chapter_shows_more_than_it_prints(browser, stem):
     lines = rows["lines"]
     assert not missed(stem, rows)
     assert LINE[0] <= lines[len(lines) // 2] <= LINE[1]
-    assert rows["phone"]["shrunk"] * SMALLEST >= LETTERS
+    assert rows["phone"]["letters"] >= LETTERS
 
 
 def test_a_target_that_is_missed_is_named_with_its_size(monkeypatch):

@@ -727,7 +727,7 @@ def test_what_comes_back():
     noise, picture = map(float, re.search(r"S = 50: noise to noise (\S+), picture to picture (\S+)", said).groups())
     assert picture < 0.01 and noise > 0.3  # unrelated noise would give 2
     for page, words in (
-        ("index.md", "a picture can be taken to a noise-like latent and, nearly, back"),
+        ("index.md", "a picture can be taken to a noise-like start, its *latent*, and, nearly, back"),
         ("parts/use.md", "from which that picture nearly comes back"),
     ):
         text = " ".join((ROOT / "book" / page).read_text(encoding="utf-8").split())

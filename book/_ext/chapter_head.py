@@ -1,10 +1,10 @@
-"""Under each chapter's title: how long it takes, and where it stands in the package.
+"""Under each chapter's title: how long it takes, and the code behind it.
 
 The reading time is an estimate from the page itself: prose at 150 words a minute, half a minute for a displayed formula
 and a quarter of one for a cell of code that is not folded. The core path leaves out the sections that :mod:`deeper`
 marks, and exercises; it may take at most 20 minutes. The running time was measured: ``python
 book/_tools/time_chapters.py`` writes it to results/chapter_times.json. The files that a chapter opens are read off its
-sentence "The chapter opens ...", so that the map cannot say something else than the text.
+sentence "The chapter opens ...", so that the head cannot say something else than the text.
 """
 
 from __future__ import annotations
@@ -18,26 +18,6 @@ import folds
 from docutils import nodes
 from sphinx.util import logging
 
-MAIN = ("schedule", "forward", "posterior", "sampler", "apps")  # data flows along these
-BESIDE = (
-    "exact",
-    "losses",
-    "adaptive",
-    "solvers",
-    "variance",
-    "steps",
-    "guidance",
-    "guides",
-    "flow",
-    "inversion",
-    "distillation",
-    "nets",
-    "models",
-    "data",
-    "training",
-    "measuring",
-    "commands",
-)  # and these stand beside them
 OPENS = "The chapter opens"
 
 CORE = 20  # minutes at most
@@ -98,16 +78,12 @@ def add(app, doctree, docname: str) -> None:
     modules = opened(doctree)
     if not modules:
         log.warning(f"{docname}: no paragraph says '{OPENS}' and names modules of the package")
-    known = app.env.get_domain("py").modules
-    chips = {}
-    for room in MAIN + BESIDE:
-        those = [name for name in modules if name == room or name.startswith(f"{room}.")]
-        entry = known.get(f"ddim_edu.{those[0] if those else room}")
-        page, anchor = (entry.docname, f"#{entry.node_id}") if entry else (f"api/{room}", "")
-        place = f' href="{app.builder.get_relative_uri(docname, page)}{anchor}"'
-        here = ' class="here"' if those else ""
-        label = html.escape(", ".join(those) or room)
-        chips[room] = f"<li{here}><a{place}><code>{label}</code></a></li>"
+    known, links = app.env.get_domain("py").modules, []
+    for name in dict.fromkeys(modules):
+        entry = known.get(f"ddim_edu.{name}")
+        code = f"<code>{html.escape(name)}</code>"
+        uri = app.builder.get_relative_uri(docname, entry.docname) if entry else ""
+        links.append(f'<a class="reference internal" href="{uri}#{entry.node_id}">{code}</a>' if entry else code)
     times = json.loads((Path(app.srcdir).parent / "results" / "chapter_times.json").read_text(encoding="utf-8"))[
         "chapters"
     ]
@@ -127,10 +103,7 @@ def add(app, doctree, docname: str) -> None:
     facts.append(f"{exercises} exercises")
     text = (
         f'<p class="chapter-facts">{" · ".join(facts).capitalize()}</p>\n'
-        '<nav class="chapter-map" aria-label="The parts of the package; those that this chapter opens are marked">'
-        "<p>The package, as data flows; what this chapter opens is marked</p>"
-        f'<ol class="flow">{"".join(chips[room] for room in MAIN)}</ol>'
-        f'<ul class="beside">{"".join(chips[room] for room in BESIDE if "here" in chips[room])}</ul></nav>'
+        f'<p class="chapter-code">Code behind it: {", ".join(links)}</p>\n'
     )
     title = next(iter(doctree.findall(nodes.title)))
     title.parent.insert(title.parent.index(title) + 1, nodes.raw("", text, format="html"))

@@ -6,12 +6,14 @@ In a chapter's code cells, the code is folded
 - if it has an assert and prints; what it prints stays in view: "Computed and checked: equation (4.1) — 2 asserts";
 - if it neither prints nor defines a function or a class, and so prepares for another: "Prepared — 7 lines";
 - if it stands in a section that a first reading may leave out (:mod:`deeper`): "Code — 12 lines";
-- if it has the tag ``hide-input``, as MyST-NB does it, under the same slim line: "Imports", "Code of the figure" or "of
-  the table".
+- if it has the tag ``hide-input``, as MyST-NB does it, under the same slim line: "Imports", "Code of the figure", "of
+  the table" or "of the sounds".
 
-The tag ``open`` keeps a cell open. A fold is a ``<details>``: browsers open it by key, by their search in the page, and
-for an address that leads into it. MyST-NB's own fold can't be used for all of them: its line has a fixed name for
-screen readers, "Toggle hidden content". ``reading.js`` opens folds before the page is printed.
+The tag ``open`` keeps a cell open. What a cell draws stands above its fold, and above the folds of the cells before it
+that print nothing and check no equation: the picture comes first. A fold is a ``<details>``: browsers open it by key,
+by their search in the page, and for an address that leads into it. MyST-NB's own fold can't be used for all of them:
+its line has a fixed name for screen readers, "Toggle hidden content". ``reading.js`` opens folds before the page is
+printed.
 
 The input of a cell that says ``# checks eq:name`` gets an anchor, to which the page of equations leads; "checks-",
 chapter and name are its label.
@@ -29,6 +31,7 @@ from equation_index import CELL_TAG, LABEL
 from sphinx.util.nodes import make_id
 
 OPEN, HIDE = "tag_open", "tag_hide-input"  # the classes that MyST-NB makes of a cell's tags
+SHOWS = {"Table(": "table", "Players(": "sounds", "Audio(": "sounds", "Keyboard.": "keyboard"}
 CODE, INPUT, OUTPUT = "cell_code", "cell_code_source", "cell_code_output"
 
 
@@ -68,6 +71,12 @@ def prints(cell: nodes.container) -> bool:
     return any(child.get("nb_element") == OUTPUT for child in cell.children if isinstance(child, nodes.Element))
 
 
+def draws(cell: nodes.container) -> bool:
+    """Whether a figure or a picture comes out of it."""
+    outputs = [child for child in cell.children if isinstance(child, nodes.Element)]
+    return any(list(child.findall(nodes.image)) for child in outputs if child.get("nb_element") == OUTPUT)
+
+
 def is_deeper(node: nodes.Node) -> bool:
     while node is not None and not (isinstance(node, nodes.section) and deeper.CLASS in node["classes"]):
         node = node.parent
@@ -99,7 +108,7 @@ def summary(source: str, has_output: bool, hidden: bool, numbers: list[str]) -> 
             return "Imports"
         lines = len(source.splitlines())
         if hidden and has_output:
-            return f"Code of the {'table' if 'Table(' in source else 'figure'}"
+            return f"Code of the {next((what for made, what in SHOWS.items() if made in source), 'figure')}"
         what = "Code" if has_output or hidden or defines(source) else "Prepared"
         return f"{what} — {lines} line{'s' * (lines > 1)}"
     what = "Computed and checked" if has_output else "Checked"
@@ -153,6 +162,32 @@ def fold(app, doctree, docname: str) -> None:
         before = f'<details class="{kind}"><summary>{html.escape(line)}</summary>'
         cell.replace(outer, [nodes.raw("", before, format="html"), place, nodes.raw("", "</details>", format="html")])
         cell["classes"].append("folded")
+    for cell in code_cells(doctree):
+        if "folded" in cell["classes"] and draws(cell):
+            below(cell)
+
+
+def below(cell: nodes.container) -> None:
+    """Move the fold of a cell under what the cell draws, and those of the cells before it that only prepare."""
+    pieces = [piece for piece in cell.children if piece.get("nb_element") != OUTPUT]
+    siblings = cell.parent.children
+    while (at := siblings.index(cell)) and prepares(siblings[at - 1]):
+        pieces = siblings[at - 1].children + pieces
+        cell.parent.remove(siblings[at - 1])
+    outputs = [piece for piece in cell.children if piece.get("nb_element") == OUTPUT]
+    row = [nodes.raw("", '<div class="folds">', format="html"), *pieces, nodes.raw("", "</div>", format="html")]
+    cell.children = []
+    cell.extend([*outputs, *row])
+
+
+def prepares(node: nodes.Node) -> bool:
+    """Whether a node is a folded cell that prints nothing and checks no equation, which stands above it."""
+    return (
+        isinstance(node, nodes.container)
+        and "folded" in node["classes"]
+        and not prints(node)
+        and not labels_of(source_of(node))
+    )
 
 
 def setup(app):

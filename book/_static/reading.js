@@ -27,8 +27,8 @@ addEventListener("afterprint", () => {
 });
 
 function offerAllCode() {
-  const facts = document.querySelector(".chapter-facts");
-  if (!facts || !folds().length) return;
+  const place = document.querySelector(".chapter-code");
+  if (!place || !folds().length) return;
   const button = document.createElement("button");
   button.type = "button";
   button.className = "all-code";
@@ -39,7 +39,7 @@ function offerAllCode() {
     for (const fold of folds()) fold.open = open;
     button.setAttribute("aria-pressed", String(open));
   });
-  facts.append(" ", button);
+  place.append(" ", button);
 }
 
 // ---------------------------------------------------------------- notes in place
@@ -116,7 +116,18 @@ function tapShows(link, show) {
 }
 
 // ---------------------------------------------------------------- what is wider than the page
-const WIDE = ".bd-article :is(pre, .formula, .pst-scrollable-table-container, .wide-figure)";
+const TABLE = ".pst-scrollable-table-container, .text_html > div:has(> table)";
+const WIDE = `.bd-article :is(pre, .formula, .wide-figure, ${TABLE})`;
+
+// A line above a figure or a table that is wider than the page; it goes once that was scrolled.
+function sayHow(box) {
+  if (!box.matches(`.wide-figure, ${TABLE}`) || box.previousElementSibling?.matches(".wide-hint")) return;
+  const finger = matchMedia("(pointer: coarse), (max-width: 720px)").matches, hint = document.createElement("p");
+  hint.className = "wide-hint";
+  hint.textContent = `${finger ? "swipe" : "scroll"} → to see the rest`;
+  if (box.matches(".wide-figure")) hint.textContent += `, ${finger ? "tap" : "click"} to open it whole`;
+  box.before(hint);
+}
 
 function tellMore(box) {
   const left = box.scrollLeft > 2, right = box.scrollLeft + box.clientWidth < box.scrollWidth - 2;
@@ -143,6 +154,7 @@ function offerWrap(pre) {
 function watchWide() {
   for (const box of document.querySelectorAll(WIDE)) {
     if (!box.clientWidth) continue; // in a fold: when it opens
+    if (box.scrollWidth > box.clientWidth + 2) sayHow(box);
     tellMore(box);
     if (box.matches(".highlight > pre")) offerWrap(box);
     if (box.dataset.watched === undefined) box.addEventListener("scroll", () => (tellMore(box), box.classList.add("was-scrolled")), { passive: true });

@@ -10,7 +10,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const SIDE = 32, STEP = 33, COLUMNS = 4, REST = 2600; // pixels of a tile, and milliseconds
   const pace = (frame) => (frame === CALLS ? REST : frame === 0 ? 900 : frame < 6 ? 220 : 520); // faces appear in the last calls
   const stills = [...hero.querySelectorAll("img")], count = hero.querySelector(".hero-count");
-  const words = ["Pure noise.", ...Array.from({ length: CALLS }, (_, i) => `Call ${i + 1} of ${CALLS}`)];
+  const words = ["Pure noise", ...Array.from({ length: CALLS }, (_, i) => `Step ${i + 1} of ${CALLS}`)]; // short: one line on any phone
   const canvases = stills.map((still) => {
     const canvas = Object.assign(document.createElement("canvas"), { width: still.width, height: still.height });
     canvas.width = COLUMNS * STEP - 1;
@@ -43,7 +43,7 @@ document.addEventListener("DOMContentLoaded", () => {
         context.drawImage(states, frame * SIDE, line * SIDE, SIDE, SIDE, x, y, SIDE, SIDE);
       }
     });
-    count.textContent = frame === CALLS ? `Call ${CALLS} of ${CALLS}. Run ${run + 1}: DDIM as ever, DDPM as chance will have it.` : words[frame];
+    count.textContent = words[frame];
     hero.dataset.frame = frame;
     hero.dataset.run = run;
   }

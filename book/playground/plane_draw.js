@@ -131,7 +131,8 @@
   /** The way of one point between two levels, as a line; its corners are where the solver stopped. */
   function way(run, place, i, from, to) {
     const all = new Set(run.levels.filter((t) => t <= from && t >= to)), points = [];
-    for (let m = 0; m <= 120; m++) all.add(from + (to - from) * m / 120);
+    for (let m = 0; m < 120; m++) all.add(from + (to - from) * m / 120);
+    all.add(to);  // as it is: rounded, it may lie below the last level, where no state is
     for (const level of [...all].sort((a, b) => b - a)) {
       const [a, f, b, g] = P.between(run, level);
       points.push(toScreen(place, f * a[2 * i] + g * b[2 * i], f * a[2 * i + 1] + g * b[2 * i + 1]));
