@@ -125,7 +125,7 @@ def test_a_classifier_rebuilds_from_its_file_alone(saved):
 
 
 def test_what_is_no_classifier(saved, tmp_path):
-    one_line(lambda: load_classifier("digtis"), "digtis", "digits, faces, fashion-mnist")
+    one_line(lambda: load_classifier("digtis"), "digtis", "digits, faces, faces-attributes, fashion-mnist")
     one_line(lambda: load_classifier(tmp_path / "nothing"), "nothing")
     one_line(lambda: load_classifier(tmp_path), tmp_path)
     one_line(lambda: load_classifier(UNET.folder / "digits.safetensors"), "'unet'", "'classifier'")
