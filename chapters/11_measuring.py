@@ -446,12 +446,12 @@ Table(["to the nearest training digit", "5% below", "median", "95% below"], rows
 # %% [markdown]
 # Samples are as far from the training set as held-out digits are: no sign of copying. But pixels miss changed copies: mirrored training digits lie farther away, as the cell asserts. Of drawn faces everything is known, and a network reads it. In how many attributes does a face differ from the one of 30,000 that is most like it?
 
-# %% mystnb={"figure": {"caption": "Ten faces by DDIM, 20 steps, the first ten drawn. Below each: the training face that has most in common with it, as the classifier `faces-attributes` reads it, and in how many attributes they differ. Of held-out faces it reads each attribute rightly in 92% (mouths) to 100% (styles); noses, at 60%, are left out. Drawn by `benchmarks/faces_truth.py`. (Faces after Pablo Stanley and, under CC BY 4.0, Micah Lanier, Johan Melin and Draftbit; see {doc}`/using`.)", "name": "fig-measuring-neighbours"}, "image": {"alt": "Two rows of ten small drawn faces. Each face below has the style of the one above and most of its parts; hair, ground or eyes differ. The numbers above, one to three, count the differences."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "The first ten faces by DDIM, 20 steps, and below each the training face that has most in common with it. The number above says in how many attributes the two differ (style, ground, skin, hair and its colour, eyes, mouth, beard, glasses, clothes and theirs, ...), as the classifier `faces-attributes` reads them. A colour between two is read as one of them. Of held-out faces it reads each attribute rightly in 92% (mouths) to 100% (styles); noses, at 60%, are left out (`benchmarks/faces_truth.py`). (Faces after Pablo Stanley and, under CC BY 4.0, Micah Lanier, Johan Melin and Draftbit; see {doc}`/using`.)", "name": "fig-measuring-neighbours"}, "image": {"alt": "Two rows of ten small drawn faces. Each face below has the style of the one above and most of its parts; hair, ground or eyes differ. The numbers above, one to three, count the differences."}} tags=["hide-input"]
 truth = json.loads(in_repository("results/faces_truth.json").read_text())
 found, right = truth["sets"], truth["judge"]["right"]
 shown, nose = found.pop("shown"), right.pop("nose")
 assert nose < 0.61 and min(right.values()) == right["mouth"] > 0.92
-pairs = {name: from_text(shown[name], 3, 32, 32) for name in ("drawn", "nearest")}
+pairs = {say: from_text(shown[key], 3, 32, 32) for say, key in (("DDIM", "drawn"), ("nearest", "nearest"))}
 picture_rows(pairs, [str(len(differ)) for differ in shown["differ"]], width=7);
 
 # %% tags=["hide-input"]
@@ -460,7 +460,7 @@ rows = []
 for name, of in found.items():
     counts = of["changes"]
     shares = [*counts[:4], sum(counts[4:])]
-    rows.append((name, *shares, f"{of['total_variation']:.3f}", of["missing"]))
+    rows.append((name.replace("drawn, eta", "model, η"), *shares, f"{of['total_variation']:.3f}", of["missing"]))
 repeats = {name: of["changes"][0] for name, of in found.items()}
 assert repeats["drawn, eta = 0"] == 7 and repeats["held out, true"] == 9
 assert repeats["training, read"] > 900

@@ -602,7 +602,7 @@ Table(["amount", *heads], rows)
 #
 # Drawn faces allow more than a classifier's word. Draw a face again with glasses, all else kept: the change of its latent is what glasses are, for this face. **Pairs** takes the mean of 100 such changes, **means** the difference of two groups' means, as above. Then a network reads every attribute of 50 held-out faces that had no glasses.
 
-# %% mystnb={"figure": {"caption": "A held-out face, encoded, moved and decoded: not at all, then once, twice and three times along the difference of group means, and as often along the mean change of pairs. The rows add glasses, a beard, and earrings. Drawn by `benchmarks/faces_truth.py`; the first of 50 faces in each row. (Faces after Micah Lanier, CC BY 4.0; see {doc}`/using`.)", "name": "fig-interpolation-known"}, "image": {"alt": "Three rows of seven drawn faces. Glasses: a face with long pink hair; dark glasses appear along the means, which also darken the skin and turn the ground green, and clear ones along the pairs, which keep more. Beard: along the means the skin darkens and the mouth laughs, no beard; along the pairs a beard comes at the third step, with another hair cut and ground. Earrings: hardly anything changes but a small ring."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "A held-out face, encoded, moved and decoded: not at all, then once, twice and three times along the difference of group means, and as often along the mean change of pairs. The rows add glasses, a beard, and earrings. The first of 50 faces in each row (`benchmarks/faces_truth.py`). (Faces after Micah Lanier, CC BY 4.0; see {doc}`/using`.)", "name": "fig-interpolation-known"}, "image": {"alt": "Three rows of seven drawn faces. Glasses: a face with long pink hair; dark glasses appear along the means, which also darken the skin and turn the ground green, and clear ones along the pairs, which keep more. Beard: along the means the skin darkens and the mouth laughs, no beard; along the pairs a beard comes at the third step, with another hair cut and ground. Earrings: hardly anything changes but a small ring."}} tags=["hide-input"]
 known = json.loads(in_repository("results/faces_truth.json").read_text())["directions"]
 ways, rows, heads = ("means", "pairs"), {}, ["0", *(f"{w} {n}" for w in ("means", "pairs") for n in "123")]
 for attribute, found in known.items():
@@ -615,15 +615,16 @@ cells = []
 for attribute, found in known.items():
     for way in ways:
         row = [found["not moved"], *found[way]]
-        cells.append([f"{attribute}, {way}", *(f"{of['has it']:.0%}, {of['others kept']:.0%}" for of in row)])
+        seen = (f"{of['has it']:.0%}, {of['others kept']:.0%}" for of in row)
+        cells.append([f"{attribute}, {way}", *seen])
     assert all(p["others kept"] > m["others kept"] for p, m in zip(found["pairs"], found["means"]))
 beard = known["beard"]
 assert known["glasses"]["means"][0]["has it"] > 0.8 and known["earrings"]["means"][1]["has it"] == 1
 assert beard["means"][2]["has it"] < 0.3 and beard["pairs"][2]["has it"] > 0.9
-Table(["have it, of the rest kept; amount:", "0", "1", "2", "3"], cells)
+Table(["have it, rest kept", "not moved", "once", "twice", "three times"], cells)
 
 # %% [markdown]
-# Glasses are a direction: added once, five in six faces wear them, and most of what survives the way there and back stays. Earrings take twice the length. A beard comes only by pairs, which add one kind; the bearded group has two, and their mean is neither. Pairs keep more of the rest everywhere. Moving further costs the face.
+# Glasses are a direction: added once, five in six faces wear them, and most of what survives the way there and back stays. Earrings take twice the length. A beard comes only by pairs, which add one kind; the bearded group has two, and their mean is neither. Pairs keep more of the rest, with earrings hardly so. Moving further costs the face.
 #
 # ## What breaks: motion
 #

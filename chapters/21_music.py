@@ -519,7 +519,7 @@ middle = player_of.sounds(torch.stack([arc[2], faded[2]]))[:, : int(0.8 * RATE)]
 Players({"half-way, along the arc": middle[0], "half-way, mean of spectrograms": middle[1]}, RATE)
 
 # %% [markdown]
-# The key is right in every frame of both, nine notes out of nine. What differs is what the classifier hears (the table has means of its probabilities over nine pitches). Half-way the mean of the spectrograms is taken for another instrument, neither of the two, with a probability of 0.50, the arc with 0.02: what lies between is a flute for longer, then a brass. But the arc pays for it at its end, where it is brass with 0.73 instead of 1.00, since it has gone through the autoencoder, up and down. And this pair is an easy one. Both notes begin and end together; a mean of two that don't would have both onsets.
+# The key is right in every frame of both, nine notes out of nine. What differs is what the classifier hears (the table has means of its probabilities over nine pitches). Half-way the mean of the spectrograms is taken for another instrument, neither of the two, with a probability of a half, the arc with 0.02: what lies between is a flute for longer, then a brass. But the arc pays for it at its end, where it is brass with 0.73 instead of 1.00, since it has gone through the autoencoder, up and down. And this pair is an easy one. Both notes begin and end together; a mean of two that don't would have both onsets.
 #
 # ## Asked and heard
 #

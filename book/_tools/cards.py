@@ -28,7 +28,7 @@ CUTS = {
     "04": ("fig-family-streaks", (0.12, 0.07, 0.965, 0.88)),
     "05": ("fig-sigma-faces", (0.13, 0.08, 0.7, 1)),
     "06": ("fig-fewer-faces", (0.1, 0.06, 1, 0.52)),
-    "07": ("fig-ode-paths", (0.35, 0.1, 1, 0.85)),
+    "07": ("fig-ode-faces", (0.486, 0.09, 0.99, 0.68)),
     "08": ("fig-adaptive-answer", (0.615, 0.03, 1, 0.83)),
     "09": ("fig-unet-teaser", (0.165, 0.06, 1, 0.8)),
     "10": ("fig-training-growth", (0.18, 0, 1, 1)),

@@ -164,8 +164,8 @@ def script(keys: list[int]) -> str:
     return SCRIPT.replace("CODES", json.dumps(codes))
 
 
-HELP = """Press a key to hear it. Arrow keys lead from key to key; the letters A to K, and those above them, play the
-upper octave."""
+HELP = """Press a key to hear it. <span>Arrow keys lead from key to key; the letters A to K, and those above them, play
+the upper octave.</span>"""
 STYLE = """
 .note-keys { margin: 1rem 0; max-width: 46rem; container-type: inline-size; }
 .note-keys fieldset { border: 0; margin: 0 0 0.5rem; padding: 0; display: flex; flex-wrap: wrap; gap: 0.25rem 1rem; }
@@ -178,11 +178,12 @@ STYLE = """
 .note-octaves button { flex: 1; min-width: 0; margin: 0; padding: 0 0 0.3rem; border: 1px solid #444; cursor: pointer;
   border-radius: 0 0 4px 4px; background: #fff; color: #222; font-size: 0.85rem; display: flex; align-items: flex-end;
   justify-content: center; touch-action: manipulation; }
-.note-octaves button.black { position: absolute; top: 0; height: 60%; background: #222; z-index: 1; }
+.note-octaves button.black { position: absolute; top: 0; height: 60%; background: #222; z-index: 3; }
 .note-octaves button.playing { background: #56b4e9; }
 .note-octaves button:focus-visible { outline: 3px solid #d55e00; outline-offset: 1px; box-shadow: 0 0 0 7px #fff;
   z-index: 2; }
 .note-help { font-size: 0.9rem; }
+@media (hover: none) and (pointer: coarse) { .note-help span { display: none; } }
 .note-said { font-size: 0.9rem; min-height: 1.5em; margin-top: 0.3rem; }
 """
 SCRIPT = """
