@@ -458,8 +458,10 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 def add_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write further rows. What is there is read now: two seeds may run at a time."""
+    how = "--speeds" if path == SPEEDS else "NAME --inception W.pth"  # each row of the ledger has its own besides
+    file = {"command": f"python benchmarks/speedrun.py {how}", "rows": rows_of(path) + rows}
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps({"rows": rows_of(path) + rows}, indent=1) + "\n", encoding="utf8")
+        temporary.write_text(json.dumps(file, indent=1) + "\n", encoding="utf8")
 
 
 def data_of(options: argparse.Namespace) -> ImageData:

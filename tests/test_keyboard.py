@@ -159,6 +159,15 @@ def test_all_white_keys_are_as_wide(page, width):
     assert page.locator(".note-help").bounding_box()["y"] < min(rows)  # what to do is said before
 
 
+def test_a_pressed_key_covers_no_other(page):
+    """A white key that has the focus keeps off the black ones beside it."""
+    page.get_by_role("button", name="C4", exact=True).focus()
+    black = page.get_by_role("button", name="C sharp 4").bounding_box()
+    at = "([x, y]) => document.elementFromPoint(x, y).getAttribute('aria-label')"
+    for x in (black["x"] + 2, black["x"] + black["width"] - 2):
+        assert page.evaluate(at, [x, black["y"] + 20]) == "C sharp 4"
+
+
 def test_keys_without_a_mouse(page):
     for key in ("Tab", "ArrowRight", "ArrowLeft", "Tab"):
         page.keyboard.press(key)  # to the instruments, to the second and back, to the keys
