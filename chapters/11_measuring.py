@@ -444,7 +444,7 @@ assert nearest(train.flip(3)).values.median() > median[1]  # mirrored
 Table(["to the nearest training digit", "5% below", "median", "95% below"], rows)
 
 # %% [markdown]
-# Samples are as far from the training set as held-out digits are: no sign of copying. But pixels miss changed copies: mirrored training digits lie farther away, as the cell asserts. Of the drawn faces everything is known, and a network reads it. In how many attributes does a face differ from the one of 30,000 that is most like it?
+# Samples are as far from the training set as held-out digits are: no sign of copying. But pixels miss changed copies: mirrored training digits lie farther away, as the cell asserts. Of drawn faces everything is known, and a network reads it. In how many attributes does a face differ from the one of 30,000 that is most like it?
 
 # %% mystnb={"figure": {"caption": "The first ten faces by DDIM, 20 steps, and below each the training face that has most in common with it. The number above says in how many attributes the two differ (ground, skin, hair and its colour, eyes, mouth, beard, glasses, clothes and theirs, ...), as the classifier `faces-attributes` reads them. A colour between two is read as one of them. Of held-out faces it reads each attribute rightly in 92% (mouths) to 100% (styles); noses, at 60%, are left out (`benchmarks/faces_truth.py`). (Faces after Pablo Stanley and, under CC BY 4.0, Micah Lanier, Johan Melin and Draftbit; see {doc}`/using`.)", "name": "fig-measuring-neighbours"}, "image": {"alt": "Two rows of ten small drawn faces. Each face below has the style of the one above and most of its parts; hair, ground or eyes differ. The numbers above, one to three, count the differences."}} tags=["hide-input"]
 truth = json.loads(in_repository("results/faces_truth.json").read_text())
@@ -467,7 +467,7 @@ assert repeats["training, read"] > 900
 Table(heads, rows)
 
 # %% [markdown]
-# Seven of the model's thousand faces repeat a combination of the training set. Nine of a thousand held-out ones do: parts are few enough for that. If the model copied, it would look like the last row. So its faces are as new as new ones. But they are not evenly spread: the frequencies of hair cuts, beards and the like are off by 0.13, where chance gives 0.05, and four values never come.
+# Seven of the model's thousand faces repeat a combination of the training set. Nine held-out ones do: parts are few enough. If the model copied, it would look like the last row. So its faces are as new as new ones. But they are not evenly spread: the frequencies of hair cuts, beards and the like are off by 0.13, where chance gives 0.05, and four values never come.
 #
 # ## Two other measures
 #
