@@ -474,6 +474,30 @@ def test_at_the_end_the_samples_stand_alone_and_the_slider_brings_the_rest_back(
     assert figures.nth(2).inner_text() == "DDIM: predicted x0" and four.bounding_box()["height"] == height
 
 
+def test_on_a_phone_the_slider_stands_between_the_pictures_and_nothing_moves_under_it(visit):
+    one = visit(**PHONE)
+    one.start("model=digits&S=6&seed=4")
+    four = one.page.locator("[data-live=watch] .live-four")
+    four.evaluate("e => e.scrollIntoView()")
+    figures, hint, slider = four.locator("figure"), four.locator(".live-end"), four.get_by_label("Step", exact=True)
+    assert slider.evaluate(SEEN) and hint.evaluate(SEEN)
+    assert hint.inner_text() == "Drag the slider back to see every step." and hint.bounding_box()["height"] < 30
+
+    def tops() -> list[float]:
+        rest = [
+            slider,
+            one.page.get_by_role("button", name="Run again"),
+            one.page.locator("[data-live=watch] .live-film"),
+        ]
+        return [e.bounding_box()["y"] for e in (*figures.all(), *rest)]
+
+    ended = tops()
+    assert ended[0] == ended[1] < ended[4] < ended[2] == ended[3] < ended[5]
+    assert all(figures.nth(k).is_visible() for k in range(4))
+    one.set("Step", "3")
+    assert not hint.is_visible() and tops() == ended
+
+
 def test_the_ring_of_the_focus_is_clear_of_the_labels_and_no_address_moves_the_focus(visit):
     one = visit(**PHONE | {"reduced_motion": "no-preference"})
     page = one.page
@@ -661,6 +685,47 @@ def test_buttons_of_the_text_set_what_it_speaks_of(visit):
     one.page.locator("button[data-set^='S=1&spacing=leading']").click()
     assert one.done("watch", before).startswith("1 step of each")
     assert one.page.get_by_label("Spacing of the steps", exact=True).input_value() == "leading"
+
+
+def test_every_button_of_the_text_sets_what_it_says_and_no_more(visit):
+    """A model has classes of its own, so that a class comes with it. More says what is set in it, and stays shut."""
+    one = visit()
+    one.start("model=digits&class=3&S=7&seed=9&eta=0.5&spacing=linspace&scale=2&length=110")
+    page, said = one.page, "[...new URLSearchParams(location.hash.slice(1))]"
+    assert page.inner_text(".live-more summary") == "More: spacing linspace, guidance 2, length 110 %"
+    buttons = page.locator("button[data-set]").all()
+    assert len(buttons) > 15
+    for button in buttons:
+        wanted = dict(pair.split("=") for pair in button.get_attribute("data-set").split("&"))
+        before = dict(page.evaluate(said))
+        button.evaluate("e => e.click()")
+        page.wait_for_function(
+            "text => document.querySelector(`button[data-set='${text}']`).ariaPressed === 'true'",
+            arg=button.get_attribute("data-set"),
+        )
+        page.wait_for_function(
+            "wanted => Object.entries(wanted).every(([k, v]) => location.hash.includes(`${k}=${v}`))", arg=wanted
+        )
+        changed = {key for key, value in page.evaluate(said) if before[key] != value}
+        assert changed <= set(wanted) | ({"class"} if "model" in wanted else set()), button.inner_text()
+    assert page.locator(".live-more").get_attribute("open") is None
+    assert page.inner_text(".live-more summary") == "More: length 120 %"
+
+
+def test_more_closes_when_one_reads_on_and_nothing_moves(visit):
+    one = visit(viewport={"width": 1366, "height": 768})
+    one.start()
+    page = one.page
+    page.locator(".live-more summary").click()
+    assert page.get_by_label("Network", exact=True).is_visible()
+    page.evaluate("location.hash = '#between-two-noises'")
+    page.wait_for_function("!document.querySelector('.live-more').open")
+    page.wait_for_function(f"({SEEN})(document.querySelector('#between-two-noises h2'))")
+    assert page.locator("[data-live=start]").evaluate("e => e.getBoundingClientRect().bottom") < 200
+    page.locator(".live-more summary").click()  # whoever opens it here wants it here
+    assert page.get_by_label("Network", exact=True).is_visible()
+    selected = page.get_by_label("Network", exact=True)
+    assert max(map(len, selected.locator("option").all_inner_texts())) <= 16  # and none is cut
 
 
 # Whether an element is whole in the window, and nothing lies over its middle or its corners.

@@ -123,7 +123,7 @@
     const full = state.clusters.length >= S.MOST ? "disabled" : "", add = button("add", "Add a cluster", full), shown = bar.dataset.k;
     if (selected === null) {
       bar.dataset.k = "";
-      bar.innerHTML = `<span class="plane-tip">Drag a ring, tap it to change it, or tap twice in the plane.</span>${add}`;
+      bar.innerHTML = `<span class="plane-tip">Drag a ring; tap it for its weight and width; tap twice in the plane for one more.</span>${add}`;
       return;
     }
     const [, , weight, std] = state.clusters[selected], total = state.clusters.reduce((sum, c) => sum + c[2], 0);
