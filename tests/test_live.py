@@ -466,8 +466,10 @@ def test_at_the_end_the_samples_stand_alone_and_the_slider_brings_the_rest_back(
     assert [figures.nth(k).is_visible() for k in range(4)] == [True, True, False, False]
     assert figures.nth(0).inner_text() == "DDIM: the sample" and figures.nth(1).inner_text() == "DDPM: the sample"
     assert hint.is_visible() and "Drag the slider back" in hint.inner_text()
-    ends = [figures.nth(k).locator("canvas").evaluate("e => e.toDataURL()") for k in range(4)]
-    assert ends[0] == ends[2] and ends[1] == ends[3] and ends[0] != ends[1]  # which is why
+    pixels = "e => [...e.getContext('2d').getImageData(0, 0, e.width, e.height).data]"
+    ends = [torch.tensor(figures.nth(k).locator("canvas").evaluate(pixels)) for k in range(4)]
+    off = [(ends[i] - ends[j]).abs().max() for i, j in ((0, 2), (1, 3), (0, 1))]
+    assert max(off[:2]) <= 1 < off[2]  # which is why; a rounding may fall to either side
     height = four.bounding_box()["height"]
     one.set("Step", "5")
     assert not hint.is_visible() and all(figures.nth(k).is_visible() for k in range(4))
