@@ -748,6 +748,7 @@ def test_on_a_phone_what_a_button_of_the_text_does_is_seen_where_it_was_pressed(
     button.evaluate("e => e.scrollIntoView({ block: 'end' })")  # what comes below it is out of sight
     button.tap()
     mirror = page.locator("p:has(button[data-set='length=70']) + .live-mirror")
+    mirror.wait_for()
     page.wait_for_function(
         """() => { const boxes = ['[data-live=watch]', '.live-mirror'].map(box => document.querySelector(box));
         const [from, to] = boxes.map(box => box.querySelector('canvas').toDataURL());
