@@ -762,7 +762,8 @@ def test_on_a_phone_what_a_button_of_the_text_does_is_seen_where_it_was_pressed(
     before, place = mirror.locator("canvas").first.evaluate("e => e.toDataURL()"), page.evaluate("scrollY")
     page.locator("button[data-set='length=120']").tap()
     page.wait_for_function("before => document.querySelector('.live-mirror canvas').toDataURL() !== before", arg=before)
-    assert page.evaluate("scrollY") == place and button.get_attribute("aria-pressed") == "false"
+    assert abs(page.evaluate("scrollY") - place) <= 1  # heights are no whole pixels
+    assert button.get_attribute("aria-pressed") == "false"
     page.locator("button[data-set='eta=1']").evaluate("e => e.scrollIntoView({ block: 'end' })")
     page.locator("button[data-set='eta=1']").tap()
     page.wait_for_function(
