@@ -46,7 +46,7 @@ pair[0].legend(loc="upper left", fontsize=8);
 # %% [markdown]
 # A diffusion model learns to take the noise out again, and so to make new photographs out of noise alone. The small steps are for this way back. Where a walk was one small step ago is described by a narrow bell, and a bell is two numbers: a mean, which can be learnt, and a width, which is known. Where it was before one giant step is described by the data itself: here by two hills, for photographs by something that nobody can write down.
 #
-# **Try it.** Seven clusters in the plane, at all levels. Press play, then drag the level back. Colours tell where a point began; eight walks leave the one start that is drawn strongly.
+# **Try it.** Seven clusters in the plane, at all levels. Press play, then drag the level back. Colours tell where a point began; eight walks leave the dotted circle.
 #
 # <div class="plane" data-plane="forward">
 #

@@ -466,12 +466,38 @@ def test_at_the_end_the_samples_stand_alone_and_the_slider_brings_the_rest_back(
     assert [figures.nth(k).is_visible() for k in range(4)] == [True, True, False, False]
     assert figures.nth(0).inner_text() == "DDIM: the sample" and figures.nth(1).inner_text() == "DDPM: the sample"
     assert hint.is_visible() and "Drag the slider back" in hint.inner_text()
-    ends = [figures.nth(k).locator("canvas").evaluate("e => e.toDataURL()") for k in range(4)]
-    assert ends[0] == ends[2] and ends[1] == ends[3] and ends[0] != ends[1]  # which is why
+    pixels = "e => [...e.getContext('2d').getImageData(0, 0, e.width, e.height).data]"
+    ends = [torch.tensor(figures.nth(k).locator("canvas").evaluate(pixels)) for k in range(4)]
+    off = [(ends[i] - ends[j]).abs().max() for i, j in ((0, 2), (1, 3), (0, 1))]
+    assert max(off[:2]) <= 1 < off[2]  # which is why; a rounding may fall to either side
     height = four.bounding_box()["height"]
     one.set("Step", "5")
     assert not hint.is_visible() and all(figures.nth(k).is_visible() for k in range(4))
     assert figures.nth(2).inner_text() == "DDIM: predicted x0" and four.bounding_box()["height"] == height
+
+
+def test_on_a_phone_the_slider_stands_between_the_pictures_and_nothing_moves_under_it(visit):
+    one = visit(**PHONE)
+    one.start("model=digits&S=6&seed=4")
+    four = one.page.locator("[data-live=watch] .live-four")
+    four.evaluate("e => e.scrollIntoView()")
+    figures, hint, slider = four.locator("figure"), four.locator(".live-end"), four.get_by_label("Step", exact=True)
+    assert slider.evaluate(SEEN) and hint.evaluate(SEEN)
+    assert hint.inner_text() == "Drag the slider back to see every step." and hint.bounding_box()["height"] < 30
+
+    def tops() -> list[float]:
+        rest = [
+            slider,
+            one.page.get_by_role("button", name="Run again"),
+            one.page.locator("[data-live=watch] .live-film"),
+        ]
+        return [e.bounding_box()["y"] for e in (*figures.all(), *rest)]
+
+    ended = tops()
+    assert ended[0] == ended[1] < ended[4] < ended[2] == ended[3] < ended[5]
+    assert all(figures.nth(k).is_visible() for k in range(4))
+    one.set("Step", "3")
+    assert not hint.is_visible() and tops() == ended
 
 
 def test_the_ring_of_the_focus_is_clear_of_the_labels_and_no_address_moves_the_focus(visit):
@@ -663,6 +689,47 @@ def test_buttons_of_the_text_set_what_it_speaks_of(visit):
     assert one.page.get_by_label("Spacing of the steps", exact=True).input_value() == "leading"
 
 
+def test_every_button_of_the_text_sets_what_it_says_and_no_more(visit):
+    """A model has classes of its own, so that a class comes with it. More says what is set in it, and stays shut."""
+    one = visit()
+    one.start("model=digits&class=3&S=7&seed=9&eta=0.5&spacing=linspace&scale=2&length=110")
+    page, said = one.page, "[...new URLSearchParams(location.hash.slice(1))]"
+    assert page.inner_text(".live-more summary") == "More: spacing linspace, guidance 2, length 110 %"
+    buttons = page.locator("button[data-set]").all()
+    assert len(buttons) > 15
+    for button in buttons:
+        wanted = dict(pair.split("=") for pair in button.get_attribute("data-set").split("&"))
+        before = dict(page.evaluate(said))
+        button.evaluate("e => e.click()")
+        page.wait_for_function(
+            "text => document.querySelector(`button[data-set='${text}']`).ariaPressed === 'true'",
+            arg=button.get_attribute("data-set"),
+        )
+        page.wait_for_function(
+            "wanted => Object.entries(wanted).every(([k, v]) => location.hash.includes(`${k}=${v}`))", arg=wanted
+        )
+        changed = {key for key, value in page.evaluate(said) if before[key] != value}
+        assert changed <= set(wanted) | ({"class"} if "model" in wanted else set()), button.inner_text()
+    assert page.locator(".live-more").get_attribute("open") is None
+    assert page.inner_text(".live-more summary") == "More: length 120 %"
+
+
+def test_more_closes_when_one_reads_on_and_nothing_moves(visit):
+    one = visit(viewport={"width": 1366, "height": 768})
+    one.start()
+    page = one.page
+    page.locator(".live-more summary").click()
+    assert page.get_by_label("Network", exact=True).is_visible()
+    page.evaluate("location.hash = '#between-two-noises'")
+    page.wait_for_function("!document.querySelector('.live-more').open")
+    page.wait_for_function(f"({SEEN})(document.querySelector('#between-two-noises h2'))")
+    assert page.locator("[data-live=start]").evaluate("e => e.getBoundingClientRect().bottom") < 200
+    page.locator(".live-more summary").click()  # whoever opens it here wants it here
+    assert page.get_by_label("Network", exact=True).is_visible()
+    selected = page.get_by_label("Network", exact=True)
+    assert max(map(len, selected.locator("option").all_inner_texts())) <= 16  # and none is cut
+
+
 # Whether an element is whole in the window, and nothing lies over its middle or its corners.
 SEEN = """e => { const { left, top, right, bottom } = e.getBoundingClientRect();
     const points = [[left + 4, top + 4], [(left + right) / 2, (top + bottom) / 2], [right - 4, bottom - 4]];
@@ -681,6 +748,7 @@ def test_on_a_phone_what_a_button_of_the_text_does_is_seen_where_it_was_pressed(
     button.evaluate("e => e.scrollIntoView({ block: 'end' })")  # what comes below it is out of sight
     button.tap()
     mirror = page.locator("p:has(button[data-set='length=70']) + .live-mirror")
+    mirror.wait_for()
     page.wait_for_function(
         """() => { const boxes = ['[data-live=watch]', '.live-mirror'].map(box => document.querySelector(box));
         const [from, to] = boxes.map(box => box.querySelector('canvas').toDataURL());
@@ -694,7 +762,8 @@ def test_on_a_phone_what_a_button_of_the_text_does_is_seen_where_it_was_pressed(
     before, place = mirror.locator("canvas").first.evaluate("e => e.toDataURL()"), page.evaluate("scrollY")
     page.locator("button[data-set='length=120']").tap()
     page.wait_for_function("before => document.querySelector('.live-mirror canvas').toDataURL() !== before", arg=before)
-    assert page.evaluate("scrollY") == place and button.get_attribute("aria-pressed") == "false"
+    assert abs(page.evaluate("scrollY") - place) <= 1  # heights are no whole pixels
+    assert button.get_attribute("aria-pressed") == "false"
     page.locator("button[data-set='eta=1']").evaluate("e => e.scrollIntoView({ block: 'end' })")
     page.locator("button[data-set='eta=1']").tap()
     page.wait_for_function(

@@ -364,6 +364,49 @@ def test_the_race_has_four_lanes_and_names_their_gaps(show):
     page.wait_for_function("at.runs.length === 1 && at.runs[0].asked.S === 50 && at.runs[0].asked.eta === 1")
 
 
+def test_what_cannot_be_set_in_a_race_looks_so_and_the_charts_title_has_a_ground(show):
+    page = show(address="#view=race&S=6", reduced_motion="reduce")
+    look = "e => [e.disabled, getComputedStyle(e).opacity]"
+    solver, eta = (page.get_by_label(name, exact=True).evaluate(look) for name in ("solver", "noise η"))
+    assert solver == eta and solver[0] and float(solver[1]) < 0.5
+    assert page.get_by_label("start", exact=True).evaluate(look) == [False, "1"]
+    title = page.locator(".plane-chart text").last
+    assert title.text_content() == "gap: how far the crowd is from the truth"
+    assert (
+        title.evaluate(
+            "e => (s => s.paintOrder.startsWith('stroke') && parseFloat(s.strokeWidth))(getComputedStyle(e))"
+        )
+        > 4
+    )
+    assert title.bounding_box()["x"] > page.locator(".plane-chart").bounding_box()["x"]
+
+
+def test_the_right_start_is_called_correct_and_links_sent_earlier_work(show):
+    page = show(address="#start=right&predictor=wave", reduced_motion="reduce")
+    start = page.get_by_label("start", exact=True)
+    assert start.evaluate("e => [e.value, e.selectedOptions[0].text]") == ["right", "correct"]
+    assert page.evaluate("at.state.start") == "right" and page.evaluate("at.state.predictor") == "wave"
+
+
+@pytest.mark.parametrize("width", [1000, 390])
+def test_no_control_moves_when_a_ring_is_chosen(show, width):
+    page = show(width=width, reduced_motion="reduce")
+    ask = """() => [...document.querySelectorAll('.plane-side > .plane-controls, .plane-more, .plane-keep')]
+        .map(e => e.getBoundingClientRect().y - document.querySelector('.plane').getBoundingClientRect().y)"""
+    before = page.evaluate(ask)
+    page.get_by_role("button", name="Cluster 1 at").click()
+    assert page.locator(".plane-cluster").get_by_role("slider", name="weight").is_visible()
+    assert page.evaluate(ask) == before
+
+
+def test_the_chart_is_as_wide_as_its_slider_also_where_the_style_comes_late(show):
+    page = show(reduced_motion="reduce")
+    page.locator(".plane-time").evaluate("e => { e.style.gridTemplateColumns = '200px minmax(0, 1fr)' }")
+    page.wait_for_function(
+        "document.querySelector('.plane-chart').clientWidth === document.querySelector('.plane-scrub').clientWidth"
+    )
+
+
 @pytest.mark.parametrize("act, ending", [("Save picture", ".png"), ("Save film", (".webm", ".mp4"))])
 def test_a_picture_and_a_film_can_be_saved(show, tmp_path, act, ending):
     page = show(width=390, address="#S=5&t=300", accept_downloads=True)

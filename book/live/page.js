@@ -11,7 +11,7 @@ document.addEventListener("DOMContentLoaded", () => {
   document.body.classList.add("live-ready");
   const { calm, shape, make, icon, sleep, seconds, field, slider, number, choice, button, seedOf, Picture, Panel, bring } = LiveParts;
 
-  const MODELS = { faces: "faces, in colour", "fashion-mnist-v": "clothes (Fashion-MNIST)", digits: "digits" };
+  const MODELS = { faces: "faces, in colour", "fashion-mnist-v": "clothes", digits: "digits" };
   const BEFORE = { "fashion-mnist": "fashion-mnist-v" }; // names in addresses that were sent earlier
   const named = (name) => [name, BEFORE[name]].find((key) => Object.hasOwn(MODELS, key ?? ""));
   const ANY = "any";
@@ -29,6 +29,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const length = slider(0, 150, 100, 5);
   const ENGINES = { auto: "automatic", webgpu: "WebGPU", wasm: "WebAssembly" };
   const engine = choice(ENGINES, "auto"); // in no link that is copied: it belongs to the machine
+  const summary = make("summary");
   const runsOn = make("p", { className: "live-status" });
   const sayEngine = () => (runsOn.textContent = `Runs on: ${network.engine}${network.why ? `, since ${network.why}` : ""}.`);
   const loading = make("p", { className: "live-status" });
@@ -61,7 +62,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const KEYS = { model: [model, "faces"], class: [label, "1"], S: [steps, "10"], eta: [eta, "0"], seed: [seed, "1"] };
   Object.assign(KEYS, { spacing: [spacing, "trailing"], scale: [scale, "1"], length: [length, "100"] });
   const FIRST = { faces: { class: "1", S: "10", seed: "1" }, "fashion-mnist-v": { class: "9", S: "20", seed: "2" }, digits: { class: "3", S: "20", seed: "3" } };
-  const MORE = [spacing, scale, length];
+  const MORE = { spacing: (v) => `spacing ${v}`, scale: (v) => `guidance ${v}`, length: (v) => `length ${v} %` };
   const narrow = matchMedia("(max-width: 480px)");
 
   const written = () => `#${new URLSearchParams(Object.fromEntries(Object.entries(KEYS).map(([key, [control]]) => [key, control.value])))}`;
@@ -76,7 +77,7 @@ document.addEventListener("DOMContentLoaded", () => {
   /** Some settings at once, as {key: value}; what does not fit is left out. */
   async function set(values, { anew = true } = {}) {
     const chosen = named(values.model) ?? model.value;
-    const fill = chosen !== model.value ? { ...FIRST[chosen], ...values } : values;
+    const fill = chosen !== model.value ? { class: FIRST[chosen].class, ...values } : values; // classes are each network's own
     model.value = chosen;
     if (Object.hasOwn(ENGINES, values.run ?? "")) engine.value = values.run;
     for (const [key, value] of Object.entries(fill)) {
@@ -153,7 +154,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const more = make(
       "details",
       { className: "live-more" },
-      make("summary", {}, "More: other pictures, spacing, guidance, length"),
+      summary,
       make(
         "div",
         { className: "live-grid" },
@@ -168,9 +169,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const form = make("form", { className: "live-settings", onsubmit: () => false }, first, more, loading);
     form.setAttribute("aria-label", "Settings of the sampler");
     model.addEventListener("change", () => {
-      const { class: wanted, ...rest } = FIRST[model.value];
-      label.dataset.wanted = wanted;
-      for (const [key, value] of Object.entries(rest)) put(KEYS[key][0], value);
+      label.dataset.wanted = FIRST[model.value].class;
       choose().then(() => remember(true), () => {});
     });
     engine.addEventListener("change", () => choose().catch(() => {}));
@@ -194,9 +193,9 @@ document.addEventListener("DOMContentLoaded", () => {
   const place = slider(0, 20, 0);
   const film = make("div", { className: "live-film" });
   const FRAME = 33; // ms between two pictures of a run, at least: drawing takes the networks' time
-  const END = "The two samples. At t = 0 state and predicted picture are the same. Drag the slider back to see every step.";
-  const ended = make("p", { className: "live-end" }, END);
-  const pictures = make("div", { className: "live-pictures live-four" }, state.box, other.box, guess.box, otherGuess.box, ended);
+  const END = "<span>The two samples. At t = 0 state and predicted picture are the same. </span>Drag the slider back to see every step.";
+  const ended = make("p", { className: "live-end", innerHTML: END });
+  const pictures = make("div", { className: "live-pictures live-four" }, state.box, other.box, guess.box, otherGuess.box);
   let runs = []; // of each round, the step of either sampler
   let following = true; // the slider goes with the run until the reader takes it
 
@@ -212,7 +211,7 @@ document.addEventListener("DOMContentLoaded", () => {
       shown.show(last ? step.xs : step.xt, last ? `${who}: the sample, ${nameOfClass()}` : `${who}: the state at level ${t}`);
       shown.caption.innerHTML = last ? `${who}: the sample` : `${who}: x<sub>t</sub>${k ? ", η = 1" : ""}`;
       predicted.show(step.x0, `${who}: the picture predicted at level ${pair[0].t}, ${nameOfClass()}`);
-      predicted.caption.innerHTML = `${who}: predicted x<sub>0</sub>`;
+      predicted.caption.innerHTML = last ? `${who}: x<sub>0</sub>, the same` : `${who}: predicted x<sub>0</sub>`; // seen on a phone alone
     });
     place.refresh();
     mirrors.forEach((mirror) => mirror.update());
@@ -282,9 +281,9 @@ document.addEventListener("DOMContentLoaded", () => {
         watch.status.textContent = address(); // where a page may not copy
       }
     });
+    pictures.append(make("div", { className: "live-scrub" }, field("Step", place, where)), ended);
     watch.fill(
       pictures,
-      make("div", { className: "live-scrub" }, field("Step", place, where)),
       make("div", { className: "live-row" }, button("Run again", () => watch.change(), "▶"), strip, link),
       film,
     );
@@ -318,15 +317,15 @@ document.addEventListener("DOMContentLoaded", () => {
   /** Set what a button of the text says, and bring what comes of it into view: a panel of the same section, or a mirror of the first. */
   async function press(setter) {
     const values = Object.fromEntries(new URLSearchParams(setter.dataset.set)), row = setter.closest(".live-try");
-    const hidden = MORE.some((control) => Object.keys(values).some((key) => KEYS[key]?.[0] === control));
-    if (hidden && !narrow.matches) start.querySelector("details").open = true; // on a phone it would lie over the text
     await set(values);
     const own = setter.closest("section").querySelector("[data-live] .live-film");
     bring(own ?? mirrors.find((mirror) => mirror.row === row)?.box ?? mirrorBelow(row));
   }
 
-  /** Buttons whose settings are the present ones look pressed. */
+  /** Buttons whose settings are the present ones look pressed; and the line of More says what is set in it, so that it need not open. */
   function markSetters() {
+    const unusual = Object.keys(MORE).filter((key) => KEYS[key][0].value !== KEYS[key][1]).map((key) => MORE[key](KEYS[key][0].value));
+    summary.replaceChildren(unusual.length ? make("b", {}, `More: ${unusual.join(", ")}`) : "More: other pictures, spacing, guidance, length");
     const same = ([key, wanted], value = KEYS[key][0].value) => value === wanted || Number(value) === Number(wanted);
     for (const setter of document.querySelectorAll("button[data-set]")) setter.setAttribute("aria-pressed", [...new URLSearchParams(setter.dataset.set)].every((pair) => same(pair)));
   }
@@ -335,7 +334,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   let begun = false;
 
-  /** What the page scrolls to, and what gets the focus, stays clear of the settings; on a phone a touch elsewhere closes More. */
+  /** What the page scrolls to, and what gets the focus, stays clear of the settings; More closes when the first panel is out of sight, on a phone by a touch elsewhere. */
   function keepClear() {
     const more = start.querySelector("details");
     const measure = () => {
@@ -348,6 +347,8 @@ document.addEventListener("DOMContentLoaded", () => {
     document.addEventListener("pointerdown", (event) => {
       if (narrow.matches && !start.contains(event.target)) more.open = false;
     });
+    const gone = ([{ isIntersecting }]) => isIntersecting || more.querySelector(":focus-visible") || (more.open = false);
+    new IntersectionObserver(gone, { rootMargin: "-200px 0px 0px" }).observe(watch.box); // who reads on needs the room
   }
 
   /** The controls, once there is a network. */

@@ -169,7 +169,7 @@
       context.clearRect(0, 0, plan.width, plan.height);
       runs.forEach((run, k) => D.lane(context, run, plan.places[k], this.level, {
         drawn: Math.min(this.spec.drawn, run.asked.N), trails: this.phase === "back" && this.playing ? "none" : state.trails, exact: this.exact,
-        name: run.name, value: `${plan.places[k].w > 300 ? "gap " : ""}${this.gapNow(run).toFixed(2)}`, colour: many ? D.look.lanes[k] : D.look.ink,
+        name: run.name, value: `${plan.places[k].w > 9 * (run.name.length + 8) ? "gap " : ""}${this.gapNow(run).toFixed(2)}`, colour: many ? D.look.lanes[k] : D.look.ink,
       }));
     }
 
@@ -189,7 +189,9 @@
         this.wake();
       };
       new MutationObserver(recolour).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-      new ResizeObserver(() => this.runs && this.parts.stage.clientWidth !== this.plan?.width && (this.parts.tell(this), this.wake())).observe(this.parts.stage);
+      const { stage, chart } = this.parts, fits = () => stage.clientWidth === this.plan?.width && chart.parentElement.clientWidth === +chart.getAttribute("width");
+      const resized = new ResizeObserver(() => this.runs && !fits() && (this.parts.tell(this), this.wake()));
+      for (const box of [stage, chart.parentElement]) resized.observe(box);
       new IntersectionObserver((entries) => {
         this.seen = entries.at(-1).isIntersecting;
         this.wake();

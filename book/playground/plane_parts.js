@@ -123,7 +123,7 @@
     const full = state.clusters.length >= S.MOST ? "disabled" : "", add = button("add", "Add a cluster", full), shown = bar.dataset.k;
     if (selected === null) {
       bar.dataset.k = "";
-      bar.innerHTML = `<span class="plane-tip">Drag a ring, tap it to change it, or tap twice in the plane.</span>${add}`;
+      bar.innerHTML = `<span class="plane-tip">Drag a ring; tap it for its weight and width; tap twice in the plane for one more.</span>${add}`;
       return;
     }
     const [, , weight, std] = state.clusters[selected], total = state.clusters.reduce((sum, c) => sum + c[2], 0);
@@ -152,7 +152,7 @@
     const { parts, runs, state, floor, id } = play, box = parts.find(".plane-axis-box"), width = box.clientWidth, height = play.full ? 96 : 80;
     parts.chart.setAttribute("width", width);
     parts.chart.setAttribute("height", height);
-    parts.chart.innerHTML = `${D.chart(width, height, runs, floor, play.forward)}<path class="plane-head"/><text class="plane-title" x="${width - D.EDGE}" y="11">gap from the truth</text>`;
+    parts.chart.innerHTML = `${D.chart(width, height, runs, floor, play.forward)}<path class="plane-head"/><text class="plane-title" x="${width - D.EDGE}" y="11">gap: how far the crowd is from the truth</text>`;
     outputs(play, parts);
     handles(play, parts);
     cluster(play, parts);
@@ -171,7 +171,7 @@
     }
     const [run] = runs, percent = (values) => values.map((v) => Math.round(100 * v)).join(", "), off = exact && run.states.at(-1).slice(0, 2).map((v, d) => v - exact.states.at(-1)[d]);
     const start = off && run.asked.solver !== "forward" && (run.asked.solver !== "ddim" || run.asked.eta === 0)
-      ? ` The start that is followed ends <b>${number(Math.hypot(...off), 3)}</b> from where the exact flow takes it.` : "";
+      ? ` The start that is followed (the dotted circle) ends <b>${number(Math.hypot(...off), 3)}</b> from where the exact flow takes it.` : "";
     return `${P.calls(run.asked.solver, state.S)} calls. Gap from the data at the end: <b>${end(run)}</b> (${chance}).
       In the clusters: ${percent(P.shares(run))}% (data: ${percent(run.mix.weights)}%).${start}`;
   }

@@ -13,7 +13,7 @@
     solver: { ddim: "DDIM to DDPM (η)", "2m": "DPM-Solver++(2M)", heun: "Heun (two calls a step)", euler: "Euler in t", forward: "forwards: data to noise" },
     spacing: { leading: "leading", linspace: "linspace", trailing: "trailing", quadratic: "quadratic", "quadratic-full": "quadratic-full" },
     schedule: { linear: "linear", cosine: "cosine" },
-    start: { right: "right", shifted: "shifted by 0.8", wide: "too wide, × 1.5", narrow: "too narrow, × 0.6" },
+    start: { right: "correct", shifted: "shifted by 0.8", wide: "too wide, × 1.5", narrow: "too narrow, × 0.6" },
     predictor: { exact: "exact", wave: "ε* + 0.15 sin 4x", short: "0.95 ε*", equal: "of equal weights" },
     trails: { none: "none", short: "short", whole: "whole" },
   };
