@@ -12,7 +12,6 @@ first, in base64.
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import platform
 import sys
@@ -23,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddim_edu.data.pictures import to_uint8
+from ddim_edu.data.pictures import to_text
 from ddim_edu.files import check_writable, replacing
 from ddim_edu.measuring.result import model_about, versions
 from ddim_edu.models import Checkpoint, load
@@ -68,7 +67,7 @@ def main() -> int:
             if any((row["S"], row["eta"]) == (S, eta) for row in file["rows"]):
                 continue
             began = time.process_time()
-            pictures = base64.b64encode(to_uint8(faces(model, S, eta)).numpy().tobytes()).decode()
+            pictures = to_text(faces(model, S, eta))
             file["rows"].append({"S": S, "eta": eta, "pictures": pictures})
             file["versions"] = versions() | {"python": platform.python_version()}
             file["cpu_seconds"] = round(file.get("cpu_seconds", 0) + time.process_time() - began)

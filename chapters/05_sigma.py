@@ -6,13 +6,12 @@
 # need a network of its own?
 
 # %% tags=["hide-input"]
-import base64
 import json
 
 import numpy as np
 import torch
 
-from ddim_edu.data.pictures import from_uint8
+from ddim_edu.data.pictures import from_text
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.files import in_repository
 from ddim_edu.forward import q_sample, unmix_x0
@@ -29,8 +28,7 @@ from ddim_edu.schedule import NoiseSchedule, make_tau
 stored = json.loads(in_repository("results/strips.json").read_text(encoding="utf8"))["rows"]
 faces = {}
 for row in stored:
-    pixels = torch.frombuffer(bytearray(base64.b64decode(row["pictures"])), dtype=torch.uint8)
-    faces[row["eta"], row["S"]] = from_uint8(pixels.view(4, 3, 32, 32))[:1]  # the first of four starts
+    faces[row["eta"], row["S"]] = from_text(row["pictures"], 3, 32, 32)[:1]  # the first of four starts
 shown = (5, 10, 20, 50, 100, 1000)
 names = {0.0: "no noise\n(DDIM)", 0.5: "some", 1.0: "DDPM", "hat": "DDPM's\nlarger"}
 rows = {name: torch.cat([faces[eta, S] for S in shown]) for eta, name in names.items()}
@@ -656,8 +654,7 @@ for eta in (0.0, 1.0, "hat"):
 every = {}
 for row in stored:
     if row["S"] == 10 and row["eta"] != 0.5:
-        pixels = torch.frombuffer(bytearray(base64.b64decode(row["pictures"])), dtype=torch.uint8)
-        every[row["eta"]] = from_uint8(pixels.view(4, 3, 32, 32))
+        every[row["eta"]] = from_text(row["pictures"], 3, 32, 32)
 names = {0.0: "η = 0", 1.0: "η = 1", "hat": "larger"}
 picture_rows({name: every[eta] for eta, name in names.items()}, width=6.0);
 

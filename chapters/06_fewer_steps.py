@@ -5,7 +5,6 @@
 # **Question.** A network was trained with $T = 1000$ levels. Must sampling call the network 1000 times?
 
 # %% tags=["hide-input"]
-import base64
 import json
 import time
 from itertools import pairwise
@@ -15,7 +14,7 @@ import torch
 from scipy.interpolate import CubicSpline
 
 from ddim_edu.data.named import digits
-from ddim_edu.data.pictures import from_uint8
+from ddim_edu.data.pictures import from_text
 from ddim_edu.exact import GaussianMixture
 from ddim_edu.files import in_repository
 from ddim_edu.forward import q_sample, unmix_x0
@@ -31,8 +30,7 @@ from ddim_edu.schedule import SPACINGS, NoiseSchedule, make_tau
 stored = json.loads(in_repository("results/strips.json").read_text(encoding="utf8"))["rows"]
 faces = {}
 for row in stored:
-    pixels = torch.frombuffer(bytearray(base64.b64decode(row["pictures"])), dtype=torch.uint8)
-    faces[row["eta"], row["S"]] = from_uint8(pixels.view(4, 3, 32, 32))
+    faces[row["eta"], row["S"]] = from_text(row["pictures"], 3, 32, 32)
 calls = (1000, 100, 50, 20, 10, 5)
 rows = {f"start {i + 1}": torch.stack([faces[0.0, S][i] for S in calls]) for i in range(4)}
 picture_rows(rows, [f"S = {S}" for S in calls], width=7);

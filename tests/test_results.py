@@ -362,7 +362,7 @@ def test_the_faces_of_five_and_ten_steps(S, eta):
     """All four, byte by byte but for roundings."""
     b, row = benchmark("strips"), cell(stored("strips"), S=S, eta=eta)
     kept = np.frombuffer(base64.b64decode(row["pictures"]), dtype=np.uint8).reshape(4, 3, 32, 32)
-    found = b.to_uint8(b.faces(b.load("faces"), S, eta)).numpy()
+    found = to_uint8(b.faces(b.load("faces"), S, eta)).numpy()
     assert abs(found.astype(int) - kept).mean() < 0.1
 
 
