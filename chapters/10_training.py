@@ -61,7 +61,7 @@ picture_rows(rows);
 
 # %%
 settings = len(fields(Recipe)) - 1 + len(fields(UNetConfig))
-assert settings == 42
+assert settings == 43
 print(f"{settings} settings; cifar10-128:", ", ".join(changes(Recipe(), RECIPES["cifar10-128"])))
 linear, cosine = NoiseSchedule.linear(), NoiseSchedule.cosine()
 print(f"SNR at level 667: linear {linear.snr[667]:.2f}, cosine {cosine.snr[667]:.2f}")

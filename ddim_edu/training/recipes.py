@@ -83,6 +83,9 @@ class Recipe(Checked):
     # Or, for students, the distance from what a teacher makes: two of its steps in one (progressive), or one answer
     # along each of its paths (consistency).
     loss: Literal["mse", "published", "mended", "progressive", "consistency"] = "mse"
+    # A model whose weights a run begins with: a shipped one's name, a run folder or a checkpoint file, of this network,
+    # schedule and prediction. None draws them.
+    init_from: str | None = None
     # The model that a student learns from: a shipped one's name, a run folder or a checkpoint file.
     teacher: str | None = None
     # Sampling steps of the teacher, for students.
@@ -137,6 +140,8 @@ class Recipe(Checked):
         """Which teacher, predictions and steps a student goes with."""
         if self.teacher is None:
             raise ValueError(f"loss = {self.loss} is of a student: name its --teacher")
+        if self.init_from is not None:
+            raise ValueError(f"init_from = {self.init_from}: a student begins with the weights of its --teacher")
         if self.prediction == "eps":
             raise ValueError(
                 "prediction = eps: a student's first step begins in pure noise, where predicted noise says nothing of "

@@ -21,13 +21,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ddim_edu.distillation import DataPredictor, consistency_target, progressive_target
-from ddim_edu.files import sha256_of
 from ddim_edu.forward import q_sample, said_to_x0
 from ddim_edu.losses import weight_at
-from ddim_edu.models import load
-from ddim_edu.models.checkpoint import UNET
+from ddim_edu.models import Checkpoint, load
 from ddim_edu.schedule import NoiseSchedule, make_tau
-from ddim_edu.strangers import place_of
+from ddim_edu.training.beginning import check_alike, lies_at
 from ddim_edu.training.heldout import HeldOut
 from ddim_edu.training.recipes import TAUGHT, Recipe
 
@@ -94,10 +92,9 @@ class Teaching:
             ValueError: In one line, if there is none, or it doesn't fit the student.
         """
         found = load(str(self.recipe.teacher))
-        check_teacher(self.recipe, found.recipe, found)
+        check_teacher(self.recipe, found)
         self.network.load_state_dict(found.network.state_dict())
-        shipped = found.path.parent == UNET.folder
-        return {"sha256": sha256_of(found.path)} if shipped else place_of(found.path, near)
+        return lies_at(found, near)
 
     def stage(self, step: int) -> int:
         """Which stage a training step belongs to."""
@@ -186,43 +183,24 @@ class Teaching:
         return lambda x_t, t: said_to_x0(network(x_t, t, *more), x_t, schedule.abar(t), prediction)
 
 
-def check_teacher(recipe: Recipe, taught_by: dict[str, Any], teacher: Any) -> None:
+def check_teacher(recipe: Recipe, teacher: Checkpoint) -> None:
     """A check that a student with this recipe can learn of a teacher.
 
     Args:
         recipe: The student's.
-        taught_by: The teacher's recipe, as its file holds it.
-        teacher: The :class:`~ddim_edu.models.checkpoint.Checkpoint`.
+        teacher: The teacher.
 
     Raises:
         ValueError: In one line, if one of them is no match for the other.
     """
-    name, wanted = recipe.teacher, replace(recipe.unet, dropout=0.0)
+    name = f"teacher {recipe.teacher}"
     if teacher.student is not None:
-        raise ValueError(f"teacher {name} is a student itself: name the model that it was taught by")
-    if teacher.prediction != recipe.prediction:
+        raise ValueError(f"{name} is a student itself: name the model that it was taught by")
+    check_alike(recipe, teacher, name, "the student", classes=True)
+    if teacher.recipe.get("data") != recipe.data:
         raise ValueError(
-            f"teacher {name} predicts {teacher.prediction}, and the student {recipe.prediction}: name another with "
-            f"--teacher (python -m ddim_edu.train makes one)"
+            f"{name} was trained with data = {teacher.recipe.get('data')}, and the student with {recipe.data}"
         )
-    found = replace(teacher.config, dropout=0.0)
-    if found != wanted:
-        field = next(f for f in vars(wanted) if getattr(found, f) != getattr(wanted, f))
-        raise ValueError(
-            f"teacher {name} has unet.{field} = {getattr(found, field)}, and the student {getattr(wanted, field)}: "
-            "the student begins with its weights"
-        )
-    own = recipe.noise_schedule()
-    if own.T != teacher.schedule.T or not torch.allclose(own.beta, teacher.schedule.beta, rtol=1e-6, atol=0):
-        raise ValueError(
-            f"teacher {name} was trained with another noise schedule than {recipe.schedule}, T = {recipe.T}"
-        )
-    for field in ("data", "autoencoder"):
-        if taught_by.get(field) != getattr(recipe, field):
-            raise ValueError(
-                f"teacher {name} was trained with {field} = {taught_by.get(field)}, and the student with "
-                f"{getattr(recipe, field)}"
-            )
 
 
 def is_taught(recipe: Recipe) -> bool:

@@ -35,6 +35,7 @@ from ddim_edu.losses import loss_gamma
 from ddim_edu.models import checkpoint
 from ddim_edu.models.about import whole_step
 from ddim_edu.precision import Precision, choose
+from ddim_edu.training.beginning import lies_at, model_before, take_weights
 from ddim_edu.training.draws import Draws, draws_at
 from ddim_edu.training.grid import STEPS, draw_grid
 from ddim_edu.training.heldout import HeldOut
@@ -157,9 +158,13 @@ class Trainer:
         data: ImageData | None = None,
     ) -> Trainer:
         """Begin a run in an existing, empty folder, and describe it in ``config.json``; arguments as for the class."""
+        before = model_before(recipe)  # what doesn't fit is said before any data are read
         trainer = cls(recipe, folder, torch.device(device), data_dir, tracker, data=data)
         if trainer.teaching:
             trainer.places["teacher"] = trainer.teaching.read_teacher(trainer.folder.path)
+        if before is not None:
+            take_weights(before, recipe.unet.classes, trainer.model, trainer.averaged.module)
+            trainer.places["init_from"] = lies_at(before, trainer.folder.path)
         trainer.folder.write_config(recipe, trainer._ran_on())
         trainer.folder.cut_log(0)
         return trainer
@@ -200,7 +205,8 @@ class Trainer:
         trainer._read_state()
         if trainer.teaching:  # its weights are in the state: a name in a file opens nothing
             check_end(config["recipe"]["steps"], recipe, trainer.step)
-            trainer.places |= {k: v for k, v in (config.get("places") or {}).items() if k == "teacher"}
+        begun = {k: v for k, v in (config.get("places") or {}).items() if k in ("teacher", "init_from")}
+        trainer.places |= begun
         before, now = config.get("train_images"), len(trainer.data.train)
         if before != now:
             raise ValueError(f"the run trained on {before} images, and {recipe.data} now holds {now}: start a new run")
