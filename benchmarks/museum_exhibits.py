@@ -212,7 +212,7 @@ EXHIBITS = (
         "there are more than S wherever S does "
         "not divide T.",
         r"1,\; 1 + k,\; 1 + 2k,\; \dots \le T \text{ with } k = \lfloor T/S \rfloor", r"S \text{ different levels, "
-        r"the first of them } T",
+        r"the first of them } T \text{ or near it}",
         "Seven steps were asked for, and eight were made. The pictures don't suffer; comparisons at the same number "
         "of steps do.",
         "The points with the bug cover those without; the six digits look nearly the same in both rows.", S=7,
@@ -221,7 +221,7 @@ EXHIBITS = (
         "grid-repeats", "tau", "A level visited twice", [Source("huggingface/diffusers", "issues", 8730, "2024-06-28")],
         "The reporter prints the levels of a run of ten steps and finds eleven, among them 801 twice. The answer "
         "refers the question to the discussions.",
-        r"T,\; T,\; \dots", r"S \text{ different levels, the first of them } T",
+        r"T,\; T,\; \dots", r"S \text{ different levels, the first of them } T \text{ or near it}",
         "The second of ten calls moves nothing, and the last of the steps is twice as long: more points are left "
         "between the clusters.",
         "The points with the bug keep to the two clusters' inner parts and to the line between them; the six digits "

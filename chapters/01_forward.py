@@ -341,7 +341,7 @@ for t, x in clouds.items():
 assert accuracy[0] > 0.99 and accuracy[400] > 0.2
 assert abs(accuracy[1000] - 1 / 7) < 4 * (6 / 49 / n) ** 0.5
 assert kl[0] > kl[100] > kl[200] > 0.02 and abs(kl[400]) < 0.01
-Table(["level t", "cluster named correctly", "KL divergence, nats"], rows)
+Table(["level t", "cluster named correctly", "KL divergence"], rows)
 
 # %% [markdown]
 # The shape of the cloud and the origin of its points are forgotten at different speeds. At $t = 400$ the divergence is below 0.01, so the cloud as a whole looks like
@@ -405,7 +405,7 @@ by_rule = torch.trapezoid(density[fine < 0], fine[fine < 0]).item()
 assert abs(counted - by_rule) < 4 * (by_rule * (1 - by_rule) / len(behind)) ** 0.5
 print(f"from the left peak: {counted:.0%} by counting, {by_rule:.0%} by the rule")
 
-# %% mystnb={"figure": {"caption": "What lies behind $x_t = -0.1$. For a small step the exact distribution and a Gaussian are one curve. For a giant step the Gaussian with the right mean and variance puts much of its mass where there is no data. The scales differ: the left plot is about 0.4 wide, the right one about 6.", "name": "fig-small-steps"}, "image": {"alt": "Two plots of densities. Left, a small step: the exact density and the dashed Gaussian coincide in one narrow bell. Right, a giant step: the exact density has two separate peaks while the dashed Gaussian is one wide bell with its middle between them."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "What lies behind $x_t = -0.1$. For a small step the exact distribution and a Gaussian are one curve. For a giant step the Gaussian with the right mean and variance puts much of its mass where there is no data. The scales differ: the left plot is about 0.5 wide, the right one about 7.", "name": "fig-small-steps"}, "image": {"alt": "Two plots of densities. Left, a small step: the exact density and the dashed Gaussian coincide in one narrow bell. Right, a giant step: the exact density has two separate peaks while the dashed Gaussian is one wide bell with its middle between them."}} tags=["hide-input"]
 fig, axes = figure(2, height=2.3)
 for ax, (title, (density, gaussian, _)) in zip(axes, cases.items()):
     seen = gaussian > 1e-3 * gaussian.max()

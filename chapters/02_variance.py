@@ -656,7 +656,7 @@ assert abs(x.var() / predicted - 1) < 6 * (2 / n) ** 0.5 and x.std() > 10
 # 1. Two Gaussian steps make one: the variances $\alpha_2(1 - \alpha_1)$ and $1 - \alpha_2$ add up to $1 - \alpha_1\alpha_2$, because the draws are independent.
 # 2. By induction $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$: training jumps to any level in one line.
 # 3. The same line solved for $x_0$ turns a prediction of the noise into a prediction of the data.
-# 4. Variance 1 is kept if the data has it. $x_T$ is not pure noise: it keeps next to nothing of a face of 8 × 8, and 0.12 nats of one of 64 × 64.
+# 4. Variance 1 is kept if the data has it. $x_T$ is not pure noise: it keeps next to nothing of a face of 8 × 8, and at most 0.12 nats of one of 64 × 64.
 # 5. $\operatorname{SNR} = \bar\alpha_t/(1 - \bar\alpha_t)$ names a level for any schedule. For Gaussian data of variance 1 the best possible error is $1/(1 + \operatorname{SNR})$;
 #    structured data can be guessed better.
 #

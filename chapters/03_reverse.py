@@ -906,7 +906,7 @@ assert max(strays["data"], strays["exact"]) < 0.0025
 assert strays["exact"] < strays["network"] < 0.03
 
 # %% [markdown]
-# The weights 0.5, 0.3 and 0.2 are met within four standard errors, each of at most 0.01. The clusters have the right width within 10%. Nobody told the network any of these numbers. Its excess shows in one place: more of the network's points than of the control's lie far from every centre (further than 0.6: below 3%, against 0.1% of the control's).
+# The weights 0.5, 0.3 and 0.2 are met within four standard errors, each of at most 0.01. The clusters have the right width within 10%. Nobody told the network any of these numbers. Its excess shows in one place: more of the network's points than of the control's lie far from every centre (further than 0.6: below 3%, against 0.2% of the data's).
 #
 # ## What breaks: the mean without the noise
 #
@@ -940,7 +940,7 @@ assert share.max() == 1 and width < 0.05 and abs(at_400 / shrunk - 1) < 0.2
 # %% [markdown]
 # All end in one cluster, with a spread of 0.03 where 0.17 is right. What went wrong is arithmetic. Where $x_t$ looks standard normal, the best prediction is $\epsilon^* = \sqrt{1 - \bar\alpha_t}\, x_t$, and {eq}`eq:mean-from-eps` becomes
 # $\sqrt{\alpha_t}\, x_t$: a mean step *shrinks*, as a forward step does. It needs $\beta_t$ of fresh variance to make up for that. From level 1000 to 400 the factors multiply to
-# $\sqrt{\bar\alpha_{1000}/\bar\alpha_{400}}$; what was a cloud of spread 1 is a dot of 0.015, long before the clusters part. A mean is not a draw. (The deterministic sampler of {ref}`chapter 5 <ch-sigma>` draws no noise either, and
+# $\sqrt{\bar\alpha_{1000}/\bar\alpha_{400}}$; what was a cloud of spread 1 is a dot of 0.014, long before the clusters part. A mean is not a draw. (The deterministic sampler of {ref}`chapter 5 <ch-sigma>` draws no noise either, and
 # does not collapse: its mean is another one, which keeps the noise that it finds in $x_t$.)
 
 # %% [markdown]

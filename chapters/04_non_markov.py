@@ -420,7 +420,7 @@ for name, row in rows.items():
 picture_rows(shown, [f"t = {t}" for t in columns], width=5);
 
 # %% [markdown]
-# The table has the correlation between the noises of neighbouring columns, over four such faces and all their pixels. Between levels further apart than one step, the correlations of
+# The table has the correlation between the noises of neighbouring columns by the formula; over four such faces the measured ones agree. Between levels further apart than one step, the correlations of
 # the steps multiply ({ref}`ex-family-distance`).
 
 # %% tags=["hide-input"]
@@ -785,7 +785,7 @@ Table(["loss of the best predictor", "by one jump", *members], rows)
 
 # %% [markdown]
 # Then for a trained network, the model of drawn faces of 32 × 32 that comes with the package, on faces that it never saw. It was trained by jumps, on the cosine schedule. The
-# standard error of each loss is below 0.01, and all four of a row agree within five standard errors of their difference.
+# standard error of each loss is below 0.01, and the three agree with the jump's within five standard errors of the difference.
 
 # %%
 images = F.avg_pool2d(from_uint8(torch.from_numpy(shipped().pixels[:16])), 2)  # (16, 3, 32, 32)

@@ -307,7 +307,7 @@ Table(["predictor", "η", "J", "L", "J − L"], rows)
 # One constant for all predictors, and here even for both $\sigma$, because $\sigma_1$ is the same. The proof names it: $\tfrac12 \ln(2\pi \cdot 0.1^2)$.
 #
 # ```{warning}
-# In appendix B of the paper the weights are $\gamma_t = 1/(2 d\, \sigma_t^2\, \alpha_t)$, with its $\alpha_t$ our $\bar\alpha_t$ and $d$ the dimension. That leaves out $k_t^2\,(1 - \bar\alpha_t)$:
+# In appendix B of the paper the weights are $\gamma_t = 1/(2 d\, \sigma_t^2\, \alpha_t)$, with its $\alpha_t$ our $\bar\alpha_t$ and $d$ the dimension. Beside the $d$, that leaves out $k_t^2\,(1 - \bar\alpha_t)$:
 # the difference of the means is written without its factor $k_t$, and $x_0 - \hat x_0$ without its factor $\sqrt{1 - \bar\alpha_t}$. The theorem stands, with other weights; with these $J - L$ depends on the predictor:
 # ```
 
@@ -429,7 +429,7 @@ for eta in etas:
     wave[eta] = [w1(peaks, *outcome(wavy, S, eta)) for S in counts]
     shifted[eta] = [w1(peaks, *outcome(peaks.eps, S, eta, 0.3)) for S in counts]
 
-# %% mystnb={"figure": {"caption": "Distance of the sampler's output from the data against the number of steps, for three members of the family, computed without samples. Left: exact predictor. Middle: predictor with a systematic error. Right: exact predictor, start shifted by 0.3.", "name": "fig-sigma-errors"}, "image": {"alt": "Three log-log plots of the distance against S from 10 to 200, each with three curves. Left: all fall, eta 1 lies above eta 0 and eta 0.5 everywhere. Middle: eta 0 stays almost flat above 0.1, eta 0.5 and eta 1 fall and cross it. Right: eta 0 is flat near 0.2, eta 1 falls steadily to below 0.02."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Distance of the sampler's output from the data against the number of steps, for three members of the family, computed without samples. Left: exact predictor. Middle: predictor with a systematic error. Right: exact predictor, start shifted by 0.3.", "name": "fig-sigma-errors"}, "image": {"alt": "Three log-log plots of the distance against S from 10 to 200, each with three curves. Left: all fall, eta 1 lies above eta 0 and eta 0.5 everywhere. Middle: eta 0 stays almost flat above 0.1; eta 0.5 and eta 1 lie below it and fall. Right: eta 0 is flat near 0.2, eta 1 falls steadily to below 0.02."}} tags=["hide-input"]
 fig, axes = figure(3, height=3.5, sharey=True)
 for ax, (title, errors) in zip(axes, {"exact": exact, "wrong predictor": wave, "wrong start": shifted}.items()):
     for (eta, row), style in zip(errors.items(), ("o-", "s--", "^:")):

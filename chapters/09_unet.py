@@ -51,7 +51,7 @@ rows |= {"links cut": unmix_x0(shown, links, abar), "depth cut": unmix_x0(shown,
 picture_rows(rows, [str(t) for t in levels.tolist()]);
 
 # %% [markdown]
-# Two things, together. Without the links across, the network knows whom it sees and cannot tell which pixel is noise. Without its depth it smooths what is near, and sees no face. The last two pictures of the third row are other faces: at these levels nearly any face could stand behind the noise.
+# Two things, together. Without the finest links across, the network knows whom it sees and cannot tell which pixel is noise. Without its depth it smooths what is near, and sees no face. The last two pictures of the third row are other faces: at these levels nearly any face could stand behind the noise.
 #
 # So far $\epsilon_\theta$ was a formula, or a network that we called without looking inside. This chapter opens it. At the end you will have checked, by running it,
 #
@@ -990,7 +990,7 @@ Table(["the network is told", "distance to the nearest training digit"], rows)
 #
 # 1. A U-Net goes down to small maps, where sight is far and work is cheap, and up again; skip connections hand over the detail. Sixteen parts and twelve lines of wiring equal the shipped model.
 # 2. The finest skip connection carries the noise and cannot be cut; in the small model the coarsest can.
-# 3. Sines and cosines of $t$ tell each block the level. The loss is least where the network is told the truth, and a gross lie is worse than silence. A label is one more vector, the null label another.
+# 3. Sines and cosines of $t$ tell each block the level. The loss is least where the network is told the truth, and a gross lie can be worse than silence. A label is one more vector, the null label another.
 # 4. Convolutions see a bounded square, attention and the norms see everything; the trained network looks far when it is told that there is much noise.
 # 5. Most parameters sit at the coarse resolutions, while the work is spread over all of them. A new network predicts zero and has loss 1.
 #

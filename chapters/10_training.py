@@ -2,7 +2,7 @@
 # (ch-training)=
 # # Training the full models
 #
-# **Question.** $L_{\text{simple}}$ is one line, and a training run has 42 settings. What turns that line into a model worth sampling from, and which of the settings
+# **Question.** $L_{\text{simple}}$ is one line, and a training run has 43 settings. What turns that line into a model worth sampling from, and which of the settings
 # matter?
 
 # %% tags=["hide-input"]
@@ -39,7 +39,7 @@ for step, text in growth.items():
 picture_rows(rows);
 
 # %% [markdown]
-# From the first row to the last the loss halves, and smears become faces. From the last but one to the last it falls by only 0.007, and hair, mouths and backgrounds still change.
+# From the first row to the last the loss halves, and smears become faces. From the last but one to the last it falls by less than 0.01, and hair, mouths and backgrounds still change.
 #
 # Chapter 3 trained a network in a dozen lines. The programs that train the models of papers are long. Each addition is taken by itself here, and measured. At the end you will have checked
 #
@@ -234,7 +234,7 @@ Table(["loss", *heads], rows)
 # Overfitting shows as a held-out loss that turns and rises while the training loss goes on falling. The digits turn at three quarters of the run, by 0.3% up to the end: unless that is chance, it begins, and there is no harm in it yet. The cure, if one were needed, is more dropout or fewer steps. Each of the 1,597 digits is seen 481 times.
 # The other runs have 60,000 and 50,000 images and see each 9 and 19 times (a table near the end of the chapter has it); their held-out loss ends within 1% of its lowest.
 #
-# For `cifar10-tiny` the held-out curve lies 17% *below* the training curve. These logs are of the first 400 held-out images, and CIFAR-10's files are sorted by class: they are 400 airplanes. The same weights on 40 images of each class:
+# For `cifar10-tiny` the held-out curve lies 17% *below* the training curve. These logs are of the first 400 held-out images, and CIFAR-10 was read from a folder for each class: they are 400 airplanes. The same weights on 40 images of each class:
 
 # %%
 sample = json.loads(in_repository("results/heldout_sample.json").read_text())
@@ -690,7 +690,7 @@ assert rows[:5].max() < 3 * rows[:5].min() and rows[0] > 5 * rows[-1]
 assert weighted[0] < weighted[4] / 30
 
 # %% [markdown]
-# Unweighted, the pull falls by a factor of about two up to level 400 and of about eight up to 800, although no predictor does well at the lowest levels. Min-SNR weakens the pull of the lowest quarter of the levels, and at $t = 10$ leaves 0.3% of it. Whether the samples get better by it is not measured here; it takes a measure of samples, which {doc}`chapter 11 </chapters/11_measuring>` builds. In a recipe it is one word, `weighting="min-snr"`.
+# Unweighted, the pull stays within a factor of 2.3 up to level 400 and is an eighth at 800, although no predictor does well at the lowest levels. Min-SNR weakens the pull of the lowest quarter of the levels, and at $t = 10$ leaves 0.3% of it. Whether the samples get better by it is not measured here; it takes a measure of samples, which {doc}`chapter 11 </chapters/11_measuring>` builds. In a recipe it is one word, `weighting="min-snr"`.
 #
 # ## To stop, resume and share out
 #

@@ -467,7 +467,7 @@ assert repeats["training, read"] > 900
 Table(heads, rows)
 
 # %% [markdown]
-# Seven of the model's thousand faces repeat a combination of the training set. Nine held-out ones do: parts are few enough. If the model copied, it would look like the last row. So its faces are as new as new ones. But they are not evenly spread: the frequencies of hair cuts, beards and the like are off by 0.13, where chance gives 0.05, and four values never come.
+# Seven of the model's thousand faces repeat a combination of the training set. Of held-out ones, read alike, twelve do (nine in truth): parts are few enough. If the model copied, it would look like the last row. So its faces are as new as new ones. But they are not evenly spread: the frequencies of hair cuts, beards and the like are off by 0.13, where chance gives 0.05, and four values never come.
 #
 # ## Two other measures
 #
@@ -616,8 +616,7 @@ Table(["model of the sources", "FID", "loss"], rows)
 #
 # ## The paper's Table 1
 #
-# Now our own. Each number: 1,000 digits, classes in turn, in the given number of steps, against the 1,597 training digits, in the classifier's features. All of it, with the protocol and the commands, is in `results/`; the chapter only reads it, and shows the columns that are measured for all five rows. Three more rows are halves of 95% intervals {eq}`eq:t-interval` of the rows of $\eta = 0$, 1 and $\hat\sigma$. The last row says
-# from how many seeds.
+# Now our own. Each number: 1,000 digits, classes in turn, in the given number of steps, against the 1,597 training digits, in the classifier's features. All of it, with the protocol and the commands, is in `results/`; the chapter only reads it, and shows the columns that are measured for all five rows. Behind ± stands half a 95% interval {eq}`eq:t-interval`, from three seeds.
 
 # %%
 def result(name):

@@ -388,7 +388,7 @@ Table(["guided at", *heads], [row])
 #
 # ## The trade, measured
 #
-# `benchmarks/conditioning.py` drew samples of the two shipped models of pictures that know classes and have a classifier to judge them: digits, and clothes (Fashion-MNIST); DDIM with $S$ = 20, each image from the same noise at all scales. It measured
+# `benchmarks/conditioning.py` drew samples of two shipped models, of digits and of clothes (Fashion-MNIST); DDIM with $S$ = 20, each image from the same noise at all scales. It measured
 #
 # - **accuracy**: the share in which the package's classifier sees the class asked for (on real held-out images it is right in 99.0% and 92.3%);
 # - **precision** and **recall** in that classifier's features: the share of samples that lie near some real image, and the share of real images that lie near some sample. Near means within the distance to a third neighbour of one's own kind {cite}`kynkaanniemi2019precision`. Recall is what *covering* the data means here;

@@ -234,13 +234,13 @@ RESULTS = json.loads(path.read_text(encoding="utf8"))
 lines = []
 for gamma, history in histories.items():
     start, end = history[0].mean(), history[-1].mean()
-    lines.append((f"these eight, momentum {gamma:g}", f"{end:.2f}, from {start:.2f}"))
+    lines.append((f"these eight, 30 turns, momentum {gamma:g}", f"{end:.2f}, from {start:.2f}"))
 assert (histories[0.99][-1] < histories[0.0][-1]).all()
 for name, rows in RESULTS["phases"].items():
     if name != "about":
         row = rows[-1]
-        lines.append((f"30 held out, {name}", f"{row['mean']:.3f} ± {2 * row['se']:.3f}"))
-Table(["", "error after 60 turns"], lines)
+        lines.append((f"30 held out, 60 turns, {name}", f"{row['mean']:.3f} ± {2 * row['se']:.3f}"))
+Table(["", "error"], lines)
 
 # %% [markdown]
 # The last two lines of that table start from the magnitudes that {eq}`eq:lee-seung` guessed from bands, which no sound has exactly; so they end higher. What does it sound like? First the recording, then what came back from its picture alone.
@@ -474,7 +474,7 @@ for r in RESULTS["changes"]["rows"]:
 Table(["change, way, scale", *HEAD], lines)
 
 # %% [markdown]
-# The control is the point of the table. It has never met the recording, and yet it says the right word in the right voice more often than not, since the label asks for both: *that the voice is the same is mostly the label's doing*. (From a recording's latent, more changes succeed than from noise, above all those that keep the speaker. Perhaps this is only because such a latent leads to a good sound.) What, then, does the recording hand over? Ask for something the label doesn't say: how long the word lasts, here the time during which it stays within 40 decibels of its loudest place. The next cell has the correlation, over the 300, of the recording's duration with that of what was made from it, and the distance between the two pictures. (Correlations of 300 pairs have a standard error of about 0.06 where there is none.)
+# The control is the point of the table. It has never met the recording, and yet it says the right word in the right voice more often than not, since the label asks for both: *that the voice is the same is mostly the label's doing*. (From a recording's latent, more changes succeed than from noise, above all those that keep the word. Perhaps this is only because such a latent leads to a good sound.) What, then, does the recording hand over? Ask for something the label doesn't say: how long the word lasts, here the time during which it stays within 40 decibels of its loudest place. The next cell has the correlation, over the 300, of the recording's duration with that of what was made from it, and the distance between the two pictures. (Correlations of 300 pairs have a standard error of about 0.06 where there is none.)
 
 # %% tags=["hide-input"]
 lines = []
@@ -671,4 +671,4 @@ play(first.decode(nothing[:1]), "a draw from the normal, decoded")
 # 4. Samples are compared with decoded recordings, since the decoder blurs both. Word and voice follow the label; what the inverted latent adds is the rest of the recording, and a control with fresh noise is needed to see it.
 # 5. The right mean and variance don't make a latent. The diffusion is what knows where sounds lie.
 #
-# **Next.** This was the last chapter. {doc}`/live` runs DDIM in the browser, {doc}`/equations` names the code and the test of every labelled equation, and {py:mod}`ddim_edu.solvers` holds methods of higher order for the same networks, the step that others took after DDIM. In the package, read {py:mod}`ddim_edu.data.spectrograms` from the top, and try `python -m ddim_edu.apps sound --input 3_nicolas_0 --word 8`, or a recording of your own.
+# **Next.** {ref}`Chapter 16 <ch-continuous>` asks what remains of the chain when the levels lie ever closer. In the package, read {py:mod}`ddim_edu.data.spectrograms` from the top, and try `python -m ddim_edu.apps sound --input 3_nicolas_0 --word 8`, or a recording of your own.

@@ -574,7 +574,7 @@ assert (y - by_ddim).abs().max() < 1e-3  # float32
 picture_rows({"Euler in r": y, "DDIM": by_ddim});
 
 # %% [markdown]
-# **Names.** *Rectified flow* {cite}`liu2023rectified` is the same line and loss; its second idea is to train again on pairs (noise, what the flow made of it), which straightens the paths ({ref}`ex-continuous-reflow`). *Stochastic interpolants* {cite}`albergo2023interpolants` allow any curve between any two densities; with Gaussian noise at one end, one is back at this table with another row.
+# **Names.** *Rectified flow* {cite}`liu2023rectified` is the same line and loss; its second idea is to train again on pairs (noise, what the flow made of it), which straightens the paths ({ref}`ex-continuous-reflow`). *Stochastic interpolants* {cite}`albergo2023interpolants` allow any curve between any two densities; $a(r)\,x_0 + b(r)\,\epsilon$ with Gaussian $\epsilon$ is another row of this table.
 #
 # ## What is left to choose
 #

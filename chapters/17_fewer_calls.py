@@ -206,7 +206,7 @@ for spacing in ("trailing", "quadratic-full"):
             row = [summary(errors_of(solve, make_tau(1000, S, spacing))) for S in counts]
         at_equal[spacing, name] = row
 
-# %% mystnb={"figure": {"caption": "Error against calls. Left: Gaussian data against its closed form; the dotted lines have slopes −1 and −2. Middle and right: the mixture in the plane on two lists of levels, with 95% intervals.", "name": "fig-calls-order"}, "image": {"alt": "Three log-log plots. Left: the line of DDIM falls with slope one, those of three other methods with slope two. Middle, trailing levels: the three lines lie close together. Right, quadratic levels: they part, and at 40 calls DDIM lies far above the two methods of order two."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Error against calls. Left: Gaussian data against its closed form; the dotted lines have slopes −1 and −2. Middle and right: the mixture in the plane on two lists of levels, with 95% intervals.", "name": "fig-calls-order"}, "image": {"alt": "Three log-log plots. Left: the line of DDIM falls with slope one, those of three other methods with slope two. Middle, trailing levels: the three lines lie close together up to 10 calls, and at 40 Heun's is at half of DDIM's. Right, quadratic levels: they part, and at 40 calls DDIM lies far above the two methods of order two."}} tags=["hide-input"]
 fig, axes = figure(3, height=2.8)
 for (name, errors), marker in zip(halved.items(), "osv^"):
     axes[0].plot((20, 40, 80, 160), errors, marker + "-", markersize=4, label=name)
@@ -244,7 +244,7 @@ rows = [(f"{spacing}, {name}", *(f"{r.mean:.3f} ± {r.half:.3f}" for r in row))
 Table(["error in the plane", *(f"{S} calls" for S in counts)], rows)
 
 # %% [markdown]
-# With levels that suit the data, order 2 more than halves the error at 20 calls. With `trailing` levels, whose last step passes over the bend of the path, order 2 gains nothing: in so long a step a line through two predictions is no better than a constant. **The order says how the error falls when steps are short, and nothing about long steps.** So with few calls the levels matter first. They are chosen two sections below, once the noise is settled.
+# With levels that suit the data, order 2 more than halves the error at 20 calls. With `trailing` levels, whose last step passes over the bend of the path, it gains less: at 20 calls 2M nothing, Heun a quarter. For the step to the data is DDIM's in both. **The order says how the error falls when steps are short, and nothing about long steps.** So with few calls the levels matter first. They are chosen two sections below, once the noise is settled.
 #
 # ## The best variance
 #
@@ -466,7 +466,7 @@ for name, rows in values.items():
             lines.append((f"{name}, {title}", *shown))
 Table(["classifier distance", *(f"{S} calls" for S in every)], lines)
 
-# %% mystnb={"figure": {"caption": "Classifier distance against calls: means over seeds, and bars from the least to the largest. Seeds differ by more than ways do, and in the same direction; the differences below are what counts.", "name": "fig-calls-models"}, "image": {"alt": "Distance against 3 to 20 calls on logarithmic axes, a panel for each model. On the digits the lines of DDIM and of two noises fall from the upper left to about 0.3 at 20 calls, 2M lies below them, and two fitted solvers lie lowest: at 5 calls they are below all others at 20."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "Classifier distance against calls: means over seeds, and bars from the least to the largest. Seeds differ by more than ways do, and in the same direction; the differences below are what counts.", "name": "fig-calls-models"}, "image": {"alt": "Distance against 3 to 20 calls on logarithmic axes, a panel for each model. On the digits the lines of DDIM and of two noises fall from the upper left to about 0.3 at 20 calls, 2M lies below them, and two fitted solvers lie lowest: at 5 calls they are below DDIM at 20."}} tags=["hide-input"]
 fig, axes = figure(len(values), height=3.0)
 for ax, (name, rows) in zip(np.atleast_1d(axes), values.items()):
     for (solver, title), marker, colour in zip(NAMES.items(), "os^vxDP", COLOURS + COLOURS):
@@ -517,11 +517,11 @@ row = ["root mean square distance to the path's end", *(f"{e:.3f}" for e in erro
 Table(["digits", *ways], [row])
 
 # %% [markdown]
-# **On the digits five fitted calls are ahead of DDIM's twenty** in every seed, on the cheapest levels with an interval that leaves 0 out; they are nearer to the end of the true path, too. Three fitted calls do about what DDIM does with ten. 2M with ten calls is at DDIM's twenty, or a hair ahead. The best variance is the best of the three noises at twenty calls, in each seed, though three seeds are too few for the interval to say so; at five calls it is behind $\eta = 0$.
+# **On the digits five fitted calls are ahead of DDIM's twenty** in every seed, on the cheapest levels with an interval that leaves 0 out; there they are nearer to the end of the true path, too. Three fitted calls do about what DDIM does with ten. 2M with ten calls is at DDIM's twenty, or a hair ahead. The best variance is the best of the three noises at twenty calls, in each seed, though three seeds are too few for the interval to say so; at five calls it is behind $\eta = 0$.
 #
 # On Fashion-MNIST the same five calls, on the cheapest levels, come out even with DDIM's twenty, and far ahead of DDIM's five. We had hoped for an interval that lies below 0, but it contains 0: with three seeds the difference could have either sign. (With only 250 pictures all distances are too large by about the same amount; only the differences mean something.) The best variance is ahead of $\eta = 1$ at five calls and at ten in every seed, as on the digits; against DDIM the seeds disagree. The weights were fitted to come near the end of the true path, to which DDIM with many calls comes as well. So a fit of this kind cannot get far ahead of DDIM with many calls.
 #
-# To draw with either from the command line, write them into a file (a solver is any function of this form) and name it: `python -m ddim_edu.sample digits --solver mine:fitted --steps 5`, or `--solver mine:best --eta 1 --steps 10`.
+# To draw with either from the command line, write them into a file (a solver is any function of this form) and name it: `python -m ddim_edu.sample digits-v --solver mine:fitted --steps 5`, or `--solver mine:best --eta 1 --steps 10`.
 #
 # ```{code-block} python
 # :caption: mine.py
@@ -546,7 +546,7 @@ Table(["digits", *ways], [row])
 #
 # ## What the adaptive solver lost to
 #
-# Chapter 8's controller chose the length of each step by an estimate of its error, and was behind plain `trailing` on both networks. Here are its results again, beside the solvers of this chapter, at about ten calls (starts below $T$; the error is the distance to a path of many short steps):
+# Chapter 8's controller chose the length of each step by an estimate of its error, and with DDIM's steps was behind plain `trailing` on both networks. Here are its results again, beside the solvers of this chapter, at about ten calls (starts below $T$; the error is the distance to a path of many short steps):
 
 # %%
 adaptive = json.loads(in_repository("results/adaptive_steps.json").read_text())["problems"]
@@ -718,7 +718,7 @@ Table(["clothes, five calls", *SOLVERS], [row])
 # ## Summary
 #
 # 1. A DDIM step solves the linear part of the ODE exactly and takes the predicted data for constant. Let it follow a line through the last two predictions, and the order is 2 at one call a step: DPM-Solver++(2M), DDIM with a memory.
-# 2. The order of a method says how its error falls when steps are short. At five to twenty calls the levels matter more, and a higher order pays only on levels that suit the data.
+# 2. The order of a method says how its error falls when steps are short. At five to twenty calls the levels matter more, and a higher order pays most on levels that suit the data.
 # 3. The best variance gives back what a step loses, and is the training loss in other units. With it a stochastic sampler is ahead of DDIM from 20 steps on where the predictor is exact: $\eta = 0$ is best for few steps only within the $\eta$ family.
 # 4. Dynamic programming finds the best levels for a sum of single errors from one call a level; least squares finds the best sums. Five fitted calls are ahead of DDIM's twenty on the digits, and even with them on Fashion-MNIST.
 # 5. Heun's method in $\nu$ multiplies an error of the noise by the length of its step: from the top of the cosine schedule it fails, and the data's form does not.

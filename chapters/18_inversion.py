@@ -376,7 +376,7 @@ for name, process in (("linear", schedule), ("Stable Diffusion", NoiseSchedule.s
     rule = [f"{balanced_mixing(process, make_tau(1000, S)):.2f}" for S in (10, 50)]
     print(f"balanced p, {name}: {rule[0]} in 10 steps, {rule[1]} in 50")
 
-# %% mystnb={"figure": {"caption": "How much a small change of the pair at the top grows on the way down to data of variance 0.05 (lines), and the largest error of a round trip up and down in float32, in units of its rounding (dots). Where a line is high the dots follow it; where it is far below 1, at the right, they are high again.", "name": "fig-inversion-growth"}, "image": {"alt": "Growth against number of steps, both on logarithmic axes. The line of EDICT with mixing 0.93 starts in the tens of thousands and falls below 1 at 100 steps. Balanced EDICT falls from two hundred to 5, BDIA with gamma 1 stays near 4, and with gamma 0.9 falls below 1. The dots lie near the lines, but for those of mixing 0.93 and gamma 0.9 at 200 steps, which are at several hundred thousand."}} tags=["hide-input"]
+# %% mystnb={"figure": {"caption": "How much a small change of the pair at the top grows on the way down to data of variance 0.05 (lines), and the largest error of a round trip up and down in float32, in units of its rounding (dots). Where a line is high the dots follow it; at 200 steps, where a gap shrinks by far more than the lines show, they are high again.", "name": "fig-inversion-growth"}, "image": {"alt": "Growth against number of steps, both on logarithmic axes. The line of EDICT with mixing 0.93 starts in the tens of thousands and falls below 1 at 100 steps. Balanced EDICT falls from two hundred to 5, BDIA with gamma 1 stays near 4, and with gamma 0.9 falls below 1. The dots lie near the lines, but for those of mixing 0.93 and gamma 0.9 at 200 steps, which are at several hundred thousand."}} tags=["hide-input"]
 v, rounding = 0.05, 2.0**-24
 narrow = Gaussian(torch.zeros(1), v, schedule)
 sample = narrow.sample(500, generator).float()
@@ -403,7 +403,7 @@ for name in WAYS:
     print(f"{name:16s}", " ".join(f"{e:8.0e}" for e in single[name]))
 
 # %% [markdown]
-# (The dots as errors, for the same numbers of steps.) The dots follow the lines where a line is high: rounding made near the top grows on the way down. Where a line is far below 1, the way *up* magnifies instead. The states of the pair run apart, the latent holds large numbers, and their rounding is large too: after 200 steps with $p = 0.93$ or $\gamma = 0.9$ the picture is off by 0.02. What a $\gamma < 1$ or a small $p$ saves on the way down is paid on the way up.
+# (The dots as errors, for the same numbers of steps.) The dots follow the lines where a line is high: rounding made near the top grows on the way down. Where the gap's own factor is far below 1 (a line stops at $\sqrt v = 0.22$, the flow's), the way *up* magnifies instead. The states of the pair run apart, the latent holds large numbers, and their rounding is large too: after 200 steps with $p = 0.93$ or $\gamma = 0.9$ the picture is off by 0.02. What a $\gamma < 1$ or a small $p$ saves on the way down is paid on the way up.
 #
 # ### Not one bit
 #
@@ -575,7 +575,7 @@ for name, of in found.items():
 #
 # EDICT with the balanced $p$ keeps the most, and on the clothes it rarely reaches the new class. The naive way gives the same for the same calls if it goes less far up: up to level 700 it succeeds about as rarely and keeps about as much (the cell below {numref}`fig-inversion-edit`). EDICT with the paper's $p$, which is far from balanced at ten steps, keeps less than the balanced one in all three, and succeeds no more often.
 #
-# DDPM inversion stands out. From level 900 it reaches the new class at least as often as plain noise, and what it keeps can't be told from what naive inversion keeps, at the same price. A likely reason: noise noted at every level ties the edit to the picture at every level; a latent is a tie at the top alone.
+# DDPM inversion looks best, though its success against the naive way is within chance. From level 900 it reaches the new class at least as often as plain noise, and what it keeps can't be told from what naive inversion keeps, at the same price. A likely reason: noise noted at every level ties the edit to the picture at every level; a latent is a tie at the top alone.
 #
 # Two cautions. Sixteen faces leave wide intervals. And the identity is small everywhere, since the classifier's features were trained to forget all but the class.
 #

@@ -405,7 +405,7 @@ assert two["distance"]["mean"] < 0.6 * teachers_four["distance"]["mean"] < 0.3 *
 assert abs(two["recall"]["mean"] - clothes["fashion-mnist-v", "ddim", 10]["recall"]["mean"]) < 0.03
 
 # %% [markdown]
-# By this distance two calls of the student and ten of its teacher can't be told apart, 0.04 ± 0.13, after two and a half hours of one core for the student. They are far ahead of the teacher's own two calls, and of its four. Again recall is that of ten steps, and precision is lower.
+# By this distance two calls of the student and ten of its teacher can't be told apart, 0.04 ± 0.13, after two and a half hours of one core for the student. They are far ahead of the teacher's own two calls, and of its four. Again recall is that of ten steps; precision is 0.02 lower, within its intervals.
 
 # %% [markdown]
 # ## What breaks

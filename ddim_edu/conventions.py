@@ -318,7 +318,7 @@ def table() -> str:
             rf"$u = \frac{{{noise}}}{{{signal}+{noise}}}$",
             f"$x_t/({signal}+{noise})$",
             f"{to_flow(p)['u'][0]:.4g}",
-            r"Euler in $\sigma$; –",
+            r"Euler in $u$; –",
         ),
         (
             "log-SNR",

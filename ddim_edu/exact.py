@@ -116,7 +116,7 @@ class GaussianMixture:
             ``(B, D)``, of the type of ``x_t``.
 
         Raises:
-            ValueError: if a t is outside 1..T.
+            ValueError: if a t is outside 1..T, or the shapes don't fit.
 
         Equations: eq:tweedie
         """
@@ -183,7 +183,7 @@ class EmpiricalData:
         schedule: the noise schedule.
 
     Raises:
-        ValueError: if there are no points.
+        ValueError: if there are no points, or x has fewer than two axes.
     """
 
     def __init__(self, x: Tensor, schedule: NoiseSchedule) -> None:

@@ -169,8 +169,8 @@ def gamma_of_prediction(schedule: NoiseSchedule, prediction: Prediction) -> Tens
     .. math:: \gamma_t = 1, \qquad \gamma_t = \frac{1}{\bar\alpha_t},
               \qquad \gamma_t = \frac{1 - \bar\alpha_t}{\bar\alpha_t}
 
-    for eps, v and x_0. (Salimans and Ho 2022, section 4, name the last two as weights of the error of x_0: SNR + 1 for
-    v and 1 for x_0.)
+    for eps, v and x_0. (As weights of the error of x_0 these are SNR, SNR + 1 and 1: Salimans and Ho 2022, section 4,
+    name the first two.)
 
     Args:
         schedule: the noise schedule.

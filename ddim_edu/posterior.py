@@ -41,7 +41,7 @@ def q_sigma(x_t: Tensor, x_0: Tensor, abar_t: float | Tensor, abar_s: float | Te
         sigma: standard deviation of the fresh noise, with ``0 <= sigma**2 <= 1 - abar_s``.
 
     Raises:
-        ValueError: if sigma is negative or too large for the level s.
+        ValueError: if sigma is negative or too large for the level s, or abar_t is outside [0, 1).
 
     Equations: eq:q-sigma-step, eq:reuse-noise
     """
@@ -125,7 +125,7 @@ def ddpm_posterior(x_t: Tensor, x_0: Tensor, abar_t: float | Tensor, abar_s: flo
         abar_s: level of x_s, ``abar_t < abar_s <= 1``.
 
     Raises:
-        ValueError: if it is not above ``abar_t``.
+        ValueError: if ``abar_s`` is not above ``abar_t``.
 
     Equations: eq:posterior-given-x0
     """

@@ -1,10 +1,11 @@
 r"""Solvers that are learned: which levels to ask about, and how to weigh the answers (chapter 17).
 
-A solver with S calls can do two things only: choose where it asks, and make a sum of what it was told. Both can be
-fitted to a few paths that were followed in many short steps. :func:`cheapest` finds the levels for which the single
-errors of DDIM steps (:func:`step_errors`) add up to least, over all choices of levels, by dynamic programming (as
-Watson et al. 2021 do with the terms of the bound, and Chen et al. 2024 with errors of steps). :func:`fit_weights` finds
-the sums by least squares: :func:`weighted` is then a solver, and all others that call once a step are special cases.
+A solver with S calls on fixed levels that is linear in what it is told can choose two things: where it asks, and with
+which weights it adds up. Both can be fitted to a few paths that were followed in many short steps. :func:`cheapest`
+finds the levels for which the single errors of DDIM steps (:func:`step_errors`) add up to least, over all choices of
+levels, by dynamic programming (as Watson et al. 2021 do with the terms of the bound, and Chen et al. 2024 with errors
+of steps). :func:`fit_weights` finds the sums by least squares: :func:`weighted` is then a solver, of which DDIM,
+DPM-Solver++(2M) and Heun's method with reused noise are special cases.
 """
 
 from __future__ import annotations

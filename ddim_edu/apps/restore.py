@@ -7,8 +7,8 @@ What the observation leaves open is the model's to fill in, and another seed fil
 
 **What it is not.** These are not samples of the posterior :math:`p(x_0 \mid y)`. At level t the model is shown an x_t
 whose observed part is y with that level's noise, and predicts the rest from it as if the noise hid y. On a Gaussian
-with mean 1.2 and variance 0.36 given y, 50 steps with eta = 1 reach a mean of 0.73, and 1.06 with travel = 5 (with eta
-= 0, 0.51 and 0.99). Chapter 13 derives the limit of short steps, 0.75 and 1.10 (0.52 and 1.00): the mean is always
+with mean 1.2 and variance 0.36 given y, 50 steps with eta = 1 reach a mean of 0.72, and 1.06 with travel = 5 (with eta
+= 0, 0.52 and 0.98). Chapter 13 derives the limit of short steps, 0.75 and 1.10 (0.52 and 1.00): the mean is always
 drawn towards too little.
 
 **Time travel** (Lugmayr et al. 2022, RePaint, section 4.2): after a stretch of ``jump`` steps, go back up by the

@@ -351,7 +351,7 @@ RECIPES: dict[str, Recipe] = {
         sample_every=1500,
         save_every=100,
     ),
-    # The sources' model with 64 channels, trained as DDPM and the DDIM authors trained theirs with 128.
+    # The sources' model with 64 channels, trained as DDPM's with 128.
     "cifar10-64": Recipe(data="cifar10", flip=True, unet=UNetConfig(ch=64, ch_mult=(1, 2, 2, 2))),
     # The paper's model for CIFAR-10; the defaults of Recipe and UNetConfig are its settings.
     "cifar10-128": Recipe(data="cifar10", flip=True, unet=UNetConfig(ch=128, ch_mult=(1, 2, 2, 2))),

@@ -15,7 +15,7 @@ STRIDE = table(
 )
 
 GRIDS = table(
-    GRID, "S distinct levels in 1..T, the first of them T", "section 4.2 and appendix D.2",
+    GRID, "S distinct levels in 1..T, the first of them T or near it", "section 4.2 and appendix D.2",
     row("grid-every-S-th", "every S-th level: S is taken for the stride, and so there are T/S steps",
         "Few calls where many are asked for, and many where few are.",
         tau=lambda v: [*range(v.T, 0, -v.S), 0]),
