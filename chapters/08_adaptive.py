@@ -463,7 +463,7 @@ for name in ("digits", "fashion-mnist"):
 # %% [markdown]
 # ### If the term were large: from the mean to the median
 #
-# Suppose someone mends the norm, so that $c$ is near 1. Take one pixel, one $x_t$ and, for simplicity, one $c$; write $\kappa = \lambda c$. Let the noise given $x_t$ have mean $m$ and
+# Suppose someone mends the norm, so that $c$ is near 1. Take one pixel, one $x_t$ and one $c$; write $\kappa = \lambda c$. Let the noise given $x_t$ have mean $m$ and
 # distribution function $F$. A prediction $e$ (now a number, not an error) costs $E[(e - \epsilon)^2] + \kappa\, E\lvert e - \epsilon \rvert$. The derivative of $\lvert e - \epsilon \rvert$ is $+1$ if $\epsilon < e$ and $-1$ if $\epsilon > e$, with mean $F(e) - (1 - F(e))$. So at the minimum
 #
 # $$

@@ -95,7 +95,8 @@ def adaptive_step_loss(eps_hat: Tensor, eps: Tensor, x: Tensor, lam: float = PUB
     Args:
         eps_hat: ``(B, C, H, W)`` predicted noise.
         eps: the noise, same shape.
-        x: the pictures that complexity is taken from, same shape; the training here takes the clean ones, x_0.
+        x: the pictures that complexity is taken from, same shape, without a gradient of its own; the training here
+            takes the clean ones, x_0.
         lam: the weight of the second term, at least 0.
 
     Returns:
@@ -108,7 +109,7 @@ def adaptive_step_loss(eps_hat: Tensor, eps: Tensor, x: Tensor, lam: float = PUB
     """
     _check_loss(eps_hat, eps, x, lam)
     error = eps_hat - eps
-    weight = F.interpolate(complexity(x), size=error.shape[-2:], mode="bilinear", align_corners=False)
+    weight = F.interpolate(complexity(x.detach()), size=error.shape[-2:], mode="bilinear", align_corners=False)
     return error.square().mean() + lam * (weight * error.abs()).mean()
 
 

@@ -296,8 +296,9 @@ def record(
     Equations: eq:record
     """
     abar, missed = schedule.alpha_bar.tolist(), []
-    x_T = x_t = mix(x_0, draw(x_0, generator), abar[int(tau[-1])])
-    for t, s, sigma in _stochastic(schedule, tau, eta):
+    steps = _stochastic(schedule, tau, eta)
+    x_T = x_t = mix(x_0, draw(x_0, generator), abar[steps[0][0]])
+    for t, s, sigma in steps:
         if chained:
             mean, _ = q_sigma(x_t, x_0, abar[t], abar[s], sigma)
             x_s = mean + sigma * draw(x_0, generator)
@@ -361,9 +362,13 @@ def balanced_mixing(schedule: NoiseSchedule, tau: Tau) -> float:
         schedule: the noise schedule.
         tau: levels to visit, of which the highest and the number of steps S count.
 
+    Raises:
+        ValueError: if tau does not fit the schedule.
+
     Equations: eq:edict-balance
     """
-    return float(schedule.alpha_bar[int(tau[-1])]) ** (0.5 / (len(tau) - 1))
+    levels = check_tau(tau, schedule.T)
+    return float(schedule.alpha_bar[levels[-1]]) ** (0.5 / (len(levels) - 1))
 
 
 def _mixing(p: float | None, schedule: NoiseSchedule, tau: Tau) -> float:

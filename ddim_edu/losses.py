@@ -115,7 +115,8 @@ def loss_gamma(
 
 def weight_at(gamma: Tensor, t: Tensor, like: Tensor) -> Tensor:
     """The weights ``(T+1,)`` looked up at levels t, ``(B,)``, in the type and on the device of ``like``."""
-    return gamma.to(like.dtype).to(like.device)[t]  # cast before moving: some devices have no float64
+    gamma = gamma.to(like.dtype).to(like.device)  # cast before moving: some devices have no float64
+    return gamma[t.to(torch.int64)]  # as an index, uint8 would be a mask
 
 
 def gamma_of_sigma(schedule: NoiseSchedule, sigma: Tensor) -> Tensor:

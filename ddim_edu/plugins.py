@@ -35,7 +35,7 @@ def named(name: str, ours: Mapping[str, Found], kind: str, group: str, *, import
         return ours[name]
     theirs = {point.name: point.value for point in entry_points(group=group)}
     module, colon, function = theirs.get(name, name).partition(":")
-    module = module.removesuffix(".py")  # the file, as the conformance kit takes it
+    module = module.removeprefix("./").removesuffix(".py")  # the file, as the conformance kit takes it
     if not (module and colon and function):
         known = ", ".join([*ours, *theirs])
         raise ValueError(f"there is no {kind} {name!r} (known: {known}; your own: file:function)")

@@ -84,6 +84,7 @@ class Checked:
                     continue
                 if not any(number in one for one in ranges):
                     also = f", {self.remedies[name]}" if name in self.remedies else ""
+                    also = ", and less than 2**63" if number >= 2**63 else also
                     raise ValueError(f"{name} = {_shown(number)}: give {ranges[0]}{also}")
         self.check()
 

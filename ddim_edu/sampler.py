@@ -340,6 +340,18 @@ def clip_data(x0_hat: Tensor, clip: float | None) -> Tensor:
     return x0_hat if clip is None else x0_hat.clamp(-clip, clip)
 
 
+def clipped(eps_theta: EpsTheta, clip: float, schedule: NoiseSchedule) -> EpsTheta:
+    """A noise predictor whose predicted data stays within [-clip, clip], for solvers that don't clip: but for rounding,
+    what ``clip`` does in :func:`ddim_path`.
+    """
+
+    def eps(x_t: Tensor, t: Tensor) -> Tensor:
+        abar = schedule.abar(t)
+        return unmix_eps(x_t, clip_data(unmix_x0(x_t, eps_theta(x_t, t), abar), clip), abar)
+
+    return eps
+
+
 def clip_then_edit(
     clip: float | None, edit_x0: Callable[[Tensor, int], Tensor] | None = None
 ) -> Callable[[Tensor, int], Tensor] | None:

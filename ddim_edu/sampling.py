@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ddim_edu.distillation import consistency
-from ddim_edu.forward import EpsTheta, unmix_eps, unmix_x0
+from ddim_edu.forward import EpsTheta
 from ddim_edu.guidance import decode_cfgpp, guided
 from ddim_edu.guides import PLAIN, Guide, check_guide, guide_named
 from ddim_edu.nets.unet import UNet, UNetConfig
@@ -26,7 +26,7 @@ from ddim_edu.precision import Precision, choose, in_precision
 from ddim_edu.processes import gather, process_count, process_index, progress
 from ddim_edu.randomness import draw, image_generators
 from ddim_edu.ranges import Checked, Clip, Eta, NotNegative, Positive, closest
-from ddim_edu.sampler import clip_data, ddim_path, decode
+from ddim_edu.sampler import clipped, ddim_path, decode
 from ddim_edu.schedule import NoiseSchedule, Spacing, make_tau
 from ddim_edu.solvers import dpm_solver_2m, heun
 
@@ -36,6 +36,9 @@ Solver = Callable[..., Tensor]
 One that adds noise on the way also has parameters ``eta`` and ``generator``; one that clips the predicted data itself
 has ``clip`` (a number or None). For all others the clipping is done around ``eps_theta``.
 """
+
+
+GIVEN = ("eta", "generator", "clip")  # what a solver is given besides, if it takes it
 
 
 SOLVERS: dict[str, Solver] = {
@@ -158,9 +161,15 @@ class Sampling(Checked):
                     f"scale = {self.scale:g}: the model was trained with --label-dropout 0, and guidance "
                     "needs what it predicts for any class"
                 )
-        takes = _parameters(solver_named(self.solver))
-        if len(takes) < 4:
-            raise ValueError(f"solver {self.solver} takes ({', '.join(takes)}): give (eps_theta, x_T, schedule, tau)")
+        signature = inspect.signature(solver_named(self.solver))
+        takes = list(signature.parameters)
+        try:
+            signature.bind(*range(4), **dict.fromkeys(name for name in GIVEN if name in takes))
+        except TypeError:
+            raise ValueError(
+                f"solver {self.solver} takes ({', '.join(takes)}): give (eps_theta, x_T, schedule, tau), and all else "
+                "a default"
+            ) from None
         if self.eta != 0 and "eta" not in takes:
             raise ValueError(f"eta = {self.eta}: solver {self.solver} adds no noise, give 0")
         tau = make_tau(model.schedule.T, self.steps, self.spacing)
@@ -348,7 +357,7 @@ class Sampler:
         model, solver, clip = self.model, solver_named(sampling.solver), sampling.bound
         generators = image_generators(sampling.seed, start, stop)
         given = {"eta": sampling.eta, "generator": generators, "clip": clip}
-        given = {name: value for name, value in given.items() if name in _parameters(solver)}
+        given = {name: given[name] for name in GIVEN if name in inspect.signature(solver).parameters}
         labels: Any = None if sampling.label == "any" or not model.config.classes else sampling.label
         if labels == "turn":
             labels = torch.arange(start, stop, device=self.device) % model.config.classes
@@ -361,9 +370,7 @@ class Sampler:
         if clip is not None and "clip" not in given:
             eps_theta = clipped(eps_theta, clip, model.schedule)
         x_0 = solver(eps_theta, x_T, model.schedule, tau, **given)
-        if not isinstance(x_0, Tensor) or x_0.shape != x_T.shape:
-            made = tuple(x_0.shape) if isinstance(x_0, Tensor) else type(x_0).__name__
-            raise ValueError(f"solver {sampling.solver} returned {made} for x_T of shape {tuple(x_T.shape)}")
+        _check_made(sampling.solver, x_0, x_T)
         return x_0
 
 
@@ -384,17 +391,10 @@ def check_weaker(model: Model, weaker: Model) -> None:
         raise ValueError("guidance auto: the weaker model was trained on another noise schedule")
 
 
-def clipped(eps_theta: EpsTheta, clip: float, schedule: NoiseSchedule) -> EpsTheta:
-    """A noise predictor whose predicted data stays within [-clip, clip], for solvers that don't clip: but for rounding,
-    what ``clip`` does in :func:`ddim_edu.sampler.ddim_path`.
-    """
-
-    def eps(x_t: Tensor, t: Tensor) -> Tensor:
-        abar = schedule.abar(t)
-        return unmix_eps(x_t, clip_data(unmix_x0(x_t, eps_theta(x_t, t), abar), clip), abar)
-
-    return eps
-
-
-def _parameters(solver: Solver) -> list[str]:
-    return list(inspect.signature(solver).parameters)
+def _check_made(name: str, x_0: Any, x_T: Tensor) -> None:
+    """A check that a solver made pictures: nan would be saved as black, and measured."""
+    if not isinstance(x_0, Tensor) or x_0.shape != x_T.shape or not x_0.is_floating_point():
+        made = f"{x_0.dtype} {tuple(x_0.shape)}" if isinstance(x_0, Tensor) else type(x_0).__name__
+        raise ValueError(f"solver {name} returned {made} for x_T, {x_T.dtype} {tuple(x_T.shape)}")
+    if not bool(x_0.isfinite().all()):
+        raise ValueError(f"solver {name} made values that are not finite")

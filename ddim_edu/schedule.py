@@ -256,10 +256,10 @@ def make_tau(T: int, S: int, spacing: str = "trailing") -> Tensor:
 def check_tau(tau: Tensor | Sequence[int], T: int) -> list[int]:
     """``tau`` as a list of ints if it rises strictly from 0 to at most T; ValueError otherwise."""
     given = [*tau]
-    levels = [int(t) for t in given]
-    for level, value in zip(levels, given):
-        if level != value:
+    for value in given:
+        if not math.isfinite(value) or int(value) != value:
             raise ValueError(f"tau holds {value}, which is no whole number")
+    levels = [int(t) for t in given]
     if len(levels) < 2 or levels[0] != 0 or any(a >= b for a, b in pairwise(levels)):
         raise ValueError("tau must rise strictly from 0, the data; make it with make_tau(T, S)")
     if levels[-1] > T:

@@ -1,6 +1,7 @@
 """Runs that begin with another model's weights: what is taken over, and what is refused."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from ddim_edu.commands import train as train_command
 from ddim_edu.files import sha256_of
 from ddim_edu.models import load
+from ddim_edu.models.small import AUTOENCODER
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.training.beginning import check_alike, relabelled
 from ddim_edu.training.recipes import RECIPES
@@ -122,6 +124,23 @@ def test_latents_of_another_autoencoder_are_another_subject():
         check_alike(replace(recipe, autoencoder="notes"), model, "it", "the run", classes=True)
     with pytest.raises(ValueError, match="it has unet.classes = 60, and the run 3"):
         check_alike(replace(recipe, unet=replace(model.config, classes=3)), model, "it", "the run", classes=True)
+
+
+def test_autoencoders_are_compared_by_content(tmp_path, monkeypatch):
+    """A file of the same name may be another autoencoder, and one of another name the same."""
+    recipe, model = RECIPES["notes"], load("notes")
+    for folder, name in (("a", "notes"), ("b", "spoken-digits")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(AUTOENCODER.find(name), tmp_path / folder / "ae.safetensors")
+    here = replace(model, recipe={**model.recipe, "autoencoder": "ae.safetensors"})
+    here = replace(here, places={"autoencoder": {"sha256": sha256_of(AUTOENCODER.find("notes"))}})
+    own = replace(recipe, unet=model.config, prediction=model.prediction, autoencoder="ae.safetensors")
+    monkeypatch.chdir(tmp_path / "b")
+    with pytest.raises(ValueError, match="it was trained with autoencoder = ae.safetensors, and the run with"):
+        check_alike(own, here, "it", "the run", classes=True)
+    monkeypatch.chdir(tmp_path / "a")
+    for name in ("ae.safetensors", str(tmp_path / "a" / "ae.safetensors"), "notes"):
+        check_alike(replace(own, autoencoder=name), here, "it", "the run", classes=True)
 
 
 def test_a_student_begins_with_its_teacher():

@@ -5,6 +5,7 @@ import pickle
 import sys
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from urllib.error import URLError
@@ -339,6 +340,36 @@ def test_a_source_that_does_not_keep_its_promise(own_file, monkeypatch):
     with pytest.raises(ValueError, match="are 8 x 8 in grey, and should be 16 x 16 in grey") as error:
         load_data("my_stripes:Stripes")
     one_line(error)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            {"train": lambda d: d.train.float() / 255},
+            r"train of .* is torch.float32 of .*: give torch.uint8, \(N",
+        ),
+        ({"heldout": lambda d: d.heldout[:, 0]}, r"heldout of .* is torch.uint8 of shape \(100, 8, 8\)"),
+        ({"heldout": lambda d: d.heldout[:0]}, "heldout of .* holds no images"),
+        ({"train_labels": lambda d: d.train_labels + 1}, r"train_labels of .* are 1..2: give 0..1"),
+        ({"heldout_labels": lambda d: d.heldout_labels - 1}, r"heldout_labels of .* are -1..0: give 0..1"),
+        ({"train_labels": lambda d: d.train_labels.float()}, "train_labels of .* are torch.float32 .*give torch.int64"),
+        ({"train_labels": lambda d: d.train_labels[:400]}, r"shape \(400,\): give torch.int64, \(500,\)"),
+        ({"top": lambda d: 16}, r"train of .* goes up to \d+, beyond top = 16"),
+    ],
+)
+def test_what_a_source_must_not_load(own_file, monkeypatch, capsys, change, words):
+    """A label too many would train as *any class*, floats as black."""
+    cls = type(source_of("my_stripes:Stripes"))
+    whole = cls.load
+    wrong = lambda *a: replace(d := whole(*a), **{name: of(d) for name, of in change.items()})  # noqa: E731
+    monkeypatch.setattr(cls, "load", wrong)
+    with pytest.raises(ValueError, match=words) as error:
+        load_data("my_stripes:Stripes")
+    one_line(error)
+    monkeypatch.setattr(cls, "load", lambda *a: None)
+    with pytest.raises(ValueError, match="loaded NoneType: give an ImageData"):
+        load_data("my_stripes:Stripes")
 
 
 # ---- the real things, where they are at hand

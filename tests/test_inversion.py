@@ -242,3 +242,17 @@ def test_damping_does_not_grow_with_the_steps(S):
 def test_what_is_out_of_range_is_said(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+@pytest.mark.parametrize("tau", [[0, 1001], [0], [], [0, 5, -1], [0, 2.5], [0, float("inf")], [0, float("nan")]])
+def test_levels_that_do_not_fit(tau):
+    schedule, x = NoiseSchedule.linear(), torch.zeros(1, 1, 2, 2)
+    eps = lambda x_t, t: x_t  # noqa: E731
+    for way in (
+        lambda: record(eps, x, schedule, tau, generator=torch.Generator()),
+        lambda: edict_encode(eps, x, schedule, tau),
+        lambda: edict_decode(eps, x, schedule, tau),
+        lambda: balanced_mixing(schedule, tau),
+    ):
+        with pytest.raises(ValueError, match="^tau "):
+            way()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ddim_edu.exact import Gaussian
-from ddim_edu.losses import draw_t, eps_error, gamma_of_sigma, loss_gamma, loss_simple, min_snr_gamma
+from ddim_edu.losses import draw_t, eps_error, gamma_of_sigma, loss_gamma, loss_simple, min_snr_gamma, weight_at
 from ddim_edu.posterior import q_sigma
 from ddim_edu.schedule import NoiseSchedule
 
@@ -163,3 +163,10 @@ def test_data_without_axes_of_its_own():
 def test_a_sigma_of_the_wrong_length_is_named():
     with pytest.raises(ValueError, match="T . 1 values"):
         gamma_of_sigma(LINEAR, torch.full((1000,), 0.001))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_levels_of_any_whole_type_are_levels(dtype):
+    """As an index, uint8 would be a mask: of T + 1 levels it would pick weights in silence."""
+    gamma, t = torch.tensor([0.0, 2.0, 3.0]), torch.tensor([1, 2, 1], dtype=dtype)
+    assert weight_at(gamma, t, torch.zeros(3)).tolist() == [2.0, 3.0, 2.0]

@@ -13,8 +13,8 @@ from ddim_edu.models import CheckpointError, load, save
 from ddim_edu.nets.unet import UNet, UNetConfig
 from ddim_edu.plugins import named
 from ddim_edu.randomness import draw, image_generators
-from ddim_edu.sampler import decode, sample
-from ddim_edu.sampling import SOLVERS, Sampler, Sampling, clipped
+from ddim_edu.sampler import clipped, decode, sample
+from ddim_edu.sampling import SOLVERS, Sampler, Sampling
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.solvers import heun
 
@@ -247,16 +247,37 @@ def test_a_solver_of_an_installed_package(here, model, monkeypatch):
         ({"solver": "scratch:torch"}, "scratch has no function torch"),
         ({"solver": "broken:solve"}, "can't import broken .ZeroDivisionError: division by zero"),
         ({"solver": "short:solve"}, r"short:solve takes \(x_T\): give \(eps_theta, x_T, schedule, tau\)"),
-        ({"solver": "short:none"}, r"solver short:none returned NoneType for x_T of shape \(16, 1, 8, 8\)"),
+        ({"solver": "short:none"}, r"solver short:none returned NoneType for x_T, torch.float32 \(16, 1, 8, 8\)"),
+        ({"solver": "short:whole"}, r"solver short:whole returned torch.int64 \(16, 1, 8, 8\) for x_T, torch.float32"),
+        ({"solver": "short:nan"}, "solver short:nan made values that are not finite"),
+        ({"solver": "short:inf"}, "solver short:inf made values that are not finite"),
+        (
+            {"solver": "short:more"},
+            r"more takes \(eps_theta, x_T, schedule, tau, more\): .* all else a default",
+        ),
+        ({"solver": "short:fifth"}, r"fifth takes \(a, b, c, d, e\): give"),
+        ({"solver": "short:early"}, r"early takes \(eps_theta, x_T, schedule, eta, tau\): give"),
+        ({"seed": 2**63}, r"seed = 9223372036854775808: give at least 0, and less than 2\*\*63"),
     ],
 )
 def test_what_can_not_be_drawn(here, model, options, says):
     (here / "broken.py").write_text("1 / 0")
     (here / "short.py").write_text(
         "def solve(x_T):\n    return x_T\ndef none(eps_theta, x_T, schedule, tau):\n    pass\n"
+        "def whole(a, b, c, d):\n    return b.long()\n"
+        "def nan(a, b, c, d):\n    return b * float('nan')\n"
+        "def inf(a, b, c, d):\n    return b.exp().index_fill(0, b.new_zeros(1).long(), float('inf'))\n"
+        "def more(eps_theta, x_T, schedule, tau, *, more):\n    return x_T\n"
+        "def fifth(a, b, c, d, e):\n    return b\n"
+        "def early(eps_theta, x_T, schedule, eta, tau):\n    return x_T\n"
     )
     with pytest.raises(ValueError, match=says):
         model.sample(**options)
+
+
+def test_a_file_in_the_working_directory_may_be_named_with_its_dot(here, model):
+    (here / "dotted.py").write_text("def still(a, b, c, d, unasked=1, *rest, **more):\n    return b\n")
+    same(model.sample(2, solver="./dotted:still"), model.sample(2, solver="dotted.py:still"))
 
 
 def test_guidance_needs_classes_and_a_network_that_knows_any(tmp_path):

@@ -139,6 +139,9 @@ def load_data(
             f"size = {size}, channels = {channels}"
         )
     data = source.load(at_home(data_dir or default_data_dir()), form)
+    if not isinstance(data, ImageData):
+        raise ValueError(f"{name} loaded {type(data).__name__}: give an ImageData")
+    data.check(str(name))
     found = tuple(data.train.shape[1:])
     if found != (channels, size, size):
         raise ValueError(f"the images of {name} are {_text(*found)}, and should be {_text(channels, size, size)}")

@@ -80,6 +80,36 @@ class ImageData:
         (train, heldout), of, *known = [(part[:n_train], part[n_train:]) for part in parts]
         return cls(train, heldout, *of, 255, classes, *(known[0] if known else (None, None)), taken_as)
 
+    def check(self, name: str) -> None:
+        """A check of what a source loaded: wrong labels or numbers would train in silence.
+
+        Args:
+            name: The source's, for messages.
+
+        Raises:
+            ValueError: In one line, if the images are not whole numbers in 0..``top``, a part is empty, or the labels
+                are not one for each image, in 0, 1, ..., of those that have names.
+        """
+        parts = (("train", self.train, self.train_labels), ("heldout", self.heldout, self.heldout_labels))
+        for part, images, labels in parts:
+            if images.dtype != torch.uint8 or images.ndim != 4:
+                raise ValueError(
+                    f"{part} of {name} is {images.dtype} of shape {tuple(images.shape)}: give torch.uint8, (N, C, H, W)"
+                )
+            if not len(images):
+                raise ValueError(f"{part} of {name} holds no images: give at least one")
+            if self.top < 255 and int(images.max()) > self.top:
+                raise ValueError(f"{part} of {name} goes up to {int(images.max())}, beyond top = {self.top}")
+            if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+                raise ValueError(
+                    f"{part}_labels of {name} are {labels.dtype} of shape {tuple(labels.shape)}: give torch.int64, "
+                    f"({len(images)},)"
+                )
+            least, most = int(labels.min()), int(labels.max())
+            if least < 0 or (self.classes and most >= len(self.classes)):
+                to = f"..{len(self.classes) - 1}" if self.classes else " and above"
+                raise ValueError(f"{part}_labels of {name} are {least}..{most}: give 0{to}")
+
     def counts(self) -> dict[str, tuple[int, int]]:
         """Of each class, how many images there are to train on and how many are held out."""
         parts = (self.train_labels, self.heldout_labels)

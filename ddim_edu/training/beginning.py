@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ddim_edu.files import sha256_of
 from ddim_edu.models import Checkpoint, load
 from ddim_edu.models.checkpoint import UNET
+from ddim_edu.models.small import AUTOENCODER
 from ddim_edu.strangers import place_of
 from ddim_edu.training.recipes import Recipe
 
@@ -50,8 +51,16 @@ def check_alike(recipe: Recipe, model: Checkpoint, name: str, run: str, *, class
     if own.T != model.schedule.T or not torch.allclose(own.beta, model.schedule.beta, rtol=1e-6, atol=0):
         raise ValueError(f"{name} was trained with another noise schedule than {recipe.schedule}, T = {recipe.T}")
     theirs = model.recipe.get("autoencoder")
-    if theirs != recipe.autoencoder:
+    if not _same_autoencoder(recipe.autoencoder, theirs, model.places.get("autoencoder")):
         raise ValueError(f"{name} was trained with autoencoder = {theirs}, and {run} with {recipe.autoencoder}")
+
+
+def _same_autoencoder(ours: str | None, theirs: str | None, place: Any) -> bool:
+    """Whether two autoencoders are one: by content, where the model's file says it, or else by name."""
+    said = place.get("sha256") if isinstance(place, dict) else None
+    if ours is None or theirs is None or said is None:
+        return ours == theirs
+    return sha256_of(AUTOENCODER.find(ours)) == said
 
 
 def model_before(recipe: Recipe) -> Checkpoint | None:
