@@ -68,6 +68,7 @@ NOT_MEASURED = {
     "fid_cifar10_train_test": "needs Inception's weights and 10,000 pictures through them",
     "heldout_sample": "needs CIFAR-10",
     "published_share": "needs CIFAR-10",
+    "speedrun": "each row is a training of half an hour; what it was made by is checked in test_speedrun.py",
     "speedrun_speeds": "seconds on one machine",
     "table1_digits_1000": "table1_digits with 1,000 steps: minutes",
     "table1_digits_1000_seed2": "as table1_digits_1000",

@@ -17,7 +17,8 @@ from ddim_edu.nets.unet import UNet
 from ddim_edu.sampling import Sampler
 from ddim_edu.schedule import NoiseSchedule
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))  # where a script finds its neighbours
 import speedrun  # noqa: E402
 import speedrun_judges as judges  # noqa: E402
@@ -324,3 +325,34 @@ def test_mistakes_are_one_line(tmp_path, capsys, words, says):
     captured = capsys.readouterr()
     assert says in captured.err and captured.err.count("\n") == 1
     assert not (tmp_path / "ledger.json").exists()
+
+
+ROWS = speedrun.rows_of(ROOT / "results" / "speedrun.json")
+
+
+def test_no_row_stands_twice():
+    keys = [(row["on"], row["entry"], row["parent"], row["seed"]) for row in ROWS]
+    assert ROWS and len(set(keys)) == len(keys) and {row["seed"] for row in ROWS} <= {0, 1}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['entry']}-{row['parent']}-{row['on']}-{row['seed']}")
+def test_rows_are_of_the_entries_that_stand_here(row):
+    """The recipe, the number of steps that its time pays for, and judges' figures that go together."""
+    speeds = speedrun.rows_of(ROOT / speedrun.SPEEDS)
+    classes = {"faces": 4, "cifar10": 10}[row["on"]]
+    recipe, entry = speedrun.resolve(row["entry"], row["on"], row["parent"], classes)
+    root = speedrun.resolve("eps", row["on"], classes=classes)[0]
+    assert row["changes"] == speedrun.changes(root, recipe) and row["about"] == entry.about
+    assert row["limit"] == f"{speedrun.BASES[row['on']][1]} s" and row["samples"] == judges.SAMPLES
+    steps = speedrun.steps_of(entry, row["entry"], row["on"], speeds)
+    assert (row["train"]["steps"], row["train"]["images"]) == (sum(steps), recipe.batch * sum(steps))
+    found = row["result"]
+    for name in ("v_loss", "eps_loss"):
+        bins = found[f"{name}_by_level"]
+        assert len(bins) == judges.BINS and found[name] == pytest.approx(
+            sum(bins) / judges.BINS, rel=2e-3
+        )  # of 399 to 401
+    assert all(
+        v >= e > 0 for v, e in zip(found["v_loss_by_level"], found["eps_loss_by_level"])
+    )  # v's is over alpha-bar
+    assert found["kid"] > found["kid_standard_error"] > 0 and 0 < found["style_share"] <= 1
