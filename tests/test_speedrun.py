@@ -349,6 +349,7 @@ def test_rows_are_of_the_entries_that_stand_here(row):
     found = row["result"]
     for name in ("v_loss", "eps_loss"):
         bins = found[f"{name}_by_level"]
+        # Bins hold 399 to 401 draws each.
         assert len(bins) == judges.BINS and found[name] == pytest.approx(
             sum(bins) / judges.BINS, rel=2e-3
         )  # of 399 to 401
