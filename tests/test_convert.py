@@ -391,6 +391,10 @@ def test_configurations_that_the_others_lack_are_refused():
     wide = replace(config, ch_mult=(2, 2))
     with pytest.raises(ValueError, match=r"ch_mult = \(2, 2\)"):
         to_diffusers(wide, UNet(wide).state_dict())
+    deep = replace(official(SHAPES["one width, grey"]), patch=2)
+    for convert in (from_official, to_official, to_diffusers):
+        with pytest.raises(ValueError, match="patch = 2"):
+            convert(deep, UNet(deep).state_dict())
 
 
 def test_the_official_network_takes_no_labels():

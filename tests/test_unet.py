@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from einops import rearrange
 
 from ddim_edu.models.convert import to_diffusers
 from ddim_edu.nets.unet import Attention, ResBlock, UNet, UNetConfig, time_embedding
@@ -202,13 +203,26 @@ def test_evaluation_is_deterministic_and_dropout_is_for_training():
             attn_resolutions=(1, 16),
             groups=8,
         ),
+        replace(TINY, image_size=3 * TINY.image_size, image_channels=2, patch=3),
     ],
-    ids=["one level, odd side", "odd channels", "down to one pixel"],
+    ids=["one level, odd side", "odd channels", "down to one pixel", "patches of 3 x 3"],
 )
 def test_other_shapes(config):
     x, t = batch(config, n=2)
     out = randomised(config)(x, t)
     assert out.shape == x.shape and out.isfinite().all() and out.std() > 0
+
+
+def test_patches_are_the_plain_network_between_two_rearrangements():
+    small = replace(TINY, image_channels=12)
+    whole = replace(TINY, image_size=2 * TINY.image_size, image_channels=3, patch=2)
+    net, plain = randomised(whole), UNet(small).double().eval()
+    plain.load_state_dict(net.state_dict())  # the same parameters, in the same shapes
+    x, t = batch(whole)
+    deep = rearrange(x, "b c (h p) (w q) -> b (c p q) h w", p=2, q=2)
+    expected = rearrange(plain(deep, t), "b (c p q) h w -> b c (h p) (w q)", p=2, q=2)
+    torch.testing.assert_close(net(x, t), expected, rtol=0, atol=0)
+    assert whole.resolutions == small.resolutions
 
 
 def test_time_embedding_is_sines_and_cosines():
@@ -242,6 +256,8 @@ def test_likeness_of_embeddings_depends_on_the_distance_of_levels_only():
         ({"dropout": -0.1}, "dropout = -0.1"),
         ({"num_res_blocks": 0}, "num_res_blocks = 0"),
         ({"ch": 2, "groups": 1}, "ch = 2"),
+        ({"patch": 0}, "patch = 0"),
+        ({"patch": 3}, "divisible by 6"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(change, says):

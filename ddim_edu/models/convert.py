@@ -220,8 +220,7 @@ def to_diffusers(config: UNetConfig, state: Mapping[str, Tensor]) -> tuple[dict[
     """
     if config.ch_mult[0] != 1:
         raise ValueError(
-            f"ch_mult = {config.ch_mult}: diffusers' first level has as many channels as its first convolution, "
-            "so begin with 1"
+            f"ch_mult = {config.ch_mult}: begin with 1, as diffusers' first level is as wide as its first convolution"
         )
     attends = ["Attn" * (resolution in config.attn_resolutions) for resolution in config.resolutions]
     shape = {
@@ -270,8 +269,7 @@ def shift_levels(state: Mapping[str, Tensor], by: int) -> dict[str, Tensor]:
 def build_in_label(config: UNetConfig, state: Mapping[str, Tensor], label: int) -> tuple[UNetConfig, dict[str, Tensor]]:
     """A network without labels that computes what one with classes computes for one of them.
 
-    The label's row of the embedding is added to the embedding of t, behind its last layer: so it goes into that layer's
-    bias.
+    The label's row is added to the embedding of t, behind its last layer: so it goes into that layer's bias.
 
     Args:
         config: The configuration of a network with classes.
@@ -303,6 +301,8 @@ def _names(config: UNetConfig, rules: Rules) -> dict[str, tuple[list[str], torch
         shapes = {name: tensor.shape for name, tensor in UNet(replace(config, classes=0)).state_dict().items()}
     if config.classes:
         shapes["label_embedding.weight"] = torch.Size([config.classes + 1, 4 * config.ch])
+    if config.patch != 1:
+        raise ValueError(f"patch = {config.patch}: their network takes pixels one by one")
     names = {}
     for name, shape in shapes.items():
         there = name

@@ -25,7 +25,7 @@ MOST_ATTENDED = 192  # pixels a side: attention compares each with all others
 class UNetConfig:
     """Everything that determines the shape of a :class:`UNet`.
 
-    Level ``i`` works at resolution ``image_size / 2**i`` with ``ch * ch_mult[i]`` channels.
+    Level ``i`` works at resolution ``image_size / patch / 2**i`` with ``ch * ch_mult[i]`` channels.
 
     Raises:
         ValueError: If a field is out of range, or two fields do not fit together.
@@ -49,6 +49,9 @@ class UNetConfig:
     groups: int = 32
     # Number of classes whose labels the network takes; 0 for a network without labels.
     classes: int = 0
+    # Side of the squares of pixels that become channels at the entrance, and pixels again at the exit
+    # (space-to-depth); 1, the papers' network, takes pixels one by one.
+    patch: int = 1
 
     def __post_init__(self) -> None:
         # Lists come from JSON; tuples keep the configuration hashable and comparable.
@@ -60,11 +63,13 @@ class UNetConfig:
             raise ValueError(f"ch_mult = {self.ch_mult}: give one multiplier >= 1 per level")
         if self.ch < 4:
             raise ValueError(f"ch = {self.ch}: give at least 4, the time embedding needs sin and cos")
-        factor = 2 ** (len(self.ch_mult) - 1)
+        factor = self.patch * 2 ** (len(self.ch_mult) - 1)
         if self.image_size % factor:
             raise ValueError(
                 f"image_size = {self.image_size} is not divisible by {factor}, which the "
-                f"{len(self.ch_mult)} levels of ch_mult = {self.ch_mult} need: drop a level or pad"
+                f"{len(self.ch_mult)} levels of ch_mult = {self.ch_mult}"
+                + f" behind patches of {self.patch}" * (self.patch > 1)
+                + " need: drop a level or pad"
             )
         # A level that starts with `in + skip` channels normalises sums of the levels' channels, so
         # divisibility of each level's channels is enough for the sums too.
@@ -87,13 +92,13 @@ class UNetConfig:
     @property
     def resolutions(self) -> tuple[int, ...]:
         """Side of the feature maps at each level, finest first, in pixels."""
-        return tuple(self.image_size // 2**i for i in range(len(self.ch_mult)))
+        return tuple(self.image_size // self.patch // 2**i for i in range(len(self.ch_mult)))
 
 
 # The least and the most that a field may be: what has been trained anywhere, with room.
 BOUNDS = {
     "image_size": (1, 1024), "image_channels": (1, 256), "ch": (1, 2048), "ch_mult": (1, 64), "num_res_blocks": (1, 16),
-    "attn_resolutions": (1, 1024), "groups": (1, 2048), "classes": (0, MOST_CLASSES),
+    "attn_resolutions": (1, 1024), "groups": (1, 2048), "classes": (0, MOST_CLASSES), "patch": (1, 64),
 }  # fmt: skip
 
 
@@ -126,7 +131,8 @@ class UNet(nn.Module):
         self.time_mlp = nn.Sequential(nn.Linear(ch, time_ch), nn.SiLU(), nn.Linear(time_ch, time_ch))
         # One row more than there are classes: the last is the null label, "any class".
         self.label_embedding = nn.Embedding(config.classes + 1, time_ch) if config.classes else None
-        self.conv_in = nn.Conv2d(config.image_channels, ch, 3, padding=1)
+        depth = config.image_channels * config.patch**2
+        self.conv_in = nn.Conv2d(depth, ch, 3, padding=1)
 
         # Way down. `skips` lists the channels of every feature map that the way up will read again.
         self.down = nn.ModuleList()
@@ -157,7 +163,7 @@ class UNet(nn.Module):
             self.up.append(stage)
 
         self.norm_out = Norm(config.groups, c, eps=1e-6)
-        self.conv_out = nn.Conv2d(c, config.image_channels, 3, padding=1)
+        self.conv_out = nn.Conv2d(c, depth, 3, padding=1)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -226,7 +232,7 @@ class UNet(nn.Module):
         # Every residual block starts by the same SiLU of the embedding: apply it once.
         emb = F.silu(emb)
 
-        h = self.conv_in(x_t)
+        h = self.conv_in(F.pixel_unshuffle(x_t, cfg.patch))
         skips = [h]
         for stage in self.down:
             for layer in stage:
@@ -239,7 +245,7 @@ class UNet(nn.Module):
                 if isinstance(layer, Block):
                     h = torch.cat([h, skips.pop()], dim=1)
                 h = layer(h, emb)
-        return self.conv_out(F.silu(self.norm_out(h)))
+        return F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(h))), cfg.patch)
 
 
 def time_embedding(t: Tensor, dim: int) -> Tensor:

@@ -306,14 +306,15 @@ RECIPES: dict[str, Recipe] = {
         warmup=500,
         ema=0.9995,
     ),
-    # The sources' network with classes, for a weekend of two cores. Dropout is left out: each image is seen about fifty
-    # times.
+    # CIFAR-10 on two cores. The sources' network without its finest level: two by two pixels become channels in its
+    # place, and attention works on 8 x 8, so that a step takes .41 of the time. Dropout is left out: no image is seen
+    # often.
     "cifar10": replace(
         _LAPTOP,
         data="cifar10",
         flip=True,
         prediction="v",
-        unet=UNetConfig(ch=64, ch_mult=(1, 2, 2, 2), dropout=0.0, classes=10),
+        unet=UNetConfig(ch=128, ch_mult=(1, 1, 1), attn_resolutions=(8,), dropout=0.0, classes=10, patch=2),
         label_dropout=0.1,
         steps=36_000,
         lr=1e-3,
