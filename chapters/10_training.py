@@ -2,7 +2,7 @@
 # (ch-training)=
 # # Training the full models
 #
-# **Question.** $L_{\text{simple}}$ is one line, and a training run has 43 settings. What turns that line into a model worth sampling from, and which of the settings
+# **Question.** $L_{\text{simple}}$ is one line, and a training run has 44 settings. What turns that line into a model worth sampling from, and which of the settings
 # matter?
 
 # %% tags=["hide-input"]
@@ -61,7 +61,7 @@ picture_rows(rows);
 
 # %%
 settings = len(fields(Recipe)) - 1 + len(fields(UNetConfig))
-assert settings == 43
+assert settings == 44
 print(f"{settings} settings; cifar10-128:", ", ".join(changes(Recipe(), RECIPES["cifar10-128"])))
 linear, cosine = NoiseSchedule.linear(), NoiseSchedule.cosine()
 print(f"SNR at level 667: linear {linear.snr[667]:.2f}, cosine {cosine.snr[667]:.2f}")

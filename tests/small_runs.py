@@ -1,4 +1,4 @@
-"""A small run of the trainer, for its tests."""
+"""Small runs of the trainer, for its tests."""
 
 import csv
 from dataclasses import replace
@@ -15,6 +15,20 @@ NET = UNetConfig(
 )
 RECIPE = replace(RECIPES["digits"], prediction="eps", unet=NET, batch=16, steps=12, warmup=2, lr=3e-3, T=50)
 RECIPE = replace(RECIPE, log_every=3, sample_every=12, save_every=4)
+# Labels and no dropout: for those that begin with another run's weights, or learn from it.
+PLAIN = replace(
+    RECIPES["digits"], unet=replace(NET, dropout=0.0, classes=10), batch=16, steps=6, warmup=2, T=50, log_every=3,
+    sample_every=12, save_every=3,
+)  # fmt: skip
+
+
+def run(recipe, folder, n=None):
+    folder.mkdir(parents=True)
+    trainer = Trainer.start(recipe, folder)
+    for record in trainer.run():
+        if record.step == n:
+            break
+    return trainer
 
 
 def start(folder, recipe=RECIPE):

@@ -6,32 +6,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_runs import PLAIN, run
 
 from ddim_edu.commands import train as train_command
 from ddim_edu.files import sha256_of
 from ddim_edu.models import load
 from ddim_edu.models.small import AUTOENCODER
-from ddim_edu.nets.unet import UNet, UNetConfig
+from ddim_edu.nets.unet import UNet
 from ddim_edu.training.beginning import check_alike, relabelled
 from ddim_edu.training.recipes import RECIPES
 from ddim_edu.training.trainer import Trainer
-
-NET = UNetConfig(
-    image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), dropout=0.0, groups=4,
-    classes=10,
-)  # fmt: skip
-PLAIN = replace(
-    RECIPES["digits"], unet=NET, batch=16, steps=6, warmup=2, T=50, log_every=3, sample_every=12, save_every=3
-)
-
-
-def run(recipe, folder, n=None):
-    folder.mkdir(parents=True)
-    trainer = Trainer.start(recipe, folder)
-    for record in trainer.run():
-        if record.step == n:
-            break
-    return trainer
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +52,7 @@ def test_a_shipped_model_goes_on(tmp_path):
 @pytest.mark.parametrize("had, has", [(10, 0), (10, 3), (0, 3), (10, 10), (0, 0)])
 def test_with_other_labels_it_begins_as_any_class_did(had, has):
     torch.manual_seed(0)
-    old, new = (UNet(replace(NET, classes=n)).eval() for n in (had, has))
+    old, new = (UNet(replace(PLAIN.unet, classes=n)).eval() for n in (had, has))
     for weights in old.parameters():  # the last layer begins at 0
         torch.nn.init.normal_(weights, std=0.3)
     new.load_state_dict(relabelled(old.state_dict(), has))
@@ -104,7 +88,7 @@ def test_stopped_and_resumed_it_ends_at_the_same_weights_and_opens_no_file(befor
         ({"init_from": "nobody"}, "there is no checkpoint nobody"),
         ({"init_from": "digits-distill"}, "is a student of .* for 1 step"),
         ({"prediction": "eps"}, "predicts v, and the run eps: they have to be the same"),
-        ({"unet": replace(NET, ch=16)}, "has unet.ch = 8, and the run 16: the run begins with its weights"),
+        ({"unet": replace(PLAIN.unet, ch=16)}, "has unet.ch = 8, and the run 16: the run begins with its weights"),
         ({"schedule": "linear"}, "another noise schedule than linear, T = 50"),
         ({"T": 60}, "another noise schedule than cosine, T = 60"),
     ],

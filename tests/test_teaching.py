@@ -6,36 +6,19 @@ from functools import partial
 
 import pytest
 import torch
+from small_runs import PLAIN, run
 
 from ddim_edu.commands import sample as sample_command
 from ddim_edu.commands import train as train_command
 from ddim_edu.forward import as_eps
 from ddim_edu.models import CheckpointError, load, save
 from ddim_edu.models.about import Student
-from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.sampler import ddim_path
 from ddim_edu.sampling import Sampling
 from ddim_edu.schedule import NoiseSchedule, make_tau
 from ddim_edu.training.recipes import RECIPES
 from ddim_edu.training.teaching import Teaching, stages
 from ddim_edu.training.trainer import Trainer
-
-NET = UNetConfig(
-    image_size=8, image_channels=1, ch=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), dropout=0.0, groups=4,
-    classes=10,
-)  # fmt: skip
-PLAIN = replace(
-    RECIPES["digits"], unet=NET, batch=16, steps=6, warmup=2, T=50, log_every=3, sample_every=12, save_every=3
-)
-
-
-def run(recipe, folder, n=None):
-    folder.mkdir(parents=True)
-    trainer = Trainer.start(recipe, folder)
-    for record in trainer.run():
-        if record.step == n:
-            break
-    return trainer
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +186,7 @@ def test_a_consistency_model_may_be_asked_again(teacher, tmp_path):
     "change, words",
     [
         ({"prediction": "x0"}, "predicts v, and the student x0"),
-        ({"unet": replace(NET, ch=16)}, "has unet.ch = 8, and the student 16"),
+        ({"unet": replace(PLAIN.unet, ch=16)}, "has unet.ch = 8, and the student 16"),
         ({"T": 60}, "another noise schedule"),
         ({"schedule": "linear"}, "another noise schedule"),
         ({"teacher": "nobody"}, "there is no checkpoint nobody"),
