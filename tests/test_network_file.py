@@ -27,6 +27,7 @@ CONFIGS = {
     "attention everywhere": UNetConfig(8, 3, 8, (1, 1, 2), 1, (8, 4, 2), 0.0, 4, 3),
     "one level": UNetConfig(5, 2, 8, (2,), 1, (), 0.0, 8, 1),
     "two blocks a level": UNetConfig(12, 1, 12, (1, 2, 1), 2, (6,), 0.0, 4, 10),
+    "squares of pixels": UNetConfig(12, 2, 8, (1, 2), 1, (2,), 0.0, 4, 3, patch=3),
 }
 
 

@@ -470,7 +470,7 @@ def test_the_ablation_is_complete(data):
         recipe = json.loads(json.dumps(b.recipe_to_dict(b.recipe_of(data, row["loss"], row["seed"]))))
         older = {"prediction": "eps", "autoencoder": None, "layout": "auto"}
         older |= {"teacher": None, "teacher_steps": 16, "student_steps": 1, "init_from": None}  # the rows are older
-        assert recipe == older | row["recipe"]
+        assert recipe == older | row["recipe"] | {"unet": {"patch": 1} | row["recipe"]["unet"]}
         assert len(row["heldout_mse_bins"]) == b.BINS
         assert row["heldout_mse"] == pytest.approx(sum(row["heldout_mse_bins"]) / b.BINS)
         assert all(math.isfinite(row[k]) for k in ("training_loss", "classifier_distance", "kid", "sharpness_ratio"))

@@ -64,7 +64,8 @@ def read(path: Path) -> Network:
     for beta in floats(*tensors.pop("schedule.beta")):
         alpha_bar.append(alpha_bar[-1] * (1 - beta))
     prediction = about.get("prediction", "eps")
-    return Network(SimpleNamespace(**about["config"]), prediction, about.get("classes", []), alpha_bar, tensors)
+    config = SimpleNamespace(**{"patch": 1} | about["config"])  # older files don't say it
+    return Network(config, prediction, about.get("classes", []), alpha_bar, tensors)
 
 
 def floats(kind: str, shape: Sequence[int], content: bytes) -> list[float]:
@@ -188,8 +189,13 @@ class Graph:
     def unet(self) -> str:
         """What the network says of x at t."""
         cfg, emb = self.network.config, self.embedding()
-        side, levels, blocks = cfg.image_size, len(cfg.ch_mult), cfg.num_res_blocks
-        h = self.conv("conv_in", "x", 1)
+        c, p, levels, blocks = cfg.image_channels, cfg.patch, len(cfg.ch_mult), cfg.num_res_blocks
+        side = n = cfg.image_size // p
+        h = "x"
+        if p > 1:  # squares of p x p pixels as channels
+            h = self.add("Transpose", self.reshape(h, -1, c, n, p, n, p), perm=[0, 1, 3, 5, 2, 4])
+            h = self.reshape(h, -1, c * p * p, n, n)
+        h = self.conv("conv_in", h, 1)
         skips = [h]
         for level in range(levels):
             for i in range(blocks):
@@ -209,7 +215,11 @@ class Graph:
                              coordinate_transformation_mode="asymmetric")  # fmt: skip
                 h = self.conv(f"up.{level}.{blocks + 1}.conv", h, 1)
                 side *= 2
-        return self.conv("conv_out", self.silu(self.norm("norm_out", h, side)), 1)
+        h = self.conv("conv_out", self.silu(self.norm("norm_out", h, side)), 1)
+        if p > 1:  # and back
+            h = self.add("Transpose", self.reshape(h, -1, c, p, p, n, n), perm=[0, 1, 4, 2, 5, 3])
+            h = self.reshape(h, -1, c, n * p, n * p)
+        return h
 
     def eps(self) -> str:
         """The noise that the network's words stand for, as ``ddim_edu.forward.said_to_eps`` has it."""
