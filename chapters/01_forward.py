@@ -481,7 +481,7 @@ assert share["same ends"] > 0.14 and abs(share["mended"] - 0.1) < 0.02
 # ## Exercises
 #
 # Solutions are folded, and the tests of this book run them. Before you unfold one, have your own answer judged: run `from ddim_edu.exercises import check`, then the call with which a
-# statement ends. It prints whether the answer is right, and if it is not, in which direction to look. Functions are called with numbers of the check's own choice, as 0-d tensors.
+# statement ends. It prints whether the answer is right, and if it is not, in which direction to look. Functions are called with numbers of the check's own choice: 0-d tensors, or plain integers for whole numbers.
 # The line below a title names kind and difficulty, one to three stars, and about how long it takes.
 #
 # ```{exercise} Derive: no shrinking

@@ -139,7 +139,7 @@ def new_network():
 
 
 # %% [markdown]
-# Now the loop. Three things are new against chapter 3: the gradient is **clipped** (scaled down to norm 1 if it is longer), the rate follows {eq}`eq:learning-rate`, and beside the weights $w_n$ an average $a_n$ of them is kept, an *exponential moving average* or **EMA**:
+# Now the loop. Three things are new against chapter 3: the gradient is **clipped** (scaled down to norm 1 if it is longer), the rate warms up as in {eq}`eq:learning-rate`, and beside the weights $w_n$ an average $a_n$ of them is kept, an *exponential moving average* or **EMA**:
 #
 # $$
 # \begin{aligned}
@@ -258,7 +258,7 @@ Table(["images", "of classes", "held-out loss"], rows)
 #
 # Is the 0.12 of the digits good? A loss of this kind can't be judged alone, so give it company: predictors that need no training.
 #
-# - **Zero.** It errs by the variance of the noise, 1, at each level. This is also where every network starts, since its last layer begins at 0, {eq}`eq:new-network-loss`.
+# - **Zero.** It errs by the variance of the noise, 1, at each level. This is also where every network that predicts noise starts, since its last layer begins at 0, {eq}`eq:new-network-loss`.
 # - **The best multiple of $x_t$.** Let $m$ be the mean square of the data's pixels. Put $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$ from {eq}`eq:closed-form` into $\epsilon - c\, x_t$; since $\epsilon$ has mean 0 and does not depend on $x_0$, the error of $c\, x_t$ in a pixel is, on average over the pixels,
 #
 #   $$
@@ -853,13 +853,13 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # :label: ex-training-fresh
 # *Derive · one star · 15 minutes*
 #
-# A new network predicts 0. Show that its loss on a batch of $n$ images of $D$ pixels has mean 1 and standard deviation $\sqrt{2/(nD)}$. Why does a first loss far from 1 mean that something is wrong? Check it with the network of the recipe `digits`.
+# A new network predicts 0. Where noise is predicted: show that its loss on a batch of $n$ images of $D$ pixels has mean 1 and standard deviation $\sqrt{2/(nD)}$. Why does a first loss far from 1 mean that something is wrong? Check it with the network of the recipe `digits`, read as one of noise.
 # Hand in the standard deviation as a function `spread(n, D)`: `check("ex-training-fresh", spread)`.
 # ```
 #
 # ````{solution} ex-training-fresh
 # :class: dropdown
-# The loss is the mean of $nD$ squares of standard normals; each has mean 1 and variance 2. Nothing else enters: neither the data nor the levels. A first loss of 1.3, say, means that the noise that is to be predicted is not the one that was drawn, is not standard normal, or that the network does not start at 0.
+# The loss is the mean of $nD$ squares of standard normals; each has mean 1 and variance 2. Nothing else enters: neither the data nor the levels. A first loss of 1.3, say, means that the noise to be predicted is not standard normal, or that the network does not start at 0.
 #
 # ```python
 # import torch
@@ -933,7 +933,7 @@ assert 0.67 < bad / untrained < 1 and d**800_000 < 1e-30
 # *Break · two stars · 30 minutes*
 #
 # Somebody seeds the generator inside the loop, with the same number at every step, "to make the run reproducible". Train a network for points so, and with {py:func}`~ddim_edu.randomness.generator_for` and the step's number. What do the two training losses say, and what do the losses on fresh draws say?
-# Take the mixture in the plane and 500 steps with 128 points. Hand in the last training loss of the first network, its loss on 5,000 fresh draws, and that of the second: `check("ex-training-same-noise", (own, unseen, honest))`.
+# Take the mixture in the plane, the cosine schedule, and 500 steps with 128 points. Hand in the last training loss of the first network, its loss on 5,000 fresh draws, and that of the second: `check("ex-training-same-noise", (own, unseen, honest))`.
 # ```
 #
 # ````{solution} ex-training-same-noise

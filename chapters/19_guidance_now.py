@@ -451,7 +451,7 @@ assert widths == sorted(widths, reverse=True) and widths[-1] < 0.2 * widths[0]
 # :label: ex-guidance-calls
 # *Code · one star · 10 minutes*
 #
-# Write how many calls of the network an image costs, given the levels `tau` from 0 to the top, and an interval from `low` to `high`, ends included. Hand in `calls(tau, low, high)`: `check("ex-guidance-calls", calls)`.
+# Write how many calls of the network an image costs, given the levels `tau` from 0 to the top, as `make_tau` makes them, and an interval from `low` to `high`, ends included. Hand in `calls(tau, low, high)`: `check("ex-guidance-calls", calls)`.
 # ```
 #
 # ````{solution} ex-guidance-calls

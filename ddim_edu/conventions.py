@@ -162,11 +162,11 @@ def to_azula(p: Process) -> dict:
 
 
 def to_flow(p: Process) -> dict:
-    """Flow matching: x = (1 - u) x_0 + u eps, u from 1 at noise to 0 at the data: u = sqrt(1 - abar)/(sqrt(abar) +
+    """Flow matching: x = (1 - r) x_0 + r eps, r from 1 at noise to 0 at the data: r = sqrt(1 - abar)/(sqrt(abar) +
     sqrt(1 - abar)).
     """
     roots = [(p.noise.alpha_bar[t].sqrt().item(), (1 - p.noise.alpha_bar[t]).sqrt().item()) for t in p.tau[::-1]]
-    return {"u": [n / (s + n) for s, n in roots], "x": "x_t/(sqrt(abar) + sqrt(1 - abar))", "eta": p.eta}
+    return {"r": [n / (s + n) for s, n in roots], "x": "x_t/(sqrt(abar) + sqrt(1 - abar))", "eta": p.eta}
 
 
 def to_logsnr(p: Process) -> dict:
@@ -315,10 +315,10 @@ def table() -> str:
         ),
         (
             "flow matching",
-            rf"$u = \frac{{{noise}}}{{{signal}+{noise}}}$",
+            rf"$r = \frac{{{noise}}}{{{signal}+{noise}}}$",
             f"$x_t/({signal}+{noise})$",
-            f"{to_flow(p)['u'][0]:.4g}",
-            r"Euler in $u$; –",
+            f"{to_flow(p)['r'][0]:.4g}",
+            r"Euler in $r$; –",
         ),
         (
             "log-SNR",

@@ -94,7 +94,7 @@ def test_smalldiffusions_family_and_azulas_eta(eta):
 def test_flow_matching_and_log_snr():
     p = Process(S=10, spacing="trailing")
     data, x = GaussianMixture([0.3, 0.7], MEANS, 0.05, p.noise), start()
-    u = to_flow(p)["u"]
+    u = to_flow(p)["r"]
     assert u[-1] == 0 and all(a > b for a, b in pairwise(u))
     y = x * (1 - u[0]) / p.noise.alpha_bar[p.tau[-1]].sqrt()
     for t, (a, b) in zip(p.tau[:0:-1], pairwise(u)):  # Euler along the straight path: velocity eps - x_0

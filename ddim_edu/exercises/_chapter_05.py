@@ -65,7 +65,7 @@ def loss(answer: Any) -> None:
         (lambda s: -(1 - s).sqrt(), "A standard deviation is not negative."),
         (
             lambda s: 1 - s.sqrt(),
-            "Is the root of abar_s subtracted, or abar_s under the root? At this sigma, sigma^2 + abar_s is 1.",
+            "Is the root of abar_s subtracted, or abar_s under the root?",
         ),
         (
             lambda s: torch.zeros_like(s),

@@ -106,7 +106,7 @@ def record(answer: Any) -> None:
         answer,
         "noise_of(x_t, x_s, eps, abar_t, abar_s, sigma)",
         truth,
-        [(a, b, e, 0.2, 0.5, 0.3), (b, a, e, 0.6, 0.7, 0.5), (e, a, b, 0.01, 0.02, 0.9)],
+        [(a, b, e, 0.2, 0.5, 0.3), (b, a, e, 0.6, 0.65, 0.3), (e, a, b, 0.01, 0.02, 0.9)],
         "Write down the step from x_t to x_s with z in it, and solve for z. Put your z into ddim_step: it has to "
         "arrive at x_s.",
         (lambda *x: truth(*x) * x[-1], "This is sigma times z."),
@@ -115,6 +115,10 @@ def record(answer: Any) -> None:
         (
             lambda *x: truth(*x) / x[-1],
             "It is divided by sigma twice, or by its square. Sigma is a standard deviation.",
+        ),
+        (
+            lambda a, b, e, t, s, sigma: (b - s.sqrt() * x0_hat(a, e, t) - (1 - s - sigma).sqrt() * e) / sigma,
+            "What is subtracted under the root: sigma or its square?",
         ),
         (lambda a, b, e, t, s, sigma: truth(b, a, e, t, s, sigma), "Are x_t and x_s in each other's place?"),
         (

@@ -16,7 +16,7 @@ from ddim_edu.nets.unet import Attention, UNet, UNetConfig
 
 @exercise("ex-unet-sight", "derive", stars=3, minutes=30, skill="networks")
 def sight(answer: Any) -> None:
-    """Pixel for pixel the right square, which lies to one side because the way down pads on one side."""
+    """Pixel for pixel the right square, which for even rows lies to one side because the way down pads on one side."""
 
     def truth(o: int, middle: int = 10, pad: int = 2, low_pad: int = 0) -> Tensor:
         low, high = (o - 6) // 2 - middle, (o + 6) // 2 + middle
@@ -30,7 +30,7 @@ def sight(answer: Any) -> None:
         "Count again: how many convolutions are there on the way up, at half resolution, and on the way down?",
         (
             lambda o: torch.tensor([o - 30.0, o + 30.0]),
-            "The width is right. But does a pixel of an odd position see as far to both sides?",
+            "The width is right. But does a pixel of an even position see as far to both sides?",
         ),
         (
             lambda o: truth(o, pad=1, low_pad=1),

@@ -36,8 +36,8 @@ def span(answer: Any) -> None:
 
 @exercise("ex-training-fresh", "derive", stars=1, minutes=15, skill="statistics")
 def fresh(answer: Any) -> None:
-    """The first loss of any run is known beforehand, with its spread: a bug in data, levels or noise shows before
-    training begins.
+    """A noise predictor's first loss is known beforehand, with its spread: noise of a wrong size shows before training
+    begins.
     """
     agree(
         answer,
@@ -116,7 +116,7 @@ def same_noise(answer: Any) -> None:
     if not 0.25 < honest < 0.4:
         raise Wrong(
             said + "look at the last: the run with a key for each step, on thousands of fresh draws. It cannot be "
-            "below the floor."
+            "below the floor. Is the schedule the cosine one?"
         )
     if unseen > 4:  # 0.89 to 1.02 in three measurements; a prediction of 0 has 1
         raise Wrong(said + "look at the second: is it a mean over points and coordinates, not a sum?")

@@ -70,6 +70,7 @@ def weak(answer: Any) -> None:
         look,
         (10, "1 - 1/kappa is not the share, though it is close for many walks."),
         (18, "kappa has the factor 1 + eta^2. What is it here?"),
+        (3, "set the share itself to 0.9, and solve for kappa."),
         (4.5, "is the share solved for kappa, and kappa for n?"),
         (0.9, "that is the share. How many walks reach it?"),
         what="n with eta = 1",

@@ -13,18 +13,18 @@ from ddim_edu.exercises.core import exercise
 
 @exercise("ex-inversion-contraction", "derive", stars=2, minutes=20, skill="ode")
 def contraction(answer: Any) -> None:
-    """On Gaussian data the fixed point is found at every step size; the guesses come from both sides in turn."""
+    """On Gaussian data the fixed point is found at every step size; the guesses all come from one side."""
 
     def truth(v: Tensor, nu_t: Tensor, nu_s: Tensor) -> Tensor:
-        return (nu_s - nu_t) * nu_t / (v + nu_t**2)
+        return (nu_t - nu_s) * nu_t / (v + nu_t**2)
 
     agree(
         answer,
         "factor(v, nu_t, nu_s)",
-        lambda v, a, b: truth(v, a, b).abs(),
+        truth,
         [(0.3, 1.0, 0.4), (1.0, 2.0, 0.1), (0.05, 0.2, 0.1), (0.5, 8.0, 2.0)],
         "Write the noise of N(0, v) as a multiple of the rescaled state. What does one iteration multiply a gap by?",
-        (truth, "The sign is right, the gap turns over; its size is asked for."),
+        (lambda *x: -truth(*x), "The size is right; the gap keeps its side, so no minus sign."),
         (lambda v, a, b: (a - b) / a, "This is the factor without the data's variance, its limit for v = 0."),
         (lambda v, a, b: (a - b) * b / (v + b**2), "The prediction is made at the level that is looked for, not at s."),
         (lambda v, a, b: (a - b) * a / (v**2 + a**2), "v is the variance of the data, not its standard deviation."),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
+
 from ddim_edu.exercises.comparing import agree
 from ddim_edu.exercises.core import exercise
 from ddim_edu.exercises.reading import Wrong, number, show
@@ -60,11 +62,12 @@ def calls(answer: Any) -> None:
     def within(tau: Any, low: Any, high: Any) -> int:
         return sum(bool(low <= t <= high) for t in tau[1:])
 
+    cases = [([0, 100, 200, 300], 200, 300), ([0, 1, 2, 3, 4], 1, 2), ([0, 250, 500, 750, 1000], 500, 750)]
     agree(
         answer,
         "calls(tau, low, high)",
         lambda tau, low, high: len(tau) - 1 + within(tau, low, high),
-        [([0, 100, 200, 300], 200, 300), ([0, 1, 2, 3, 4], 1, 2), ([0, 250, 500, 750, 1000], 500, 750)],
+        [(torch.tensor(tau), *ends) for tau, *ends in cases],
         "A step from a level within the interval costs two calls, another one.",
         (lambda tau, low, high: len(tau) + within(tau, low, high), "One too many. Is the network asked at level 0?"),
         (within, "These are the guided steps. The others cost a call, too."),
@@ -91,8 +94,10 @@ def infinite(answer: Any) -> None:
         raise Wrong(said + "at 0 and 1 all weights are 1, and between them they are bounded.")
     if abs(s - 2) < 0.02:
         raise Wrong(said + "counted from another zero? At scale 1 the class is taken as trained.")
-    if abs(s - 7) < 0.1 or s > 3:
-        raise Wrong(
-            said + "it happens before. The mean of the square is over what the flow reaches, not over the tilted."
-        )
+    if abs(s - 2.313) < 0.02:
+        raise Wrong(said + "the mean of the square is over what the flow reaches, not over the tilted.")
+    if abs(s - 7) < 0.1:
+        raise Wrong(said + "it happens before. Is 2^(1 - s) taken for the variance that is reached, or for its root?")
+    if s > 3:
+        raise Wrong(said + "it happens before.")
     raise Wrong(said + "there the mean square is finite. Its exponent has to lose its minus sign.")

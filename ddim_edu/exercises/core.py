@@ -120,8 +120,8 @@ def check(label: str, answer: Any) -> Verdict:
     """Whether an answer to an exercise is right; prints one line that says so, or in which direction to look.
 
     Nothing is raised for a wrong answer, so a notebook goes on. Functions are called on inputs that the check chooses,
-    numbers among them as 0-d float64 tensors (``x**0.5``, ``x.sqrt()`` and ``math.sqrt(x)`` all work); torch's random
-    state is as before afterwards.
+    numbers among them as 0-d float64 tensors (``x**0.5``, ``x.sqrt()`` and ``math.sqrt(x)`` all work), whole ones as
+    integers; torch's random state is as before afterwards.
 
     Args:
         label: of the exercise, ``"ex-forward-roots"``.

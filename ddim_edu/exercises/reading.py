@@ -107,7 +107,7 @@ def tensor(
             f"({wanted}{',' if len(shape) == 1 else ''})."
         )
     if not bool(values.isfinite().all()):
-        raise Wrong(f"{what.capitalize()} has values that are infinite or nan.")
+        raise Wrong(f"{what.capitalize()} has values that are infinite or nan. Is a root of a negative number taken?")
     return values
 
 

@@ -50,6 +50,7 @@ ANSWERS = {
         [
             calls,
             lambda tau, low, high: len(tau) - 1 + sum(low <= t <= high for t in tau[1:]),
+            lambda tau, low, high: len(tau) - 1 + ((tau[1:] >= low) & (tau[1:] <= high)).sum(),
             lambda tau, low, high: sum(1 + (low <= t) * (t <= high) for t in sorted(tau)[1:]),
         ],
         [
@@ -65,6 +66,8 @@ ANSWERS = {
             ("from 0", 2.0, "from another zero"),
             ("none", 0.5, "bounded"),
             ("too large", 5.0, "happens before"),
+            ("tilted", 2.31, "not over the tilted"),
+            ("root for variance", 7.0, "or for its root"),
             ("too small", 2.5, "there the mean square is finite"),
         ],
     ),

@@ -205,7 +205,7 @@ ANSWERS |= {
     "ex-inversion-contraction": (
         scalar_functions(contraction, lambda v, a, b: (1 - b / a) / (1 + v / (a * a))),
         [
-            ("sign", lambda v, a, b: -contraction(v, a, b), "the gap turns over"),
+            ("sign", lambda v, a, b: -contraction(v, a, b), "the gap keeps its side"),
             ("no data", lambda v, a, b: 1 - b / a, "without the data's variance"),
             ("level s", lambda v, a, b: (a - b) * b / (v + b**2), "not at s"),
             ("standard deviation", lambda v, a, b: contraction(v**2, a, b), "not its standard deviation"),
