@@ -178,7 +178,7 @@ def schedule_on(r: Tensor | Sequence[float]) -> NoiseSchedule:
 
     Equations: eq:flow-units
     """
-    r = _within(torch.as_tensor(r), "r")
+    r = _within(r, "r")
     if r.ndim != 1 or len(r) == 0 or not bool((r.diff() > 0).all()) or not 0 < r[0] <= r[-1] < 1:
         raise ValueError("give at least one time r; they rise strictly, between 0 and 1 and without these two")
     abar = torch.cat([r.new_ones(1), abar_of(r)])

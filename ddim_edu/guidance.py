@@ -32,9 +32,9 @@ different noises in one step, and so has a path of its own, :func:`cfgpp_path`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,6 +42,8 @@ from ddim_edu.exact import GaussianMixture
 from ddim_edu.forward import EpsTheta, Prediction, add_scaled, eps_to_said, predict, said_to_eps, unmix_x0
 from ddim_edu.sampler import Step, check_clip, clip_data, ddim_path, ddim_step, end_of, walk
 from ddim_edu.schedule import NoiseSchedule, check_tau
+
+MOST_SCALE = 1e6  # float32 overflows further on
 
 
 def press(eps: Tensor, eps_of_class: Tensor, scale: float) -> Tensor:
@@ -126,8 +128,7 @@ def guided_between(
             return inside(x_t, t)
         eps = conditional(x_t, t)
         if bool(within.any()):  # a batch of several levels
-            eps = eps.clone()
-            eps[within] = inside(x_t[within], t[within])
+            eps = torch.where(within.view(-1, *[1] * (x_t.ndim - 1)), inside(x_t, t), eps)  # labels are for all
         return eps
 
     return eps_theta
@@ -181,7 +182,8 @@ def rescaled(
         y_u = eps_to_said(eps, x_t, abar, of)
         y_s = press(y_u, y_c, scale)
         sd_c, sd_s = (y.flatten(1).std(1).view(-1, *[1] * (y.ndim - 1)) for y in (y_c, y_s))
-        return said_to_eps((share * sd_c / sd_s + 1 - share) * y_s, x_t, abar, of)
+        ratio = torch.where(sd_s > 0, sd_c / sd_s, 1)  # what is constant has no size to put back
+        return said_to_eps((share * ratio + 1 - share) * y_s, x_t, abar, of)
 
     return eps_theta
 
@@ -320,8 +322,8 @@ def tilting_weights(
 
 
 def _check_scale(scale: float) -> None:
-    if not math.isfinite(scale):
-        raise ValueError(f"scale = {scale}: give a finite number; 1 is no guidance beyond the class itself")
+    if not abs(scale) <= MOST_SCALE:  # nan neither
+        raise ValueError(f"scale = {scale}: give a number up to {MOST_SCALE:g}; 1 is the class as trained")
 
 
 def of_class(mixture: GaussianMixture, components: int | Sequence[int]) -> GaussianMixture:
@@ -359,7 +361,8 @@ class Tilted:
         variance: of the tilted density.
 
     Raises:
-        ValueError: if the mixture is not one-dimensional.
+        ValueError: if the mixture is not one-dimensional, the scale not a finite number, or the density doesn't fall
+            off within reach, as for most scales below 0, or is too narrow for the points.
 
     Equations: eq:guide-tilted
     """
@@ -375,6 +378,7 @@ class Tilted:
     ) -> None:
         if mixture.dim != 1:
             raise ValueError(f"the mixture has {mixture.dim} dimensions; the quadrature is for 1")
+        _check_scale(scale)
         inside = of_class(mixture, components)
         margin = reach * mixture.covs.max().sqrt()
         lowest, highest = (mixture.means.min() - margin).item(), (mixture.means.max() + margin).item()
@@ -383,10 +387,12 @@ class Tilted:
         log_all, log_class = mixture.log_prob(places), inside.log_prob(places)
         log_density = log_all + scale * (log_class - log_all)  # but for the class's share of p, which is a constant
         density = (log_density - log_density.max()).exp()
+        if max(density[0], density[-1]) > 1e-6 or (density > 0.5).sum() < 5:
+            raise ValueError(f"scale = {scale}: the density does not fall off within reach, or has too few points")
         self.density = density / torch.trapezoid(density, self.x)
         self.mean = torch.trapezoid(self.density * self.x, self.x).item()
         self.variance = torch.trapezoid(self.density * (self.x - self.mean) ** 2, self.x).item()
 
     def below(self, x: float) -> float:
         """The share of the tilted density below x."""
-        return torch.trapezoid(torch.where(self.x < x, self.density, 0), self.x).item()
+        return float(np.interp(x, self.x[1:], torch.cumulative_trapezoid(self.density, self.x), left=0.0))

@@ -56,7 +56,8 @@ def output_cdf(
         where a recursion knows the answer, twelve steps are right to 5e-5.
 
     Raises:
-        ValueError: if a step changes the order of the points, or the predictor's answer has another shape.
+        ValueError: if a step changes the order of the points or, where noise is added, moves mass beyond -REACH to
+            REACH, or the predictor's answer has another shape.
     """
     levels, abar = [int(t) for t in tau], schedule.alpha_bar
     eta_at = eta if callable(eta) else lambda t: eta
@@ -91,19 +92,30 @@ def w1(mixture: GaussianMixture, x: Tensor, cdf: Tensor) -> float:
         cdf: the share of mass to the left of each.
 
     Raises:
-        ValueError: if the mixture is not on a line.
+        ValueError: if the mixture is not on a line, or one of the two has mass beyond -REACH to REACH.
     """
     if mixture.dim != 1:
         raise ValueError(f"the mixture has dimension {mixture.dim}: give one on a line")
     fine = torch.linspace(-REACH, REACH, 10 * POINTS + 1, dtype=torch.float64)
     truth = _ndtr((fine[:, None] - mixture.means[:, 0]) / mixture.covs[:, 0, 0].sqrt()) @ mixture.weights
     found = torch.from_numpy(PchipInterpolator(x, cdf)(fine.clamp(x[0].item(), x[-1].item())))
+    _check_within(truth, "the mixture")
+    _check_within(found, "the output")
     return torch.trapezoid((found - truth).abs(), fine).item()
+
+
+def _check_within(cdf: Tensor, what: str) -> None:
+    """A check of a distribution function on the grid: what lies beyond it is not seen."""
+    beyond = max(cdf[0].item(), 1 - cdf[-1].item())
+    if beyond > 1e-3:
+        raise ValueError(f"{what} has a share of {beyond:.2g} beyond -{REACH:g} to {REACH:g}: bring the data to size")
 
 
 def _convolved(grid: Tensor, x: Tensor, cdf: Tensor, std: float) -> Tensor:
     """The distribution function plus noise of this standard deviation, on the grid."""
     frequency = 2 * math.pi * np.fft.rfftfreq(POINTS, 2 * REACH / POINTS)
-    gap = CubicSpline(x, cdf)(grid.clamp(x[0].item(), x[-1].item())) - _ndtr(grid).numpy()
+    moved = CubicSpline(x, cdf)(grid.clamp(x[0].item(), x[-1].item()))
+    _check_within(torch.from_numpy(moved), "the state")
+    gap = moved - _ndtr(grid).numpy()
     gap = np.fft.irfft(np.fft.rfft(gap) * np.exp(-0.5 * (std * frequency) ** 2), POINTS)
     return torch.from_numpy(gap) + _ndtr(grid / (1 + std**2) ** 0.5)

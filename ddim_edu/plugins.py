@@ -48,12 +48,14 @@ def named(name: str, ours: Mapping[str, Found], kind: str, group: str, *, import
 
 
 def _import(module: str, kind: str, name: str) -> object:
-    sys.path.insert(0, os.getcwd())  # an installed command, unlike python -m, doesn't look there
+    here = os.getcwd()
+    sys.path.insert(0, here)  # an installed command, unlike python -m, doesn't look there
     try:
         return importlib.import_module(module)
-    except Exception as error:  # whatever the user's file raises
+    except (Exception, SystemExit) as error:  # whatever the user's file raises, or a script that ends itself
         missing = isinstance(error, ModuleNotFoundError) and error.name == module
         what = "no such file here, and no such package" if missing else f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{kind} = {name}: can't import {module} ({what})") from None
     finally:
-        sys.path.remove(os.getcwd())
+        if here in sys.path:  # the file may have changed it
+            sys.path.remove(here)

@@ -337,7 +337,10 @@ def check_clip(clip: float | None) -> None:
 
 def clip_data(x0_hat: Tensor, clip: float | None) -> Tensor:
     """Predicted data within [-clip, clip]; as it is where clip is None."""
-    return x0_hat if clip is None else x0_hat.clamp(-clip, clip)
+    if clip is None:
+        return x0_hat
+    bound = min(clip, torch.finfo(x0_hat.dtype).max)  # torch refuses a number that the type doesn't have
+    return x0_hat.clamp(-bound, bound)
 
 
 def clipped(eps_theta: EpsTheta, clip: float, schedule: NoiseSchedule) -> EpsTheta:

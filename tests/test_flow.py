@@ -105,6 +105,7 @@ def test_a_grid_of_times_is_a_schedule():
     schedule = schedule_on(times)
     assert schedule.T == 4 and torch.allclose(r_of(schedule.alpha_bar)[1:], times, rtol=1e-12)
     assert schedule_on([0.5]).alpha_bar.tolist() == [1.0, 0.5]
+    assert torch.equal(schedule_on(times.tolist()).alpha_bar, schedule.alpha_bar)  # not rounded to float32
 
 
 @pytest.mark.parametrize("times", [[0.5, 0.2], [0.2, 0.2], [0.0, 0.5], [0.5, 1.0], [], [[0.1, 0.2]], [0.1, 1.2]])

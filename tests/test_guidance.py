@@ -69,6 +69,15 @@ def test_tilted_is_the_density_it_says():
     # Two Gaussians of one mean: the precisions add up.
     both = GaussianMixture([0.5, 0.5], [[0.3], [0.3]], [0.5, 0.5], LINEAR)
     assert Tilted(both, 0, 3.0).variance == pytest.approx(0.5)
+    assert Tilted(both, 0, 3.0).below(0.3) == pytest.approx(0.5, abs=1e-9)
+    assert Tilted(both, 0, 3.0).below(0.3 + 0.5**0.5) == pytest.approx(0.841345, abs=1e-6)
+
+
+@pytest.mark.parametrize("variances, scale", [([1.0, 0.2], -1.0), ([1.0, 1e-10], 1.0), ([1.0, 0.2], math.inf)])
+def test_a_tilted_density_that_is_none_is_refused(variances, scale):
+    mixture = GaussianMixture([0.5, 0.5], [[0.0], [0.0]], variances, LINEAR)
+    with pytest.raises(ValueError, match=f"scale = {scale}"):
+        Tilted(mixture, 1, scale)
 
 
 def test_guidance_does_not_sample_the_tilted_distribution():

@@ -62,6 +62,20 @@ def test_a_batch_of_several_levels():
         torch.testing.assert_close(found[i : i + 1], u + 3 * (c - u) if 200 <= t <= 700 else c)
 
 
+def test_a_batch_of_several_levels_with_a_label_for_each():
+    """A predictor that is bound to labels takes whole batches only."""
+    labels, levels = torch.arange(9), torch.tensor([100, 200, 300, 699, 700, 701, 900, 1, 1000])
+
+    def conditional(x, t):
+        assert len(x) == len(labels)
+        return x + labels[:, None]
+
+    found = guided_between(conditional, LINE.eps, 3.0, (200, 700), SCHEDULE)(starts(), levels)
+    full = guided(conditional, LINE.eps, 3.0)(starts(), levels)
+    within = ((levels >= 200) & (levels <= 700))[:, None]
+    assert torch.equal(found, torch.where(within, full, conditional(starts(), levels)))
+
+
 def test_outside_the_interval_one_predictor_is_called():
     calls = []
 
@@ -125,6 +139,12 @@ def test_what_can_not_be_rescaled():
         rescaled(ONE.eps, LINE.eps, 2.0, 1.5, SCHEDULE)
     with pytest.raises(ValueError, match="two elements"):
         rescaled(ONE.eps, LINE.eps, 2.0, 0.7, SCHEDULE)(starts(), torch.full((9,), 400))
+
+
+def test_what_is_constant_has_no_size_to_put_back():
+    flat = rescaled(lambda x, t: 0 * x + 1, lambda x, t: 0 * x, 2.0, 0.7, SCHEDULE, of="eps")
+    x = starts().T.contiguous()
+    torch.testing.assert_close(flat(x, torch.tensor([400])), 0 * x + 2)
 
 
 # ---------------------------------------------------------------- CFG++

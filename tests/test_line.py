@@ -56,3 +56,13 @@ def test_what_it_refuses():
     x = torch.linspace(-4, 4, 50, dtype=torch.float64)
     with pytest.raises(ValueError, match="dimension 2"):
         w1(Gaussian([0.0, 0.0], 1.0, LINEAR), x, torch.special.ndtr(x))
+
+
+def test_data_beyond_the_grid_is_refused():
+    near, far, tau = Gaussian([0.0], 0.3, LINEAR), Gaussian([8.0], 0.1, LINEAR), make_tau(1000, 12)
+    with pytest.raises(ValueError, match="the state has a share of .* beyond -5 to 5"):
+        output_cdf(far.eps, LINEAR, tau, 1.0)
+    with pytest.raises(ValueError, match="the mixture has a share of 1 beyond"):
+        w1(far, *output_cdf(near.eps, LINEAR, tau))
+    with pytest.raises(ValueError, match="the output has a share of 1 beyond"):
+        w1(near, *output_cdf(far.eps, LINEAR, tau))

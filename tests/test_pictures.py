@@ -54,6 +54,12 @@ def test_pictures_that_cannot_be_written(tmp_path, name, says):
     assert says in str(error.value) and "\n" not in str(error.value)
 
 
+def test_what_is_not_finite_is_no_picture(tmp_path):
+    with pytest.raises(ValueError, match="not finite"):
+        save_grid(torch.full((1, 1, 8, 8), float("nan")), tmp_path / "grid.png")
+    assert not (tmp_path / "grid.png").exists()
+
+
 def test_a_folder_that_cannot_be_written():
     if os.name != "posix" or not os.path.isdir("/proc/self"):
         pytest.skip("needs a folder that even the superuser can't write")

@@ -246,6 +246,8 @@ def test_a_solver_of_an_installed_package(here, model, monkeypatch):
         ({"solver": "scratch:eular"}, "scratch has no function eular"),
         ({"solver": "scratch:torch"}, "scratch has no function torch"),
         ({"solver": "broken:solve"}, "can't import broken .ZeroDivisionError: division by zero"),
+        ({"solver": "ends:solve"}, "can't import ends .SystemExit: 0"),
+        ({"solver": "moves:solve"}, "can't import moves .ZeroDivisionError: division by zero"),
         ({"solver": "short:solve"}, r"short:solve takes \(x_T\): give \(eps_theta, x_T, schedule, tau\)"),
         ({"solver": "short:none"}, r"solver short:none returned NoneType for x_T, torch.float32 \(16, 1, 8, 8\)"),
         ({"solver": "short:whole"}, r"solver short:whole returned torch.int64 \(16, 1, 8, 8\) for x_T, torch.float32"),
@@ -262,6 +264,10 @@ def test_a_solver_of_an_installed_package(here, model, monkeypatch):
 )
 def test_what_can_not_be_drawn(here, model, options, says):
     (here / "broken.py").write_text("1 / 0")
+    (here / "ends.py").write_text("import sys\nsys.exit(0)\n")  # as scripts do
+    (here / "moves.py").write_text(
+        "import os\nhome = os.getcwd()\nos.chdir('/')\ntry:\n    1 / 0\nfinally:\n    pass\n"
+    )
     (here / "short.py").write_text(
         "def solve(x_T):\n    return x_T\ndef none(eps_theta, x_T, schedule, tau):\n    pass\n"
         "def whole(a, b, c, d):\n    return b.long()\n"

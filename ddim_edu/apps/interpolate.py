@@ -78,8 +78,8 @@ def angle(a: Tensor, b: Tensor) -> Tensor:
     """
     a, b = (x.flatten(1).cpu().to(torch.float64) for x in (a, b))
     norms = [x.norm(dim=1, keepdim=True) for x in (a, b)]
-    if not bool((torch.cat(norms) > 0).all()):
-        raise ValueError("a latent is zero, or not a number: it has no direction")
+    if not bool(((torch.cat(norms) > 0) & torch.cat(norms).isfinite()).all()):
+        raise ValueError("a latent is zero, infinite or not a number: it has no direction")
     a, b = a / norms[0], b / norms[1]
     return 2 * torch.atan2((a - b).norm(dim=1), (a + b).norm(dim=1))
 
@@ -223,6 +223,8 @@ def _each(u: float | Tensor, x: Tensor) -> Tensor:
 def _check_same(a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape:
         raise ValueError(f"latents of shapes {tuple(a.shape)} and {tuple(b.shape)}; give two of the same shape")
+    if not (a.is_floating_point() and b.is_floating_point()):
+        raise ValueError(f"latents of types {a.dtype} and {b.dtype}: give floats")
 
 
 def _fractions(n: int) -> Tensor:

@@ -99,7 +99,7 @@ class AveragePool(Operator):
     """
 
     def __init__(self, factor: int) -> None:
-        if factor < 2 or factor != int(factor):
+        if not 2 <= factor < float("inf") or factor != int(factor):
             raise ValueError(f"factor = {factor}: give a whole number of at least 2")
         self.factor = int(factor)
 
@@ -132,15 +132,17 @@ class Grey(Operator):
 
     def __init__(self, weights: tuple[float, float, float] = BT601) -> None:
         if len(weights) != 3 or not 1e-9 * sum(map(abs, weights)) < abs(sum(weights)) < float("inf"):
-            raise ValueError(f"weights = {weights}: give three numbers, for red, green and blue")
+            raise ValueError(f"weights = {weights}: give three numbers whose sum is not 0, for red, green and blue")
         self.weights = torch.tensor(weights, dtype=torch.float64) / sum(weights)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, 1, H, W)``.
 
         Raises:
-            ValueError: if the images have not three channels.
+            ValueError: if the images have not three channels, or are not floats.
         """
+        if not x.is_floating_point():
+            raise ValueError(f"images of type {x.dtype}: give floats in [-1, 1]")
         if x.ndim != 4 or x.shape[1] != 3:
             raise ValueError(f"images of shape {tuple(x.shape[1:])} have no colour to lose: give (B, 3, H, W)")
         return (x * self._column(x)).sum(1, keepdim=True)

@@ -36,7 +36,7 @@ from ddim_edu.commands.apply_options import (
     RestoreOptions,
     UpscaleOptions,
 )
-from ddim_edu.commands.options import carry_out, distinct, fail, parse
+from ddim_edu.commands.options import carry_out, distinct, fail, parse, plain_warnings
 from ddim_edu.data.named import class_names
 from ddim_edu.data.pictures import check_picture, save_grid, to_uint8
 from ddim_edu.files import check_writable, replacing
@@ -94,7 +94,8 @@ def _run(name: str, words: Sequence[str]) -> None:
     distinct([options.out, film], [*options.images, Path(mask) if mask else None])
     model = load(options.checkpoint, pick_device(options.device)).of_pictures().with_paths()
     began = time.perf_counter()
-    said = application(model, options)
+    with plain_warnings():
+        said = application(model, options)
     say(f"{options.out}: {said}; S = {options.steps}, {time.perf_counter() - began:.1f} s")
 
 

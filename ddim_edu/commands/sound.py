@@ -146,6 +146,8 @@ def _run(options: SoundOptions) -> None:
         given, made, said = play(voices, options)
     else:
         given, made, said = (speak if options.input is None else change)(voices, options)
+    if not bool(made.isfinite().all()):
+        raise ValueError(f"the sound for {options.out} holds values that are not finite: a smaller scale helps")
     if options.picture is not None:  # low bands at the bottom, as one draws them
         save_grid(torch.cat([given, made]).flip(-2), options.picture, side=128)
     phases = generator_for(options.seed, Stream.SOUND, 1)

@@ -73,12 +73,17 @@ def save_grid(
         side: Images narrower than this are enlarged by the least whole factor that makes them as wide.
         smooth: Enlarge by bicubic interpolation; False shows each pixel as a square. An 8x8 digit in squares is hard to
             read: the eye sees the edges of the squares before the stroke.
+
+    Raises:
+        ValueError: If the name has no picture's ending, or a value is not finite: it would look black.
     """
     from torchvision.utils import make_grid, save_image  # a second of imports
 
     path = check_picture(path)
     factor = max(1, math.ceil(side / images.shape[-1]))
     pixels = images.detach().float().cpu()
+    if not bool(pixels.isfinite().all()):
+        raise ValueError(f"the pictures for {path} hold values that are not finite: a smaller scale, or a clip, helps")
     if factor > 1:
         pixels = F.interpolate(pixels, scale_factor=factor, mode="bicubic" if smooth else "nearest")
     pixels = (pixels.clamp(-1, 1) + 1) / 2

@@ -271,7 +271,7 @@ class RunFolder:
         """
         path = self.path / "samples" / name
         for each in (path, self.path / "samples.png"):
-            save_grid(images, each)
+            save_grid(images.nan_to_num(), each)  # what is not finite stops the run elsewhere
         return path
 
 
