@@ -21,7 +21,8 @@ def named(name: str, ours: Mapping[str, Found], kind: str, group: str, *, import
 
     Args:
         name: One of ``ours``; or an entry point of an installed package; or ``module:function``, where the module is
-            ``my_file`` for a ``my_file.py`` in the working directory, or one of an installed package.
+            ``my_file`` for a ``my_file.py`` in the working directory, ``there/my_file.py`` for one elsewhere, or one of
+            an installed package.
         ours: What this package has, by name.
         kind: What it is, for messages: ``"solver"``.
         group: The group of entry points: ``"ddim_edu.solvers"``.
@@ -35,20 +36,21 @@ def named(name: str, ours: Mapping[str, Found], kind: str, group: str, *, import
         return ours[name]
     theirs = {point.name: point.value for point in entry_points(group=group)}
     module, colon, function = theirs.get(name, name).partition(":")
-    module = module.removeprefix("./").removesuffix(".py")  # the file, as the conformance kit takes it
+    folder, _, module = module.rpartition("/")
+    module = module.removesuffix(".py")  # the file, as the conformance kit takes it
     if not (module and colon and function):
         known = ", ".join([*ours, *theirs])
-        raise ValueError(f"there is no {kind} {name!r} (known: {known}; your own: file:function)")
+        raise ValueError(f"there is no {kind} {name!r} (known: {known}; your own: file:name)")
     if not imports and module not in sys.modules:
         raise ValueError(f"{kind} = {name}: named by a file, and nothing is imported for that")
-    found = getattr(_import(module, kind, name) if imports else sys.modules[module], function, None)
+    found = getattr(_import(module, kind, name, folder) if imports else sys.modules[module], function, None)
     if not callable(found):
-        raise ValueError(f"{kind} = {name}: {module} has no function {function}")
+        raise ValueError(f"{kind} = {name}: {module} has no {function} to call")
     return found
 
 
-def _import(module: str, kind: str, name: str) -> object:
-    here = os.getcwd()
+def _import(module: str, kind: str, name: str, folder: str) -> object:
+    here = os.path.abspath(folder)  # of none: the working directory
     sys.path.insert(0, here)  # an installed command, unlike python -m, doesn't look there
     try:
         return importlib.import_module(module)

@@ -32,6 +32,7 @@ DEEPEST = 32  # lists and objects within one another
 LONGEST = 20  # digits of a whole number: more than 64 bits have
 LARGEST = 2**26  # bytes of a JSON file
 PLAIN = re.compile(r"[^\s~.\\/:][^\\/:]*")  # a file's name alone
+CODE = re.compile(r"[\w./-]+:[A-Za-z_]\w*")  # a class in a module
 LOOKED_INTO = 100  # files of a folder whose contents count for its hash
 
 
@@ -187,9 +188,10 @@ def find(name: object, known: Collection[str], file: Path | str, place: object, 
     elif isinstance(place, dict):
         found = next((path for path in _places(place, near) if _holds(path, place.get("sha256"))), None)
     if found is None:
-        raise ValueError(
-            f"{file} names {str(name)[:200]!r}, which does not come along, nor lies where it lay: {remedy}"
-        )
+        why = "and where it lay is nothing with its content"
+        if isinstance(name, str) and CODE.fullmatch(name):
+            why = "and code is not imported for a file's word"
+        raise ValueError(f"{file} names {str(name)[:200]!r}, which does not come along, {why}: {remedy}")
     path = os.path.abspath(found)
     if is_first_process():
         say(f"reading {path}, which {file} names", file=sys.stderr)

@@ -315,7 +315,7 @@ def test_a_source_outside_of_the_package(own_file, tmp_path, capsys):
     assert held.shape == (100, 1, 8, 8) and (held[1::2] == held[1::2, :, :1]).all()
     assert load_data("my_stripes:Stripes", size=8).classes == ("across", "down")
     for name, words in (
-        ("my_stripes:torch", "has no function torch"),
+        ("my_stripes:torch", "has no torch to call"),
         ("my_stripes:ImageData", "derive it from ddim_edu.data.source.Source"),
         ("my_strpies:Stripes", "can't import my_strpies"),
     ):

@@ -717,6 +717,8 @@ def test_statistics_come_back(tmp_path):
     {"mu": np.array(["a", "b"]), "sigma": np.eye(2)},
     {"mu": np.zeros(2), "sigma": np.array([[1.0, 5.0], [-5.0, 1.0]])},
     {"mu": np.zeros(2), "sigma": -np.eye(2)},
+    {"mu": np.zeros(2), "sigma": np.array([[1.0, 2.0], [2.0, 1.0]])},
+    {"mu": np.zeros(2), "sigma": np.array([[1.0, 5e-4], [0.0, 1.0]])},
     {"mu": np.full(2, np.inf), "sigma": np.eye(2)},
 ])  # fmt: skip
 def test_what_are_no_statistics(tmp_path, arrays):

@@ -243,8 +243,8 @@ def test_a_solver_of_an_installed_package(here, model, monkeypatch):
         ({"solver": "heun", "eta": 1.0}, "solver heun adds no noise"),
         ({"solver": "heun", "eta": "hat"}, "eta = hat: solver heun adds no noise"),
         ({"solver": "nowhere:euler"}, "can't import nowhere .no such file here"),
-        ({"solver": "scratch:eular"}, "scratch has no function eular"),
-        ({"solver": "scratch:torch"}, "scratch has no function torch"),
+        ({"solver": "scratch:eular"}, "scratch has no eular to call"),
+        ({"solver": "scratch:torch"}, "scratch has no torch to call"),
         ({"solver": "broken:solve"}, "can't import broken .ZeroDivisionError: division by zero"),
         ({"solver": "ends:solve"}, "can't import ends .SystemExit: 0"),
         ({"solver": "moves:solve"}, "can't import moves .ZeroDivisionError: division by zero"),
@@ -265,9 +265,7 @@ def test_a_solver_of_an_installed_package(here, model, monkeypatch):
 def test_what_can_not_be_drawn(here, model, options, says):
     (here / "broken.py").write_text("1 / 0")
     (here / "ends.py").write_text("import sys\nsys.exit(0)\n")  # as scripts do
-    (here / "moves.py").write_text(
-        "import os\nhome = os.getcwd()\nos.chdir('/')\ntry:\n    1 / 0\nfinally:\n    pass\n"
-    )
+    (here / "moves.py").write_text("import os\nos.chdir('/')\n1 / 0\n")
     (here / "short.py").write_text(
         "def solve(x_T):\n    return x_T\ndef none(eps_theta, x_T, schedule, tau):\n    pass\n"
         "def whole(a, b, c, d):\n    return b.long()\n"
@@ -284,6 +282,11 @@ def test_what_can_not_be_drawn(here, model, options, says):
 def test_a_file_in_the_working_directory_may_be_named_with_its_dot(here, model):
     (here / "dotted.py").write_text("def still(a, b, c, d, unasked=1, *rest, **more):\n    return b\n")
     same(model.sample(2, solver="./dotted:still"), model.sample(2, solver="dotted.py:still"))
+    (here / "sub").mkdir()
+    (here / "sub" / "deep.py").write_text("import beside\nstill = beside.still\n")
+    (here / "sub" / "beside.py").write_text((here / "dotted.py").read_text())
+    for name in ("sub/deep.py:still", f"{here}/sub/deep.py:still"):
+        same(model.sample(2, solver=name), model.sample(2, solver="dotted:still"))
 
 
 def test_guidance_needs_classes_and_a_network_that_knows_any(tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ddim_edu.commands import apply, evaluate, sample, sound, train
@@ -435,7 +436,13 @@ def test_a_run_is_found_again_from_elsewhere(private, tmp_path, monkeypatch, cap
     assert load("moved/run").recipe["data"] == "imgs"
     assert load("moved/run").places["data"]["sha256"] == fingerprint("moved/imgs")
     os.rename("moved/imgs", "away")
-    refused(capsys, train.main, ["--resume", "moved/run", "--steps", "4"], "nor lies where it lay", "--data")
+    refused(
+        capsys,
+        train.main,
+        ["--resume", "moved/run", "--steps", "4"],
+        "where it lay is nothing with its content",
+        "--data",
+    )
     assert train.main(["--resume", "moved/run", "--steps", "4", "--data", "away"]) == 0
     # what is read afterwards without a word of the command line
     assert evaluate.main(["reconstruction", "moved/run", "--out", "r.json", "--steps", "1", "--device", "cpu"]) == 0
@@ -449,8 +456,34 @@ def test_another_folder_of_the_same_count(private, tmp_path, monkeypatch, capsys
     refused(capsys, train.main, ["--resume", tmp_path / "there" / "run", "--data", "imgs"], "not the data")
     os.rename(tmp_path / "there" / "imgs", tmp_path / "there" / "gone")
     os.rename(tmp_path / "other" / "imgs", tmp_path / "there" / "imgs")
-    refused(capsys, train.main, ["--resume", tmp_path / "there" / "run"], "nor lies where it lay")
+    refused(capsys, train.main, ["--resume", tmp_path / "there" / "run"], "where it lay is nothing with its content")
     refused(capsys, train.main, ["--resume", tmp_path / "there" / "run", "--data", "digits"], "may change")
+
+
+def test_code_is_asked_of_the_command_line(private, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = start(tmp_path / "run", "digits")
+    change_config(run, data="src.py:Stripes")
+    refused(capsys, train.main, ["--resume", run], "code is not imported for a file's word: name it with --data")
+
+
+def test_a_run_older_than_a_field_of_the_network_goes_on(private, tmp_path, capsys):
+    """As those from before UNetConfig.patch."""
+    run = start(tmp_path / "run", "digits")
+    text = (run / "config.json").read_text()
+    config = json.loads(text)
+    del config["recipe"]["unet"]["patch"]
+    (run / "config.json").write_text(json.dumps(config))
+    with safe_open(run / checkpoint.NAME, "pt") as file:
+        about, tensors = json.loads(file.metadata()["ddim_edu"]), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    for saved in (about["config"], about["recipe"]["unet"]):
+        del saved["patch"]
+    save_file(tensors, run / checkpoint.NAME, metadata={"ddim_edu": json.dumps(about)})
+    assert train.main(["--resume", str(run)]) == 0
+    capsys.readouterr()
+    about["config"]["ch"] = 16
+    save_file(tensors, run / checkpoint.NAME, metadata={"ddim_edu": json.dumps(about)})
+    refused(capsys, train.main, ["--resume", run, "--steps", "3"], "another network")
 
 
 def test_a_data_dir_in_a_file_makes_nothing(private, tmp_path, monkeypatch, capsys):

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from ddim_edu.commands.options import carry_out, check_threads, closest, parse
 from ddim_edu.models import checkpoint
 from ddim_edu.processes import alone_together, once, pick_device
+from ddim_edu.strangers import CODE
 from ddim_edu.streams import nobody_reads, printable, say
 from ddim_edu.training.recipes import RECIPES, Recipe
 from ddim_edu.training.run_folder import RunFolder, claim_folder
@@ -173,10 +174,10 @@ def train(trainer: Trainer, stopped: list[int], threads: int = 0) -> None:
     if not trainer.folder.writes:
         return
     if stopped:
-        say(
-            f"stopped at step {trainer.step:,}; to go on: {PROG} --resume {quote(str(trainer.folder.path))}",
-            file=sys.stderr,
-        )
+        resume = f"{PROG} --resume {quote(str(trainer.folder.path))}"
+        if CODE.fullmatch(trainer.recipe.data):  # which is imported only where the command line names it
+            resume += f" --data {quote(trainer.recipe.data)}"
+        say(f"stopped at step {trainer.step:,}; to go on: {resume}", file=sys.stderr)
     else:
         say(f"done in {time.perf_counter() - started:.0f} s: held-out loss {heldout:.4f}")
         say_what_next(trainer)

@@ -126,7 +126,7 @@ def or_allow(bad: int, n: int) -> str:
     while bad < n and share >= 1:
         share = math.ceil(bad / n * 10**digits - 1e-9) / 10**digits
         digits += 1
-    return f", or allow max_bad = {share}" if bad < n else ""
+    return f", or allow max_bad = {share} (--max-bad {share})" if bad < n else ""
 
 
 class _Decoded:

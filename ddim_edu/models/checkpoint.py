@@ -244,6 +244,8 @@ def load(name_or_path: Path | str, device: torch.device | str = "cpu", *, image_
         return _load_foreign(path, device, image_size)
     with UNET.opened(path) as (about, tensors):
         config = UNetConfig(**about["config"])
+        if image_size not in (None, config.image_size):
+            raise ValueError(f"image_size = {image_size}: it says itself that its images have {config.image_size}")
         prediction = about.get("prediction", "eps")  # files of older versions don't say
         if prediction not in get_args(Prediction):
             raise ValueError(

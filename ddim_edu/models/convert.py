@@ -302,7 +302,7 @@ def _names(config: UNetConfig, rules: Rules) -> dict[str, tuple[list[str], torch
     if config.classes:
         shapes["label_embedding.weight"] = torch.Size([config.classes + 1, 4 * config.ch])
     if config.patch != 1:
-        raise ValueError(f"patch = {config.patch}: their network takes pixels one by one")
+        raise ValueError(f"patch = {config.patch}: no network there takes squares of pixels; --format onnx writes it")
     names = {}
     for name, shape in shapes.items():
         there = name

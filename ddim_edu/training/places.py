@@ -17,6 +17,7 @@ from ddim_edu.data.source import default_data_dir
 from ddim_edu.files import sha256_of
 from ddim_edu.models import checkpoint
 from ddim_edu.models.small import AUTOENCODER
+from ddim_edu.nets.unet import UNetConfig
 from ddim_edu.strangers import find, fingerprint, place_of
 from ddim_edu.training.recipes import Recipe
 from ddim_edu.training.run_folder import CONFIG, RunFolder
@@ -141,7 +142,9 @@ def check_stored(folder: Path, recipe: Recipe) -> None:
     if path.is_file():
         about, _ = checkpoint.UNET.read(path)
         told = about.get("config")
-        if not isinstance(told, dict) or {**told, "dropout": 0} != {**plain(asdict(recipe.unet)), "dropout": 0}:
+        if isinstance(told, dict):  # a file may be older than a field of today's
+            told = plain(asdict(UNetConfig())) | {"dropout": 0} | {k: v for k, v in told.items() if k != "dropout"}
+        if told != {**plain(asdict(recipe.unet)), "dropout": 0}:
             raise ValueError(f"{path} is of another network than {folder / 'config.json'} describes: start a new run")
 
 

@@ -256,7 +256,8 @@ class RunFolder:
             yield state
         except Exception as error:  # a damaged pickle can raise nearly anything
             raise ValueError(
-                f"{path} can't be read ({first_line(error, 100)}): the run can't be resumed, start anew"
+                f"{path} can't be read ({first_line(error, 100).strip(' (:')}): the run can't be resumed; a new one "
+                f"can begin with its weights, --init-from {self.path}"
             ) from None
 
     def write_grid(self, images: Tensor, name: str) -> Path:
