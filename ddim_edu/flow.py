@@ -209,7 +209,7 @@ def _size(abar: float | Tensor, x: Tensor) -> float | Tensor:
     return root_per_sample(abar, x) + root_per_sample(1 - in_float64(abar), x)
 
 
-def _within(value: float | Tensor, name: str) -> Tensor:
+def _within(value: float | Tensor | Sequence[float], name: str) -> Tensor:
     """As float64, after a check that it is in [0, 1]."""
     value = torch.as_tensor(value, dtype=torch.float64)
     # On a GPU the check would wait for the device at every step, as in NoiseSchedule.abar.
