@@ -80,7 +80,7 @@ def test_weights_of_every_type(tmp_path, dtype):
 
 @pytest.mark.parametrize("name", [*checkpoint.UNET.shipped()])
 def test_the_shipped_networks(name):
-    off, size = difference(checkpoint.find(name), 1 if name in ("faces", "faces-64", "cifar10-tiny") else 2)
+    off, size = difference(checkpoint.find(name), 1 if name in ("cifar10", "cifar10-tiny", "faces", "faces-64") else 2)
     assert off < 2e-5 and size > 1
 
 
