@@ -258,7 +258,7 @@ Table(["images", "of classes", "held-out loss"], rows)
 #
 # Is the 0.12 of the digits good? A loss of this kind can't be judged alone, so give it company: predictors that need no training.
 #
-# - **Zero.** It errs by the variance of the noise, 1, at each level. This is also where every network that predicts noise starts, since its last layer begins at 0, {eq}`eq:new-network-loss`.
+# - **Zero.** It errs by the variance of the noise, 1, at each level. Networks that predict noise start here, since their last layer begins at 0, {eq}`eq:new-network-loss`.
 # - **The best multiple of $x_t$.** Let $m$ be the mean square of the data's pixels. Put $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$ from {eq}`eq:closed-form` into $\epsilon - c\, x_t$; since $\epsilon$ has mean 0 and does not depend on $x_0$, the error of $c\, x_t$ in a pixel is, on average over the pixels,
 #
 #   $$

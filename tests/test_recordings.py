@@ -231,7 +231,7 @@ def test_the_share_to_allow_is_one_that_can_be_allowed(good, tmp_path, recording
     (tmp_path / names[-1]).write_bytes(b"RIFF")
     with pytest.raises(ValueError, match="remove them") as error:
         read_sounds(tmp_path)
-    share = re.search(r"max_bad = ([\d.]+)$", str(error.value))
+    share = re.search(r"max_bad = ([\d.]+) \(--max-bad \1\)$", str(error.value))
     assert (share is None) == (good == 0)
     if share:
         assert len(read_sounds(tmp_path, max_bad=float(share[1])).labels) == good
